@@ -1,0 +1,102 @@
+"""Findings: invariants that did not hold, with the line to mend first."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, final
+
+from tcstatic.model.events import Context, Event
+from tcstatic.model.invariants import Severity
+from tcstatic.model.sites import Location
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """One time a relation was judged.
+
+    `key` identifies what it is about (so that the same failure is counted, not repeated), `facts`
+    fill the message and decide the blame, `trail` are further events to show as witness.
+    """
+
+    holds: bool
+    event: Event
+    context: Context
+    key: tuple[Any, ...] = ()
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    trail: tuple[Event, ...] = ()
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Witness:
+    """One link of the chain from cause to symptom."""
+
+    file: str
+    line: int
+    event: str
+    step: int | None = None
+    rank: int | None = None
+    values: Mapping[str, Any] = field(default_factory=dict)
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """An invariant that does not hold: where to mend it, how we know, why it matters."""
+
+    code: str
+    name: str
+    severity: Severity
+    message: str
+    where: Location
+    why: str
+    cure: str
+    step: int | None = None
+    epoch: int | None = None
+    rank: int | None = None
+    precondition: str = ""
+    witness: tuple[Witness, ...] = ()
+    count: int = 1
+    fingerprint: str = ""
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class InvariantCounts:
+    """How the invariants fared; the codes in each class are disjoint but for `in_scope`."""
+
+    in_scope: tuple[str, ...] = ()
+    checked: Mapping[str, int] = field(default_factory=dict)
+    held: tuple[str, ...] = ()
+    violated: tuple[str, ...] = ()
+    never_triggered: tuple[str, ...] = ()
+    out_of_scope: Mapping[str, str] = field(default_factory=dict)
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class ProbeCounts:
+    """What was watched: `sampled` is the share of optimizer steps watched in full (0 to 1)."""
+
+    installed: int = 0
+    events: int = 0
+    sampled: float = 1.0
+    disabled: tuple[tuple[str, str], ...] = ()
+    skipped: tuple[tuple[str, str], ...] = ()
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Everything that a run has to say; written by `report`, schema ``tcstatic-report/1``."""
+
+    command: str
+    script: str
+    exit_status: int | None
+    invariants: InvariantCounts = InvariantCounts()
+    findings: tuple[Finding, ...] = ()
+    probes: ProbeCounts = ProbeCounts()
+    ranks: tuple[int, ...] = (0,)
+    incomplete: tuple[str, ...] = ()

@@ -1,0 +1,79 @@
+"""Invariants: a relation between training events, under a precondition, with its words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, final
+
+Severity = Literal["error", "warning", "note"]
+VerdictName = Literal["HOLDS", "VIOLATED", "UNKNOWN", "OUT_OF_SCOPE"]
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What is known of an invariant for a program; the last two names carry a reason."""
+
+    name: VerdictName
+    reason: str = ""
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Blame:
+    """One candidate for the line to mend: if `when` holds, the last event of kind `at`."""
+
+    at: str
+    when: str = ""
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A whole script. `kind` says what must be found in it: its `# expect:` line, or nothing."""
+
+    kind: Literal["bad", "good"]
+    text: str
+    title: str = ""
+    ranks: int = 1
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Invariant:
+    """A relation with parameters, a precondition, and what a person reads when it breaks."""
+
+    code: str
+    name: str
+    relation: str
+    params: Mapping[str, Any]
+    severity: Severity
+    message: str
+    why: str
+    cure: str
+    when: str = ""
+    unless: str = ""
+    blame: tuple[Blame, ...] = ()
+    explains: tuple[str, ...] = ()
+    references: tuple[str, ...] = ()
+    examples: tuple[Example, ...] = ()
+    status: str = "preview"
+    source: str = field(default="", compare=False)
+
+    @property
+    def precondition(self) -> str:
+        """The whole precondition as one boolean expression ('' when there is none)."""
+        parts = [f"({self.when})"] if self.when else []
+        if self.unless:
+            parts.append(f"not ({self.unless})")
+        return " and ".join(parts)
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """What a monitor must be fed: event kinds, and which state the probes have to read."""
+
+    events: frozenset[str]
+    state: frozenset[str] = frozenset()
