@@ -1,0 +1,266 @@
+"""The schema of a rule: one mapping -> one invariant, or one line that says what is wrong."""
+
+from __future__ import annotations
+
+import difflib
+import re
+import string
+from collections.abc import Callable, Collection, Mapping
+from typing import Any, Final, NoReturn, get_args
+
+from tcstatic.errors import ConditionError, RuleError, input_problem
+from tcstatic.invariants.conditions import parse
+from tcstatic.invariants.rules.reading import Document, KeyPath
+from tcstatic.model import EVENT_KINDS, Blame, Example, Invariant, Severity
+
+CheckParams = Callable[[str, Mapping[str, Any]], None]
+
+REQUIRED: Final = ("code", "name", "relation", "that", "severity", "message", "why", "cure")
+OPTIONAL: Final = ("when", "unless", "blame", "explains", "references", "examples", "status")
+CODE: Final = re.compile(r"[A-Z]{2,4}\d{3}")
+_NAME: Final = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
+_STATUS: Final = re.compile(r"preview|stable since \d+(\.\d+)*")
+_MAX_RANKS: Final = 8
+_KINDS: Final[dict[type, str]] = {
+    str: "text",
+    int: "a whole number",
+    list: "a list",
+    dict: "a mapping",
+}
+
+
+def to_invariant(document: Document, path: KeyPath, schema: CheckParams | None) -> Invariant:
+    """Return the invariant at `path`; `schema` judges the parameters of its relation."""
+    return _RuleReader(document, path).invariant(schema)
+
+
+class _RuleReader:
+    """Reads one rule; state: the document, and the path of the rule within it."""
+
+    def __init__(self, document: Document, path: KeyPath) -> None:
+        self._document = document
+        self._path = path
+        value: Any = document.value
+        for key in path:
+            value = value[key]
+        if not isinstance(value, dict):
+            self._refuse((), "a rule", got=_described(value), expected="a mapping")
+        self._rule: dict[str, Any] = value
+
+    def invariant(self, schema: CheckParams | None) -> Invariant:
+        self._check_keys(self._rule, (), REQUIRED, OPTIONAL)
+        code = self._matching("code", CODE, "two to four capitals and three digits, as in TCS112")
+        name = self._matching("name", _NAME, "lower-case words joined by '-'")
+        relation = self._text(self._rule, ("relation",))
+        severity = self._choice(("severity",), get_args(Severity))
+        message = self._text(self._rule, ("message",))
+        self._check_placeholders(message)
+        return Invariant(
+            code=code,
+            name=name,
+            relation=relation,
+            params=self._params(relation, schema),
+            severity=severity,
+            message=message,
+            why=self._text(self._rule, ("why",)),
+            cure=self._text(self._rule, ("cure",)),
+            when=self._condition(self._rule, ("when",)),
+            unless=self._condition(self._rule, ("unless",)),
+            blame=self._blame(),
+            explains=self._codes(code),
+            references=self._texts(("references",)),
+            examples=self._examples(),
+            status=self._matching("status", _STATUS, "'preview' or 'stable since VERSION'")
+            if "status" in self._rule
+            else "preview",
+            source=self._document.where(self._path),
+        )
+
+    def _params(self, relation: str, schema: CheckParams | None) -> dict[str, Any]:
+        params = self._of_kind(self._rule, ("that",), dict)
+        if schema is not None:
+            try:
+                schema(relation, params)
+            except (ValueError, RuleError) as error:
+                self._refuse(self._blamed_key(str(error)), str(error))
+        return dict(params)
+
+    def _blamed_key(self, problem: str) -> KeyPath:
+        """The first key under `that` that the relation's message quotes; else where it belongs."""
+        if "unknown relation" in problem:
+            return ("relation",)
+        inside = (*self._path, "that")
+        for path in self._document.lines:
+            if path[: len(inside)] == inside and f"'{path[-1]}'" in problem and path != inside:
+                return path[len(self._path) :]
+        return ("that",)
+
+    def _blame(self) -> tuple[Blame, ...]:
+        found = []
+        for path, item in self._mappings(("blame",)):
+            self._check_keys(item, path, ("at",), ("when",))
+            at = self._text(item, (*path, "at"))
+            if at not in EVENT_KINDS:
+                self._refuse(
+                    (*path, "at"),
+                    f"unknown event kind {at!r}",
+                    expected="one of the event kinds",
+                    cure=_near(at, EVENT_KINDS),
+                )
+            found.append(Blame(at, self._condition(item, (*path, "when"))))
+        return tuple(found)
+
+    def _examples(self) -> tuple[Example, ...]:
+        found = []
+        for path, item in self._mappings(("examples",)):
+            kinds = [kind for kind in ("bad", "good") if kind in item]
+            if len(kinds) != 1:
+                self._refuse(
+                    path,
+                    "an example is either bad or good",
+                    got=", ".join(kinds or sorted(item)),
+                    expected="exactly one of bad, good",
+                )
+            kind = kinds[0]
+            self._check_keys(item, path, (kind,), ("title", "ranks"))
+            text = self._text(item, (*path, kind), strip=False)
+            title = self._text(item, (*path, "title")) if "title" in item else ""
+            example_kind: Any = kind
+            found.append(Example(example_kind, text, title, self._ranks(item, path)))
+        return tuple(found)
+
+    def _ranks(self, item: Mapping[str, Any], path: KeyPath) -> int:
+        if "ranks" not in item:
+            return 1
+        ranks = self._of_kind(item, (*path, "ranks"), int)
+        if not 1 <= ranks <= _MAX_RANKS:
+            self._refuse((*path, "ranks"), "ranks", got=str(ranks), expected=f"1 to {_MAX_RANKS}")
+        return int(ranks)
+
+    def _codes(self, own: str) -> tuple[str, ...]:
+        codes = self._texts(("explains",))
+        for number, code in enumerate(codes):
+            if not CODE.fullmatch(code) or code == own:
+                self._refuse(
+                    ("explains", number),
+                    f"'explains' names {code!r}",
+                    expected="codes of other rules, as in TCS112",
+                )
+        return codes
+
+    def _check_placeholders(self, message: str) -> None:
+        try:
+            names = [
+                name for _, name, _, _ in string.Formatter().parse(message) if name is not None
+            ]
+        except ValueError as error:
+            self._refuse(("message",), f"the message has a broken placeholder ({error})")
+        for name in names:
+            if not name.isidentifier():
+                self._refuse(
+                    ("message",),
+                    f"the message has the placeholder {'{' + name + '}'!r}",
+                    expected="a name in braces, as in {optimizer}",
+                )
+
+    def _condition(self, item: Mapping[str, Any], path: KeyPath) -> str:
+        if path[-1] not in item:
+            return ""
+        text = self._text(item, path)
+        try:
+            parse(text)
+        except ConditionError as error:
+            self._refuse(path, str(error))
+        return text
+
+    def _check_keys(
+        self,
+        item: Mapping[str, Any],
+        path: KeyPath,
+        required: Collection[str],
+        optional: Collection[str],
+    ) -> None:
+        known = sorted({*required, *optional})
+        for key, value in item.items():
+            if key not in known:
+                self._refuse(
+                    (*path, key),
+                    f"unknown key {key!r}",
+                    expected="one of " + ", ".join(known),
+                    cure=_near(key, known),
+                )
+            if value is None or value == "" or value == [] or value == {}:
+                self._refuse(
+                    (*path, key), f"the key {key!r} is empty", expected="a value, or no key"
+                )
+        for key in required:
+            if key not in item:
+                self._refuse(path, f"the key {key!r} is missing")
+
+    def _mappings(self, path: KeyPath) -> list[tuple[KeyPath, dict[str, Any]]]:
+        if path[-1] not in self._rule:
+            return []
+        items = self._of_kind(self._rule, path, list)
+        for number, item in enumerate(items):
+            if not isinstance(item, dict):
+                self._refuse((*path, number), "an item", got=_described(item), expected="a mapping")
+        return [((*path, number), item) for number, item in enumerate(items)]
+
+    def _texts(self, path: KeyPath) -> tuple[str, ...]:
+        if path[-1] not in self._rule:
+            return ()
+        items = self._of_kind(self._rule, path, list)
+        for number, item in enumerate(items):
+            if not isinstance(item, str) or not item.strip():
+                self._refuse((*path, number), "an item", got=_described(item), expected="text")
+        return tuple(items)
+
+    def _text(self, item: Mapping[str, Any], path: KeyPath, *, strip: bool = True) -> str:
+        """The text at `path`; prose is folded into one line."""
+        text = str(self._of_kind(item, path, str))
+        if not text.strip():
+            self._refuse(path, f"the key {path[-1]!r} is empty", expected="a value, or no key")
+        return " ".join(text.split()) if strip else text
+
+    def _matching(self, key: str, pattern: re.Pattern[str], expected: str) -> str:
+        text = self._text(self._rule, (key,))
+        if not pattern.fullmatch(text):
+            self._refuse((key,), key, got=repr(text), expected=expected)
+        return text
+
+    def _choice(self, path: KeyPath, choices: tuple[Any, ...]) -> Any:
+        text = self._text(self._rule, path)
+        if text not in choices:
+            self._refuse(
+                path,
+                str(path[-1]),
+                got=repr(text),
+                expected="one of " + ", ".join(choices),
+                cure=_near(text, choices),
+            )
+        return text
+
+    def _of_kind(self, item: Mapping[str, Any], path: KeyPath, kind: type) -> Any:
+        value = item[str(path[-1])]
+        if not isinstance(value, kind) or isinstance(value, bool):
+            self._refuse(path, f"{path[-1]!r}", got=_described(value), expected=_KINDS[kind])
+        return value
+
+    def _refuse(
+        self, path: KeyPath, what: str, *, got: str = "", expected: str = "", cure: str = ""
+    ) -> NoReturn:
+        where = self._document.where((*self._path, *path))
+        problem = input_problem(what, where=where, got=got, expected=expected, cure=cure)
+        raise RuleError(" ".join(problem.split()))
+
+
+def _near(word: str, known: Collection[str]) -> str:
+    near = difflib.get_close_matches(word, sorted(known), n=1)
+    return f"did you mean {near[0]!r}?" if near else ""
+
+
+def _described(value: Any) -> str:
+    for kind in (dict, list):
+        if isinstance(value, kind):
+            return _KINDS[kind]
+    return repr(value)[:60]
