@@ -1,0 +1,88 @@
+"""Instrumented code on disk: entries that carry the hash of their content, written whole or not."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import importlib.util
+import marshal
+import os
+import sys
+import tempfile
+from pathlib import Path
+from types import CodeType
+from typing import Final
+
+HEADER: Final = b"tcstatic-code/1\n"
+
+
+def cache_folder() -> Path:
+    """The folder of all cached things, made if need be; a temporary one where it cannot be used."""
+    named = os.environ.get("TCSTATIC_CACHE")
+    if named:
+        folder = Path(named)
+    else:
+        home = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
+        folder = Path(home) / "tcstatic"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if os.access(folder, os.W_OK | os.X_OK):
+            return folder.absolute()
+    except OSError:
+        pass
+    return Path(tempfile.mkdtemp(prefix="tcstatic-cache-"))
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file so that a reader sees all of it or none; raises OSError."""
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+        os.replace(name, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(name)
+        raise
+
+
+def pack(code: CodeType) -> bytes:
+    """Return a cache entry: header, this interpreter's tag, hash of what follows, code object."""
+    body = _tag() + marshal.dumps(code)
+    return HEADER + hashlib.sha256(body).hexdigest().encode() + b"\n" + body
+
+
+def unpack(entry: bytes) -> CodeType:
+    """Return the code object of an entry; ValueError if damaged or made by another interpreter."""
+    digest, newline, body = entry[len(HEADER) :].partition(b"\n")
+    if not entry.startswith(HEADER) or not newline:
+        raise ValueError("not an entry of the cache")
+    if hashlib.sha256(body).hexdigest().encode() != digest:
+        raise ValueError("damaged cache entry")
+    tag = _tag()
+    if not body.startswith(tag):
+        raise ValueError("cache entry of another Python")
+    code = marshal.loads(body[len(tag) :])
+    if not isinstance(code, CodeType):
+        raise ValueError("damaged cache entry")
+    return code
+
+
+def store(code: CodeType, folder: Path, key: str) -> str:
+    """Write the code object as entry `key` of `folder`; return the entry's absolute path."""
+    path = folder.absolute() / f"{key}.code"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(path, pack(code))
+    return str(path)
+
+
+def fetch(entry: str) -> CodeType:
+    """Read the entry that `PlannedFile.code` names, an absolute path or a name in the cache."""
+    path = entry if os.path.isabs(entry) else os.path.join(cache_folder(), entry)
+    with open(path, "rb") as file:
+        return unpack(file.read())
+
+
+def _tag() -> bytes:
+    # Marshalled code is of one bytecode version, and asserts are gone from optimised code.
+    return importlib.util.MAGIC_NUMBER + f"-O{sys.flags.optimize}\n".encode()
