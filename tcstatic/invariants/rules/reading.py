@@ -85,7 +85,7 @@ class _Reader:
 
     def _value(self, event: Any, path: KeyPath) -> Any:
         self._check(event, path)
-        self._lines.setdefault(path, event.start_mark.line + 1)
+        self._lines.setdefault(path, _line(event))
         if isinstance(event, yaml.ScalarEvent):
             return self._scalar(event)
         if isinstance(event, yaml.SequenceStartEvent):
@@ -100,7 +100,6 @@ class _Reader:
 
     def _mapping(self, path: KeyPath) -> dict[str, Any]:
         values: dict[str, Any] = {}
-        event: Any
         while not isinstance(event := next(self._events), yaml.MappingEndEvent):
             self._check(event, path)
             if not isinstance(event, yaml.ScalarEvent) or event.value == "<<":
@@ -109,7 +108,7 @@ class _Reader:
             if key in values:
                 first = self._lines[(*path, key)]
                 self._refuse(event, f"duplicate key {key!r}", f"it once (first in line {first})")
-            self._lines[(*path, key)] = event.start_mark.line + 1
+            self._lines[(*path, key)] = _line(event)
             values[key] = self._value(next(self._events), (*path, key))
         return values
 
@@ -141,5 +140,9 @@ class _Reader:
         self._refuse(event, f"{text[:40]!r} is read as a {kind}", "text in quotes")
 
     def _refuse(self, event: Any, problem: str, expected: str) -> NoReturn:
-        where = f"{self._file}:{event.start_mark.line + 1}"
+        where = f"{self._file}:{_line(event)}"
         raise RuleError(input_problem(problem, where=where, expected=expected))
+
+
+def _line(event: Any) -> int:
+    return int(event.start_mark.line) + 1

@@ -1,0 +1,68 @@
+"""Reports on disk: the kind by suffix, whole at any moment."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from tcstatic.errors import InputError, input_problem
+from tcstatic.model import Report
+from tcstatic.report.jsonform import to_json
+from tcstatic.report.text import full_text
+
+_NUMBERS: Final = itertools.count()
+_KINDS: Final[dict[str, Callable[[Report], str]]] = {".json": to_json, ".txt": full_text}
+
+
+def check_path(path: Path) -> None:
+    """Raise InputError unless a report can be written there: its suffix, and its folder."""
+    _kind(path)
+    if path.is_dir():
+        raise _unwritable(path, "it is a folder")
+    folder = path.absolute().parent
+    while not folder.exists():
+        folder = folder.parent
+    if not folder.is_dir():
+        raise _unwritable(path, f"{folder} is no folder")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise _unwritable(path, f"no right to write in {folder}")
+
+
+def write(report: Report, path: Path) -> None:
+    """Write the report, its kind by suffix; raise InputError where that cannot be.
+
+    The file is replaced in one step: a reader, or a kill, sees the old report or the new one.
+    """
+    text = _kind(path)(report)
+    # Not `tempfile`: its files are private, and the umask can only be read by setting it.
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{next(_NUMBERS)}")
+    try:
+        path.absolute().parent.mkdir(parents=True, exist_ok=True)
+        with open(temporary, "x", encoding="utf-8", errors="backslashreplace", newline="\n") as out:
+            out.write(text)
+        os.replace(temporary, path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise _unwritable(path, error.strerror or type(error).__name__) from None
+
+
+def _kind(path: Path) -> Callable[[Report], str]:
+    render = _KINDS.get(path.suffix.lower())
+    if render is None:
+        raise InputError(
+            input_problem(
+                "unknown kind of report",
+                got=repr(str(path)),
+                expected="a name that ends in one of " + " ".join(sorted(_KINDS)),
+            )
+        )
+    return render
+
+
+def _unwritable(path: Path, reason: str) -> InputError:
+    return InputError(input_problem(f"the report cannot be written ({reason})", where=str(path)))

@@ -1,0 +1,175 @@
+"""A report as json, schema ``tcstatic-report/1``; `from_json` gives the same report back."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from typing import Any, Final
+
+from tcstatic.errors import InputError, input_problem
+from tcstatic.model import (
+    Finding,
+    InvariantCounts,
+    Location,
+    ProbeCounts,
+    Report,
+    Witness,
+)
+
+REPORT_SCHEMA: Final = "tcstatic-report/1"
+
+
+def to_json(report: Report) -> str:
+    """Return the report as json text: strict json, keys in the order of the schema."""
+    counts, probes = report.invariants, report.probes
+    data = {
+        "schema": REPORT_SCHEMA,
+        "command": report.command,
+        "script": report.script,
+        "exit_status": report.exit_status,
+        "invariants": {
+            "in_scope": list(counts.in_scope),
+            "checked": dict(sorted(counts.checked.items())),
+            "held": list(counts.held),
+            "violated": list(counts.violated),
+            "never_triggered": list(counts.never_triggered),
+            "out_of_scope": dict(sorted(counts.out_of_scope.items())),
+        },
+        "findings": [_finding(finding) for finding in report.findings],
+        "probes": {
+            "installed": probes.installed,
+            "events": probes.events,
+            "sampled": probes.sampled,
+            "disabled": [{"probe": one, "reason": why} for one, why in probes.disabled],
+        },
+        "ranks": list(report.ranks),
+        "incomplete": list(report.incomplete),
+        "skipped": [{"path": path, "reason": why} for path, why in probes.skipped],
+    }
+    return json.dumps(_plain(data), indent=2, allow_nan=False) + "\n"
+
+
+def from_json(text: str) -> Report:
+    """Return the report that `text` holds; raise InputError where it is none of ours."""
+    try:
+        data = json.loads(text)
+        if data["schema"] != REPORT_SCHEMA:
+            raise InputError(
+                input_problem(
+                    "another report schema", got=repr(data["schema"]), expected=REPORT_SCHEMA
+                )
+            )
+        return _report(data)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise InputError(
+            input_problem(f"the text is no report ({reason})", expected=REPORT_SCHEMA)
+        ) from None
+
+
+def _finding(finding: Finding) -> dict[str, Any]:
+    where = finding.where
+    return {
+        "code": finding.code,
+        "name": finding.name,
+        "severity": finding.severity,
+        "message": finding.message,
+        "file": where.file,
+        "line": where.line,
+        "column": where.column,
+        "end_line": where.end_line,
+        "function": where.function,
+        "step": finding.step,
+        "epoch": finding.epoch,
+        "rank": finding.rank,
+        "why": finding.why,
+        "cure": finding.cure,
+        "precondition": finding.precondition,
+        "witness": [
+            {
+                "file": link.file,
+                "line": link.line,
+                "event": link.event,
+                "step": link.step,
+                "rank": link.rank,
+                "values": link.values,
+            }
+            for link in finding.witness
+        ],
+        "count": finding.count,
+        "fingerprint": finding.fingerprint,
+        "end_column": where.end_column,
+    }
+
+
+def _plain(value: Any) -> Any:
+    """`value` as strict json: numbers that json has not, and foreign objects, become text."""
+    if value is None or isinstance(value, bool | str):
+        return value
+    if isinstance(value, int):
+        return int(value)
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else str(float(value))
+    if isinstance(value, Mapping):
+        return {str(key): _plain(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(one) for one in value]
+    if isinstance(value, set | frozenset):
+        return sorted((_plain(one) for one in value), key=repr)
+    return str(value)
+
+
+def _report(data: Mapping[str, Any]) -> Report:
+    counts, probes = data["invariants"], data["probes"]
+    return Report(
+        command=data["command"],
+        script=data["script"],
+        exit_status=data["exit_status"],
+        invariants=InvariantCounts(
+            in_scope=tuple(counts["in_scope"]),
+            checked=dict(counts["checked"]),
+            held=tuple(counts["held"]),
+            violated=tuple(counts["violated"]),
+            never_triggered=tuple(counts["never_triggered"]),
+            out_of_scope=dict(counts["out_of_scope"]),
+        ),
+        findings=tuple(map(_to_finding, data["findings"])),
+        probes=ProbeCounts(
+            installed=probes["installed"],
+            events=probes["events"],
+            sampled=probes["sampled"],
+            disabled=tuple((one["probe"], one["reason"]) for one in probes["disabled"]),
+            skipped=tuple((one["path"], one["reason"]) for one in data.get("skipped", ())),
+        ),
+        ranks=tuple(data.get("ranks", (0,))),
+        incomplete=tuple(data.get("incomplete", ())),
+    )
+
+
+def _to_finding(data: Mapping[str, Any]) -> Finding:
+    where = Location(
+        file=data["file"],
+        line=data["line"],
+        column=data["column"],
+        end_line=data["end_line"],
+        end_column=data.get("end_column", 0),
+        function=data["function"],
+    )
+    names = "code name severity message why cure step epoch rank precondition count fingerprint"
+    witness = tuple(
+        Witness(
+            file=link["file"],
+            line=link["line"],
+            event=link["event"],
+            step=link["step"],
+            rank=link["rank"],
+            values={key: _tuples(value) for key, value in link["values"].items()},
+        )
+        for link in data["witness"]
+    )
+    return Finding(where=where, witness=witness, **{name: data[name] for name in names.split()})
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(map(_tuples, value)) if isinstance(value, list) else value
