@@ -1,1 +1,80 @@
-"""To be filled."""
+"""The command line: options and exit codes. One file a command.
+
+Nothing heavy is imported here, so that ``tcstatic --help`` answers at once; the commands import
+what they need when they run.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+
+import click
+
+from tcstatic import __version__
+from tcstatic.cli.rewrite import rewrite
+from tcstatic.cli.run import run
+from tcstatic.errors import TcstaticError
+
+__all__ = ["main", "tcstatic"]
+
+EPILOG = (
+    "Exit codes: of `run`, the script's own (1 with --on-violation fail or stop where an error was "
+    "found); else 0, or 2 for a usage or input error, 3 for a bug in tcstatic."
+)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]}, epilog=EPILOG)
+@click.version_option(__version__, "-V", "--version", message="tcstatic %(version)s")
+def tcstatic() -> None:
+    """Find silent errors in PyTorch training: runs that do not crash, but train the wrong thing."""
+
+
+tcstatic.add_command(run)
+tcstatic.add_command(rewrite)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; return the exit code. Errors are one line on stderr."""
+    try:
+        answer = tcstatic.main(args=arguments, prog_name="tcstatic", standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message(), err=True)
+        return 2
+    except click.ClickException as error:
+        return _say(" ".join(error.format_message().split()), 2)
+    except TcstaticError as error:
+        return _say(str(error), error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        return 130
+    except Exception as error:
+        return _own_bug(error)
+    if isinstance(answer, int):
+        return answer
+    if not callable(answer):
+        return 0
+    # The script runs out here, where no handler of ours or of click's can get at what it raises.
+    return _become(answer)
+
+
+def _become(script: Callable[[], int]) -> int:
+    """Run the user's script; it may have a module named click of its own."""
+    for name in [name for name in sys.modules if name.partition(".")[0] == "click"]:
+        del sys.modules[name]
+    return script()
+
+
+def _say(line: str, code: int) -> int:
+    click.echo(f"tcstatic: {line}", err=True)
+    return code
+
+
+def _own_bug(error: Exception) -> int:
+    reason = " ".join(f"{type(error).__name__}: {error}".split())
+    if os.environ.get("TCSTATIC_DEBUG"):
+        import traceback
+
+        traceback.print_exception(error)
+    cure = "please report it with the traceback that TCSTATIC_DEBUG=1 prints"
+    return _say(f"this is a bug in tcstatic ({reason}); {cure}", 3)

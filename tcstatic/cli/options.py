@@ -1,0 +1,136 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from tcstatic.errors import InputError, input_problem
+
+if TYPE_CHECKING:
+    from tcstatic.model import RunOptions
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def percent(ctx: click.Context, param: click.Parameter, value: str) -> float:
+    """Return the share (0.01) that ``1%`` or ``1`` means: both are percentages."""
+    try:
+        number = float(value.strip().removesuffix("%"))
+    except ValueError:
+        number = math.nan
+    if not 0 <= number <= 100:
+        problem = f"got {value!r}; expected a percentage from 0 to 100, such as 1%"
+        raise click.BadParameter(problem, ctx, param)
+    return number / 100
+
+
+def watching(function: Function) -> Function:
+    """Add the options about rules and about what is done with findings."""
+    for option in reversed(_OPTIONS):
+        function = option(function)
+    return function
+
+
+_OPTIONS = (
+    click.option(
+        "--rules",
+        multiple=True,
+        metavar="PATH",
+        help="A rule file, or a folder of them, instead of the shipped rules. Repeatable.",
+    ),
+    click.option(
+        "--select",
+        multiple=True,
+        metavar="RULES",
+        help="Only these: codes, first letters of codes, or names; separated by commas.",
+    ),
+    click.option(
+        "--ignore",
+        multiple=True,
+        metavar="RULES",
+        help="Not these; wins over --select.",
+    ),
+    click.option(
+        "--invariants",
+        multiple=True,
+        metavar="FILE",
+        help="A file with further invariants, on top of the rules. Repeatable.",
+    ),
+    click.option(
+        "--report",
+        multiple=True,
+        metavar="PATH",
+        help="Write a report; its kind by suffix: .json or .txt. Repeatable.",
+    ),
+    click.option(
+        "--on-violation",
+        type=click.Choice(["warn", "fail", "stop"]),
+        default="warn",
+        show_default=True,
+        help="warn: the exit status stays the script's own; fail: it is 1 at the end if an error "
+        "was found; stop: end with 1 at the first error, after the script's own cleanup.",
+    ),
+    click.option(
+        "--overhead-budget",
+        metavar="P%",
+        callback=percent,
+        default="1%",
+        show_default=True,
+        help="How much of the time of a training step watching may take, after the first 20 steps, "
+        "which are watched in full.",
+    ),
+    click.option(
+        "--quiet",
+        is_flag=True,
+        help="Print nothing on stderr; the reports are written all the same.",
+    ),
+    click.option(
+        "--include",
+        multiple=True,
+        metavar="PKG",
+        help="A package outside of the script's folder to watch as well. Repeatable.",
+    ),
+)
+
+
+def words(values: Iterable[str]) -> tuple[str, ...]:
+    """Split comma-separated values."""
+    return tuple(word.strip() for value in values for word in value.split(","))
+
+
+def planning(options: dict[str, Any]) -> dict[str, tuple[str, ...]]:
+    """Return what of the options a `Request` takes; names of packages are checked."""
+    for package in options["include"]:
+        if not all(part.isidentifier() for part in package.split(".")):
+            problem = input_problem(
+                "--include", got=repr(package), expected="the name of a package"
+            )
+            raise InputError(problem)
+    return {
+        "rules": options["rules"],
+        "invariants": options["invariants"],
+        "select": words(options["select"]),
+        "ignore": words(options["ignore"]),
+        "include": options["include"],
+    }
+
+
+def running(options: dict[str, Any]) -> RunOptions:
+    """Return what of the options a run takes; raise InputError where no report can be written."""
+    from pathlib import Path
+
+    from tcstatic.model import RunOptions
+    from tcstatic.report import check_path
+
+    for path in options["report"]:
+        check_path(Path(path))
+    return RunOptions(
+        reports=options["report"],
+        on_violation=options["on_violation"],
+        overhead_budget=options["overhead_budget"],
+        quiet=options["quiet"],
+    )

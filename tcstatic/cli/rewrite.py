@@ -1,0 +1,41 @@
+"""``tcstatic rewrite``: the instrumented copy, for any launcher."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from tcstatic.cli.options import planning, running, watching
+
+
+@click.command()
+@click.argument("script", metavar="SCRIPT")
+@click.option("-o", "output", metavar="DIR", help="The folder for the copy; new or empty.")
+@click.option("--show-rewrite", is_flag=True, help="Print the instrumented source.")
+@click.option("--diff", is_flag=True, help="Print what was inserted, as a diff.")
+@watching
+def rewrite(script: str, output: str | None, show_rewrite: bool, diff: bool, **options: Any) -> int:
+    """Write an instrumented copy of SCRIPT and its local modules.
+
+    The copy runs under any launcher (python, torchrun, accelerate launch) without a command of
+    tcstatic, and trains on where tcstatic is not installed.
+    """
+    from pathlib import Path
+
+    from tcstatic import pipeline
+
+    if output is None and not show_rewrite and not diff:
+        raise click.UsageError("nothing to do; expected -o DIR, --show-rewrite or --diff")
+    request = pipeline.request_for_script(script, **planning(options))
+    plan = pipeline.make_plan(request, running(options))
+    for shown, as_diff in ((show_rewrite, False), (diff, True)):
+        for name, text in pipeline.shown_rewrite(plan, as_diff=as_diff) if shown else ():
+            if not as_diff:
+                click.echo(f"# {name}", err=True)
+            click.echo(text, nl=not text.endswith("\n"))
+    if output is not None:
+        pipeline.write_copy(plan, Path(output))
+    for skipped in plan.skipped:
+        click.echo(f"tcstatic: file left alone: {skipped.path} ({skipped.reason})", err=True)
+    return 0

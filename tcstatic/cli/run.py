@@ -1,0 +1,46 @@
+"""``tcstatic run``: the script under checks."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from tcstatic.cli.options import planning, running, watching
+
+
+@click.command(
+    # All that follows SCRIPT is the script's.
+    context_settings={"allow_interspersed_args": False},
+)
+@watching
+@click.option("-m", "is_module", is_flag=True, help="SCRIPT is the name of a module.")
+@click.argument("script", metavar="SCRIPT")
+@click.argument("arguments", metavar="[ARGS]...", nargs=-1, type=click.UNPROCESSED)
+def run(
+    script: str, arguments: tuple[str, ...], is_module: bool, **options: Any
+) -> Callable[[], int]:
+    """Run SCRIPT with ARGS as python would, and watch its training.
+
+    All that follows SCRIPT belongs to the script. Findings are printed on stderr when they are
+    known, a summary at the end.
+    """
+    from tcstatic import pipeline
+
+    # The script may change its folder.
+    options["report"] = tuple(map(os.path.abspath, options["report"]))
+    request_for = pipeline.request_for_module if is_module else pipeline.request_for_script
+    request = request_for(script, **planning(options))
+    prepared = pipeline.prepare(request, running(options))
+    if prepared.problem:
+        click.echo(f"tcstatic: not watched, planning failed: {prepared.problem}", err=True)
+    return lambda: _run(script, arguments, is_module, prepared.plan)
+
+
+def _run(script: str, arguments: tuple[str, ...], is_module: bool, plan: Any) -> int:
+    from tcstatic.runtime.live import run_module, run_script
+
+    become = run_module if is_module else run_script
+    return become(plan, [script, *arguments])

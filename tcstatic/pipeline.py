@@ -1,0 +1,309 @@
+"""The order of the steps: rules, facts and rewriting in a short-lived child, then the plan.
+
+`prepare` is what a run calls: it answers from the cache, or asks the child. It loads neither libcst
+nor yaml, because the process that calls it becomes the user's script.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import io
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, final
+
+from tcstatic import __version__, errors
+from tcstatic.errors import InputError, PlanError, TcstaticError, input_problem
+from tcstatic.invariants.rules import default_rules_folder, rules_hash
+from tcstatic.model import ProbePlan, Rewritten, RunOptions
+from tcstatic.runtime.live.codecache import cache_folder, write_whole
+from tcstatic.runtime.live.planfile import dump, load
+
+if TYPE_CHECKING:
+    from tcstatic.model import Invariant
+
+# Planning takes a second or two; a child that hangs must not hold up a training run for ever.
+PLANNING_SECONDS: Final = 180
+
+_CHILD: Final = """\
+import sys
+sys.path.append(sys.argv[1])
+from tcstatic.pipeline import child
+child()
+"""
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What to plan: a script (or, with `module`, the file of that module), rules, and packages.
+
+    `rules` replace the shipped ones, `invariants` come on top of either.
+    """
+
+    script: str
+    root: str
+    module: str = ""
+    rules: tuple[str, ...] = ()
+    invariants: tuple[str, ...] = ()
+    select: tuple[str, ...] = ()
+    ignore: tuple[str, ...] = ()
+    include: tuple[str, ...] = ()
+
+    def rule_paths(self) -> list[Path]:
+        """Return the files and folders that hold the rules of this request."""
+        rules = [Path(path) for path in self.rules] or [default_rules_folder()]
+        return [*rules, *(Path(path) for path in self.invariants)]
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A plan; where planning failed for a reason of our own, an empty one and the `problem`."""
+
+    plan: ProbePlan
+    problem: str = ""
+
+
+def request_for_script(script: str, **others: Any) -> Request:
+    """Return the request for a script; raise InputError in one line where there is none."""
+    path = Path(script)
+    if path.is_dir():
+        raise InputError(
+            input_problem("this is a folder", where=script, expected="a script (or -m MODULE)")
+        )
+    try:
+        path.open("rb").close()
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise InputError(
+            input_problem(f"the script cannot be read ({reason})", where=script)
+        ) from None
+    # Python puts the folder of the script itself, not of a link to it, in front of sys.path.
+    real = Path(os.path.realpath(path))
+    return Request(str(real), str(real.parent), **others)
+
+
+def request_for_module(module: str, **others: Any) -> Request:
+    """Return the request for ``-m MODULE``: found as Python would, but running nothing of it."""
+    parts = module.split(".")
+    if all(part.isidentifier() for part in parts):
+        for folder in dict.fromkeys([os.getcwd(), *sys.path]):
+            base = Path(folder or ".", *parts)
+            for path in (base / "__main__.py", base.with_name(f"{base.name}.py")):
+                if path.is_file():
+                    return Request(str(path.absolute()), os.getcwd(), module, **others)
+    raise InputError(
+        input_problem("no such module", got=repr(module), expected="one that can be imported")
+    )
+
+
+def prepare(request: Request, options: RunOptions) -> Prepared:
+    """Return the plan for a request, from the cache or made by a child process.
+
+    Raises InputError where the user's rules or options are wrong; no other failure raises.
+    """
+    try:
+        # Once: where no cache can be written, each call gives another temporary folder.
+        cache = cache_folder()
+        entry = cache / "plans" / _key(request)
+        plan = _cached(entry) or _planned(request, cache, entry)
+    except InputError:
+        raise
+    except subprocess.TimeoutExpired:
+        problem = f"planning took more than {PLANNING_SECONDS} seconds"
+        return Prepared(ProbePlan(request.root, request.script, options=options), problem)
+    except Exception as error:
+        problem = " ".join(str(error).split()) or type(error).__name__
+        return Prepared(ProbePlan(request.root, request.script, options=options), problem)
+    return Prepared(replace(plan, options=options))
+
+
+def make_plan(request: Request, options: RunOptions) -> ProbePlan:
+    """Make the plan in this process, which loads yaml and libcst."""
+    from tcstatic.rewrite import compile_plan
+
+    return compile_plan(
+        Path(request.script), Path(request.root), load_invariants(request), options, request.include
+    )
+
+
+def write_copy(plan: ProbePlan, folder: Path) -> None:
+    """Write the instrumented copy of a plan's program; raise InputError where it cannot be."""
+    from tcstatic import rewrite
+
+    rewrite.write_copy(plan, folder)
+
+
+def shown_rewrite(plan: ProbePlan, *, as_diff: bool) -> Iterator[tuple[str, str]]:
+    """Yield each rewritten file of a plan: its path, and its new text or what was inserted."""
+    from tcstatic.program.source import decode
+    from tcstatic.rewrite import instrument
+
+    for file in plan.files:
+        path = Path(plan.root, file.path)
+        source = path.read_bytes()
+        sites = tuple(site for site in plan.sites if site.location.file == file.path)
+        outcome = instrument(path, source, sites)
+        if isinstance(outcome, Rewritten):
+            old, new = decode(source, file.path).text, outcome.text
+            yield file.path, _diff(file.path, old, new) if as_diff else new
+
+
+def _diff(name: str, old: str, new: str) -> str:
+    # Not splitlines(), which ends a line at a form feed too.
+    before, after = (io.StringIO(text, newline="").readlines() for text in (old, new))
+    return "".join(difflib.unified_diff(before, after, f"a/{name}", f"b/{name}"))
+
+
+def load_invariants(request: Request) -> tuple[Invariant, ...]:
+    """Return the request's invariants, their parameters checked by their relations."""
+    from tcstatic.invariants.relations import check_params
+    from tcstatic.invariants.rules import load_rules
+
+    return load_rules(
+        request.rule_paths(), select=request.select, ignore=request.ignore, schema=check_params
+    )
+
+
+def _key(request: Request) -> str:
+    """The name of the cached plan: a hash over all that planning depends on but the program."""
+    parts = {
+        "request": asdict(request),
+        "rules": rules_hash(request.rule_paths()),
+        "version": __version__,
+        "program": list(_own_files(Path(__file__).parent)),
+        "python": [sys.version, sys.flags.optimize],
+        "path": sys.path if request.include else [],
+    }
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def _own_files(folder: Path) -> Iterator[tuple[str, int, int]]:
+    """Names, sizes and times of our modules: an editable install changes without a new version."""
+    for path, folders, names in os.walk(folder):
+        folders.sort()
+        for name in sorted(names):
+            if name.endswith(".py"):
+                status = os.stat(os.path.join(path, name))
+                yield name, status.st_size, status.st_mtime_ns
+
+
+def _cached(entry: Path) -> ProbePlan | None:
+    """The plan of a cache entry, if the files it is about are as they were."""
+    try:
+        plan = load(entry.with_suffix(".json"))
+        absent: list[str] = json.loads(entry.with_suffix(".absent").read_bytes())
+    except (PlanError, OSError, ValueError):
+        return None
+    cache = entry.parents[1]
+    if any(map(os.path.lexists, absent)):
+        return None
+    for file in plan.files:
+        if file.code and not (cache / file.code).exists():
+            return None
+        try:
+            content = Path(plan.root, file.path).read_bytes()
+        except OSError:
+            return None
+        if hashlib.sha256(content).hexdigest() != file.source_hash:
+            return None
+    return plan
+
+
+def _keep(entry: Path, request: Request, plan: ProbePlan) -> Path:
+    """Write a cache entry: the plan last, because it makes the entry valid."""
+    entry.parent.mkdir(parents=True, exist_ok=True)
+    absent = json.dumps(sorted(_absent(request, plan)))
+    write_whole(entry.with_suffix(".absent"), absent.encode())
+    write_whole(entry.with_suffix(".json"), dump(plan).encode())
+    return entry.with_suffix(".json")
+
+
+def _absent(request: Request, plan: ProbePlan) -> Iterable[str]:
+    """Paths that would change which modules are the program's own, if they came to exist."""
+    from tcstatic.program.source import read_module
+
+    absent: set[str] = set()
+    for file in plan.files:
+        path = Path(plan.root, file.path)
+        try:
+            facts = read_module(path, path.read_bytes(), _dotted(path, Path(plan.root)))
+        except (TcstaticError, OSError):
+            continue
+        for imported in facts.imported:
+            for name in (imported.module, *(f"{imported.module}.{one}" for one in imported.names)):
+                absent.update(_missing(Path(request.root), name))
+    return absent
+
+
+def _missing(root: Path, module: str) -> Iterator[str]:
+    base = root
+    for part in filter(None, module.split(".")):
+        base = base / part
+        for path in (base, base.with_name(f"{part}.py"), base / "__init__.py"):
+            if not os.path.lexists(path) and path.parent.is_dir():
+                yield str(path)
+
+
+def _dotted(path: Path, root: Path) -> str:
+    try:
+        parts = path.relative_to(root).with_suffix("").parts
+    except ValueError:
+        return path.stem
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def _planned(request: Request, cache: Path, entry: Path) -> ProbePlan:
+    """Ask a child process for the plan; raise what it raises, RuntimeError if it failed."""
+    asked = {
+        "request": asdict(request),
+        "path": sys.path,
+        "cache": str(cache),
+        "entry": str(entry),
+    }
+    # -P, and our own folder last: no file of the user's may stand for a module that we need.
+    flags = ["-O"] * sys.flags.optimize + ["-P", "-W", "ignore"]
+    ran = subprocess.run(
+        [sys.executable, *flags, "-c", _CHILD, str(Path(__file__).parents[1])],
+        input=json.dumps(asked),
+        capture_output=True,
+        encoding="utf-8",
+        errors="replace",
+        timeout=PLANNING_SECONDS,
+        check=False,
+    )
+    try:
+        answer: Mapping[str, str] = json.loads(ran.stdout)
+    except ValueError:
+        last = ran.stderr.strip().rpartition("\n")[2]
+        raise RuntimeError(last or f"the planning process ended with {ran.returncode}") from None
+    if "plan" in answer:
+        return load(answer["plan"])
+    raise getattr(errors, answer["error"], RuntimeError)(answer["text"])
+
+
+def child() -> None:
+    """Answer one request on stdin with one json object on stdout: a plan's path, or an error."""
+    answer_to = os.dup(1)
+    os.dup2(2, 1)  # whatever else is printed must not get into the answer
+    asked = json.loads(sys.stdin.buffer.read())
+    os.environ["TCSTATIC_CACHE"] = asked["cache"]
+    fields: dict[str, Any] = asked["request"]
+    request = Request(**{key: tuple(v) if type(v) is list else v for key, v in fields.items()})
+    sys.path.extend(path for path in asked["path"] if path not in sys.path)
+    try:
+        plan = make_plan(request, RunOptions())
+        answer = {"plan": str(_keep(Path(asked["entry"]), request, plan))}
+    except InputError as error:
+        answer = {"error": type(error).__name__, "text": str(error)}
+    except Exception as error:
+        answer = {"error": "RuntimeError", "text": f"{type(error).__name__}: {error}"}
+    with open(answer_to, "w", encoding="utf-8") as stream:
+        stream.write(json.dumps(answer))
