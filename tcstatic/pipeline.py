@@ -289,14 +289,19 @@ def _planned(request: Request, cache: Path, entry: Path) -> ProbePlan:
     raise getattr(errors, answer["error"], RuntimeError)(answer["text"])
 
 
+def _request(fields: Mapping[str, Any]) -> Request:
+    """A request that was json: its tuples are lists."""
+    values: Any = {name: tuple(v) if type(v) is list else v for name, v in fields.items()}
+    return Request(**values)
+
+
 def child() -> None:
     """Answer one request on stdin with one json object on stdout: a plan's path, or an error."""
     answer_to = os.dup(1)
     os.dup2(2, 1)  # whatever else is printed must not get into the answer
     asked = json.loads(sys.stdin.buffer.read())
     os.environ["TCSTATIC_CACHE"] = asked["cache"]
-    fields: dict[str, Any] = asked["request"]
-    request = Request(**{key: tuple(v) if type(v) is list else v for key, v in fields.items()})
+    request = _request(asked["request"])
     sys.path.extend(path for path in asked["path"] if path not in sys.path)
     try:
         plan = make_plan(request, RunOptions())
