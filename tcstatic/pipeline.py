@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Final, final
 from tcstatic import __version__, errors
 from tcstatic.errors import InputError, PlanError, TcstaticError, input_problem
 from tcstatic.invariants.rules import default_rules_folder, rules_hash
-from tcstatic.model import ProbePlan, Rewritten, RunOptions
+from tcstatic.model import ProbePlan, Rewritten, RunOptions, Skipped
 from tcstatic.runtime.live.codecache import cache_folder, write_whole
 from tcstatic.runtime.live.planfile import dump, load
 
@@ -65,9 +65,10 @@ class Request:
 @final
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A plan; where planning failed for a reason of our own, an empty one and the `problem`."""
+    """The path of a plan. Where planning failed for a reason of our own, that is the `problem`, and
+    the plan an empty one; None where not even that could be written."""
 
-    plan: ProbePlan
+    plan: Path | None
     problem: str = ""
 
 
@@ -109,6 +110,8 @@ def prepare(request: Request, options: RunOptions) -> Prepared:
 
     Raises InputError where the user's rules or options are wrong; no other failure raises.
     """
+    problem = ""
+    plan = ProbePlan(request.root, request.script)
     try:
         # Once: where no cache can be written, each call gives another temporary folder.
         cache = cache_folder()
@@ -118,11 +121,24 @@ def prepare(request: Request, options: RunOptions) -> Prepared:
         raise
     except subprocess.TimeoutExpired:
         problem = f"planning took more than {PLANNING_SECONDS} seconds"
-        return Prepared(ProbePlan(request.root, request.script, options=options), problem)
     except Exception as error:
         problem = " ".join(str(error).split()) or type(error).__name__
-        return Prepared(ProbePlan(request.root, request.script, options=options), problem)
-    return Prepared(replace(plan, options=options))
+    if problem:
+        plan = replace(plan, skipped=(Skipped(request.script, f"planning failed: {problem}"),))
+    try:
+        return Prepared(_with_options(cache_folder(), plan, options), problem)
+    except OSError as error:
+        return Prepared(None, problem or f"no plan can be written ({error.strerror})")
+
+
+def _with_options(cache: Path, plan: ProbePlan, options: RunOptions) -> Path:
+    """Write the plan of one run; runs with the same plan and options share the file."""
+    content = dump(replace(plan, options=options)).encode()
+    path = cache / "plans" / f"run-{hashlib.sha256(content).hexdigest()}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if not path.is_file() or path.read_bytes() != content:
+        write_whole(path, content)
+    return path
 
 
 def make_plan(request: Request, options: RunOptions) -> ProbePlan:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Sequence
+from typing import NoReturn
 
 import click
 
@@ -55,14 +56,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not callable(answer):
         return 0
     # The script runs out here, where no handler of ours or of click's can get at what it raises.
-    return _become(answer)
+    _become(answer)
 
 
-def _become(script: Callable[[], int]) -> int:
+def _become(script: Callable[[], NoReturn]) -> NoReturn:
     """Run the user's script; it may have a module named click of its own."""
     for name in [name for name in sys.modules if name.partition(".")[0] == "click"]:
         del sys.modules[name]
-    return script()
+    script()
 
 
 def _say(line: str, code: int) -> int:

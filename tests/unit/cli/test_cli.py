@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from types import ModuleType
+from typing import Any, NoReturn
 
 import click
 import pytest
 
-import tcstatic.runtime.live
 from tcstatic import cli, pipeline
 from tcstatic.errors import InputError, PlanError, RuleError, TcstaticError
-from tcstatic.model import ProbePlan, RunOptions
+from tcstatic.model import RunOptions
 from tcstatic.pipeline import Prepared, Request
 
 WATCHING = {
@@ -60,6 +62,15 @@ class Handed:
     module: bool
 
 
+def ended(arguments: Sequence[str]) -> int:
+    """The exit code of a command line, whose script may leave by SystemExit."""
+    try:
+        return cli.main(arguments)
+    except SystemExit as left:
+        assert isinstance(left.code, int)
+        return left.code
+
+
 @pytest.fixture
 def handed(monkeypatch: pytest.MonkeyPatch) -> Handed:
     """Stands in for planning and running."""
@@ -67,18 +78,20 @@ def handed(monkeypatch: pytest.MonkeyPatch) -> Handed:
 
     def prepare(request: Request, options: RunOptions) -> Prepared:
         seen.request, seen.options = request, options
-        return Prepared(ProbePlan(request.root, request.script, options=options))
+        return Prepared(Path("plan.json"))
 
     def become(module: bool) -> Any:
-        def run(plan: ProbePlan, argv: list[str], **others: Any) -> int:
-            seen.argv, seen.module = argv, module
-            return 7
+        def run(plan: Path, script: str, argv: Sequence[str] = ()) -> NoReturn:
+            assert plan == Path("plan.json")
+            seen.argv, seen.module = [script, *argv], module
+            raise SystemExit(7)
 
         return run
 
     monkeypatch.setattr(pipeline, "prepare", prepare)
-    monkeypatch.setattr(tcstatic.runtime.live, "run_script", become(False), raising=False)
-    monkeypatch.setattr(tcstatic.runtime.live, "run_module", become(True), raising=False)
+    live = ModuleType("script")
+    live.__dict__.update(run_script=become(False), run_module=become(True))
+    monkeypatch.setitem(sys.modules, "tcstatic.runtime.live.script", live)
     # Taking click out of sys.modules is for the process that becomes a script.
     monkeypatch.setattr(cli, "_become", lambda script: script())
     return seen
@@ -103,7 +116,7 @@ def script(tmp_path: Path) -> str:
 def test_all_after_the_script_is_the_scripts(
     handed: Handed, script: str, arguments: list[str]
 ) -> None:
-    assert cli.main(["run", "--quiet", script, *arguments]) == 7
+    assert ended(["run", "--quiet", script, *arguments]) == 7
     assert handed.argv == [script, *arguments]
     assert handed.options == RunOptions(quiet=True)
     assert handed.request == Request(script, str(Path(script).parent))
@@ -113,7 +126,7 @@ def test_all_after_a_module_is_the_modules(
     handed: Handed, script: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(Path(script).parent)
-    assert cli.main(["run", "-m", "train", "-m", "--quiet", "--", "x"]) == 7
+    assert ended(["run", "-m", "train", "-m", "--quiet", "--", "x"]) == 7
     assert handed.module
     assert handed.argv == ["train", "-m", "--quiet", "--", "x"]
     assert handed.request == Request(script, str(Path(script).parent), "train")
@@ -123,7 +136,7 @@ def test_options_are_handed_on(handed: Handed, script: str, tmp_path: Path) -> N
     report = tmp_path / "new" / "r.json"
     line = "run --rules a.yaml --rules b --select TCS1,TCS2 --select x --ignore y --invariants i"
     line += f" --report {report} --report r.txt --on-violation stop --overhead-budget 0.5%"
-    assert cli.main([*line.split(), "--include", "a.b", "--quiet", script]) == 7
+    assert ended([*line.split(), "--include", "a.b", "--quiet", script]) == 7
     assert handed.request == Request(
         script,
         str(tmp_path),
@@ -140,7 +153,7 @@ def test_options_are_handed_on(handed: Handed, script: str, tmp_path: Path) -> N
 
 @pytest.mark.parametrize(("text", "share"), [("1%", 0.01), ("1", 0.01), ("0.5 %", 0.005), ("0", 0)])
 def test_a_budget_is_a_percentage(handed: Handed, script: str, text: str, share: float) -> None:
-    assert cli.main(["run", "--overhead-budget", text, script]) == 7
+    assert ended(["run", "--overhead-budget", text, script]) == 7
     assert handed.options.overhead_budget == share
 
 
@@ -169,7 +182,7 @@ def test_what_cannot_be_used_is_one_line_and_exit_code_2(
     script: str, capfd: pytest.CaptureFixture[str], line: str, words: str
 ) -> None:
     names = {"SCRIPT": script, "FOLDER": str(Path(script).parent)}
-    assert cli.main([names.get(word, word) for word in line.split()]) == 2
+    assert ended([names.get(word, word) for word in line.split()]) == 2
     out, err = capfd.readouterr()
     assert out == ""
     assert err.startswith("tcstatic: ")
@@ -188,7 +201,7 @@ def test_a_bug_of_ours_is_one_line_and_exit_code_3(
 
     monkeypatch.setattr(pipeline, "prepare", broken)
     monkeypatch.delenv("TCSTATIC_DEBUG", raising=False)
-    assert cli.main(["run", script]) == 3
+    assert ended(["run", script]) == 3
     err = capfd.readouterr().err
     assert err.startswith("tcstatic: this is a bug in tcstatic (ZeroDivisionError: two lines); ")
     assert "report" in err
@@ -201,12 +214,26 @@ def test_where_planning_fails_the_script_runs_unwatched(
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    failed = Prepared(ProbePlan("", script), "ValueError: x")
+    failed = Prepared(Path("plan.json"), "ValueError: x")
     monkeypatch.setattr(pipeline, "prepare", lambda *_: failed)
-    assert cli.main(["run", script]) == 7
+    assert ended(["run", script]) == 7
     assert handed.argv == [script]
     said = capfd.readouterr().err
     assert said == "tcstatic: not watched, planning failed: ValueError: x\n"
+
+
+def test_where_nothing_can_be_written_python_itself_runs_the_script(
+    handed: Handed, script: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def execute(path: str, argv: list[str]) -> NoReturn:
+        assert path == sys.executable
+        handed.argv = argv
+        raise SystemExit(7)
+
+    monkeypatch.setattr(pipeline, "prepare", lambda *_: Prepared(None, "disk full"))
+    monkeypatch.setattr(os, "execv", execute)
+    assert ended(["run", script, "--x"]) == 7
+    assert (handed.argv[0], handed.argv[-2:]) == (sys.executable, [script, "--x"])
 
 
 @pytest.mark.parametrize(
@@ -220,7 +247,7 @@ def test_where_planning_fails_the_script_runs_unwatched(
     ],
 )
 def test_help(arguments: list[str], words: list[str], capfd: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(arguments) == (0 if arguments else 2)
+    assert ended(arguments) == (0 if arguments else 2)
     out, err = capfd.readouterr()
     for word in words:
         assert word in out + err
