@@ -17,6 +17,7 @@ from tcstatic.program.source.localfiles import (
     local_modules,
     module_name,
 )
+from tcstatic.program.source.probed import Found, Mismatch, compile_probed, probes_in
 from tcstatic.program.source.reading import PROBES, read_module, read_tree
 from tcstatic.program.source.text import BOM, SourceText, Span, decode, parse
 
@@ -25,21 +26,25 @@ __all__ = [
     "PROBES",
     "Argument",
     "Call",
+    "Found",
     "Import",
     "LocalFiles",
     "Loop",
     "Marks",
+    "Mismatch",
     "ModuleFacts",
     "SourceText",
     "Span",
     "Store",
     "With",
     "absent_candidates",
+    "compile_probed",
     "decode",
     "find_local_files",
     "local_modules",
     "module_name",
     "parse",
+    "probes_in",
     "read_module",
     "read_tree",
 ]

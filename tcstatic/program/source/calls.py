@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import ast
+import itertools
 from dataclasses import dataclass
 from typing import final
 
 from tcstatic.program.source.facts import Argument, Call, Place, Result
 from tcstatic.program.source.names import Names, chain
+from tcstatic.program.source.order import ordered_children
 from tcstatic.program.source.text import SourceText, Span
 
 
@@ -16,6 +18,7 @@ from tcstatic.program.source.text import SourceText, Span
 class Seen:
     """A call with its surroundings."""
 
+    ordinal: int
     node: ast.Call
     function: str
     loops: int
@@ -24,7 +27,7 @@ class Seen:
     in_class: bool
 
 
-def call_fact(ordinal: int, seen: Seen, result: Result, names: Names, text: SourceText) -> Call:
+def call_fact(seen: Seen, result: Result, names: Names, text: SourceText) -> Call:
     """The fact of one call."""
     node, function = seen.node, seen.node.func
     callee, resolved = _callee(function, names)
@@ -32,7 +35,7 @@ def call_fact(ordinal: int, seen: Seen, result: Result, names: Names, text: Sour
     receiver = function.value if isinstance(function, ast.Attribute) else None
     receiver_span = text.span(receiver) if receiver else None
     return Call(
-        ordinal=ordinal,
+        ordinal=seen.ordinal,
         span=text.span(node),
         callee=callee,
         resolved=resolved,
@@ -69,11 +72,12 @@ def _callee(function: ast.expr, names: Names) -> tuple[str, bool]:
 
 def _arguments(node: ast.Call, text: SourceText, quoted: bool) -> list[Argument]:
     found = []
-    for value in node.args:
-        star = "*" if isinstance(value, ast.Starred) else ""
-        found.append(_argument(star, value, text, quoted))
-    for keyword in node.keywords:
-        found.append(_argument(keyword.arg or "**", keyword.value, text, quoted))
+    for written in itertools.islice(ordered_children(node), 1, None):
+        if isinstance(written, ast.keyword):
+            found.append(_argument(written.arg or "**", written.value, text, quoted))
+        elif isinstance(written, ast.expr):
+            star = "*" if isinstance(written, ast.Starred) else ""
+            found.append(_argument(star, written, text, quoted))
     return found
 
 

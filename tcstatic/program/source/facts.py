@@ -29,7 +29,7 @@ class Argument:
 @final
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A call; `ordinal` counts the module's calls in the order in which they are written.
+    """A call. `arguments` stand in the order in which they are written.
 
     `callee` is the best dotted name: resolved through imports and aliases where `resolved`, else a
     bare name, or ``.step`` where only the method's name is known, or '' for ``f()()``. `loops`
@@ -59,7 +59,7 @@ class Call:
 @dataclass(frozen=True, slots=True)
 class Loop:
     """A ``for`` statement. `iterable_call` is the ordinal of the call that it iterates over, or -1;
-    `body` the range of ordinals of the calls in its body."""
+    `body` the range of ordinals in its body."""
 
     ordinal: int
     iterable: Span
@@ -87,7 +87,7 @@ class With:
 @final
 @dataclass(frozen=True, slots=True)
 class Store:
-    """An attribute that is assigned to or deleted; `ordinal` counts all of the module."""
+    """An attribute that is assigned to or deleted."""
 
     ordinal: int
     base: Span
@@ -110,20 +110,21 @@ class Import:
 @final
 @dataclass(frozen=True, slots=True)
 class Marks:
-    """How many calls, attributes, loops and items come before a statement, and which statement
-    follows it; all in the order in which the source is written."""
+    """A statement: its first ordinal, and the index of the statement that follows it."""
 
-    calls: int
-    attributes: int
-    loops: int
-    items: int
+    first: int
     following: int
 
 
 @final
 @dataclass(frozen=True, slots=True)
 class ModuleFacts:
-    """The facts of one module. `imports` maps a name to what it stands for, dotted."""
+    """The facts of one module. `imports` maps a name to what it stands for, dotted.
+
+    An `ordinal` counts calls, attributes, ``for`` loops and ``with`` items together, as they are
+    written, from 0 to `ordinals`; so do the statements of `statements`, among
+    themselves. Another parser's tree can be matched by them, whatever its positions are.
+    """
 
     path: str
     module: str
@@ -136,5 +137,5 @@ class ModuleFacts:
     withs: tuple[With, ...] = ()
     stores: tuple[Store, ...] = ()
     statements: tuple[Marks, ...] = ()
-    body: tuple[int, ...] = ()
+    ordinals: int = 0
     mentions_probes: bool = False

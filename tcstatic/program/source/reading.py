@@ -62,7 +62,7 @@ class _Reader:
         self.seen: list[Seen] = []
         self.results: dict[int, Result] = {}
         self.actions: dict[int, Action] = {}
-        self.attributes = 0
+        self.ordinal = 0
         self.for_loops: list[Loop] = []
         self.items: list[With] = []
         self.stores: list[Store] = []
@@ -72,15 +72,16 @@ class _Reader:
     def visit(self, node: ast.AST) -> None:
         handler = _HANDLERS.get(type(node), _Reader.children)
         if isinstance(node, ast.stmt):
-            index, before = len(self.marks), self.counted()
+            index, first = len(self.marks), self.ordinal
             self.marks.append(None)
             handler(self, node)
-            self.marks[index] = Marks(*before, len(self.marks))
+            self.marks[index] = Marks(first, len(self.marks))
         else:
             handler(self, node)
 
-    def counted(self) -> tuple[int, int, int, int]:
-        return len(self.seen), self.attributes, len(self.for_loops), len(self.items)
+    def next_ordinal(self) -> int:
+        self.ordinal += 1
+        return self.ordinal - 1
 
     def children(self, node: ast.AST) -> None:
         for child in ordered_children(node):
@@ -106,26 +107,34 @@ class _Reader:
 
     def call(self, node: ast.Call) -> None:
         self.seen.append(
-            Seen(node, self.function, self.loops, self.place, self.quoted, self.in_class)
+            Seen(
+                self.next_ordinal(),
+                node,
+                self.function,
+                self.loops,
+                self.place,
+                self.quoted,
+                self.in_class,
+            )
         )
         self.children(node)
 
     def attribute(self, node: Any) -> None:
+        ordinal = self.next_ordinal()
         if not isinstance(node.ctx, ast.Load):
             default: Action = "delete" if isinstance(node.ctx, ast.Del) else "assign"
             action = self.actions.get(id(node), default)
             if self.place != "annotation":
-                self.store(node, action)
-        self.attributes += 1
+                self.store(ordinal, node, action)
         self.visit(node.value)
 
-    def store(self, node: ast.Attribute, action: Action) -> None:
+    def store(self, ordinal: int, node: ast.Attribute, action: Action) -> None:
         base = self.text.span(node.value)
         path = chain(node.value)
         name = self.names.dotted(path) if path else ("", False)
         self.stores.append(
             Store(
-                self.attributes,
+                ordinal,
                 base,
                 described(node.value, base, self.text, self.quoted),
                 name[0] if name[1] else "",
@@ -177,15 +186,17 @@ class _Reader:
         span = self.text.span(node.iter)
         asynchronous = isinstance(node, ast.AsyncFor)
         text = self.text.segment(span)
-        loop = Loop(index, span, text, -1, (0, 0), self.function, self.loops, asynchronous)
+        loop = Loop(
+            self.next_ordinal(), span, text, -1, (0, 0), self.function, self.loops, asynchronous
+        )
         self.for_loops.append(loop)
         self.visit(node.target)
-        iterable_call = len(self.seen) if isinstance(node.iter, ast.Call) else -1
+        iterable_call = self.ordinal if isinstance(node.iter, ast.Call) else -1
         self.visit(node.iter)
-        first = len(self.seen)
+        first = self.ordinal
         with self.standing(loops=self.loops + 1):
             self.each(node.body)
-        body = (first, len(self.seen))
+        body = (first, self.ordinal)
         self.for_loops[index] = replace(loop, iterable_call=iterable_call, body=body)
         self.each(node.orelse)
 
@@ -205,7 +216,7 @@ class _Reader:
             value = item.context_expr
             span = self.text.span(value)
             is_call = isinstance(value, ast.Call)
-            text, index = self.text.segment(span), len(self.items)
+            text, index = self.text.segment(span), self.next_ordinal()
             self.items.append(With(index, span, text, is_call, self.function, asynchronous))
             self.visit(value)
             self.each([item.optional_vars])
@@ -260,12 +271,6 @@ class _Reader:
 
     def facts(self, path: str, module: str, tree: ast.Module) -> ModuleFacts:
         self.names.add_aliases(tree.body)
-        starts, index = [], 0
-        for _ in tree.body:
-            starts.append(index)
-            mark = self.marks[index]
-            assert mark is not None
-            index = mark.following
         return ModuleFacts(
             path=path,
             module=module,
@@ -274,14 +279,14 @@ class _Reader:
             imported=tuple(self.names.imported),
             modules=frozenset(self.names.modules),
             calls=tuple(
-                call_fact(index, seen, self.results.get(id(seen.node), ""), self.names, self.text)
-                for index, seen in enumerate(self.seen)
+                call_fact(seen, self.results.get(id(seen.node), ""), self.names, self.text)
+                for seen in self.seen
             ),
             loops=tuple(self.for_loops),
             withs=tuple(self.items),
             stores=tuple(self.stores),
             statements=tuple(mark for mark in self.marks if mark is not None),
-            body=tuple(starts),
+            ordinals=self.ordinal,
             mentions_probes=self.mentions_probes,
         )
 

@@ -1,0 +1,195 @@
+"""The table of sites, for calls. Several rows may hold for one call; the first that does counts."""
+
+from __future__ import annotations
+
+import builtins
+import sys
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+from tcstatic.program.source import Argument, Call, ModuleFacts
+from tcstatic.rewrite.sketch import Sketch
+from tcstatic.rewrite.vocabulary import (
+    CONTAINER_METHODS,
+    DROPOUTS,
+    MAKERS,
+    METHODS,
+    OTHER_LIBRARIES,
+    PARALLEL,
+    QUERIES,
+    SAVES,
+    TENSOR_METHODS,
+    WRAPPERS,
+)
+
+_BUILTINS: Final = frozenset(dir(builtins))
+_LIBRARIES: Final = (OTHER_LIBRARIES | sys.stdlib_module_names) - {"copy"}
+_LITERALS: Final = ('"', "'", "[", "{", "(", 'f"', "f'")
+
+
+def call_sites(call: Call, facts: ModuleFacts) -> Iterator[Sketch]:
+    """The sites at one call, by the first row of the table that it meets."""
+    function = is_function(call, facts)
+    if "clip_grad" in call.name and (function or call.name not in METHODS):
+        yield from _clip(call)
+    elif call.callee in DROPOUTS:
+        yield from _dropout(call)
+    elif call.callee in SAVES:
+        yield _on(call, "model.save", callee=True)
+    elif call.callee == "torch.autograd.backward":
+        yield _on(call, "loss.backward", callee=True)
+        yield _after(call, "loss.backward")
+    elif is_method(call, function):
+        yield from _method(call)
+    elif kind := _value_kind(call, function):
+        yield _after(call, kind, _literals(call))
+
+
+def is_function(call: Call, facts: ModuleFacts) -> bool:
+    """Whether a call is one of a module's function, as opposed to a method of an object."""
+    if call.receiver is None:
+        return True
+    if not call.resolved:
+        return False
+    holder = call.callee.rpartition(".")[0]
+    return holder in facts.modules or (holder.startswith("torch") and holder.islower())
+
+
+def is_library(call: Call) -> bool:
+    """Whether a call is known to be one of a library that holds nothing to train."""
+    return call.resolved and call.callee.partition(".")[0] in _LIBRARIES
+
+
+def is_method(call: Call, function: bool) -> bool:
+    """Whether a call is a method that training knows by its name, or one that works in place."""
+    if function or is_library(call) or call.receiver_text.startswith("super("):
+        return False
+    if call.receiver_text.startswith(_LITERALS):
+        return call.receiver_text.startswith("(") and call.name in METHODS
+    in_place = call.name.endswith("_") and not call.name.endswith("__") and len(call.name) > 1
+    return call.name in METHODS or in_place
+
+
+def _method(call: Call) -> Iterator[Sketch]:
+    kind = METHODS.get(call.name)
+    if kind is None:
+        kind = "grad.write" if call.receiver_text.endswith(".grad") else "call"
+    yield _on(call, kind)
+    yield _after(call, kind, _literals(call))
+
+
+def _clip(call: Call) -> Iterator[Sketch]:
+    yield _on(call, "grad.clip", callee=True)
+    yield _after(call, "grad.clip", _literals(call))
+    limit = _argument(call, ("max_norm", "clip_value"), 1)
+    if limit:
+        text = {"max_norm": limit.text} if limit.literal else {}
+        yield _value(call, limit, "grad.clip", "max_norm", text)
+
+
+def _dropout(call: Call) -> Iterator[Sketch]:
+    training = _argument(call, ("training",), 2)
+    spread = any(argument.keyword in ("*", "**") for argument in call.arguments)
+    said = "<expression>" if spread else "<absent>"
+    if training:
+        known = training.literal or training.text.endswith(".training")
+        said = training.text if known else "<expression>"
+        if not known:
+            yield _value(call, training, "call", "training", {})
+    yield _after(call, "call", {"training": said})
+
+
+def _value_kind(call: Call, function: bool) -> str:
+    """The kind of event that the value of a call is, or '' for a call that is no site."""
+    if call.place in ("decorator", "raise", "except") or is_library(call) or not call.name:
+        return ""
+    if call.callee.startswith("torch.distributed.") and call.name.islower():
+        known = _collective(call)
+        if known:
+            return known
+    if call.callee == "copy.deepcopy":
+        return "model.new"
+    if call.name in WRAPPERS and call.callee not in _BUILTINS and call.callee != "re.compile":
+        return "wrap.new"
+    if call.name.lstrip("_")[:1].isupper():
+        return "" if call.callee in _BUILTINS else _class_kind(call)
+    return "model.new" if _makes_something(call, function) else ""
+
+
+def _collective(call: Call) -> str:
+    if call.name == "init_process_group":
+        return "dist.init"
+    if call.callee == f"torch.distributed.{call.name}" and call.name not in QUERIES:
+        return "dist.collective"
+    return ""
+
+
+def _class_kind(call: Call) -> str:
+    if call.callee.startswith("torch.optim.lr_scheduler."):
+        return "scheduler.new"
+    if call.callee.startswith("torch.optim."):
+        return "optimizer.new"
+    if call.name in PARALLEL:
+        return "wrap.new"
+    if call.name == "DataLoader":
+        return "loader.new"
+    return "sampler.new" if call.name.endswith("Sampler") else "model.new"
+
+
+def _makes_something(call: Call, function: bool) -> bool:
+    """Whether the value of a call is kept outside of loops, and may be a model or an optimizer."""
+    if not call.result or call.loops or call.function.rpartition(".")[2] == "forward":
+        return False
+    if function:
+        tensors = call.callee.startswith("torch.") and call.callee not in MAKERS
+        return not (tensors or call.callee in _BUILTINS or call.name.startswith("__"))
+    if call.receiver_text.startswith(_LITERALS):
+        return False
+    return call.name not in TENSOR_METHODS and call.name not in CONTAINER_METHODS
+
+
+def _on(call: Call, kind: str, callee: bool = False) -> Sketch:
+    if callee or call.receiver is None:
+        return Sketch("on", kind, call.callee_span, call.function, call.callee, call.callee_text)
+    return Sketch("on", kind, call.receiver, call.function, call.callee, call.receiver_text)
+
+
+def _after(call: Call, kind: str, arguments: Mapping[str, str] | None = None) -> Sketch:
+    subject = call.receiver_text or call.callee_text
+    return Sketch(
+        "after", kind, call.span, call.function, call.callee, subject, "", arguments or {}
+    )
+
+
+def _value(
+    call: Call, argument: Argument, kind: str, attribute: str, arguments: Mapping[str, str]
+) -> Sketch:
+    function, callee = call.function, call.callee
+    return Sketch(
+        "after", kind, argument.span, function, callee, argument.text, attribute, arguments
+    )
+
+
+def _argument(call: Call, names: tuple[str, ...], position: int) -> Argument | None:
+    """An argument by keyword, else by its 0-based position where no star stands before it."""
+    for argument in call.arguments:
+        if argument.keyword in names:
+            return argument
+    positional = []
+    for argument in call.arguments:
+        if argument.keyword == "*":
+            break
+        if not argument.keyword:
+            positional.append(argument)
+    return positional[position] if len(positional) > position else None
+
+
+def _literals(call: Call) -> dict[str, str]:
+    """Keyword arguments that are literals, and positional ones by their index, as text."""
+    found: dict[str, str] = {}
+    for index, argument in enumerate(call.arguments):
+        if argument.keyword == "*":
+            break
+        if argument.literal and argument.keyword != "**":
+            found[argument.keyword or str(index)] = argument.text
+    return found
