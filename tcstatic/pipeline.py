@@ -13,13 +13,13 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, final
 
 from tcstatic import __version__, errors
-from tcstatic.errors import InputError, PlanError, TcstaticError, input_problem
+from tcstatic.errors import InputError, PlanError, input_problem
 from tcstatic.invariants.rules import default_rules_folder, rules_hash
 from tcstatic.model import ProbePlan, Rewritten, RunOptions, Skipped
 from tcstatic.runtime.live.codecache import cache_folder, write_whole
@@ -235,45 +235,13 @@ def _cached(entry: Path) -> ProbePlan | None:
 
 def _keep(entry: Path, request: Request, plan: ProbePlan) -> Path:
     """Write a cache entry: the plan last, because it makes the entry valid."""
+    from tcstatic.program.source import absent_candidates
+
     entry.parent.mkdir(parents=True, exist_ok=True)
-    absent = json.dumps(sorted(_absent(request, plan)))
-    write_whole(entry.with_suffix(".absent"), absent.encode())
+    absent = absent_candidates(Path(request.script), Path(request.root), request.include)
+    write_whole(entry.with_suffix(".absent"), json.dumps([str(path) for path in absent]).encode())
     write_whole(entry.with_suffix(".json"), dump(plan).encode())
     return entry.with_suffix(".json")
-
-
-def _absent(request: Request, plan: ProbePlan) -> Iterable[str]:
-    """Paths that would change which modules are the program's own, if they came to exist."""
-    from tcstatic.program.source import read_module
-
-    absent: set[str] = set()
-    for file in plan.files:
-        path = Path(plan.root, file.path)
-        try:
-            facts = read_module(path, path.read_bytes(), _dotted(path, Path(plan.root)))
-        except (TcstaticError, OSError):
-            continue
-        for imported in facts.imported:
-            for name in (imported.module, *(f"{imported.module}.{one}" for one in imported.names)):
-                absent.update(_missing(Path(request.root), name))
-    return absent
-
-
-def _missing(root: Path, module: str) -> Iterator[str]:
-    base = root
-    for part in filter(None, module.split(".")):
-        base = base / part
-        for path in (base, base.with_name(f"{part}.py"), base / "__init__.py"):
-            if not os.path.lexists(path) and path.parent.is_dir():
-                yield str(path)
-
-
-def _dotted(path: Path, root: Path) -> str:
-    try:
-        parts = path.relative_to(root).with_suffix("").parts
-    except ValueError:
-        return path.stem
-    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
 def _planned(request: Request, cache: Path, entry: Path) -> ProbePlan:
