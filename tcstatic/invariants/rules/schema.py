@@ -8,7 +8,7 @@ import string
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, Final, NoReturn, get_args
 
-from tcstatic.errors import ConditionError, RuleError, input_problem
+from tcstatic.errors import ConditionError, InputError, RuleError, input_problem
 from tcstatic.invariants.conditions import parse
 from tcstatic.invariants.rules.reading import Document, KeyPath
 from tcstatic.model import EVENT_KINDS, Blame, Example, Invariant, Severity
@@ -81,17 +81,22 @@ class _RuleReader:
         if schema is not None:
             try:
                 schema(relation, params)
-            except (ValueError, RuleError) as error:
+            except (ValueError, InputError) as error:
                 self._refuse(self._blamed_key(str(error)), str(error))
+            except Exception as error:
+                self._refuse(("that",), f"{relation} cannot have these parameters ({error!r})")
         return dict(params)
 
     def _blamed_key(self, problem: str) -> KeyPath:
-        """The first key under `that` that the relation's message quotes; else where it belongs."""
+        """The first key under `that` that the relation's message names, else `that` itself."""
         if "unknown relation" in problem:
             return ("relation",)
         inside = (*self._path, "that")
         for path in self._document.lines:
-            if path[: len(inside)] == inside and f"'{path[-1]}'" in problem and path != inside:
+            key = path[-1]
+            if path[: len(inside)] == inside != path and (
+                f"'{key}'" in problem or problem.startswith(f"{key}: ")
+            ):
                 return path[len(self._path) :]
         return ("that",)
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tcstatic.errors import InputError, RuleError
+from tcstatic.errors import ConditionError, InputError, RuleError
 from tcstatic.invariants.rules import load_rules, rule_files, rules_hash
 from tcstatic.invariants.rules.files import MAX_BYTES
 from tcstatic.model import Blame, Example
@@ -141,6 +141,25 @@ def test_a_relation_judges_its_own_parameters(rule: Path) -> None:
                 raise ValueError(f"unknown key {key!r}; did you mean 'among'?")
 
     with pytest.raises(RuleError, match=r"TCS112\.yaml:4: unknown key 'between'; did you mean"):
+        load_rules([rule], schema=schema)
+
+
+@pytest.mark.parametrize(
+    ("problem", "line"),
+    [
+        (ValueError("unknown relation 'order'"), 3),
+        (ValueError("missing key 'x'"), 4),
+        (ValueError("between: 'x' is not an event kind"), 5),
+        (ConditionError("the condition 'x' in 'between' is no expression"), 5),
+        (TypeError("unhashable"), 4),
+    ],
+)
+def test_what_a_relation_says_has_its_line(rule: Path, problem: Exception, line: int) -> None:
+    def schema(relation: str, params: Mapping[str, Any]) -> None:
+        raise problem
+
+    rule.write_text(RULE.replace("_grad, between", "_grad,\n  between"))
+    with pytest.raises(RuleError, match=rf"^{rule}:{line}: .*{problem}"):
         load_rules([rule], schema=schema)
 
 
