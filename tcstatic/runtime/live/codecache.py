@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import importlib.util
 import marshal
@@ -19,15 +20,20 @@ HEADER: Final = b"tcstatic-code/1\n"
 def cache_folder() -> Path:
     """The folder of all cached things, made if need be; a temporary one where it cannot be used."""
     named = os.environ.get("TCSTATIC_CACHE")
-    if named:
-        folder = Path(named)
-    else:
+    if not named:
         home = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
-        folder = Path(home) / "tcstatic"
+        named = os.path.join(home, "tcstatic")
+    return _usable(os.path.abspath(named))
+
+
+@functools.cache
+def _usable(named: str) -> Path:
+    # Cached: a process that must do with a temporary folder needs the same one each time.
+    folder = Path(named)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if os.access(folder, os.W_OK | os.X_OK):
-            return folder.absolute()
+            return folder
     except OSError:
         pass
     return Path(tempfile.mkdtemp(prefix="tcstatic-cache-"))
@@ -77,10 +83,14 @@ def store(code: CodeType, folder: Path, key: str) -> str:
 
 
 def fetch(entry: str) -> CodeType:
-    """Read the entry that `PlannedFile.code` names, an absolute path or a name in the cache."""
-    path = entry if os.path.isabs(entry) else os.path.join(cache_folder(), entry)
-    with open(path, "rb") as file:
+    """Read the entry that `PlannedFile.code` names; raises OSError or ValueError."""
+    with open(whereabouts(entry), "rb") as file:
         return unpack(file.read())
+
+
+def whereabouts(entry: str) -> str:
+    """The absolute path of an entry, given by that or by its name in the cache."""
+    return entry if os.path.isabs(entry) else os.path.join(cache_folder(), entry)
 
 
 def _tag() -> bytes:
