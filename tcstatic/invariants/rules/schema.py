@@ -93,10 +93,9 @@ class _RuleReader:
             return ("relation",)
         inside = (*self._path, "that")
         for path in self._document.lines:
-            key = path[-1]
-            if path[: len(inside)] == inside != path and (
-                f"'{key}'" in problem or problem.startswith(f"{key}: ")
-            ):
+            if path[: len(inside)] != inside or path == inside:
+                continue
+            if f"'{path[-1]}'" in problem or problem.startswith(f"{path[-1]}: "):
                 return path[len(self._path) :]
         return ("that",)
 
