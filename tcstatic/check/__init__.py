@@ -1,1 +1,5 @@
-"""To be filled."""
+"""Events -> monitors -> findings with causes."""
+
+from tcstatic.check.driver import Driver
+
+__all__ = ["Driver"]

@@ -20,7 +20,7 @@ EVENT_KINDS: Final = frozenset(
     loader.new loader.next sampler.new sampler.set_epoch
     wrap.new dist.init dist.collective
     region.enter region.exit
-    loop.step loop.epoch
+    loop.step loop.epoch gap
     state call
     """.split()
 )

@@ -1,1 +1,5 @@
-"""To be filled."""
+"""Probes: objects in the user's process -> events."""
+
+from tcstatic.runtime.probes.watch import Watch
+
+__all__ = ["Watch"]

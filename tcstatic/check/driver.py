@@ -1,0 +1,147 @@
+"""The one driver: events -> monitors -> findings with causes. Live, replay and infer call it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from collections.abc import Iterable
+from typing import final
+
+from tcstatic.check.causes import Diagnosis
+from tcstatic.check.history import History
+from tcstatic.invariants.conditions import Judge, compile_condition, parse
+from tcstatic.invariants.relations import Monitor, monitor_of, needs_of
+from tcstatic.model import (
+    Event,
+    Finding,
+    Invariant,
+    InvariantCounts,
+    Needs,
+    Observation,
+    Witness,
+)
+
+
+@final
+class _Rule:
+    """An invariant at work: its monitor, precondition and diagnosis."""
+
+    __slots__ = ("diagnosis", "invariant", "monitor", "precondition")
+
+    def __init__(self, invariant: Invariant) -> None:
+        self.invariant = invariant
+        self.monitor: Monitor = monitor_of(invariant)
+        self.diagnosis = Diagnosis(invariant)
+        self.precondition: Judge | None = (
+            compile_condition(parse(invariant.precondition)) if invariant.precondition else None
+        )
+
+
+@final
+class Driver:
+    """Judges a stream of events by a set of invariants.
+
+    State: `_history` of objects; `_failed` observations that were not settled yet; `_findings` by
+    fingerprint in order of their finding; `_checked` and `_violated` counts by code.
+    """
+
+    def __init__(self, invariants: Iterable[Invariant]) -> None:
+        self._rules = [_Rule(invariant) for invariant in invariants]
+        self._by_kind: dict[str, list[_Rule]] = {}
+        kinds: set[str] = set()
+        state: set[str] = set()
+        for rule in self._rules:
+            needs = needs_of(rule.invariant)
+            kinds |= needs.events
+            state |= needs.state
+            for kind in (*needs.events, "gap"):
+                self._by_kind.setdefault(kind, []).append(rule)
+        self.needs = Needs(frozenset(kinds), frozenset(state))
+        self._history = History()
+        self._failed: list[tuple[_Rule, Observation]] = []
+        self._findings: dict[str, Finding] = {}
+        self._causes: dict[str, tuple[_Rule, Event]] = {}
+        self._checked: Counter[str] = Counter()
+        self._violated: set[str] = set()
+
+    def feed(self, event: Event) -> None:
+        """Take the next event."""
+        self._history.note(event)
+        for rule in self._by_kind.get(event.kind, ()):
+            for observation in rule.monitor.feed(event):
+                self._take(rule, observation)
+
+    def _take(self, rule: _Rule, observation: Observation) -> None:
+        if rule.precondition is not None:
+            applies = rule.precondition(observation.context.fields)
+            if applies is not True:
+                return
+        self._checked[rule.invariant.code] += 1
+        if not observation.holds:
+            self._failed.append((rule, observation))
+
+    def settle(self, final: bool = False) -> tuple[Finding, ...]:
+        """Decide causes of what failed so far; return the findings that are new."""
+        failed, self._failed = self._failed, []
+        if not failed:
+            return ()
+        failed.sort(key=lambda pair: (self._rank_of(pair[0], failed), pair[1].event.sequence))
+        fresh: list[str] = []
+        for rule, observation in failed:
+            cause = self._explained_by(rule, observation)
+            if cause is not None:
+                self._add_evidence(cause, rule, observation)
+                continue
+            self._violated.add(rule.invariant.code)
+            finding = rule.diagnosis.finding(observation, self._history)
+            known = self._findings.get(finding.fingerprint)
+            if known is not None:
+                self._findings[finding.fingerprint] = dataclasses.replace(
+                    known, count=known.count + 1
+                )
+                continue
+            self._findings[finding.fingerprint] = finding
+            self._causes[finding.fingerprint] = (rule, observation.event)
+            fresh.append(finding.fingerprint)
+        return tuple(self._findings[name] for name in fresh)
+
+    def _rank_of(self, rule: _Rule, failed: list[tuple[_Rule, Observation]]) -> int:
+        """Return how many of the failed rules may explain this one: causes come first."""
+        others = {other.invariant.code: other.invariant.explains for other, _ in failed}
+        return sum(rule.invariant.code in explains for explains in others.values())
+
+    def _explained_by(self, rule: _Rule, observation: Observation) -> str | None:
+        mine = set(observation.event.subjects.get("optimizer", ()))
+        for name, (cause, event) in self._causes.items():
+            if rule.invariant.code not in cause.invariant.explains:
+                continue
+            theirs = set(event.subjects.get("optimizer", ()))
+            if not mine or not theirs or mine & theirs:
+                return name
+        return None
+
+    def _add_evidence(self, name: str, rule: _Rule, observation: Observation) -> None:
+        finding = self._findings[name]
+        label = f"{rule.invariant.code} {rule.invariant.name}"
+        if any(link.event == label for link in finding.witness):
+            return
+        where = observation.event.where or finding.where
+        link = Witness(
+            where.file, where.line, label, observation.event.step, observation.event.rank, {}
+        )
+        self._findings[name] = dataclasses.replace(finding, witness=(*finding.witness, link))
+
+    def findings(self) -> tuple[Finding, ...]:
+        """Return all findings so far, each cause once, with how often it was seen."""
+        return tuple(self._findings.values())
+
+    def counts(self) -> InvariantCounts:
+        """Return how the invariants fared so far."""
+        codes = sorted(rule.invariant.code for rule in self._rules)
+        return InvariantCounts(
+            in_scope=tuple(codes),
+            checked={code: self._checked[code] for code in codes if self._checked[code]},
+            held=tuple(c for c in codes if self._checked[c] and c not in self._violated),
+            violated=tuple(c for c in codes if c in self._violated),
+            never_triggered=tuple(c for c in codes if not self._checked[c]),
+        )

@@ -1,0 +1,55 @@
+"""`count`: how many there are, per event.
+
+``{of: trainable, at: optimizer.step, at_least: 1}``, ``{of: wrappers, at: wrap.new, at_most: 1}``;
+`of` is a number among the event's values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import ClassVar, final
+
+from tcstatic.invariants.relations.base import Params, check_keys, event_kind, register, widened
+from tcstatic.model import Event, Needs, Observation
+
+
+@final
+class _CountMonitor:
+    def __init__(self, params: Params) -> None:
+        self._kind, self._of = params["at"], params["of"]
+        self._least = params.get("at_least", float("-inf"))
+        self._most = params.get("at_most", float("inf"))
+
+    def feed(self, event: Event) -> Iterator[Observation]:
+        value = event.values.get(self._of) if event.kind == self._kind else None
+        if value is None:
+            return
+        facts = {k: v for k, v in event.values.items() if not isinstance(v, frozenset)}
+        key = next(iter(event.subjects.values()), ())
+        yield Observation(
+            self._least <= value <= self._most, event, widened(event, facts), key, facts
+        )
+
+
+@final
+@register
+class Count:
+    """Bounds on a number; see the module's text."""
+
+    name: ClassVar[str] = "count"
+
+    def check(self, params: Params) -> None:
+        """Raise ValueError if there is no bound, or it is no number."""
+        check_keys(params, ("of", "at", "at_least", "at_most"), ("of", "at"))
+        event_kind(params, "at")
+        bounds = [params[key] for key in ("at_least", "at_most") if key in params]
+        if not bounds or not all(isinstance(b, int) and not isinstance(b, bool) for b in bounds):
+            raise ValueError("expected at_least or at_most, a whole number")
+
+    def needs(self, params: Params) -> Needs:
+        """Return the event that carries the number."""
+        return Needs(frozenset({params["at"]}))
+
+    def monitor(self, params: Params) -> _CountMonitor:
+        """Return a fresh monitor."""
+        return _CountMonitor(params)

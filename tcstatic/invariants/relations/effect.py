@@ -1,0 +1,85 @@
+"""`effect`: a call changes some state, or leaves it alone.
+
+``{call: optimizer.step, changes: param.data, over: CONDITION, quantifier: some|each}``; `over`
+selects the members (parameters) that the call ought to change. With `some`, one that changed is
+enough, and nothing is judged while any selected member is undecided and none has changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import ClassVar, final
+
+from tcstatic.invariants.relations.base import (
+    Params,
+    check_keys,
+    event_kind,
+    over_members,
+    register,
+    widened,
+)
+from tcstatic.model import Event, Member, Needs, Observation
+
+STATES = {"param.data": "changed"}
+
+
+@final
+class _EffectMonitor:
+    def __init__(self, params: Params) -> None:
+        self._kind = params["call"]
+        self._wanted = "changes" in params
+        self._field = STATES[params["changes" if self._wanted else "leaves"]]
+        self._selects = over_members(params.get("over", ""))
+        self._some = params.get("quantifier", "each") == "some"
+
+    def feed(self, event: Event) -> Iterator[Observation]:
+        if event.kind != self._kind:
+            return
+        chosen = [m for m in event.members if self._selects(m, event) is True]
+        decided = [m for m in chosen if m.fields.get(self._field) is not None]
+        if not self._some:
+            for member in decided:
+                yield self._each(event, member)
+            return
+        moved = any(m.fields[self._field] is True for m in decided)
+        if chosen and (moved or len(decided) == len(chosen)):
+            since = min((m.fields.get("since") or event.step for m in decided), default=event.step)
+            facts = {**event.values, "members": len(chosen), "since": since}
+            key = event.subjects.get("optimizer", ())
+            yield Observation(
+                moved == self._wanted, event, widened(event, facts), key, facts
+            )
+
+    def _each(self, event: Event, member: Member) -> Observation:
+        holds = (member.fields[self._field] is True) == self._wanted
+        facts = {**event.values, **member.fields, "parameter": member.name}
+        return Observation(holds, event, widened(event, facts), (member.number,), facts)
+
+
+@final
+@register
+class Effect:
+    """A call changes state, or leaves it alone; see the module's text."""
+
+    name: ClassVar[str] = "effect"
+
+    def check(self, params: Params) -> None:
+        """Raise ValueError for a state or quantifier that does not exist."""
+        check_keys(params, ("call", "changes", "leaves", "over", "quantifier"), ("call",))
+        event_kind(params, "call")
+        if ("changes" in params) == ("leaves" in params):
+            raise ValueError("expected exactly one of changes, leaves")
+        state = params.get("changes", params.get("leaves"))
+        if state not in STATES:
+            raise ValueError(f"changes: {state!r} is no state; expected {', '.join(STATES)}")
+        if params.get("quantifier", "each") not in ("some", "each"):
+            raise ValueError("quantifier: expected some or each")
+        over_members(params.get("over", ""))
+
+    def needs(self, params: Params) -> Needs:
+        """Return the call, and the state compared."""
+        return Needs(frozenset({params["call"]}), frozenset({"param.data"}))
+
+    def monitor(self, params: Params) -> _EffectMonitor:
+        """Return a fresh monitor."""
+        return _EffectMonitor(params)

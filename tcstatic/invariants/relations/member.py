@@ -1,0 +1,57 @@
+"""`member`: one set of objects lies within another, wholly or in part.
+
+``{of: optimizer.parameters, within: live.parameters, at: optimizer.step, need: all|some}``; the
+sets are values of the event: object numbers. An empty `of` is not judged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import ClassVar, final
+
+from tcstatic.invariants.relations.base import Params, check_keys, event_kind, register, widened
+from tcstatic.model import Event, Needs, Observation
+
+
+@final
+class _MemberMonitor:
+    def __init__(self, params: Params) -> None:
+        self._kind, self._of, self._within = params["at"], params["of"], params["within"]
+        self._all = params.get("need", "all") == "all"
+
+    def feed(self, event: Event) -> Iterator[Observation]:
+        if event.kind != self._kind:
+            return
+        inner = event.values.get(self._of)
+        outer = event.values.get(self._within)
+        if inner is None or outer is None or not inner:
+            return
+        outside = inner - outer
+        holds = not outside if self._all else len(outside) < len(inner)
+        facts = {k: v for k, v in event.values.items() if not isinstance(v, frozenset)}
+        facts |= {"outside": len(outside), "of": len(inner)}
+        key = event.subjects.get("optimizer", ())
+        yield Observation(holds, event, widened(event, facts), key, facts)
+
+
+@final
+@register
+class MemberOf:
+    """Containment of sets of objects; see the module's text."""
+
+    name: ClassVar[str] = "member"
+
+    def check(self, params: Params) -> None:
+        """Raise ValueError for a missing set or an unknown quantifier."""
+        check_keys(params, ("of", "within", "at", "need"), ("of", "within", "at"))
+        event_kind(params, "at")
+        if params.get("need", "all") not in ("all", "some"):
+            raise ValueError("need: expected all or some")
+
+    def needs(self, params: Params) -> Needs:
+        """Return the event that carries the sets."""
+        return Needs(frozenset({params["at"]}))
+
+    def monitor(self, params: Params) -> _MemberMonitor:
+        """Return a fresh monitor."""
+        return _MemberMonitor(params)

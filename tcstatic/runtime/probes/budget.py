@@ -1,0 +1,64 @@
+"""When to watch: the first steps in full, then windows that keep within the overhead budget."""
+
+from __future__ import annotations
+
+import time
+from typing import Final, final
+
+FULL_STEPS: Final = 20  # steps watched in full: enough for a window of unused branches to show
+WINDOW: Final = 3  # consecutive steps in a later window: order is judged between two steps
+SHORTEST_PERIOD: Final = 32  # steps; windows never come closer than this
+LONGEST_PERIOD: Final = 1 << 16
+
+
+@final
+class Budget:
+    """Decides step by step whether the probes read state. `share` is of the step's own time.
+
+    State: `spent` seconds in probes during watched steps, `_bare` the shortest seconds seen for
+    a step without them; `period` is a power of two, so that ranks with different measurements
+    still meet in common steps.
+    """
+
+    def __init__(self, share: float) -> None:
+        self.share = share
+        self.watching = True
+        self.watched = 0
+        self.steps = 0
+        self.period = 0
+        self.spent = 0.0
+        self._last = time.perf_counter()
+        self._bare = 0.0
+        self._seen_spent = 0.0
+
+    def step_done(self) -> bool:
+        """Count a step; return whether the next one is watched."""
+        now = time.perf_counter()
+        own = self.spent - self._seen_spent
+        took = max(now - self._last - own, 1e-6)
+        self._last, self._seen_spent = now, self.spent
+        if self.steps > 1:  # the first steps hold one-time work of the user's and of ours
+            self._bare = took if self._bare == 0.0 else min(self._bare * 1.05, took)
+        self.steps += 1
+        self.watched += self.watching
+        if self.steps < FULL_STEPS:
+            return True
+        if self.steps == FULL_STEPS or (self.watching and self.steps % self.period == WINDOW):
+            self.period = self._choose()
+        self.watching = self.period > 0 and self.steps % self.period < WINDOW
+        return self.watching
+
+    @property
+    def sampled(self) -> float:
+        """Share of the steps so far that were watched, 0 to 1."""
+        return self.watched / self.steps if self.steps else 1.0
+
+    def _choose(self) -> int:
+        if self.share <= 0.0:
+            return 0
+        cost = self.spent / max(self.watched, 1) * WINDOW
+        wanted = cost / (self.share * max(self._bare, 1e-6))
+        period = SHORTEST_PERIOD
+        while period < wanted and period < LONGEST_PERIOD:
+            period *= 2
+        return period

@@ -1,0 +1,126 @@
+"""What happens to an optimizer's gradients, seen through identity and version alone.
+
+A gradient tensor that is the same object at the same version as after the last step was neither
+cleared nor touched since; one that is gone, new or moved on was. Reading this costs no kernel.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Sequence
+from typing import Any, final
+
+Mark = tuple["weakref.ref[Any] | None", int]
+NOTHING: Mark = (None, 0)
+
+
+def mark(gradient: Any | None) -> Mark:
+    """Return an identity that does not keep the gradient alive."""
+    if gradient is None:
+        return NOTHING
+    try:
+        return weakref.ref(gradient), gradient._version
+    except (RuntimeError, TypeError):
+        return NOTHING
+
+
+def same(gradient: Any | None, seen: Mark) -> bool:
+    """Tell whether `gradient` is untouched since it was marked (never for a missing one)."""
+    reference, version = seen
+    return (
+        gradient is not None
+        and reference is not None
+        and reference() is gradient
+        and gradient._version == version
+    )
+
+
+@final
+class Ledger:
+    """The gradients of one optimizer between its steps.
+
+    State, reset by `stepped`: `after_step` marks right after the last step; `after_backward`
+    marks right after the last backward; `touched` the positions that a backward reached since the
+    last step; `stale` whether a backward added to gradients that were left from before it;
+    `cleared` whether they were cleared since the last step, by whom.
+    """
+
+    def __init__(self) -> None:
+        self.after_step: list[Mark] = []
+        self.before_backward: list[tuple[Any | None, int]] = []
+        self.after_backward: list[Mark] = []
+        self.touched: set[int] = set()
+        self.ever_touched: set[int] = set()
+        self.cleared = False
+        self.cleared_since_backward = False
+        self.backwards = 0
+
+    def backward_begins(self, parameters: Sequence[Any]) -> bool:
+        """Note the gradients before a backward; return whether they were cleared since."""
+        gradients = [parameter.grad for parameter in parameters]
+        self.before_backward = [(g, -1 if g is None else g._version) for g in gradients]
+        return self._observe_clearing(gradients)
+
+    def observe(self, parameters: Sequence[Any]) -> bool:
+        """Look for clearing that nobody announced; return whether there was any just now."""
+        return self._observe_clearing([parameter.grad for parameter in parameters])
+
+    def backward_ends(self, parameters: Sequence[Any]) -> set[int]:
+        """Return the positions whose gradient this backward made or added to."""
+        reached: set[int] = set()
+        marks: list[Mark] = []
+        before = self.before_backward
+        for index, parameter in enumerate(parameters):
+            gradient = parameter.grad
+            marks.append(mark(gradient))
+            if gradient is None:
+                continue
+            old, version = before[index] if index < len(before) else (None, -1)
+            if gradient is not old or gradient._version > version:
+                reached.add(index)
+        self.before_backward = []
+        self.after_backward = marks
+        if reached:
+            self.backwards += 1
+            self.cleared_since_backward = False
+        self.touched |= reached
+        self.ever_touched |= reached
+        return reached
+
+    def announce_clearing(self) -> None:
+        """The user's own call cleared all gradients."""
+        self.cleared = True
+        if self.backwards:
+            self.cleared_since_backward = True
+        self.after_step = []
+        self.after_backward = []
+
+    def stepped(self, parameters: Sequence[Any]) -> None:
+        """Start a new period: the step is done."""
+        self.after_step = [mark(parameter.grad) for parameter in parameters]
+        self.after_backward = []
+        self.touched = set()
+        self.cleared = self.cleared_since_backward = False
+        self.backwards = 0
+
+    def forget(self) -> None:
+        """Drop what was seen: the steps in between were not watched."""
+        self.__init__()  # type: ignore[misc]
+
+    def _observe_clearing(self, gradients: Sequence[Any | None]) -> bool:
+        """Compare with the last marks; a gradient that is gone, new or moved on was cleared."""
+        marks = self.after_backward or self.after_step
+        if not marks:
+            return False
+        held = [(g, seen) for g, seen in zip(gradients, marks, strict=False) if seen[0] is not None]
+        if not held or any(same(gradient, seen) for gradient, seen in held):
+            return False
+        gone = [g for g, seen in held if g is None or (seen[0] is not None and seen[0]() is not g)]
+        moved_since_step = not self.after_backward and len(gone) < len(held)
+        if not gone and not moved_since_step:
+            return False  # clipped, unscaled or scaled in place after a backward
+        self.cleared = True
+        if self.after_backward and len(gone) == len(held):
+            self.cleared_since_backward = True
+        self.after_step, self.after_backward = [], []
+        return True

@@ -1,0 +1,85 @@
+"""The user's line: the nearest frame that belongs to the user's own files."""
+
+from __future__ import annotations
+
+import os
+import sys
+from types import CodeType, FrameType
+from typing import final
+
+from tcstatic.model import Location
+
+_LIBRARY_MARKS = (f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os.sep}")
+
+
+@final
+class Locator:
+    """Finds the user's frame above a probe. Knows which files are the user's.
+
+    State: caches per file name and per (code, instruction); both only grow, with the program.
+    """
+
+    def __init__(self, root: str) -> None:
+        self.root = os.path.join(os.path.realpath(root), "")
+        self._plain_root = os.path.join(os.path.abspath(root), "")
+        self._mine: dict[str, bool] = {}
+        self._places: dict[tuple[CodeType, int], Location] = {}
+        self._own = os.path.join(os.path.dirname(os.path.dirname(os.path.dirname(__file__))), "")
+
+    def is_users(self, filename: str) -> bool:
+        """Tell whether a code object's file is one of the user's own."""
+        known = self._mine.get(filename)
+        if known is None:
+            path = os.path.abspath(filename)
+            inside = path.startswith(self._plain_root) or os.path.realpath(path).startswith(self.root)
+            library = any(mark in path for mark in _LIBRARY_MARKS) or path.startswith(self._own)
+            known = inside and not library and not os.path.basename(path) == "_tcstatic.py"
+            self._mine[filename] = known and not filename.startswith("<")
+        return self._mine[filename]
+
+    def frame(self, depth: int = 1) -> FrameType | None:
+        """Return the nearest user's frame, `depth` levels above the caller at least."""
+        frame: FrameType | None = sys._getframe(depth)
+        while frame is not None and not self.is_users(frame.f_code.co_filename):
+            frame = frame.f_back
+        return frame
+
+    def here(self, depth: int = 1, *, thread: int | None = None) -> Location | None:
+        """Return the user's line that is being executed, in `thread` if it is given."""
+        frame = self.frame(depth + 1)
+        if frame is None and thread is not None:
+            frame = sys._current_frames().get(thread)
+            while frame is not None and not self.is_users(frame.f_code.co_filename):
+                frame = frame.f_back
+        return self.place(frame) if frame is not None else None
+
+    def place(self, frame: FrameType) -> Location:
+        """Return the range of the expression that `frame` is executing."""
+        key = (frame.f_code, frame.f_lasti)
+        known = self._places.get(key)
+        if known is None:
+            known = self._places[key] = self._read(frame)
+        return known
+
+    def relative(self, filename: str) -> str:
+        """Return a path relative to the script's folder where it lies in it."""
+        path = os.path.abspath(filename)
+        for root in (self._plain_root, self.root):
+            if path.startswith(root):
+                return path[len(root) :].replace(os.sep, "/")
+        return path
+
+    def _read(self, frame: FrameType) -> Location:
+        code = frame.f_code
+        line, column, end_line, end_column = frame.f_lineno, 1, frame.f_lineno, 1
+        positions = list(code.co_positions())
+        index = frame.f_lasti // 2
+        if 0 <= index < len(positions):
+            first, last, start, stop = positions[index]
+            line = first or line
+            end_line = last or line
+            column = (start or 0) + 1
+            end_column = (stop or 0) + 1
+        return Location(
+            self.relative(code.co_filename), line, column, end_line, end_column, code.co_qualname
+        )

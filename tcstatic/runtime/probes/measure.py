@@ -1,0 +1,135 @@
+"""State of tensors, read without stopping the device: norms, comparisons, digests."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, Final, final
+
+import torch
+
+COPY_LIMIT: Final = 32 << 20  # bytes kept for bitwise comparison; the memory promise is 40 MB
+_VIEWS: Final = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+
+
+def local(tensor: Any) -> Any:
+    """Return the part of a tensor on this rank; reading a DTensor whole issues a collective."""
+    to_local = getattr(tensor, "to_local", None)
+    return tensor.detach() if to_local is None else to_local().detach()
+
+
+def readable(tensor: Any) -> bool:
+    """Tell whether norms and digests of `tensor` can be taken."""
+    return (
+        tensor.layout == torch.strided
+        and tensor.device.type != "meta"
+        and (tensor.is_floating_point() or tensor.is_complex())
+        and tensor.numel() > 0
+    )
+
+
+@final
+class Pending:
+    """Numbers on their way from the device: `values` is a list of floats once `ready`."""
+
+    def __init__(self, stacked: Any, size: int) -> None:
+        self.size = size
+        self._event: Any = None
+        if stacked is None:
+            self._host: Any = None
+        elif stacked.device.type == "cuda":
+            self._host = torch.empty(stacked.shape, dtype=stacked.dtype, pin_memory=True)
+            self._host.copy_(stacked, non_blocking=True)
+            self._event = torch.cuda.Event()
+            self._event.record()
+        else:
+            self._host = stacked
+
+    def values(self) -> list[float]:
+        """Return the numbers; waits only if the device has not reached them yet."""
+        if self._host is None:
+            return [math.nan] * self.size
+        if self._event is not None:
+            self._event.synchronize()
+        return list(self._host.tolist())
+
+
+def norms(tensors: Sequence[Any]) -> Pending:
+    """Return the 2-norms of `tensors` in float32, one fused kernel per device.
+
+    Unreadable and missing ones give -1. Tensors are grouped by device and dtype by torch itself.
+    """
+    usable = [i for i, t in enumerate(tensors) if t is not None and readable(t)]
+    if not usable:
+        return Pending(torch.full((len(tensors),), -1.0), len(tensors))
+    with torch.no_grad():
+        parts = [local(tensors[i]) for i in usable]
+        small = any(p.dtype in (torch.float16, torch.bfloat16) for p in parts)
+        if small:
+            found = torch._foreach_norm(parts, 2, dtype=torch.float32)
+        else:
+            found = torch._foreach_norm(parts, 2)
+        device = parts[0].device
+        if any(f.device != device or f.dtype != found[0].dtype for f in found):
+            found = [f.to(device=device, dtype=torch.float64) for f in found]
+        stacked = torch.stack(list(found)).to(torch.float64)
+        if len(usable) == len(tensors):
+            return Pending(stacked, len(tensors))
+        whole = torch.full((len(tensors),), -1.0, dtype=torch.float64, device=device)
+        whole[torch.tensor(usable, device=device)] = stacked
+    return Pending(whole, len(tensors))
+
+
+def bits(tensor: Any) -> Any:
+    """Return an integer view of the element's own size (no copy where memory is dense)."""
+    part = local(tensor)
+    if part.is_complex():
+        part = torch.view_as_real(part)
+    return part.contiguous().view(_VIEWS[part.element_size()])
+
+
+def digests(tensors: Sequence[Any]) -> Pending:
+    """Return a wrapping integer sum of each tensor's bits, as exact whole numbers below 2**53.
+
+    Missing and unreadable tensors give -1. An index weight makes swapped elements show.
+    """
+    with torch.no_grad():
+        sums = []
+        for tensor in tensors:
+            if tensor is None or not readable(tensor):
+                sums.append(torch.tensor(-1.0, dtype=torch.float64))
+                continue
+            view = bits(tensor).flatten()
+            plain = view.sum(dtype=torch.int64)
+            half = view[::2].sum(dtype=torch.int64)
+            mixed = (plain * 1_000_003 + half * 31) & ((1 << 52) - 1)
+            sums.append(mixed.to(torch.float64))
+        device = next((t.device for t in sums if t.device.type != "cpu"), sums[0].device)
+        return Pending(torch.stack([s.to(device) for s in sums]), len(sums))
+
+
+@final
+class Copies:
+    """Bitwise copies of suspicious parameters over one step."""
+
+    def __init__(self) -> None:
+        self._kept: dict[int, tuple[Any, Any]] = {}
+
+    def keep(self, number: int, tensor: Any, *, limit: int = COPY_LIMIT) -> bool:
+        """Keep a copy for comparison; False where the memory promise would be broken."""
+        size = tensor.numel() * tensor.element_size()
+        held = sum(c.numel() * c.element_size() for _, c in self._kept.values())
+        if held + size > limit:
+            return False
+        with torch.no_grad():
+            self._kept[number] = (tensor, local(tensor).clone())
+        return True
+
+    def compare(self) -> dict[int, bool]:
+        """Return, for each copy kept, whether its tensor is bit for bit what it was."""
+        found: dict[int, bool] = {}
+        with torch.no_grad():
+            for number, (tensor, copy) in self._kept.items():
+                found[number] = bool(torch.equal(bits(tensor), bits(copy)))
+        self._kept = {}
+        return found

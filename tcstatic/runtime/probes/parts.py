@@ -1,0 +1,221 @@
+"""What one site's call means, given the object it was made on."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from types import FrameType
+from typing import Any, Final, final
+
+from tcstatic.model import Location, Needs, Site
+from tcstatic.runtime.probes.forwards import Forwards
+from tcstatic.runtime.probes.ownership import Ownership
+from tcstatic.runtime.probes.replicas import Replicas
+from tcstatic.runtime.probes.roles import ACTOR, MODULE, OPTIMIZER, SCALER, TENSOR, role_of
+from tcstatic.runtime.probes.stream import Stream
+from tcstatic.runtime.probes.structure import Structure, flatten
+from tcstatic.runtime.probes.updates import Updates
+
+_SAME: Final = "self"
+
+
+@final
+class Parts:
+    """The followers of one process, and the calls that reach them.
+
+    State: `_calls` the receivers whose calls are in progress, as (site kind, receiver), so that
+    the site of the result knows whose result it is.
+    """
+
+    def __init__(
+        self,
+        stream: Stream,
+        needs: Needs,
+        round_done: Callable[[], None],
+        backward_seen: Callable[[], None],
+    ) -> None:
+        self.stream = stream
+        self.needs = needs
+        self.queued_before = 0
+        ownership = Ownership(stream.registry)
+        self.ownership = ownership
+        self.structure = Structure(stream, ownership)
+        self.replicas = Replicas(stream, ownership, self.structure)
+        self.updates = Updates(
+            stream, ownership, self._round_done, self._before_update, self._round_begins
+        )
+        self._after_round = round_done
+        self.forwards = Forwards(stream, self.structure, ownership, backward_seen)
+        self.updates.forwards = self.forwards
+        self._calls: dict[str, Any] = {}
+        self._dropout_seen: dict[int, int] = {}
+        self.on_host = True
+
+    # -- made, called, returned, assigned -----------------------------------------------------
+
+    def made(self, site: Site, value: Any) -> None:
+        """A call returned something that may be a model or an optimizer."""
+        for thing in flatten(value):
+            if role_of(thing) == OPTIMIZER:
+                if hasattr(thing, "param_groups"):
+                    self.structure.watchful = True
+                    self.updates.known(thing, site.location, made=True)
+            else:
+                self.structure.model_returned(thing, site, site.location)
+        if site.kind == "model.load":
+            self._calls.pop("model.load", None)
+
+    def called(self, site: Site, thing: Any, *, watching: bool) -> None:
+        """A method of `thing` is about to be called."""
+        kind, role = site.kind, role_of(thing)
+        self._calls[kind] = thing
+        self.replicas.passed(site)
+        if not watching:
+            return
+        if kind == "loss.backward":
+            self.updates.backward_ends()
+            loss = thing if role == TENSOR and thing.numel() == 1 and thing.requires_grad else None
+            self.updates.backward_begins(site.location, loss)
+        elif kind == "grad.clip":
+            self.updates.clip_begins()
+        elif kind == "optimizer.step" and role in (OPTIMIZER, ACTOR, SCALER):
+            self.updates.backward_ends()
+            self._before_update()
+            if role == SCALER and thing.is_enabled():
+                self._scaler(site, thing, "scaler.unscale")
+                self._scaler(site, thing, "scaler.step")
+        elif kind == "scaler.unscale" and role == SCALER and thing.is_enabled():
+            self.updates.backward_ends()
+            self._before_update()
+            self._scaler(site, thing, "scaler.unscale")
+        elif kind == "scaler.scale" and role == SCALER and thing.is_enabled():
+            self.stream.loss_scaled = True
+            self._scaler(site, thing, "scaler.scale")
+        elif kind == "grad.write" and role == TENSOR:
+            self.updates.backward_ends()
+            self._before_update()
+            self.updates.last_write = site.location
+
+    def returned(self, site: Site, value: Any, frame: FrameType, bounds: dict[int, float]) -> None:
+        """A call returned, on a watched step."""
+        kind = site.kind
+        thing = self._calls.pop(kind, None)
+        role = role_of(thing) if thing is not None else ""
+        if kind == "loss.backward":
+            self.updates.backward_ends()
+        elif kind == "optimizer.zero_grad":
+            self.updates.cleared(thing, site.location)
+        elif kind == "grad.clip":
+            self.updates.clip_ends(site.location, bounds.pop(site.location.line, None))
+            self.replicas.clipped(site, value)
+        elif kind in {"model.train", "model.eval"} and role == MODULE:
+            self.structure.mode_called(thing, site, site.location)
+        elif kind == "call" and "dropout" in site.callee:
+            self._dropout(site, frame)
+
+    def assigned(self, site: Site, thing: Any, *, watching: bool) -> None:
+        """An attribute is about to be set: the place counts, what it did is read from state."""
+        self.replicas.passed(site)
+        if role_of(thing) != TENSOR:
+            return
+        if site.attribute == "grad":
+            number = self.stream.registry.number(thing)
+            if watching:
+                self.updates.backward_ends()
+                self._before_update()
+                self.updates.last_write = site.location
+            held = thing.is_leaf and self.ownership.had_owner(thing)
+            if not held and watching:
+                self._foreign_write(site, number)
+
+    def _foreign_write(self, site: Site, number: int) -> None:
+        """A gradient is written to a tensor that is no model's parameter."""
+        event = self.stream.make(
+            "grad.write", site.location, {"tensor": (number,), "any": (0,)}, {"held": False}
+        )
+        self.stream.tell(event)
+
+    def _scaler(self, site: Site, scaler: Any, kind: str) -> None:
+        subjects = {"scaler": (self.stream.registry.number(scaler),)}
+        self.stream.tell(self.stream.make(kind, site.location, subjects))
+
+    def _dropout(self, site: Site, frame: FrameType) -> None:
+        """Functional dropout ran: does it follow the mode of the module that it runs in?"""
+        if self._dropout_seen.get(site.number) == self.stream.step:
+            return
+        written = site.arguments.get("training", "<absent>")
+        module = frame.f_locals.get(_SAME)
+        if role_of(module) != MODULE:
+            return
+        if module.training or written.endswith(".training"):
+            self._dropout_seen[site.number] = self.stream.step
+        active = {"<absent>": True, "True": True, "False": False}.get(written)
+        if active is None:
+            active = bool(module.training)
+        values = {
+            "active": active,
+            "module_training": bool(module.training),
+            "written": written,
+            "type": type(module).__name__,
+        }
+        number = self.stream.registry.number(module)
+        context = self.stream.context(**values)
+        self.stream.tell(
+            self.stream.make("call", site.location, {"model": (number,)}, values, context)
+        )
+
+    # -- torch --------------------------------------------------------------------------------
+
+    def step_begins(self, optimizer: Any) -> None:
+        """Torch's hook before a step."""
+        self.structure.watchful = True
+        self.updates.step_begins(optimizer, self._here())
+
+    def step_ends(self, optimizer: Any) -> None:
+        """Torch's hook after a step."""
+        self._note_devices(optimizer)
+        self.updates.step_ends(optimizer, self._here())
+
+    def step_passed(self, optimizer: Any) -> None:
+        """A step that is not watched: count it."""
+        record = self.updates.known(optimizer, None)
+        record.steps += 1
+        if record.steps > self.stream.step:
+            self.stream.step = record.steps
+            self._round_done()
+
+    def _note_devices(self, optimizer: Any) -> None:
+        if self.on_host and sys.modules["torch"].cuda.is_initialized():
+            groups = getattr(optimizer, "param_groups", ())
+            self.on_host = all(p.device.type == "cpu" for g in groups for p in g["params"])
+
+    def _here(self) -> Location | None:
+        return self.stream.locator.here(4, thread=self.stream.thread)
+
+    def _before_update(self) -> None:
+        self.replicas.before_update()
+
+    def _round_done(self) -> None:
+        self.replicas.round_done()
+        self._after_round()
+
+    def _round_begins(self) -> None:
+        self.replicas.round_begins(self.forwards.roots())
+
+    def forget(self) -> None:
+        """The next steps are not watched."""
+        self.updates.forget()
+        self.forwards.forget()
+        self.replicas.forget()
+        self._calls = {}
+        self.stream.tell(self.stream.make("gap", None, {}))
+
+    def resume(self) -> None:
+        """Watching begins again after a gap."""
+        self._dropout_seen = {}
+
+    def finish(self) -> None:
+        """The run ends or pauses: settle what is open."""
+        self.updates.backward_ends()
+        self.updates.untracked.settle_update(self.updates.optimizers, self.updates._finish_step)
+        self.replicas.finish()

@@ -1,0 +1,67 @@
+"""Which part a live object plays in training, decided by its type."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any, Final
+
+MODULE: Final = "model"
+OPTIMIZER: Final = "optimizer"
+SCHEDULER: Final = "scheduler"
+SCALER: Final = "scaler"
+TENSOR: Final = "tensor"
+LOADER: Final = "loader"
+ACTOR: Final = "actor"  # has step() and zero_grad() but is none of torch's: perhaps an optimizer
+OTHER: Final = ""
+
+_roles: dict[type, str] = {}
+
+
+def role_of(thing: object) -> str:
+    """Return the role of `thing`; '' for what training does not know. Cached by type."""
+    kind = type(thing)
+    role = _roles.get(kind)
+    if role is None:
+        role = _decide(kind)
+        if "torch" in sys.modules:
+            _roles[kind] = role
+    return role
+
+
+def _decide(kind: type) -> str:
+    torch: Any = sys.modules.get("torch")
+    if torch is None or not hasattr(torch, "optim"):
+        return OTHER
+    table = (
+        (torch.Tensor, TENSOR),
+        (torch.nn.Module, MODULE),
+        (torch.optim.Optimizer, OPTIMIZER),
+        (torch.amp.GradScaler, SCALER),
+        (torch.optim.lr_scheduler.LRScheduler, SCHEDULER),
+        (torch.utils.data.DataLoader, LOADER),
+    )
+    for base, role in table:
+        if issubclass(kind, base):
+            return role
+    if any(base.__name__.endswith("GradScaler") for base in kind.__mro__):
+        return SCALER
+    if callable(getattr(kind, "step", None)) and callable(getattr(kind, "zero_grad", None)):
+        return ACTOR
+    return OTHER
+
+
+def is_replicating(module: object) -> bool:
+    """Tell whether `module` is a wrapper that keeps equal copies on all ranks (DDP)."""
+    return type(module).__name__ == "DistributedDataParallel"
+
+
+def wrapped_module(module: object) -> Any | None:
+    """Return what a data-parallel or compiling wrapper wraps, or None for any other module."""
+    name = type(module).__name__
+    if name in {"DistributedDataParallel", "DataParallel"}:
+        return getattr(module, "module", None)
+    if name == "FullyShardedDataParallel":
+        return getattr(module, "_fsdp_wrapped_module", None)
+    if name == "OptimizedModule":
+        return getattr(module, "_orig_mod", None)
+    return None

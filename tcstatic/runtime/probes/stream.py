@@ -1,0 +1,117 @@
+"""The stream of events of one process: order, context, and what is not yet known."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import Any, final
+
+from tcstatic.model import Context, Event, Location, Member, Site
+from tcstatic.runtime.probes.locate import Locator
+from tcstatic.runtime.probes.loops import Loop
+from tcstatic.runtime.probes.registry import Registry
+
+Draft = Callable[[], Event]
+
+
+@final
+class Stream:
+    """Makes events in order; a draft is an event whose state is still on its way from a device.
+
+    State: `step` counts the steps of the optimizer that stepped most often, `loops` are the
+    active loops from the outermost, `_queue` the drafts in order of their making.
+    """
+
+    def __init__(
+        self, root: str, emit: Callable[[Event], None], sites: Mapping[int, Site]
+    ) -> None:
+        self.locator = Locator(root)
+        self.registry = Registry()
+        self.loops: list[Loop] = []
+        self.step = 0
+        self.rank = int(os.environ.get("RANK", "0") or 0)
+        self.thread = threading.get_ident()
+        self.events = 0
+        self.loss_scaled = False
+        self.last_step_where: Location | None = None
+        self._sites = sites
+        self._emit = emit
+        self._sequence = 0
+        self._queue: deque[Draft] = deque()
+
+    def site(self, number: int) -> Site | None:
+        """Return the site with this number."""
+        return self._sites.get(number)
+
+    def sequence(self) -> int:
+        """Return the next place in the order of events."""
+        self._sequence += 1
+        return self._sequence
+
+    @property
+    def epoch(self) -> int | None:
+        """The iteration of the loop around the loop over batches, if there is one."""
+        for position, loop in enumerate(self.loops):
+            if loop.loaded:
+                return self.loops[position - 1].index if position else None
+        return self.loops[0].index if len(self.loops) > 1 else None
+
+    def context(self, **more: Any) -> Context:
+        """Return the context of this moment, with further fields."""
+        fields = {"step": self.step, "rank": self.rank, "loss_scaled": self.loss_scaled}
+        torch = sys.modules.get("torch")
+        if torch is not None:
+            fields["grad_enabled"] = torch.is_grad_enabled()
+        if self.epoch is not None:
+            fields["epoch"] = self.epoch
+        fields.update(more)
+        return Context(fields)
+
+    def make(
+        self,
+        kind: str,
+        where: Location | None,
+        subjects: Mapping[str, tuple[int, ...]],
+        values: Mapping[str, Any] | None = None,
+        context: Context | None = None,
+        members: tuple[Member, ...] = (),
+        *,
+        sequence: int = 0,
+        step: int | None = None,
+        epoch: int | None = None,
+    ) -> Event:
+        """Return an event of this moment (or of an earlier one, where `sequence` is given)."""
+        return Event(
+            kind,
+            sequence or self.sequence(),
+            where,
+            subjects,
+            values or {},
+            context or self.context(),
+            members,
+            self.step if step is None else step,
+            self.epoch if epoch is None else epoch,
+            self.rank,
+        )
+
+    def tell(self, event: Event) -> None:
+        """Queue an event that is complete."""
+        self._queue.append(lambda: event)
+
+    def draft(self, draft: Draft) -> None:
+        """Queue an event that will be complete once the device has got there."""
+        self._queue.append(draft)
+
+    def waiting(self) -> int:
+        """Return how many events are queued."""
+        return len(self._queue)
+
+    def flush(self, keep: int = 0) -> None:
+        """Hand on all queued events but the `keep` newest, in order."""
+        while len(self._queue) > keep:
+            event = self._queue.popleft()()
+            self.events += 1
+            self._emit(event)

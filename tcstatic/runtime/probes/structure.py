@@ -1,0 +1,138 @@
+"""Events about objects themselves: made, wrapped, copied, replaced, frozen, switched."""
+
+from __future__ import annotations
+
+from typing import Any, Final, final
+
+from tcstatic.model import Location, Site
+from tcstatic.runtime.probes.ownership import Ownership
+from tcstatic.runtime.probes.roles import MODULE, OPTIMIZER, is_replicating, role_of, wrapped_module
+from tcstatic.runtime.probes.stream import Stream
+
+_COPIERS: Final = ("copy.deepcopy", "copy.copy")
+
+
+@final
+class Structure:
+    """Follows models and wrappers.
+
+    State: `wrappers` inner module number -> numbers of its data-parallel wrappers; `modes` module
+    number -> sequence of the last train()/eval() call on it; `watchful` is set once an optimizer
+    exists: from then on each change of a module's structure is an event.
+    """
+
+    def __init__(self, stream: Stream, ownership: Ownership) -> None:
+        self._stream = stream
+        self._ownership = ownership
+        self._seen: set[int] = set()
+        self.wrappers: dict[int, list[int]] = {}
+        self.replicating: set[int] = set()
+        self.modes: dict[int, int] = {}
+        self.watchful = False
+
+    def model_returned(self, module: Any, site: Site, where: Location | None) -> None:
+        """A site returned a module: note it if it is new, wrapped or copied."""
+        registry = self._stream.registry
+        number = registry.number(module)
+        inner = wrapped_module(module)
+        changes = site.kind in {"wrap.new", "model.load"} or inner is not None
+        if number in self._seen and not changes:
+            return
+        first = number not in self._seen
+        self._seen.add(number)
+        fresh = self._ownership.adopt(module)
+        if not first and not fresh:
+            return
+        numbers = [registry.number(p) for p in module.parameters()]
+        subjects = {"model": (number,), "parameter": tuple(fresh if not first else numbers)}
+        values: dict[str, Any] = {"type": type(module).__name__, "fresh": len(fresh)}
+        kind = "model.new"
+        if inner is not None or site.kind == "wrap.new":
+            kind = "wrap.new"
+            if inner is not None:
+                self._wrapped(module, inner, subjects, values)
+        elif site.callee in _COPIERS or site.callee.endswith("deepcopy"):
+            values["how"] = "copy"
+        elif site.kind == "model.load":
+            kind = "model.load"
+        self._stream.tell(self._stream.make(kind, where, subjects, values))
+
+    def _wrapped(
+        self, outer: Any, inner: Any, subjects: dict[str, tuple[int, ...]], values: dict[str, Any]
+    ) -> None:
+        registry = self._stream.registry
+        inner_number, number = registry.number(inner), registry.number(outer)
+        subjects["model"] = (number, inner_number)
+        if type(outer).__name__ == "OptimizedModule":
+            return
+        known = self.wrappers.setdefault(inner_number, [])
+        known[:] = [n for n in known if registry.thing(n) is not None and n != number]
+        known.append(number)
+        values["wrappers"] = len([n for n in known if type(registry.thing(n)) is type(outer)])
+        if is_replicating(outer):
+            self.replicating.add(number)
+
+    def module_registered(self, parent: Any, name: str, child: Any) -> None:
+        """Torch tells that a submodule is being set (before it is)."""
+        self._ownership.changed()
+        if not self.watchful or child is None:
+            return
+        old = parent._modules.get(name)
+        if old is child:
+            return
+        registry = self._stream.registry
+        gone = [registry.known(p) for p in old.parameters()] if old is not None else []
+        come = [registry.number(p) for p in child.parameters()]
+        if gone or (come and registry.known(parent)):
+            self._mutated(parent, name, gone, come)
+
+    def parameter_registered(self, module: Any, name: str, parameter: Any) -> None:
+        """Torch tells that a parameter is being set (before it is)."""
+        if parameter is None:
+            self._ownership.changed()
+            return
+        old = module._parameters.get(name)
+        self._ownership.registered(module, name, parameter)
+        if self.watchful and old is not None and old is not parameter:
+            registry = self._stream.registry
+            self._mutated(module, name, [registry.known(old)], [registry.number(parameter)])
+
+    def _mutated(self, module: Any, name: str, gone: list[int], come: list[int]) -> None:
+        where = self._stream.locator.here(3, thread=self._stream.thread)
+        number = self._stream.registry.number(module)
+        subjects = {
+            "model": (number,),
+            "parameter": tuple(n for n in (*gone, *come) if n),
+        }
+        values = {"name": name, "type": type(module).__name__, "replaced": len(gone)}
+        self._stream.tell(self._stream.make("model.mutate", where, subjects, values))
+
+    def mode_called(self, module: Any, site: Site, where: Location | None) -> None:
+        """``train()`` or ``eval()`` was called on a module."""
+        number = self._stream.registry.number(module)
+        kind = "model.train" if module.training else "model.eval"
+        values = {"type": type(module).__name__, "training": bool(module.training)}
+        event = self._stream.make(kind, where, {"model": (number,)}, values)
+        for related in self.related(module):
+            self.modes[related] = event.sequence
+        self._stream.tell(event)
+
+    def related(self, module: Any) -> list[int]:
+        """Return the numbers of a module, of what it wraps and of what wraps it."""
+        registry = self._stream.registry
+        numbers = [registry.number(module)]
+        inner = wrapped_module(module)
+        if inner is not None:
+            numbers.append(registry.number(inner))
+        for number in list(numbers):
+            numbers.extend(self.wrappers.get(number, ()))
+        return numbers
+
+
+def flatten(value: Any, limit: int = 16) -> list[Any]:
+    """Return the models and optimizers in a returned value: itself, or in one container."""
+    if role_of(value) in (MODULE, OPTIMIZER):
+        return [value]
+    if isinstance(value, tuple | list):
+        return [item for item in value[:limit] if role_of(item) in (MODULE, OPTIMIZER)]
+    return []

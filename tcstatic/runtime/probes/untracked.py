@@ -1,0 +1,138 @@
+"""Parameters that a backward reaches and that no optimizer holds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, final
+
+from tcstatic.model import Location
+from tcstatic.runtime.probes import measure
+from tcstatic.runtime.probes.optimizers import Optimizer, Snapshot
+from tcstatic.runtime.probes.ownership import Ownership
+from tcstatic.runtime.probes.stream import Stream
+
+
+@final
+class Untracked:
+    """The trained parameters outside of all optimizers, and who updates them.
+
+    State: `models` numbers of the models that a backward reached; `touched` parameter by ``id``,
+    reached since the last step; `moves` whether any of them was ever seen to change; `rounds`
+    steps in which they were reached; `_manual` the record of hand-written updates, made when
+    parameters are trained in a program that has no optimizer.
+    """
+
+    def __init__(self, stream: Stream, ownership: Ownership) -> None:
+        self._stream = stream
+        self._ownership = ownership
+        self._candidates: list[Any] = []
+        self._before: list[tuple[Any | None, int]] = []
+        self._roots: list[Any] = []
+        self._manual: Optimizer | None = None
+        self._last: tuple[list[Any], measure.Pending, list[int]] | None = None
+        self.models: dict[int, Any] = {}
+        self.touched: dict[int, Any] = {}
+        self.moves = False
+        self.rounds = 0
+
+    def backward_begins(self, roots: list[Any], held: set[int]) -> None:
+        """Note the gradients of what the models in use hold and no optimizer does."""
+        self._roots = roots
+        pairs = self._ownership.parameters_of(roots)
+        self._candidates = [p for _, p in pairs if id(p) not in held and p.requires_grad]
+        gradients = [p.grad for p in self._candidates]
+        self._before = [(g, -1 if g is None else g._version) for g in gradients]
+
+    def backward_ends(self) -> list[Any]:
+        """Return the untracked parameters that this backward reached."""
+        found = []
+        for parameter, (old, version) in zip(self._candidates, self._before, strict=True):
+            gradient = parameter.grad
+            if gradient is not None and (gradient is not old or gradient._version > version):
+                found.append(parameter)
+                self.touched[id(parameter)] = parameter
+        registry = self._stream.registry
+        for root in self._roots:
+            self.models[registry.number(root)] = None
+        self._candidates, self._before, self._roots = [], [], []
+        return found
+
+    def touched_numbers(self) -> frozenset[int]:
+        """Return the numbers of the untracked parameters reached since the last step."""
+        registry = self._stream.registry
+        return frozenset(registry.number(p) for p in self.touched.values())
+
+    def holds(self, parameter: Any) -> bool:
+        """Tell whether one of the models in use holds `parameter`."""
+        for number in self.models:
+            root = self._stream.registry.thing(number)
+            if root is not None and any(
+                p is parameter for _, p in self._ownership.parameters(root)
+            ):
+                return True
+        return False
+
+    def stepped(self) -> None:
+        """An optimizer stepped: look whether the untracked ones moved since the last time."""
+        parameters = list(self.touched.values())
+        if self._last is not None and not self.moves:
+            before, norms, versions = self._last
+            now = measure.norms(before)
+            moved = [p._version for p in before] != versions or now.values() != norms.values()
+            self.moves = self.moves or moved
+        if parameters:
+            self.rounds += 1
+            self._last = (parameters, measure.norms(parameters), [p._version for p in parameters])
+        self.touched = {}
+
+    # -- updates written by hand --------------------------------------------------------------
+
+    def adopt_manual(
+        self, optimizers: dict[int, Optimizer], reached: list[Any], where: Location | None
+    ) -> None:
+        """In a program without optimizers, what a backward reaches is updated by hand."""
+        if self._manual is None:
+            if not reached or optimizers:
+                return
+            anchor = reached[0]
+            number = -self._stream.registry.number(anchor)
+            self._manual = Optimizer(number, lambda: anchor, where, manual=True)
+            optimizers[number] = self._manual
+            self._manual.live = ()
+        if any(not o.manual for o in optimizers.values()):
+            optimizers.pop(self._manual.number, None)
+            return
+        known = {id(p) for p in self._manual.live}
+        fresh = [p for p in reached if id(p) not in known]
+        if fresh:
+            self._manual.live = (*self._manual.live, *fresh)
+            positions = range(len(known), len(known) + len(fresh))
+            self._manual.ledger.touched.update(positions)
+            self._manual.ledger.backwards += 1
+        self._manual.where = where
+        self._manual.before = Snapshot(self._manual.pairs())
+
+    def settle_update(
+        self,
+        optimizers: dict[int, Optimizer],
+        finish: Callable[[Optimizer, Snapshot, Location | None], None],
+    ) -> None:
+        """A new backward begins: did the user update the parameters since the last one?"""
+        manual = self._manual
+        if manual is None or manual.number not in optimizers or manual.before is None:
+            return
+        snapshot = manual.before
+        now = measure.norms([p for p, _ in snapshot.pairs]).values()
+        versions = [p._version for p, _ in snapshot.pairs]
+        if now == snapshot.norms.values() and versions == snapshot.versions:
+            return
+        manual.before = None
+        finish(manual, snapshot, manual.where)
+
+    def forget(self) -> None:
+        """Steps go by unwatched."""
+        self.touched = {}
+        self._candidates, self._before, self._roots = [], [], []
+        self._last = None
+        if self._manual is not None:
+            self._manual.before = None

@@ -1,0 +1,361 @@
+"""Backward, clearing, clipping and stepping: the life of gradients, from whatever shows it."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Iterable
+from typing import Any, final
+
+from tcstatic.model import Location
+from tcstatic.runtime.probes import measure
+from tcstatic.runtime.probes.forwards import Forwards
+from tcstatic.runtime.probes.optimizers import (
+    Optimizer,
+    Snapshot,
+    keep_suspects,
+    members,
+    resolved,
+)
+from tcstatic.runtime.probes.ownership import Ownership
+from tcstatic.runtime.probes.stream import Stream
+from tcstatic.runtime.probes.untracked import Untracked
+
+
+@final
+class Updates:
+    """Follows every optimizer of one process.
+
+    State: `optimizers` by number; `_open` whether a backward has begun and not ended, `_where` and
+    `_loss` of it; `_stepping` the optimizers whose step is in progress, outermost first;
+    `last_write` the place of the last write to a gradient that the source shows.
+    """
+
+    def __init__(
+        self,
+        stream: Stream,
+        ownership: Ownership,
+        round_done: Callable[[], None],
+        before_update: Callable[[], None],
+        round_begins: Callable[[], None],
+    ) -> None:
+        self._stream = stream
+        self._ownership = ownership
+        self._round_done = round_done
+        self._before_update = before_update
+        self._round_begins = round_begins
+        self.forwards: Forwards | None = None
+        self.optimizers: dict[int, Optimizer] = {}
+        self.untracked = Untracked(stream, ownership)
+        self._open = False
+        self._where: Location | None = None
+        self._loss: measure.Pending | None = None
+        self._stepping: list[Any] = []
+        self._backwards = 0
+        self._clip_marks: dict[int, list[int]] = {}
+        self.last_write: Location | None = None
+        self.measuring = True
+
+    # -- who is there -------------------------------------------------------------------------
+
+    def known(self, thing: Any, where: Location | None, *, made: bool = False) -> Optimizer:
+        """Return the record of an optimizer; the first time is an event."""
+        number = self._stream.registry.number(thing)
+        record = self.optimizers.get(number)
+        if record is None:
+            record = Optimizer(number, weakref.ref(thing), where)
+            self.optimizers[number] = record
+            self._tell_new(record, where if made else None)
+        return record
+
+    def regrouped(self, thing: Any, where: Location | None) -> None:
+        """Parameters were added to an optimizer."""
+        record = self.known(thing, where)
+        self._tell_new(record, where)
+
+    def _tell_new(self, record: Optimizer, where: Location | None) -> None:
+        registry = self._stream.registry
+        subjects = {
+            "optimizer": (record.number,),
+            "parameter": tuple(registry.number(p) for p in record.parameters()),
+        }
+        values = {"type": record.title}
+        self._stream.tell(self._stream.make("optimizer.new", where, subjects, values))
+
+    def live(self) -> list[Optimizer]:
+        """Return the optimizers that still exist."""
+        gone = [n for n, o in self.optimizers.items() if not o.manual and o.thing() is None]
+        for number in gone:
+            del self.optimizers[number]
+        return list(self.optimizers.values())
+
+    # -- backward -----------------------------------------------------------------------------
+
+    def backward_begins(self, where: Location | None, loss: Any | None = None) -> None:
+        """A backward starts: told by its call site, or by a gradient that reaches a model."""
+        if self._open:
+            return
+        self._open = True
+        self._where = where
+        self._loss = measure.Pending(loss.detach().double().reshape(1), 1) if loss is not None else None
+        self._round_begins()
+        self.untracked.settle_update(self.optimizers, self._finish_step)
+        for optimizer in self.live():
+            if optimizer.ledger.backward_begins(optimizer.parameters()):
+                self._tell_cleared(optimizer, self.last_write or where, observed=True)
+        held = self._held()
+        roots = self.forwards.roots() if self.forwards else []
+        self.untracked.backward_begins(roots, held)
+
+    def backward_ends(self) -> None:
+        """The backward is over, or must be: something else happens."""
+        if not self._open:
+            return
+        self._open = False
+        self._backwards += 1
+        reached: list[int] = []
+        touched = 0
+        for optimizer in self.live():
+            found = optimizer.ledger.backward_ends(optimizer.parameters())
+            touched += len(found)
+            if found:
+                reached.append(optimizer.number)
+        orphans = self.untracked.backward_ends()
+        for loop in self._stream.loops:
+            loop.backwards += 1
+        models = tuple({r.number for r in self.forwards.pending if r.reached}) if self.forwards else ()
+        context = self._stream.context()
+        event = self._stream.make(
+            "loss.backward",
+            self._where,
+            {"optimizer": tuple(reached), "model": models},
+            {"touched": touched, "untracked": len(orphans)},
+            context,
+        )
+        loss, self._loss = self._loss, None
+        if loss is None:
+            self._stream.tell(event)
+        else:
+            self._stream.draft(_with_loss(event, loss))
+        self.untracked.adopt_manual(self.optimizers, orphans, self._where)
+
+    def _held(self) -> set[int]:
+        return {id(p) for o in self.live() if not o.manual for p in o.parameters()}
+
+    # -- clearing -----------------------------------------------------------------------------
+
+    def cleared(self, thing: Any | None, where: Location | None) -> None:
+        """``zero_grad`` was called on an optimizer, a model, or something of the user's."""
+        if self._stepping and thing is not None and self._stepping[-1] is thing:
+            pass  # a closure clears inside its own step
+        self.backward_ends()
+        for optimizer in self.live():
+            if not optimizer.manual and optimizer.thing() is thing:
+                optimizer.ledger.announce_clearing()
+                self._tell_cleared(optimizer, where)
+            elif optimizer.ledger.observe(optimizer.parameters()):
+                self._tell_cleared(optimizer, where)
+
+    def _observe_clearing(self, optimizer: Optimizer, where: Location | None) -> None:
+        if optimizer.ledger.observe(optimizer.parameters()):
+            self._tell_cleared(optimizer, self.last_write or where, observed=True)
+
+    def _tell_cleared(
+        self, optimizer: Optimizer, where: Location | None, *, observed: bool = False
+    ) -> None:
+        subjects = {"optimizer": (optimizer.number,)}
+        values = {"observed": observed}
+        self._stream.tell(
+            self._stream.make("optimizer.zero_grad", where, subjects, values, step=optimizer.steps)
+        )
+
+    # -- clipping -----------------------------------------------------------------------------
+
+    def clip_begins(self) -> None:
+        """Gradients are about to be clipped."""
+        self.backward_ends()
+        self._before_update()
+        self._clip_marks = {
+            o.number: [-1 if p.grad is None else p.grad._version for p in o.parameters()]
+            for o in self.live()
+        }
+
+    def clip_ends(self, where: Location | None, bound: float | None) -> None:
+        """Gradients were clipped: those that moved on belong to the optimizers concerned."""
+        concerned, live = [], False
+        marks, self._clip_marks = self._clip_marks, {}
+        everyone = self.live()
+        for optimizer in everyone:
+            now = [-1 if p.grad is None else p.grad._version for p in optimizer.parameters()]
+            if now != marks.get(optimizer.number, now):
+                concerned.append(optimizer)
+        idle = not concerned
+        for optimizer in concerned or everyone:
+            if optimizer.ledger.touched or (optimizer.manual and optimizer.ledger.backwards):
+                live = True
+                optimizer.clipped_live = True
+        foreign = idle and bool(self.untracked.touched)
+        bounded = bound is None or bound < 1e30
+        values = {
+            "live": live or foreign,
+            "bounded": bounded,
+            "clipped_live": any(o.clipped_live for o in concerned or everyone),
+            "nothing_to_clip": idle,
+        }
+        context = self._stream.context(**values)
+        subjects = {"optimizer": tuple(o.number for o in concerned or everyone)}
+        self._stream.tell(self._stream.make("grad.clip", where, subjects, values, context))
+
+    # -- stepping -----------------------------------------------------------------------------
+
+    def step_begins(self, thing: Any, where: Location | None) -> None:
+        """Torch's hook before a step. Only the outermost step counts."""
+        self._stepping.append(thing)
+        if len(self._stepping) > 1 and any(other is thing for other in self._stepping[:-1]):
+            return
+        self.backward_ends()
+        self._before_update()
+        optimizer = self.known(thing, where)
+        self._observe_clearing(optimizer, where)
+        optimizer.before = self._snapshot(optimizer)
+
+    def _snapshot(self, optimizer: Optimizer) -> Snapshot:
+        snapshot = Snapshot(optimizer.pairs())
+        keep_suspects(optimizer, snapshot, self._stream.registry)
+        return snapshot
+
+    def step_ends(self, thing: Any, where: Location | None) -> None:
+        """Torch's hook after a step."""
+        if not any(other is thing for other in self._stepping):
+            return
+        while self._stepping:
+            if self._stepping.pop() is thing:
+                break
+        if any(other is thing for other in self._stepping):
+            return
+        self.backward_ends()
+        optimizer = self.known(thing, where)
+        snapshot, optimizer.before = optimizer.before, None
+        if snapshot is not None:
+            self._finish_step(optimizer, snapshot, where)
+
+    def _finish_step(
+        self, optimizer: Optimizer, snapshot: Snapshot, where: Location | None
+    ) -> None:
+        stream = self._stream
+        stream.last_step_where = where or stream.last_step_where
+        after = measure.norms([parameter for parameter, _ in snapshot.pairs])
+        made = members(optimizer, snapshot, after, stream.registry, self._ownership)
+        if self.forwards:
+            self.forwards.stepped()
+        values = self._findings_of_step(optimizer, snapshot)
+        fields = {**values, "optimizer_step": optimizer.steps}
+        event = stream.make(
+            "optimizer.step",
+            where,
+            {
+                "optimizer": (optimizer.number,),
+                "model": tuple(self.untracked.models),
+                "parameter": tuple(sorted(values.pop("concerned"))),
+            },
+            values,
+            stream.context(stage="train", **{k: v for k, v in fields.items() if not isinstance(v, frozenset)}),
+            step=optimizer.steps,
+        )
+        stream.draft(resolved(event, made))
+        optimizer.steps += 1
+        optimizer.clipped_live = False
+        optimizer.ledger.stepped([parameter for parameter, _ in snapshot.pairs])
+        for loop in stream.loops:
+            loop.steps += 1
+        if optimizer.steps > stream.step:
+            stream.step = optimizer.steps
+            self.untracked.stepped()
+            self._backwards = 0
+            self.last_write = None
+            self._round_done()
+
+    def _findings_of_step(self, optimizer: Optimizer, snapshot: Snapshot) -> dict[str, Any]:
+        registry, ownership = self._stream.registry, self._ownership
+        parameters = [parameter for parameter, _ in snapshot.pairs]
+        has_gradient = any(snapshot.gradients)
+        trainable = any(parameter.requires_grad for parameter in parameters)
+        starving = not has_gradient and trainable and optimizer.ledger.backwards == 0
+        optimizer.starved = optimizer.starved + 1 if not has_gradient and trainable else 0
+        if optimizer.starved == 1:
+            optimizer.starved_since = optimizer.steps
+        stale = frozenset(
+            registry.number(p)
+            for i, p in enumerate(parameters)
+            if self._is_stale(p, i, optimizer, has_gradient=snapshot.gradients[i])
+        )
+        numbers = frozenset(registry.number(p) for p in parameters)
+        orphans = self.untracked.touched_numbers()
+        return {
+            "type": optimizer.title,
+            "optimizer.parameters": numbers,
+            "live.parameters": numbers - stale,
+            "untracked.parameters": orphans,
+            "gradient.parameters": frozenset(
+                registry.number(p) for i, p in enumerate(parameters) if snapshot.gradients[i]
+            ),
+            "has_gradient": has_gradient,
+            "has_trainable": trainable,
+            "stale": len(stale),
+            "untracked": len(orphans),
+            "untracked_moves": self.untracked.moves,
+            "untracked_rounds": self.untracked.rounds,
+            "backward_since_step": self._backwards > 0 or bool(optimizer.ledger.backwards),
+            "backward_reached_nothing": starving and self._backwards > 0 and not orphans,
+            "starved": optimizer.starved,
+            "starved_since": optimizer.starved_since,
+            "manual": optimizer.manual,
+            "concerned": stale | (orphans if stale or not has_gradient else frozenset()),
+        }
+
+    def _is_stale(
+        self, parameter: Any, position: int, optimizer: Optimizer, *, has_gradient: bool
+    ) -> bool:
+        """Tell whether no model in use holds this parameter any more."""
+        if has_gradient or position in optimizer.ledger.ever_touched or not parameter.requires_grad:
+            return False
+        ownership = self._ownership
+        if not ownership.had_owner(parameter):
+            return False
+        if not ownership.has_owner(parameter):
+            return True
+        return bool(self.untracked.models) and not self.untracked.holds(parameter)
+
+    # -- sampling -----------------------------------------------------------------------------
+
+    def forget(self) -> None:
+        """Steps go by unwatched: nothing seen before may be compared with what comes after."""
+        self._open = False
+        self._stepping = []
+        for optimizer in self.live():
+            optimizer.ledger.forget()
+            optimizer.suspects = {}
+            optimizer.copies.compare()
+            optimizer.before = None
+            optimizer.starved = 0
+        self.untracked.forget()
+
+
+def _with_loss(event: Any, loss: measure.Pending) -> Callable[[], Any]:
+    import dataclasses
+    import math
+
+    def draft() -> Any:
+        value = loss.values()[0]
+        values = {**event.values, "loss": value, "loss_finite": math.isfinite(value)}
+        return dataclasses.replace(event, values=values)
+
+    return draft
+
+
+def all_parameters(optimizers: Iterable[Optimizer]) -> list[Any]:
+    """Return the parameters of several optimizers, each once."""
+    seen: dict[int, Any] = {}
+    for optimizer in optimizers:
+        for parameter in optimizer.parameters():
+            seen.setdefault(id(parameter), parameter)
+    return list(seen.values())
