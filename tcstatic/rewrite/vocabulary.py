@@ -66,7 +66,7 @@ TENSOR_METHODS: Final = frozenset(
     "split sqrt squeeze stack std stride sub sum t tanh tolist topk transpose tril triu type_as "
     "unbind unfold unsqueeze var view view_as where".split()
 )
-# Packages that hold neither models nor optimizers; the standard library is added where this is used.
+# Packages that hold neither models nor optimizers; where this is used, the standard library is too.
 OTHER_LIBRARIES: Final = frozenset(
     "PIL absl cv2 einops fire hydra imageio jsonlines loguru matplotlib numpy omegaconf pandas "
     "plotly psutil requests rich scipy seaborn skimage sklearn tabulate tensorboard "

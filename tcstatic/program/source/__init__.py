@@ -10,6 +10,7 @@ from tcstatic.program.source.facts import (
     Store,
     With,
 )
+from tcstatic.program.source.linking import linked
 from tcstatic.program.source.localfiles import (
     LocalFiles,
     absent_candidates,
@@ -41,6 +42,7 @@ __all__ = [
     "compile_probed",
     "decode",
     "find_local_files",
+    "linked",
     "local_modules",
     "module_name",
     "parse",

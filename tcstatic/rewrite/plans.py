@@ -1,0 +1,158 @@
+"""A script -> the plan of its run, with instrumented code in the cache."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+import re
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Final, final
+
+from tcstatic import __version__
+from tcstatic.errors import InputError
+from tcstatic.model import (
+    Failed,
+    Invariant,
+    PlannedFile,
+    ProbePlan,
+    Rewritten,
+    RunOptions,
+    Site,
+    Skipped,
+    Unchanged,
+    Verdict,
+)
+from tcstatic.program.source import ModuleFacts, linked, local_modules, module_name, read_module
+from tcstatic.rewrite.instrumenting import compile_instrumented, instrument
+from tcstatic.rewrite.selection import select_sites
+from tcstatic.runtime.live.codecache import cache_folder, fetch, store
+
+# Part of every cache key: raise it with each change in what is selected or inserted.
+SELECTION: Final = "1"
+# A file of an included package without any of these has no site that matters.
+_WORTH_READING: Final = re.compile(rb"torch|\.(?:step|backward|zero_grad|train|eval)\(")
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """A file of the program with its facts."""
+
+    path: Path
+    name: str
+    source: bytes
+    facts: ModuleFacts
+
+
+def compile_plan(
+    script: Path,
+    root: Path,
+    invariants: Sequence[Invariant],
+    options: RunOptions,
+    include: tuple[str, ...] = (),
+    *,
+    out_of_scope: tuple[tuple[str, Verdict], ...] = (),
+) -> ProbePlan:
+    """Plan a run: find the script's own files, choose sites, store instrumented code.
+
+    `root` is what `sys.path[0]` will be; paths of files are relative to it, or absolute outside. A
+    file that cannot be read or rewritten is in `skipped` and runs as it is. Raises InputError where
+    a package of `include` is unknown.
+    """
+    root = root.absolute()
+    script = script.absolute()
+    own = local_modules(script, root, ())
+    read, skipped = _read_all(own, local_modules(script, root, include), root)
+    modules = {module_name(one.path, root): one.facts for one in read}
+    files: list[PlannedFile] = []
+    sites: list[Site] = []
+    for one in read:
+        chosen = _located(select_sites(linked(one.facts, modules), len(sites) + 1), one.name)
+        code = _code(one, chosen)
+        if isinstance(code, Skipped):
+            skipped.append(code)
+            continue
+        files.append(PlannedFile(one.name, hashlib.sha256(one.source).hexdigest(), code))
+        sites.extend(chosen)
+    return ProbePlan(
+        root=str(root),
+        script=str(script),
+        sites=tuple(sites),
+        invariants=tuple(invariants),
+        out_of_scope=out_of_scope,
+        files=tuple(files),
+        skipped=tuple(skipped),
+        options=options,
+    )
+
+
+def _read_all(
+    own: tuple[Path, ...], everything: tuple[Path, ...], root: Path
+) -> tuple[list[_Read], list[Skipped]]:
+    read: list[_Read] = []
+    skipped: list[Skipped] = []
+    for path in everything:
+        name = file_name(path, root)
+        try:
+            source = path.read_bytes()
+            if path not in own and not _WORTH_READING.search(source):
+                continue
+            facts = read_module(path, source, module_name(path, root))
+        except OSError as error:
+            skipped.append(Skipped(name, error.strerror or type(error).__name__))
+        except (InputError, RecursionError) as error:
+            skipped.append(Skipped(name, str(error)))
+        else:
+            read.append(_Read(path, name, source, facts))
+    return read, skipped
+
+
+def file_name(path: Path, root: Path) -> str:
+    """How a plan names a file: relative to `root` with slashes, absolute where it lies outside."""
+    return path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
+
+
+def _located(sites: Sequence[Site], name: str) -> tuple[Site, ...]:
+    return tuple(replace(site, location=replace(site.location, file=name)) for site in sites)
+
+
+def _code(read: _Read, sites: tuple[Site, ...]) -> str | Skipped:
+    """The cache entry of a file's instrumented code, '' for a file without sites."""
+    if read.facts.mentions_probes:
+        return Skipped(read.name, "already instrumented")
+    if not sites:
+        return ""
+    folder, key = cache_folder() / "code", _key(read, sites)
+    entry = folder.absolute() / f"{key}.code"
+    try:
+        fetch(str(entry))
+        return str(entry)
+    except (OSError, ValueError, EOFError, TypeError):
+        pass
+    outcome = instrument(read.path, read.source, sites)
+    if isinstance(outcome, Unchanged):
+        return ""
+    if not isinstance(outcome, Rewritten):
+        reason = outcome.error if isinstance(outcome, Failed) else outcome.reason
+        return Skipped(read.name, reason)
+    try:
+        code = compile_instrumented(read.source, outcome.text, str(read.path))
+        return store(code, folder, key)
+    except Exception as error:
+        return Skipped(read.name, f"{type(error).__name__}: {error}")
+
+
+def _key(read: _Read, sites: tuple[Site, ...]) -> str:
+    about = {
+        "path": str(read.path),
+        "sites": [asdict(site) for site in sites],
+        "selection": SELECTION,
+        "version": __version__,
+        "python": [importlib.util.MAGIC_NUMBER.hex(), sys.flags.optimize],
+    }
+    text = json.dumps(about, sort_keys=True).encode()
+    return hashlib.sha256(hashlib.sha256(read.source).digest() + text).hexdigest()
