@@ -24,17 +24,24 @@ from tcstatic.model import (
 
 @final
 class _Rule:
-    """An invariant at work: its monitor, precondition and diagnosis."""
+    """An invariant at work: its monitor, precondition and diagnosis.
 
-    __slots__ = ("diagnosis", "invariant", "monitor", "precondition")
+    `when` is the scope of every observation; `unless` excuses a failed one, and has nothing to
+    say where the relation holds.
+    """
+
+    __slots__ = ("diagnosis", "excuse", "invariant", "monitor", "scope")
 
     def __init__(self, invariant: Invariant) -> None:
         self.invariant = invariant
         self.monitor: Monitor = monitor_of(invariant)
         self.diagnosis = Diagnosis(invariant)
-        self.precondition: Judge | None = (
-            compile_condition(parse(invariant.precondition)) if invariant.precondition else None
-        )
+        self.scope = _compiled(invariant.when)
+        self.excuse = _compiled(invariant.unless)
+
+
+def _compiled(text: str) -> Judge | None:
+    return compile_condition(parse(text)) if text else None
 
 
 @final
@@ -72,10 +79,11 @@ class Driver:
                 self._take(rule, observation)
 
     def _take(self, rule: _Rule, observation: Observation) -> None:
-        if rule.precondition is not None:
-            applies = rule.precondition(observation.context.fields)
-            if applies is not True:
-                return
+        fields = observation.context.fields
+        if rule.scope is not None and rule.scope(fields) is not True:
+            return
+        if not observation.holds and rule.excuse is not None and rule.excuse(fields) is not False:
+            return
         self._checked[rule.invariant.code] += 1
         if not observation.holds:
             self._failed.append((rule, observation))

@@ -41,6 +41,9 @@ def call_sites(call: Call, facts: ModuleFacts) -> Iterator[Sketch]:
         yield _after(call, "loss.backward")
     elif is_method(call, function):
         yield from _method(call)
+    elif _may_call_model(call, facts):
+        yield _on(call, "model.forward", callee=True)
+        yield _after(call, "model.forward")
     elif kind := _value_kind(call, function):
         yield _after(call, kind, _literals(call))
 
@@ -68,6 +71,20 @@ def is_method(call: Call, function: bool) -> bool:
         return call.receiver_text.startswith("(") and call.name in METHODS
     in_place = call.name.endswith("_") and not call.name.endswith("__") and len(call.name) > 1
     return call.name in METHODS or in_place
+
+
+def _may_call_model(call: Call, facts: ModuleFacts) -> bool:
+    """Whether what is called may be a model: a value with no known definition, outside of a
+    module's own ``forward`` (there, the outermost call has been seen already)."""
+    if call.resolved or not call.callee_text or call.place in ("decorator", "raise", "except"):
+        return False
+    if call.function.rpartition(".")[2] == "forward" or call.receiver_text.startswith("super("):
+        return False
+    name = call.name
+    if name in facts.defined and call.receiver is None:
+        return False
+    known = (TENSOR_METHODS, CONTAINER_METHODS, WRAPPERS, _BUILTINS)
+    return not any(name in names for names in known) and not name.startswith("__")
 
 
 def _method(call: Call) -> Iterator[Sketch]:

@@ -55,7 +55,11 @@ ITERATION: Final = frozenset(
 CONTAINER_METHODS: Final = frozenset(
     "append extend insert items keys values pop get add discard remove clear copy sort join "
     "split strip format startswith endswith encode decode lower upper replace count index "
-    "setdefault write print flush info debug warning add_scalar log".split()
+    "setdefault write print flush info debug warning error add_scalar log add_argument parse_args "
+    "parameters named_parameters modules named_modules children buffers state_dict random randint "
+    "randrange choice choices shuffle sample uniform permutation integers standard_normal seed "
+    "exists mkdir read_text write_text read_bytes glob joinpath resolve group match search sub "
+    "get_last_lr is_enabled get_scale total_seconds time perf_counter".split()
 )
 TENSOR_METHODS: Final = frozenset(
     "abs all any argmax argmin argsort backward bool chunk clamp contiguous cumsum detach dim "

@@ -1,7 +1,7 @@
 """`member`: one set of objects lies within another, wholly or in part.
 
 ``{of: optimizer.parameters, within: live.parameters, at: optimizer.step, need: all|some}``; the
-sets are values of the event: object numbers. An empty `of` is not judged.
+sets are values of the event: object numbers. An empty `of` lies within anything.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ class _MemberMonitor:
             return
         inner = event.values.get(self._of)
         outer = event.values.get(self._within)
-        if inner is None or outer is None or not inner:
+        if inner is None or outer is None:
             return
         outside = inner - outer
-        holds = not outside if self._all else len(outside) < len(inner)
+        holds = not outside if self._all else not inner or len(outside) < len(inner)
         facts = {k: v for k, v in event.values.items() if not isinstance(v, frozenset)}
         facts |= {"outside": len(outside), "of": len(inner)}
         key = event.subjects.get("optimizer", ())

@@ -119,7 +119,8 @@ class Marks:
 @final
 @dataclass(frozen=True, slots=True)
 class ModuleFacts:
-    """The facts of one module. `imports` maps a name to what it stands for, dotted.
+    """The facts of one module. `imports` maps a name to what it stands for, dotted; `defined` are
+    the names of its functions, wherever in it they are defined.
 
     An `ordinal` counts calls, attributes, ``for`` loops and ``with`` items together, as they are
     written, from 0 to `ordinals`; so do the statements of `statements`, among
@@ -132,6 +133,7 @@ class ModuleFacts:
     stars: tuple[str, ...] = ()
     imported: tuple[Import, ...] = ()
     modules: frozenset[str] = frozenset()
+    defined: frozenset[str] = frozenset()
     calls: tuple[Call, ...] = ()
     loops: tuple[Loop, ...] = ()
     withs: tuple[With, ...] = ()

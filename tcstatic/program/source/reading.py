@@ -278,6 +278,11 @@ class _Reader:
             stars=tuple(self.names.stars),
             imported=tuple(self.names.imported),
             modules=frozenset(self.names.modules),
+            defined=frozenset(
+                node.name
+                for node in ast.walk(tree)
+                if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+            ),
             calls=tuple(
                 call_fact(seen, self.results.get(id(seen.node), ""), self.names, self.text)
                 for seen in self.seen

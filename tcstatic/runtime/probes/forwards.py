@@ -180,7 +180,7 @@ class Forwards:
             "sensitive": len(known[1]),
             "sensitive_in_train": active,
             "trained_before": trained > 0,
-            "mode_called_since": called > trained,
+            "left_in_train": bool(module.training) and trained > 0 and called < trained,
         }
 
     def _reached(self, record: Forward) -> Callable[[Any], None]:

@@ -177,6 +177,7 @@ def resolved(event: Event, made: Callable[[], Iterator[Member]]) -> Callable[[],
             **event.values,
             "trainable": sum(1 for m in found if m.fields["trainable"]),
             "changed": sum(1 for c in moved if c is True),
+            "gradient_left": any(m.fields["gradient_nonzero"] for m in found),
         }
         return Event(
             event.kind,

@@ -307,7 +307,7 @@ class Updates:
             "backward_since_step": self._backwards > 0 or bool(optimizer.ledger.backwards),
             "backward_reached_nothing": starving and self._backwards > 0 and not orphans,
             "starved": optimizer.starved,
-            "starved_since": optimizer.starved_since,
+            "since": optimizer.starved_since if optimizer.starved else optimizer.steps,
             "manual": optimizer.manual,
             "concerned": stale | (orphans if stale or not has_gradient else frozenset()),
         }

@@ -17,14 +17,13 @@ from tcstatic.runtime.probes.roles import (
     LOADER,
     MODULE,
     OPTIMIZER,
-    SCALER,
     TENSOR,
     role_of,
 )
 from tcstatic.runtime.probes.stream import Stream
 
 _CLEARS: Final = frozenset({"optimizer.zero_grad"})
-MISTAKES_ALLOWED: Final = 1  # a probe that raises once is switched off
+_MADE: Final = frozenset({MODULE, OPTIMIZER})
 
 
 @final
@@ -184,6 +183,8 @@ class Watch:
         elif kind == "model.forward":
             if self._budget.watching:
                 parts.forwards.ends(value, frame)
+            if role_of(value) in _MADE:
+                parts.made(site, value)
         elif kind in {"model.new", "wrap.new", "optimizer.new", "model.load", "scheduler.new"}:
             parts.made(site, value)
         elif self._budget.watching:
@@ -285,6 +286,3 @@ def _is_list_of_batches(iterable: Any) -> bool:
     if not isinstance(first, dict | tuple | list) or not items:
         return False
     return all(role_of(item) == TENSOR for item in items)
-
-
-__all__ = ["OPTIMIZER", "SCALER", "Watch"]
