@@ -74,14 +74,12 @@ class Inserter(cst.CSTTransformer):
     def __init__(
         self,
         statements: Sequence[Marks],
-        ordinals: int,
         sites: Mapping[int, Sequence[tuple[Part, Site]]],
         bound: int,
     ) -> None:
         super().__init__()
         self.insertions = 0
-        self._firsts = [mark.first for mark in statements] + [ordinals]
-        self._following = [mark.following for mark in statements]
+        self._statements = statements
         self._sites = sites
         self._wanted = sorted(sites)
         self._bound = bound
@@ -96,7 +94,8 @@ class Inserter(cst.CSTTransformer):
         if isinstance(node, _SMALL):
             return self._visit_line(len(node.body))
         if isinstance(node, cst.BaseCompoundStatement):
-            if not self._enter(self._next_statement(self._statement)):
+            mark = self._mark(self._statement)
+            if not self._enter(mark.last, mark.following):
                 return False
             self._statement += 1
         elif isinstance(node, cst.BaseSmallStatement):
@@ -120,24 +119,21 @@ class Inserter(cst.CSTTransformer):
             return updated_node
         return self._wrapped(original_node, updated_node, wraps)
 
-    def _next_statement(self, index: int) -> int:
-        if index >= len(self._following):
+    def _mark(self, index: int) -> Marks:
+        if index >= len(self._statements):
             raise OutOfStep(f"statement {index}")
-        return self._following[index]
+        return self._statements[index]
 
     def _check(self) -> None:
-        if self._firsts[self._statement] != self._ordinal:
+        if self._mark(self._statement).first != self._ordinal:
             raise OutOfStep(f"statement {self._statement}")
 
     def _visit_line(self, length: int) -> bool:
-        if self._statement + length >= len(self._firsts):
-            raise OutOfStep(f"statement {self._statement}")
-        return self._enter(self._statement + length)
+        return self._enter(self._mark(self._statement + length - 1).last, self._statement + length)
 
-    def _enter(self, following: int) -> bool:
+    def _enter(self, last: int, following: int) -> bool:
         """Whether to walk on to the statement `following`; if not, be there at once."""
         self._check()
-        last = self._firsts[following]
         first_wanted = bisect_left(self._wanted, self._ordinal)
         if first_wanted < len(self._wanted) and self._wanted[first_wanted] < last:
             return True
@@ -218,18 +214,17 @@ def import_place(
 ) -> ImportPlace:
     """Choose the line for the import: after docstring and ``__future__`` imports, else with the
     first simple statement, before it where that holds a site itself."""
-    firsts = [mark.first for mark in statements] + [ordinals]
     index = 0
     simple: ImportPlace | None = None
     for number, statement in enumerate(module.body):
         if isinstance(statement, cst.SimpleStatementLine):
             first, index = index, index + len(statement.body)
             if _is_future(statement) or (number == 0 and _is_docstring(statement)):
-                simple = ImportPlace(number, True, firsts[index])
+                simple = ImportPlace(number, True, statements[index - 1].last)
             elif simple is None:
-                begin, end = (bisect_left(wanted, firsts[i]) for i in (first, index))
-                append = begin == end
-                simple = ImportPlace(number, append, firsts[index if append else first])
+                begin, end = statements[first].first, statements[index - 1].last
+                append = bisect_left(wanted, begin) == bisect_left(wanted, end)
+                simple = ImportPlace(number, append, end if append else begin)
         else:
             index = statements[index].following
     return simple or ImportPlace(None, True, ordinals)

@@ -71,7 +71,7 @@ def _instrumented(
     module = _parsed(path, text.text)
     anchors = _anchored(facts, sites)
     place = import_place(module, facts.statements, facts.ordinals, sorted(anchors))
-    inserter = Inserter(facts.statements, facts.ordinals, anchors, place.bound)
+    inserter = Inserter(facts.statements, anchors, place.bound)
     changed = module.visit(inserter)
     rewritten = with_import(changed, place).code
     found = probes_in(text, tree, rewritten)

@@ -110,9 +110,11 @@ class Import:
 @final
 @dataclass(frozen=True, slots=True)
 class Marks:
-    """A statement: its first ordinal, and the index of the statement that follows it."""
+    """A statement: its first ordinal, the one after its last, and the index of the statement that
+    follows it."""
 
     first: int
+    last: int
     following: int
 
 

@@ -75,7 +75,7 @@ class _Reader:
             index, first = len(self.marks), self.ordinal
             self.marks.append(None)
             handler(self, node)
-            self.marks[index] = Marks(first, len(self.marks))
+            self.marks[index] = Marks(first, self.ordinal, len(self.marks))
         else:
             handler(self, node)
 
