@@ -28,6 +28,8 @@ class Interrupted(BaseException):
 def play(session: Session | None, body: Callable[[], object]) -> NoReturn:
     """Run the program, let the session finish, and leave as ``python`` would have."""
     error: BaseException | None = None
+    # The program may go as deep as it could without our frames below it.
+    sys.setrecursionlimit(sys.getrecursionlimit() + _depth())
     try:
         body()
     except BaseException as raised:
@@ -57,6 +59,14 @@ def without_us(error: BaseException) -> BaseException:
     for one in _chain(error):
         one.__traceback__ = _stripped(one.__traceback__)
     return error
+
+
+def _depth() -> int:
+    depth, frame = 0, sys._getframe(1)
+    while (below := frame.f_back) is not None:
+        depth, frame = depth + 1, below
+    # `play` and `body` themselves; before 3.12 two calls of exec(), runpy's and ours, count too.
+    return depth + (2 if sys.version_info >= (3, 12) else 4)
 
 
 def _finish(session: Session) -> None:
@@ -120,11 +130,14 @@ def _leave_by_interrupt() -> NoReturn:
 
     The interpreter does so when code that was given to it as text ended by KeyboardInterrupt.
     """
-    hook = sys.excepthook
+    hook = getattr(sys, "excepthook", None)
     said = {name: getattr(sys, name) for name in _LAST if hasattr(sys, name)}
 
     def once(*_: object) -> None:
-        sys.excepthook = hook
+        if hook is None:
+            del sys.excepthook
+        else:
+            sys.excepthook = hook
         sys.__dict__.update(said)
 
     sys.excepthook = once
