@@ -65,10 +65,9 @@ class Request:
 @final
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """The path of a plan. Where planning failed for a reason of our own, that is the `problem`, and
-    the plan an empty one; None where not even that could be written."""
+    """A plan; where planning failed for a reason of our own, an empty one, and the `problem`."""
 
-    plan: Path | None
+    plan: ProbePlan
     problem: str = ""
 
 
@@ -125,20 +124,7 @@ def prepare(request: Request, options: RunOptions) -> Prepared:
         problem = " ".join(str(error).split()) or type(error).__name__
     if problem:
         plan = replace(plan, skipped=(Skipped(request.script, f"planning failed: {problem}"),))
-    try:
-        return Prepared(_with_options(cache_folder(), plan, options), problem)
-    except OSError as error:
-        return Prepared(None, problem or f"no plan can be written ({error.strerror})")
-
-
-def _with_options(cache: Path, plan: ProbePlan, options: RunOptions) -> Path:
-    """Write the plan of one run; runs with the same plan and options share the file."""
-    content = dump(replace(plan, options=options)).encode()
-    path = cache / "plans" / f"run-{hashlib.sha256(content).hexdigest()}.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if not path.is_file() or path.read_bytes() != content:
-        write_whole(path, content)
-    return path
+    return Prepared(replace(plan, options=options), problem)
 
 
 def make_plan(request: Request, options: RunOptions) -> ProbePlan:

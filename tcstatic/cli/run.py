@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 import click
 
 from tcstatic.cli.options import planning, running, watching
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 @click.command(
@@ -41,19 +36,7 @@ def run(
     prepared = pipeline.prepare(request, running(options))
     if prepared.problem:
         click.echo(f"tcstatic: not watched, planning failed: {prepared.problem}", err=True)
-    return lambda: _become(script, arguments, is_module, prepared.plan)
+    from tcstatic.runtime.live import run_module, run_script
 
-
-def _become(
-    script: str, arguments: tuple[str, ...], is_module: bool, plan: Path | None
-) -> NoReturn:
-    if plan is None:
-        # Nothing of ours can help any more, so nothing of ours shall be in the way.
-        flags = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]
-        words = ["-m", script] if is_module else [script]
-        os.execv(sys.executable, [sys.executable, *flags, *words, *arguments])
-    from tcstatic.runtime.live.script import run_module, run_script
-
-    if is_module:
-        run_module(plan, script, arguments)
-    run_script(plan, script, arguments)
+    become = run_module if is_module else run_script
+    return lambda: become(prepared.plan, [script, *arguments])

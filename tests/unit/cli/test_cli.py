@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from types import ModuleType
 from typing import Any, NoReturn
 
 import click
@@ -16,8 +14,9 @@ import pytest
 
 from tcstatic import cli, pipeline
 from tcstatic.errors import InputError, PlanError, RuleError, TcstaticError
-from tcstatic.model import RunOptions
+from tcstatic.model import ProbePlan, RunOptions
 from tcstatic.pipeline import Prepared, Request
+from tcstatic.runtime import live
 
 WATCHING = {
     "--rules",
@@ -78,20 +77,18 @@ def handed(monkeypatch: pytest.MonkeyPatch) -> Handed:
 
     def prepare(request: Request, options: RunOptions) -> Prepared:
         seen.request, seen.options = request, options
-        return Prepared(Path("plan.json"))
+        return Prepared(ProbePlan(request.root, request.script))
 
     def become(module: bool) -> Any:
-        def run(plan: Path, script: str, argv: Sequence[str] = ()) -> NoReturn:
-            assert plan == Path("plan.json")
-            seen.argv, seen.module = [script, *argv], module
+        def run(plan: ProbePlan, argv: Sequence[str]) -> NoReturn:
+            seen.argv, seen.module = list(argv), module
             raise SystemExit(7)
 
         return run
 
     monkeypatch.setattr(pipeline, "prepare", prepare)
-    live = ModuleType("script")
-    live.__dict__.update(run_script=become(False), run_module=become(True))
-    monkeypatch.setitem(sys.modules, "tcstatic.runtime.live.script", live)
+    monkeypatch.setattr(live, "run_script", become(False))
+    monkeypatch.setattr(live, "run_module", become(True))
     # Taking click out of sys.modules is for the process that becomes a script.
     monkeypatch.setattr(cli, "_become", lambda script: script())
     return seen
@@ -214,26 +211,12 @@ def test_where_planning_fails_the_script_runs_unwatched(
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    failed = Prepared(Path("plan.json"), "ValueError: x")
+    failed = Prepared(ProbePlan("", script), "ValueError: x")
     monkeypatch.setattr(pipeline, "prepare", lambda *_: failed)
     assert ended(["run", script]) == 7
     assert handed.argv == [script]
     said = capfd.readouterr().err
     assert said == "tcstatic: not watched, planning failed: ValueError: x\n"
-
-
-def test_where_nothing_can_be_written_python_itself_runs_the_script(
-    handed: Handed, script: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def execute(path: str, argv: list[str]) -> NoReturn:
-        assert path == sys.executable
-        handed.argv = argv
-        raise SystemExit(7)
-
-    monkeypatch.setattr(pipeline, "prepare", lambda *_: Prepared(None, "disk full"))
-    monkeypatch.setattr(os, "execv", execute)
-    assert ended(["run", script, "--x"]) == 7
-    assert (handed.argv[0], handed.argv[-2:]) == (sys.executable, [script, "--x"])
 
 
 @pytest.mark.parametrize(
