@@ -50,7 +50,7 @@ def follow(session: Session, *, rewritten_copy: bool) -> None:
     """Have spawned children take over, and silence the session in forked ones."""
     wrap = functools.partial(_wrap_spawn, session, rewritten_copy)
     when_imported("multiprocessing.spawn", wrap)
-    os.register_at_fork(after_in_child=functools.partial(_forked, session))
+    os.register_at_fork(after_in_child=functools.partial(_forked, session, rewritten_copy))
 
 
 def _wrap_spawn(session: Session, rewritten_copy: bool) -> None:
@@ -106,6 +106,33 @@ def _for_a_worker(caller: FrameType) -> bool:
     return getattr(getattr(process, "_target", None), "__module__", "") == WORKERS
 
 
-def _forked(session: Session) -> None:
+def _forked(session: Session, rewritten_copy: bool) -> None:
     signals.release()
     session.abandon()
+    joining = functools.partial(_watch_if_it_joins, session, rewritten_copy)
+    when_imported("torch.distributed.distributed_c10d", joining)
+
+
+def _watch_if_it_joins(session: Session, rewritten_copy: bool) -> None:
+    """A forked child is a rank, and watched afresh, if it joins a process group."""
+    places: list[Any] = [
+        sys.modules[name]
+        for name in ("torch.distributed.distributed_c10d", "torch.distributed")
+        if name in sys.modules
+    ]
+    native = places[0].init_process_group
+    child = os.getpid()
+
+    @functools.wraps(native)
+    def init_process_group(*args: Any, **options: Any) -> Any:
+        joined = native(*args, **options)
+        for place in places:
+            place.init_process_group = native
+        if os.getpid() == child:
+            from tcstatic.runtime.live.takeover import begin_again
+
+            begin_again(session, rewritten_copy=rewritten_copy)
+        return joined
+
+    for place in places:
+        place.init_process_group = init_process_group

@@ -70,8 +70,8 @@ class Part:
 class Job:
     """This process's place in its job.
 
-    A process alone has no folder until it starts a child that is watched too; ranks of a launcher
-    find one another by what the launcher has told them.
+    A process alone has no folder until a child of it is watched too; ranks of a launcher find one
+    another by what the launcher has told them.
     """
 
     def __init__(
@@ -83,6 +83,9 @@ class Job:
         self._claimed: set[str] = set()
         self._lost: set[Path] = set()
         self._folder = folder if folder is not None else _launched_folder(reports)
+        # Where a forked child, which cannot tell us that it is there, meets us.
+        own = f"{socket.gethostname()} {os.getpid()} {_birth(os.getpid())}"
+        self.meeting_place = self._folder or _place(own)
 
     @property
     def alone(self) -> bool:
@@ -98,22 +101,12 @@ class Job:
     def folder(self, report: Callable[[], Report]) -> Path | None:
         """The folder shared by the job, made at the first call; None where it cannot be."""
         if self._folder is None:
-            try:
-                self._folder = Path(tempfile.mkdtemp(prefix="tcstatic-job-"))
-            except OSError:
-                return None
-            for name in self._claimed:
-                self._create(name)
-            self.enter(report())
+            self._adopt(report())
         return self._folder
 
-    def enter(self, report: Report) -> None:
+    def begin(self, report: Report) -> None:
         """Say that this process has begun, so that the others know whom to wait for."""
-        if self._folder is None:
-            return
-        try:
-            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        except OSError:
+        if self._folder is None or not self._made(self._folder):
             self._folder = None
             return
         with self._locked():
@@ -122,6 +115,22 @@ class Job:
                 for path in [*self._folder.glob("part-*"), *self._folder.glob("claim-*")]:
                     path.unlink(missing_ok=True)
             self._write_part(report, 0, finished=False)
+
+    def _adopt(self, report: Report) -> None:
+        """From here on we are not alone."""
+        if self._made(self.meeting_place):
+            self._folder = self.meeting_place
+            for name in self._claimed:
+                self._create(name)
+            self._write_part(report, 0, finished=False)
+
+    @staticmethod
+    def _made(folder: Path) -> bool:
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError:
+            return False
+        return True
 
     def claim(self, name: str) -> bool:
         """Whether this process is the first of the job to ask for `name`."""
@@ -132,6 +141,7 @@ class Job:
 
     def publish(self, report: Report, steps: int, *, everywhere: bool) -> None:
         """Keep what is known by now in our part; `everywhere`: in the job's report too."""
+        self._look_around(report)
         if self._folder is None:
             self._write(report)
             return
@@ -142,6 +152,7 @@ class Job:
 
     def finish(self, report: Report, steps: int) -> Report | None:
         """Write our last part and the job's report; return the latter if nobody else will."""
+        self._look_around(report)
         if self._folder is None:
             self._write(report)
             return report
@@ -154,6 +165,10 @@ class Job:
             shutil.rmtree(self._folder, ignore_errors=True)
             self._folder = None
             return merged
+
+    def _look_around(self, report: Report) -> None:
+        if self._folder is None and self.meeting_place.is_dir():
+            self._adopt(report)
 
     def _write(self, report: Report) -> None:
         for path in self.reports:
@@ -280,10 +295,13 @@ def _launched_folder(reports: tuple[Path, ...]) -> Path | None:
         # One launch has one folder for errors; without it, the ranks share their parent.
         errors = get("TORCHELASTIC_ERROR_FILE", "")
         known.append(str(Path(errors).parent.parent) if errors else str(os.getppid()))
-    key = hashlib.sha256("\0".join(known).encode()).hexdigest()[:16]
-    if _many_hosts() and reports:
-        return reports[0].parent / f".tcstatic-job-{key}"
-    return Path(tempfile.gettempdir()) / f"tcstatic-job-{os.getuid()}-{key}"
+    place = _place("\0".join(known))
+    return reports[0].parent / f".{place.name}" if _many_hosts() and reports else place
+
+
+def _place(key: str) -> Path:
+    digest = hashlib.sha256(f"{os.getuid()} {key}".encode()).hexdigest()[:16]
+    return Path(tempfile.gettempdir()) / f"tcstatic-job-{digest}"
 
 
 def _many_hosts() -> bool:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Final, final
 
+from tcstatic.check import Driver
 from tcstatic.model import (
     Event,
     Finding,
@@ -72,8 +73,6 @@ class Session:
         self._errors = False
         self._published = time.monotonic()
         self._last_counts = ProbeCounts()
-        from tcstatic.check import Driver
-
         self._driver = Driver(plan.invariants)
         self._watch = Watch(
             plan.sites,
@@ -88,7 +87,7 @@ class Session:
         """Begin to watch: from here on, `probes` holds the functions that rewritten code calls."""
         for name in PROBES:
             setattr(self.probes, name, staticmethod(getattr(self._watch, name)))
-        self.job.enter(self.report())
+        self.job.begin(self.report())
         when_imported("torch", self._torch_imported)
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import multiprocessing.util
 import pkgutil
 from pathlib import Path
 from typing import IO, Any, cast
@@ -11,7 +12,7 @@ from tcstatic.runtime.live import loader
 from tcstatic.runtime.live.job import Job
 from tcstatic.runtime.live.loader import PlannedCode
 from tcstatic.runtime.live.planfile import load
-from tcstatic.runtime.live.session import Calling
+from tcstatic.runtime.live.session import Calling, Session
 from tcstatic.runtime.live.starting import begin, inherit, paths
 from tcstatic.runtime.live.terminal import complain
 
@@ -34,6 +35,18 @@ def take_over(folder: str, command: str, rewritten_copy: bool) -> None:
     loader.install(planned)
     builtins.__dict__["_tcstatic"] = session.probes
     _give_main_its_code(planned)
+
+
+def begin_again(parent: Session, *, rewritten_copy: bool) -> None:
+    """Watch this forked process, a rank of its own, as a part of its parent's job."""
+    try:
+        job = Job(parent.job.reports, folder=parent.job.meeting_place, child=True)
+        session = begin(parent.plan, parent.calling, job, rewritten_copy=rewritten_copy)
+    except Exception as error:
+        complain(f"a forked rank is not watched ({type(error).__name__}: {error})")
+        return
+    # A child that multiprocessing has forked leaves by os._exit, past what atexit holds.
+    multiprocessing.util.Finalize(None, session.finish, exitpriority=-100)
 
 
 def _give_main_its_code(planned: PlannedCode) -> None:
