@@ -126,16 +126,16 @@ def _witnesses(
     trail: tuple[Event, ...], cause: Event, event: Event, step: int | None
 ) -> tuple[Witness, ...]:
     chain = [e for e in trail if e.where is not None]
-    if len(chain) > MAX_WITNESS:
-        chain = [*chain[:2], *chain[-(MAX_WITNESS - 2) :]]
     if cause is not event and cause.where is not None and cause not in chain:
         chain.append(cause)
-    chain = [e for e in chain if e is not event]
-    links = [witness(e) for e in chain]
     seen: list[Witness] = []
-    for link in links:
+    for link in (witness(e) for e in chain if e is not event):
+        if seen and seen[-1].event == link.event == "model.new":
+            seen.pop()  # parts of a model are made one after another; the whole comes last
         if not seen or (seen[-1].event, seen[-1].line) != (link.event, link.line):
             seen.append(link)
+    if len(seen) > MAX_WITNESS:
+        seen = [*seen[:2], *seen[-(MAX_WITNESS - 2) :]]
     if event.where is not None:
         last = witness(event)
         seen.append(Witness(last.file, last.line, last.event, step, last.rank, last.values))

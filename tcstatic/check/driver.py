@@ -93,9 +93,10 @@ class Driver:
         failed, self._failed = self._failed, []
         if not failed:
             return ()
-        failed.sort(key=lambda pair: (self._rank_of(pair[0], failed), pair[1].event.sequence))
         fresh: list[str] = []
-        for rule, observation in failed:
+        for rule, observation in sorted(
+            failed, key=lambda pair: (self._rank_of(pair[0], failed), pair[1].event.sequence)
+        ):
             cause = self._explained_by(rule, observation)
             if cause is not None:
                 self._add_evidence(cause, rule, observation)

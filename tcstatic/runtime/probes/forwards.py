@@ -129,6 +129,10 @@ class Forwards:
                 self.trained[record.number] = record.sequence
         self.pending = kept[-KEPT // 2 :]
 
+    def discarded(self) -> None:
+        """Gradients were cleared: the backward that made them served no step."""
+        self.pending = [record for record in self.pending if not record.reached]
+
     def loop_ended(self, loop: Loop) -> None:
         """A loop without a step is over: over a loader, it was an evaluation."""
         records = [record for record in loop.forwards if not record.reached]

@@ -87,6 +87,14 @@ class Ledger:
         self.ever_touched |= reached
         return reached
 
+    def fresh(self, parameters: Sequence[Any]) -> bool:
+        """Tell whether there are gradients that were made or written since the last step."""
+        marks = self.after_step or [NOTHING] * len(parameters)
+        return any(
+            parameter.grad is not None and not same(parameter.grad, seen)
+            for parameter, seen in zip(parameters, marks, strict=False)
+        )
+
     def announce_clearing(self) -> None:
         """The user's own call cleared all gradients."""
         self.cleared = True

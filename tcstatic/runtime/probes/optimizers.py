@@ -98,8 +98,16 @@ def members(
     compared = optimizer.copies.compare()
     step = optimizer.steps
     flags = [
-        (registry.number(p), p.requires_grad, p.numel(), str(p.dtype), measure.readable(p), ownership.name_of(p))
-        for p, _ in snapshot.pairs
+        (
+            registry.number(p),
+            p.requires_grad,
+            ownership.had_owner(p),
+            p.numel(),
+            str(p.dtype),
+            measure.readable(p),
+            ownership.name_of(p) or f"#{position}",
+        )
+        for position, (p, _) in enumerate(snapshot.pairs)
     ]
     rates = [rate for _, rate in snapshot.pairs]
     touched = set(optimizer.ledger.touched)
@@ -107,7 +115,7 @@ def members(
     def resolve() -> Iterator[Member]:
         norms, later = snapshot.norms.values(), after.values()
         gradients = snapshot.gradient_norms.values()
-        for i, (number, trainable, size, dtype, dense, name) in enumerate(flags):
+        for i, (number, wanted, owned, size, dtype, dense, name) in enumerate(flags):
             gradient = gradients[i] if snapshot.gradients[i] else math.nan
             moved = later[i] != norms[i] and not (math.isnan(later[i]) and math.isnan(norms[i]))
             changed: bool | None = True if moved else None
@@ -127,7 +135,8 @@ def members(
                 number,
                 name,
                 {
-                    "trainable": trainable,
+                    "trainable": wanted or (snapshot.gradients[i] and not owned),
+                    "frozen": owned and not wanted,
                     "has_gradient": snapshot.gradients[i],
                     "gradient_nonzero": gradient > 0.0 if snapshot.gradients[i] else False,
                     "gradient_finite": math.isfinite(gradient) if snapshot.gradients[i] else None,

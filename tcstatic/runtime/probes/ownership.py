@@ -26,6 +26,7 @@ class Ownership:
         self._registry = registry
         self._owners: dict[int, list[tuple[weakref.ref[Any], str]]] = {}
         self._trees: dict[int, tuple[int, list[tuple[str, Any]]]] = {}
+        self._everyone: tuple[int, list[weakref.ref[Any]]] = (-1, [])
         self.version = 0
 
     def registered(self, module: Any, name: str, parameter: Any) -> None:
@@ -89,6 +90,19 @@ class Ownership:
             known = (self.version, list(root.named_parameters()))
             self._trees[number] = known
         return known[1]
+
+    def everyone(self) -> list[Any]:
+        """Return the parameters that any live module holds now."""
+        if self._everyone[0] != self.version:
+            found = []
+            for number in list(self._owners):
+                parameter = self._registry.thing(number)
+                if parameter is None:
+                    del self._owners[number]
+                elif self.has_owner(parameter):
+                    found.append(weakref.ref(parameter))
+            self._everyone = (self.version, found)
+        return [p for reference in self._everyone[1] if (p := reference()) is not None]
 
     def parameters_of(self, roots: Iterable[Any]) -> list[tuple[str, Any]]:
         """Return the parameters of several roots, each once."""

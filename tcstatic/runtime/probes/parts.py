@@ -134,6 +134,7 @@ class Parts:
             "grad.write", site.location, {"tensor": (number,), "any": (0,)}, {"held": False}
         )
         self.stream.tell(event)
+        self.updates.foreign_writes += 1
 
     def _scaler(self, site: Site, scaler: Any, kind: str) -> None:
         subjects = {"scaler": (self.stream.registry.number(scaler),)}

@@ -36,10 +36,11 @@ class Untracked:
         self.rounds = 0
 
     def backward_begins(self, roots: list[Any], held: set[int]) -> None:
-        """Note the gradients of what the models in use hold and no optimizer does."""
+        """Note the gradients of what any model holds and no optimizer does."""
         self._roots = roots
-        pairs = self._ownership.parameters_of(roots)
-        self._candidates = [p for _, p in pairs if id(p) not in held and p.requires_grad]
+        self._candidates = [
+            p for p in self._ownership.everyone() if id(p) not in held and p.requires_grad
+        ]
         gradients = [p.grad for p in self._candidates]
         self._before = [(g, -1 if g is None else g._version) for g in gradients]
 

@@ -52,7 +52,9 @@ class Updates:
         self._stepping: list[Any] = []
         self._backwards = 0
         self._clip_marks: dict[int, list[int]] = {}
+        self._clip_live: set[int] = set()
         self.last_write: Location | None = None
+        self.foreign_writes = 0
         self.measuring = True
 
     # -- who is there -------------------------------------------------------------------------
@@ -103,8 +105,7 @@ class Updates:
             if optimizer.ledger.backward_begins(optimizer.parameters()):
                 self._tell_cleared(optimizer, self.last_write or where, observed=True)
         held = self._held()
-        roots = self.forwards.roots() if self.forwards else []
-        self.untracked.backward_begins(roots, held)
+        self.untracked.backward_begins(self.forwards.roots() if self.forwards else [], held)
 
     def backward_ends(self) -> None:
         """The backward is over, or must be: something else happens."""
@@ -162,6 +163,8 @@ class Updates:
     def _tell_cleared(
         self, optimizer: Optimizer, where: Location | None, *, observed: bool = False
     ) -> None:
+        if self.forwards and not observed:
+            self.forwards.discarded()
         subjects = {"optimizer": (optimizer.number,)}
         values = {"observed": observed}
         self._stream.tell(
@@ -174,6 +177,7 @@ class Updates:
         """Gradients are about to be clipped."""
         self.backward_ends()
         self._before_update()
+        self._clip_live = {o.number for o in self.live() if o.ledger.fresh(o.parameters())}
         self._clip_marks = {
             o.number: [-1 if p.grad is None else p.grad._version for p in o.parameters()]
             for o in self.live()
@@ -190,7 +194,7 @@ class Updates:
                 concerned.append(optimizer)
         idle = not concerned
         for optimizer in concerned or everyone:
-            if optimizer.ledger.touched or (optimizer.manual and optimizer.ledger.backwards):
+            if optimizer.number in self._clip_live:
                 live = True
                 optimizer.clipped_live = True
         foreign = idle and bool(self.untracked.touched)
@@ -272,13 +276,14 @@ class Updates:
             self.untracked.stepped()
             self._backwards = 0
             self.last_write = None
+            self.foreign_writes = 0
             self._round_done()
 
     def _findings_of_step(self, optimizer: Optimizer, snapshot: Snapshot) -> dict[str, Any]:
         registry, ownership = self._stream.registry, self._ownership
         parameters = [parameter for parameter, _ in snapshot.pairs]
         has_gradient = any(snapshot.gradients)
-        trainable = any(parameter.requires_grad for parameter in parameters)
+        trainable = has_gradient or any(parameter.requires_grad for parameter in parameters)
         starving = not has_gradient and trainable and optimizer.ledger.backwards == 0
         optimizer.starved = optimizer.starved + 1 if not has_gradient and trainable else 0
         if optimizer.starved == 1:
@@ -309,6 +314,7 @@ class Updates:
             "starved": optimizer.starved,
             "since": optimizer.starved_since if optimizer.starved else optimizer.steps,
             "manual": optimizer.manual,
+            "writes_elsewhere": self.foreign_writes > 0,
             "concerned": stale | (orphans if stale or not has_gradient else frozenset()),
         }
 
