@@ -49,6 +49,10 @@ _LEFTMOST: Final[dict[type[cst.CSTNode], str]] = {
     cst.IfExp: "body",
     cst.ConcatenatedString: "left",
 }
+# What stands before the value of these is no keyword, so that it may begin as a word does.
+_FREE: Final = frozenset(
+    {cst.Expr, cst.Assign, cst.AnnAssign, cst.AugAssign, cst.Arg, cst.Element, cst.DictElement}
+)
 _WORDS: Final = (cst.Name, cst.Integer, cst.Float, cst.Imaginary, cst.Await, cst.Lambda, cst.Yield)
 
 
@@ -88,7 +92,7 @@ class Inserter(cst.CSTTransformer):
         self._silenced = 0
         self._in_string = 0
         self._wraps: dict[int, list[tuple[Site, bool]]] = {}
-        self._spaced: set[int] = set()
+        self._free: set[int] = set()
 
     def on_visit(self, node: cst.CSTNode) -> bool:
         if isinstance(node, _SMALL):
@@ -107,6 +111,7 @@ class Inserter(cst.CSTTransformer):
             self._silenced += 1
         if isinstance(node, _ANCHORS):
             self._meet(node)
+        self._note_free(node)
         return type(node) not in _LEAVES
 
     def on_leave(self, original_node: Any, updated_node: Any) -> Any:
@@ -152,15 +157,26 @@ class Inserter(cst.CSTTransformer):
         for part, site in sites:
             child = _part(node, part)
             self._wraps.setdefault(id(child), []).append((site, by_import))
-            if isinstance(node, cst.For) and not node.whitespace_after_in.empty:
-                self._spaced.add(id(child))
+
+    def _note_free(self, node: Any) -> None:
+        """Remember a child that no keyword stands directly before."""
+        if type(node) in _FREE:
+            self._free.add(id(node.value))
+        elif isinstance(node, cst.For):
+            if not node.whitespace_after_in.empty:
+                self._free.add(id(node.iter))
+        elif isinstance(node, cst.Return):
+            if getattr(node.whitespace_after_return, "empty", True) is False:
+                self._free.add(id(node.value))
+        elif id(node) in self._free and type(node) in _LEFTMOST:
+            self._free.add(id(getattr(node, _LEFTMOST[type(node)])))
 
     def _wrapped(self, original: Any, updated: Any, wraps: list[tuple[Site, bool]]) -> Any:
         outer = (updated.lpar, updated.rpar)
         inner = updated.with_changes(lpar=(), rpar=()) if updated.lpar else updated
         if isinstance(inner, cst.Tuple | cst.Yield | cst.GeneratorExp):
             inner = inner.with_changes(lpar=(cst.LeftParen(),), rpar=(cst.RightParen(),))
-        elif not updated.lpar and id(original) not in self._spaced and not _begins_word(original):
+        elif not updated.lpar and id(original) not in self._free and not _begins_word(original):
             outer = ((cst.LeftParen(),), (cst.RightParen(),))
         for site, by_import in sorted(wraps, key=lambda wrap: wrap[0].number):
             inner = _call(site, inner, by_import)
@@ -184,20 +200,13 @@ def _part(node: Any, part: Part) -> Any:
 
 def _begins_word(node: Any) -> bool:
     """Whether an expression begins as a word does, so that white space must stand before it."""
-    while not node.lpar:
-        if isinstance(node, cst.Tuple) and node.elements:
-            element = node.elements[0]
-            if isinstance(element, cst.StarredElement):
-                return False
-            node = element.value
-        elif type(node) in _LEFTMOST:
-            node = getattr(node, _LEFTMOST[type(node)])
-        else:
-            return isinstance(node, _WORDS) or (
-                isinstance(node, cst.SimpleString | cst.FormattedString)
-                and bool(getattr(node, "prefix", "") or getattr(node, "start", "")[:1].isalpha())
-            )
-    return True
+    while type(node) in _LEFTMOST:
+        node = getattr(node, _LEFTMOST[type(node)])
+        if node.lpar:
+            return False
+    if isinstance(node, cst.SimpleString | cst.FormattedString):
+        return bool(node.prefix)
+    return isinstance(node, _WORDS)
 
 
 def _call(site: Site, value: Any, by_import: bool) -> cst.Call:
@@ -238,8 +247,13 @@ def with_import(module: cst.Module, place: ImportPlace) -> cst.Module:
     added = cst.Import([cst.ImportAlias(cst.Name(PROBES))])
     parting = cst.Semicolon(whitespace_after=_BLANK)
     if place.append:
-        last = line.body[-1].with_changes(semicolon=parting)
-        body = [*line.body[:-1], last, added]
+        last = line.body[-1]
+        if isinstance(last.semicolon, cst.Semicolon):
+            tail = line.trailing_whitespace
+            before: Any = last.semicolon.whitespace_after
+            blank = cst.SimpleWhitespace(before.value + tail.whitespace.value)
+            line = line.with_changes(trailing_whitespace=tail.with_changes(whitespace=blank))
+        body = [*line.body[:-1], last.with_changes(semicolon=parting), added]
     else:
         body = [added.with_changes(semicolon=parting), *line.body]
     changed = list(module.body)

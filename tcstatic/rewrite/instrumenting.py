@@ -22,6 +22,7 @@ from tcstatic.program.source import (
     read_tree,
 )
 from tcstatic.rewrite.inserting import Inserter, Part, import_place, with_import
+from tcstatic.rewrite.losses import mended
 
 
 class _Refused(Exception):
@@ -68,12 +69,13 @@ def _instrumented(
     facts = read_tree(path, text, tree, "")
     if facts.mentions_probes:
         return Skipped(str(path), "already instrumented")
-    module = _parsed(path, text.text)
+    mend = mended(text.text)
+    module = _parsed(path, mend.text)
     anchors = _anchored(facts, sites)
     place = import_place(module, facts.statements, facts.ordinals, sorted(anchors))
     inserter = Inserter(facts.statements, anchors, place.bound)
     changed = module.visit(inserter)
-    rewritten = with_import(changed, place).code
+    rewritten = mend.restored(with_import(changed, place).code)
     found = probes_in(text, tree, rewritten)
     by_number = {site.number: site for site in sites}
     for probe in found:

@@ -96,4 +96,4 @@ def _numbered(
 
 def _evaluation_order(sketch: Sketch) -> tuple[int, int, int, int, int]:
     span = sketch.span
-    return (span.line, span.column, span.end_line, span.end_column, _RANK[sketch.probe])
+    return (span.end_line, span.end_column, -span.line, -span.column, _RANK[sketch.probe])

@@ -106,6 +106,8 @@ class _Reader:
         self.mentions_probes = self.mentions_probes or node.id == PROBES
 
     def call(self, node: ast.Call) -> None:
+        if getattr(node.func, "id", "") == "__import__" and node.args:
+            self.mentions_probes |= getattr(node.args[0], "value", None) == PROBES
         self.seen.append(
             Seen(
                 self.next_ordinal(),
