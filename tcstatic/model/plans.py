@@ -15,7 +15,7 @@ OnViolation = Literal["warn", "fail", "stop"]
 @final
 @dataclass(frozen=True, slots=True)
 class RunOptions:
-    """What the user asked of a run. `overhead_budget` is a share of the step's time (0.01 = 1 %)."""
+    """What the user asked of a run. `overhead_budget` is a share of a step (0.01 = 1 %)."""
 
     reports: tuple[str, ...] = ()
     on_violation: OnViolation = "warn"

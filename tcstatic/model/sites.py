@@ -7,7 +7,7 @@ from typing import Literal, final
 
 # How a site is probed; the name of the inserted function.
 #   after  f(x)            -> _tcstatic.after(N, f(x))       the value of a call, or of an argument
-#   on     opt.step()      -> _tcstatic.on(N, opt).step()    the receiver, before the call's arguments
+#   on     opt.step()      -> _tcstatic.on(N, opt).step()    the receiver, before the arguments
 #   target model.fc = x    -> _tcstatic.target(N, model).fc = x
 #   loop   for b in data   -> for b in _tcstatic.loop(N, data)
 Probe = Literal["after", "on", "target", "loop"]

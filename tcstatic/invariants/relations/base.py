@@ -83,5 +83,7 @@ def over_members(text: str) -> Callable[[Member, Event], bool | None]:
 
 def widened(event: Event, fields: Mapping[str, Any]) -> Context:
     """Return the event's context with further fields (scalars only)."""
-    scalars = {k: v for k, v in fields.items() if v is None or isinstance(v, bool | int | float | str)}
+    scalars = {
+        k: v for k, v in fields.items() if v is None or isinstance(v, bool | int | float | str)
+    }
     return Context({**event.context.fields, **scalars}, event.context.inferred)

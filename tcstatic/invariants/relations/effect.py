@@ -46,9 +46,7 @@ class _EffectMonitor:
             since = min((m.fields.get("since") or event.step for m in decided), default=event.step)
             facts = {**event.values, "members": len(chosen), "since": since}
             key = event.subjects.get("optimizer", ())
-            yield Observation(
-                moved == self._wanted, event, widened(event, facts), key, facts
-            )
+            yield Observation(moved == self._wanted, event, widened(event, facts), key, facts)
 
     def _each(self, event: Event, member: Member) -> Observation:
         holds = (member.fields[self._field] is True) == self._wanted

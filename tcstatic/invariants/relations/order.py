@@ -85,9 +85,7 @@ class _OrderMonitor:
         if event.kind == self._given:
             state.given = True
 
-    def _observation(
-        self, event: Event, number: int, state: _State, *, holds: bool
-    ) -> Observation:
+    def _observation(self, event: Event, number: int, state: _State, *, holds: bool) -> Observation:
         trail = tuple(e for e in (state.opened, state.seen) if e is not None)
         return Observation(
             holds, event, widened(event, event.values), (number,), dict(event.values), trail

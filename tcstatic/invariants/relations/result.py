@@ -36,9 +36,7 @@ class _ResultMonitor:
             if got is not None:
                 key = event.subjects.get("optimizer", ())
                 facts = {k: v for k, v in event.values.items() if not isinstance(v, frozenset)}
-                yield Observation(
-                    got == self._expected, event, widened(event, facts), key, facts
-                )
+                yield Observation(got == self._expected, event, widened(event, facts), key, facts)
             return
         for member in event.members:
             got = member.fields.get(self._value)

@@ -14,7 +14,7 @@ Mark = tuple["weakref.ref[Any] | None", int]
 NOTHING: Mark = (None, 0)
 
 
-def mark(gradient: Any | None) -> Mark:
+def mark(gradient: Any) -> Mark:
     """Return an identity that does not keep the gradient alive."""
     if gradient is None:
         return NOTHING
@@ -24,10 +24,15 @@ def mark(gradient: Any | None) -> Mark:
         return NOTHING
 
 
-def same(gradient: Any | None, seen: Mark) -> bool:
+def version_of(gradient: Any) -> int:
+    """Return a tensor's version counter; -1 for a missing one."""
+    return -1 if gradient is None else int(gradient._version)
+
+
+def same(gradient: Any, seen: Mark) -> bool:
     """Tell whether `gradient` is untouched since it was marked (never for a missing one)."""
     reference, version = seen
-    return (
+    return bool(
         gradient is not None
         and reference is not None
         and reference() is gradient
@@ -47,7 +52,7 @@ class Ledger:
 
     def __init__(self) -> None:
         self.after_step: list[Mark] = []
-        self.before_backward: list[tuple[Any | None, int]] = []
+        self.before_backward: list[tuple[Any, int]] = []
         self.after_backward: list[Mark] = []
         self.touched: set[int] = set()
         self.ever_touched: set[int] = set()
@@ -58,7 +63,7 @@ class Ledger:
     def backward_begins(self, parameters: Sequence[Any]) -> bool:
         """Note the gradients before a backward; return whether they were cleared since."""
         gradients = [parameter.grad for parameter in parameters]
-        self.before_backward = [(g, -1 if g is None else g._version) for g in gradients]
+        self.before_backward = [(g, version_of(g)) for g in gradients]
         return self._observe_clearing(gradients)
 
     def observe(self, parameters: Sequence[Any]) -> bool:
@@ -113,7 +118,12 @@ class Ledger:
 
     def forget(self) -> None:
         """Drop what was seen: the steps in between were not watched."""
-        self.__init__()  # type: ignore[misc]
+        self.after_step = []
+        self.before_backward = []
+        self.after_backward = []
+        self.touched = set()
+        self.cleared = self.cleared_since_backward = False
+        self.backwards = 0
 
     def _observe_clearing(self, gradients: Sequence[Any | None]) -> bool:
         """Compare with the last marks; a gradient that is gone, new or moved on was cleared."""

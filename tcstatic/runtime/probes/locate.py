@@ -31,9 +31,11 @@ class Locator:
         known = self._mine.get(filename)
         if known is None:
             path = os.path.abspath(filename)
-            inside = path.startswith(self._plain_root) or os.path.realpath(path).startswith(self.root)
+            inside = path.startswith(self._plain_root) or os.path.realpath(path).startswith(
+                self.root
+            )
             library = any(mark in path for mark in _LIBRARY_MARKS) or path.startswith(self._own)
-            known = inside and not library and not os.path.basename(path) == "_tcstatic.py"
+            known = inside and not library and os.path.basename(path) != "_tcstatic.py"
             self._mine[filename] = known and not filename.startswith("<")
         return self._mine[filename]
 

@@ -20,7 +20,7 @@ def local(tensor: Any) -> Any:
 
 def readable(tensor: Any) -> bool:
     """Tell whether norms and digests of `tensor` can be taken."""
-    return (
+    return bool(
         tensor.layout == torch.strided
         and tensor.device.type != "meta"
         and (tensor.is_floating_point() or tensor.is_complex())
@@ -40,7 +40,8 @@ class Pending:
         elif stacked.device.type == "cuda":
             self._host = torch.empty(stacked.shape, dtype=stacked.dtype, pin_memory=True)
             self._host.copy_(stacked, non_blocking=True)
-            self._event = torch.cuda.Event()
+            event: Any = torch.cuda.Event  # torch leaves its constructor untyped
+            self._event = event()
             self._event.record()
         else:
             self._host = stacked
@@ -65,14 +66,12 @@ def norms(tensors: Sequence[Any]) -> Pending:
     with torch.no_grad():
         parts = [local(tensors[i]) for i in usable]
         small = any(p.dtype in (torch.float16, torch.bfloat16) for p in parts)
-        if small:
-            found = torch._foreach_norm(parts, 2, dtype=torch.float32)
-        else:
-            found = torch._foreach_norm(parts, 2)
+        wide = torch.float32 if small else None  # a float16 norm overflows at 65,504
+        found = list(torch._foreach_norm(parts, 2, dtype=wide))
         device = parts[0].device
         if any(f.device != device or f.dtype != found[0].dtype for f in found):
             found = [f.to(device=device, dtype=torch.float64) for f in found]
-        stacked = torch.stack(list(found)).to(torch.float64)
+        stacked = torch.stack(found).to(torch.float64)
         if len(usable) == len(tensors):
             return Pending(stacked, len(tensors))
         whole = torch.full((len(tensors),), -1.0, dtype=torch.float64, device=device)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final, final
@@ -25,7 +26,9 @@ class Optimizer:
     `starved` how many steps in a row found no gradient at all.
     """
 
-    def __init__(self, number: int, thing: Any, where: Location | None, *, manual: bool = False) -> None:
+    def __init__(
+        self, number: int, thing: Any, where: Location | None, *, manual: bool = False
+    ) -> None:
         self.number = number
         self.thing = thing
         self.where = where
@@ -50,7 +53,7 @@ class Optimizer:
         if self.manual:
             return [(parameter, None) for parameter in self.live]
         thing = self.thing()
-        found = []
+        found: list[tuple[Any, float | None]] = []
         for group in getattr(thing, "param_groups", ()):
             rate = _rate(group.get("lr"))
             found.extend((parameter, rate) for parameter in group.get("params", ()))
@@ -86,74 +89,101 @@ def keep_suspects(optimizer: Optimizer, snapshot: Snapshot, registry: Registry) 
             optimizer.copies.keep(number, parameter)
 
 
-def members(
-    optimizer: Optimizer,
-    snapshot: Snapshot,
-    after: measure.Pending,
-    registry: Registry,
-    ownership: Ownership,
-) -> Callable[[], Iterator[Member]]:
-    """Return a function that tells, once the device is there, how each parameter fared."""
-    versions = [parameter._version for parameter, _ in snapshot.pairs]
-    compared = optimizer.copies.compare()
-    step = optimizer.steps
-    flags = [
-        (
-            registry.number(p),
-            p.requires_grad,
-            ownership.had_owner(p),
-            p.numel(),
-            str(p.dtype),
-            measure.readable(p),
-            ownership.name_of(p) or f"#{position}",
-        )
-        for position, (p, _) in enumerate(snapshot.pairs)
-    ]
-    rates = [rate for _, rate in snapshot.pairs]
-    touched = set(optimizer.ledger.touched)
+@final
+class StepReading:
+    """What one step did, read at its end and told once the device has got there."""
 
-    def resolve() -> Iterator[Member]:
-        norms, later = snapshot.norms.values(), after.values()
-        gradients = snapshot.gradient_norms.values()
-        for i, (number, wanted, owned, size, dtype, dense, name) in enumerate(flags):
-            gradient = gradients[i] if snapshot.gradients[i] else math.nan
-            moved = later[i] != norms[i] and not (math.isnan(later[i]) and math.isnan(norms[i]))
-            changed: bool | None = True if moved else None
-            if not dense:
-                changed = True if versions[i] != snapshot.versions[i] else None
-            elif not moved and number in compared:
-                changed = not compared[number]
-            rate = rates[i]
-            representable = _representable(gradient, norms[i], rate, size, dtype)
-            suspicious = dense and not moved and changed is not True and gradient > 0.0
-            since = optimizer.suspects.get(number, step)
-            if suspicious:
-                optimizer.suspects.setdefault(number, step)
-            else:
-                optimizer.suspects.pop(number, None)
-            yield Member(
-                number,
-                name,
-                {
-                    "trainable": wanted or (snapshot.gradients[i] and not owned),
-                    "frozen": owned and not wanted,
-                    "has_gradient": snapshot.gradients[i],
-                    "gradient_nonzero": gradient > 0.0 if snapshot.gradients[i] else False,
-                    "gradient_finite": math.isfinite(gradient) if snapshot.gradients[i] else None,
-                    "finite": math.isfinite(later[i]) if dense else None,
-                    "changed": changed,
-                    "since": since,
-                    "learning_rate": rate,
-                    "representable": representable,
-                    "reached": i in touched,
-                },
+    def __init__(
+        self, optimizer: Optimizer, snapshot: Snapshot, registry: Registry, ownership: Ownership
+    ) -> None:
+        self._optimizer = optimizer
+        self._snapshot = snapshot
+        self._step = optimizer.steps
+        parameters = [parameter for parameter, _ in snapshot.pairs]
+        self._after = measure.norms(parameters)
+        self._versions = [parameter._version for parameter in parameters]
+        self._compared = optimizer.copies.compare()
+        self._facts = [
+            (
+                registry.number(p),
+                ownership.name_of(p) or f"#{position}",
+                p.requires_grad,
+                ownership.had_owner(p),
+                measure.readable(p),
+                p.numel(),
+                str(p.dtype),
             )
+            for position, p in enumerate(parameters)
+        ]
 
-    return resolve
+    def members(self) -> Iterator[Member]:
+        """Return how each parameter fared."""
+        before, after = self._snapshot.norms.values(), self._after.values()
+        gradients = self._snapshot.gradient_norms.values()
+        for position, facts in enumerate(self._facts):
+            gradient = gradients[position] if self._snapshot.gradients[position] else None
+            yield self._member(position, facts, before[position], after[position], gradient)
+
+    def _member(
+        self,
+        position: int,
+        facts: tuple[int, str, bool, bool, bool, int, str],
+        before: float,
+        after: float,
+        gradient: float | None,
+    ) -> Member:
+        number, name, wanted, owned, dense, size, dtype = facts
+        rate = self._snapshot.pairs[position][1]
+        changed, since = self._change(position, number, dense, before, after, gradient)
+        return Member(
+            number,
+            name,
+            {
+                "trainable": wanted or (gradient is not None and not owned),
+                "frozen": owned and not wanted,
+                "has_gradient": gradient is not None,
+                "gradient_nonzero": gradient is not None and gradient != 0.0,
+                "gradient_finite": None if gradient is None else math.isfinite(gradient),
+                "finite": math.isfinite(after) if dense else None,
+                "changed": changed,
+                "since": since,
+                "learning_rate": rate,
+                "representable": _representable(gradient, before, rate, size, dtype),
+            },
+        )
+
+    def _change(
+        self,
+        position: int,
+        number: int,
+        dense: bool,
+        before: float,
+        after: float,
+        gradient: float | None,
+    ) -> tuple[bool | None, int]:
+        """Return whether the parameter changed (None: not known yet), and since which step not.
+
+        An equal norm proves nothing: it raises suspicion, and the parameter is compared bit for
+        bit over the next step.
+        """
+        suspects = self._optimizer.suspects
+        if not dense:
+            moved = self._versions[position] != self._snapshot.versions[position]
+            return (True if moved else None), self._step
+        if after != before and not (math.isnan(after) and math.isnan(before)):
+            suspects.pop(number, None)
+            return True, self._step
+        changed = not self._compared[number] if number in self._compared else None
+        since = suspects.get(number, self._step)
+        if changed is True or not gradient:
+            suspects.pop(number, None)
+        else:
+            suspects.setdefault(number, self._step)
+        return changed, since
 
 
 def _representable(
-    gradient: float, norm: float, rate: float | None, size: int, dtype: str
+    gradient: float | None, norm: float, rate: float | None, size: int, dtype: str
 ) -> bool | None:
     """Tell whether a step of this size shows in this number format.
 
@@ -161,7 +191,7 @@ def _representable(
     True means that some element must move under plain gradient descent; Adam moves by about the
     learning rate, which the bound with 1 covers. None where the rate is not known.
     """
-    if rate is None or math.isnan(gradient) or gradient < 0.0:
+    if rate is None or gradient is None or math.isnan(gradient) or gradient < 0.0:
         return None
     update = rate * min(1.0, gradient / math.sqrt(size))
     return update > 4.0 * _EPSILON.get(dtype, _EPSILON_OTHER) * norm and update > 1e-38
@@ -176,11 +206,11 @@ def _rate(value: Any) -> float | None:
     return None
 
 
-def resolved(event: Event, made: Callable[[], Iterator[Member]]) -> Callable[[], Event]:
+def resolved(event: Event, reading: StepReading) -> Callable[[], Event]:
     """Return a draft: `event` with its members and the sums over them."""
 
     def draft() -> Event:
-        found = tuple(made())
+        found = tuple(reading.members())
         moved = [m.fields["changed"] for m in found]
         values = {
             **event.values,
@@ -188,17 +218,6 @@ def resolved(event: Event, made: Callable[[], Iterator[Member]]) -> Callable[[],
             "changed": sum(1 for c in moved if c is True),
             "gradient_left": any(m.fields["gradient_nonzero"] for m in found),
         }
-        return Event(
-            event.kind,
-            event.sequence,
-            event.where,
-            event.subjects,
-            values,
-            event.context,
-            found,
-            event.step,
-            event.epoch,
-            event.rank,
-        )
+        return dataclasses.replace(event, values=values, members=found)
 
     return draft

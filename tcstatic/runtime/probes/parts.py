@@ -145,7 +145,7 @@ class Parts:
         if self._dropout_seen.get(site.number) == self.stream.step:
             return
         written = site.arguments.get("training", "<absent>")
-        module = frame.f_locals.get(_SAME)
+        module: Any = frame.f_locals.get(_SAME)
         if role_of(module) != MODULE:
             return
         if module.training or written.endswith(".training"):

@@ -226,7 +226,7 @@ class Replicas:
             if site is None:
                 continue
             mark = self._stream.sequence()
-            subjects = {"parting": (-mark,)}
+            subjects: dict[str, tuple[int, ...]] = {"parting": (-mark,)}
             values = {"only_on_rank": owner, "how": how, "held": True}
             self._stream.tell(
                 self._stream.make(

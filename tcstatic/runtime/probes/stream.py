@@ -25,9 +25,7 @@ class Stream:
     active loops from the outermost, `_queue` the drafts in order of their making.
     """
 
-    def __init__(
-        self, root: str, emit: Callable[[Event], None], sites: Mapping[int, Site]
-    ) -> None:
+    def __init__(self, root: str, emit: Callable[[Event], None], sites: Mapping[int, Site]) -> None:
         self.locator = Locator(root)
         self.registry = Registry()
         self.loops: list[Loop] = []

@@ -29,31 +29,21 @@ def install(hooked: Hooked) -> Callable[[], None]:
 
     is_compiling = torch.compiler.is_compiling
 
-    def before(optimizer: Any, args: Any, kwargs: Any) -> None:
-        if is_compiling():
-            return
-        hooked.step_begins(optimizer)
+    def eager(tell: Callable[..., None], arguments: int) -> Callable[..., None]:
+        """Return a hook that hands on its first `arguments`, outside of compiled regions."""
 
-    def afterwards(optimizer: Any, args: Any, kwargs: Any) -> None:
-        if is_compiling():
-            return
-        hooked.step_ends(optimizer)
+        def hook(*given: Any) -> None:
+            if is_compiling():
+                return
+            tell(*given[:arguments])
 
-    def module(parent: Any, name: str, child: Any) -> None:
-        if is_compiling():
-            return
-        hooked.module_registered(parent, name, child)
-
-    def parameter(owner: Any, name: str, value: Any) -> None:
-        if is_compiling():
-            return
-        hooked.parameter_registered(owner, name, value)
+        return hook
 
     handles = [
-        register_optimizer_step_pre_hook(before),
-        register_optimizer_step_post_hook(afterwards),
-        register_module_module_registration_hook(module),
-        register_module_parameter_registration_hook(parameter),
+        register_optimizer_step_pre_hook(eager(hooked.step_begins, 1)),
+        register_optimizer_step_post_hook(eager(hooked.step_ends, 1)),
+        register_module_module_registration_hook(eager(hooked.module_registered, 3)),
+        register_module_parameter_registration_hook(eager(hooked.parameter_registered, 3)),
     ]
 
     def remove() -> None:

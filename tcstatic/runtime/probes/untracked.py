@@ -7,6 +7,7 @@ from typing import Any, final
 
 from tcstatic.model import Location
 from tcstatic.runtime.probes import measure
+from tcstatic.runtime.probes.ledger import version_of
 from tcstatic.runtime.probes.optimizers import Optimizer, Snapshot
 from tcstatic.runtime.probes.ownership import Ownership
 from tcstatic.runtime.probes.stream import Stream
@@ -26,7 +27,7 @@ class Untracked:
         self._stream = stream
         self._ownership = ownership
         self._candidates: list[Any] = []
-        self._before: list[tuple[Any | None, int]] = []
+        self._before: list[tuple[Any, int]] = []
         self._roots: list[Any] = []
         self._manual: Optimizer | None = None
         self._last: tuple[list[Any], measure.Pending, list[int]] | None = None
@@ -42,7 +43,7 @@ class Untracked:
             p for p in self._ownership.everyone() if id(p) not in held and p.requires_grad
         ]
         gradients = [p.grad for p in self._candidates]
-        self._before = [(g, -1 if g is None else g._version) for g in gradients]
+        self._before = [(g, version_of(g)) for g in gradients]
 
     def backward_ends(self) -> list[Any]:
         """Return the untracked parameters that this backward reached."""
@@ -79,8 +80,8 @@ class Untracked:
         if self._last is not None and not self.moves:
             before, norms, versions = self._last
             now = measure.norms(before)
-            moved = [p._version for p in before] != versions or now.values() != norms.values()
-            self.moves = self.moves or moved
+            moved = [p._version for p in before] != versions
+            self.moves = moved or now.values() != norms.values()
         if parameters:
             self.rounds += 1
             self._last = (parameters, measure.norms(parameters), [p._version for p in parameters])

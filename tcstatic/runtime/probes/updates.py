@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
 import weakref
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any, final
 
-from tcstatic.model import Location
+from tcstatic.model import Event, Location
 from tcstatic.runtime.probes import measure
 from tcstatic.runtime.probes.forwards import Forwards
+from tcstatic.runtime.probes.ledger import version_of
 from tcstatic.runtime.probes.optimizers import (
     Optimizer,
     Snapshot,
+    StepReading,
     keep_suspects,
-    members,
     resolved,
 )
 from tcstatic.runtime.probes.ownership import Ownership
@@ -98,7 +101,9 @@ class Updates:
             return
         self._open = True
         self._where = where
-        self._loss = measure.Pending(loss.detach().double().reshape(1), 1) if loss is not None else None
+        self._loss = (
+            measure.Pending(loss.detach().double().reshape(1), 1) if loss is not None else None
+        )
         self._round_begins()
         self.untracked.settle_update(self.optimizers, self._finish_step)
         for optimizer in self.live():
@@ -123,7 +128,9 @@ class Updates:
         orphans = self.untracked.backward_ends()
         for loop in self._stream.loops:
             loop.backwards += 1
-        models = tuple({r.number for r in self.forwards.pending if r.reached}) if self.forwards else ()
+        models = (
+            tuple({r.number for r in self.forwards.pending if r.reached}) if self.forwards else ()
+        )
         context = self._stream.context()
         event = self._stream.make(
             "loss.backward",
@@ -146,8 +153,6 @@ class Updates:
 
     def cleared(self, thing: Any | None, where: Location | None) -> None:
         """``zero_grad`` was called on an optimizer, a model, or something of the user's."""
-        if self._stepping and thing is not None and self._stepping[-1] is thing:
-            pass  # a closure clears inside its own step
         self.backward_ends()
         for optimizer in self.live():
             if not optimizer.manual and optimizer.thing() is thing:
@@ -179,8 +184,7 @@ class Updates:
         self._before_update()
         self._clip_live = {o.number for o in self.live() if o.ledger.fresh(o.parameters())}
         self._clip_marks = {
-            o.number: [-1 if p.grad is None else p.grad._version for p in o.parameters()]
-            for o in self.live()
+            o.number: [version_of(p.grad) for p in o.parameters()] for o in self.live()
         }
 
     def clip_ends(self, where: Location | None, bound: float | None) -> None:
@@ -189,7 +193,7 @@ class Updates:
         marks, self._clip_marks = self._clip_marks, {}
         everyone = self.live()
         for optimizer in everyone:
-            now = [-1 if p.grad is None else p.grad._version for p in optimizer.parameters()]
+            now = [version_of(p.grad) for p in optimizer.parameters()]
             if now != marks.get(optimizer.number, now):
                 concerned.append(optimizer)
         idle = not concerned
@@ -247,8 +251,7 @@ class Updates:
     ) -> None:
         stream = self._stream
         stream.last_step_where = where or stream.last_step_where
-        after = measure.norms([parameter for parameter, _ in snapshot.pairs])
-        made = members(optimizer, snapshot, after, stream.registry, self._ownership)
+        reading = StepReading(optimizer, snapshot, stream.registry, self._ownership)
         if self.forwards:
             self.forwards.stepped()
         values = self._findings_of_step(optimizer, snapshot)
@@ -262,10 +265,12 @@ class Updates:
                 "parameter": tuple(sorted(values.pop("concerned"))),
             },
             values,
-            stream.context(stage="train", **{k: v for k, v in fields.items() if not isinstance(v, frozenset)}),
+            stream.context(
+                stage="train", **{k: v for k, v in fields.items() if not isinstance(v, frozenset)}
+            ),
             step=optimizer.steps,
         )
-        stream.draft(resolved(event, made))
+        stream.draft(resolved(event, reading))
         optimizer.steps += 1
         optimizer.clipped_live = False
         optimizer.ledger.stepped([parameter for parameter, _ in snapshot.pairs])
@@ -280,7 +285,7 @@ class Updates:
             self._round_done()
 
     def _findings_of_step(self, optimizer: Optimizer, snapshot: Snapshot) -> dict[str, Any]:
-        registry, ownership = self._stream.registry, self._ownership
+        registry = self._stream.registry
         parameters = [parameter for parameter, _ in snapshot.pairs]
         has_gradient = any(snapshot.gradients)
         trainable = has_gradient or any(parameter.requires_grad for parameter in parameters)
@@ -346,22 +351,12 @@ class Updates:
         self.untracked.forget()
 
 
-def _with_loss(event: Any, loss: measure.Pending) -> Callable[[], Any]:
-    import dataclasses
-    import math
+def _with_loss(event: Event, loss: measure.Pending) -> Callable[[], Event]:
+    """Return a draft: `event` with the value of the loss."""
 
-    def draft() -> Any:
+    def draft() -> Event:
         value = loss.values()[0]
         values = {**event.values, "loss": value, "loss_finite": math.isfinite(value)}
         return dataclasses.replace(event, values=values)
 
     return draft
-
-
-def all_parameters(optimizers: Iterable[Optimizer]) -> list[Any]:
-    """Return the parameters of several optimizers, each once."""
-    seen: dict[int, Any] = {}
-    for optimizer in optimizers:
-        for parameter in optimizer.parameters():
-            seen.setdefault(id(parameter), parameter)
-    return list(seen.values())

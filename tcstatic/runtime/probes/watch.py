@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from types import FrameType
 from typing import Any, Final, final
 
-from tcstatic.model import Event, Location, Needs, ProbeCounts, Site
+from tcstatic.model import Event, Needs, ProbeCounts, Site
 from tcstatic.runtime.probes import entry
 from tcstatic.runtime.probes.budget import Budget
 from tcstatic.runtime.probes.loops import Loop, watched
