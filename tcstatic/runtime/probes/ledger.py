@@ -36,7 +36,7 @@ def same(gradient: Any, seen: Mark) -> bool:
         gradient is not None
         and reference is not None
         and reference() is gradient
-        and gradient._version == version
+        and version_of(gradient) == version
     )
 
 
@@ -81,7 +81,7 @@ class Ledger:
             if gradient is None:
                 continue
             old, version = before[index] if index < len(before) else (None, -1)
-            if gradient is not old or gradient._version > version:
+            if gradient is not old or version_of(gradient) > version:
                 reached.add(index)
         self.before_backward = []
         self.after_backward = marks
