@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import functools
 import hashlib
 import importlib.util
 import marshal
 import os
+import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -28,7 +30,7 @@ def cache_folder() -> Path:
 
 @functools.cache
 def _usable(named: str) -> Path:
-    # Cached: a process that must do with a temporary folder needs the same one each time.
+    # Cached: a process that must do with a temporary folder needs the same one until it ends.
     folder = Path(named)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -36,7 +38,14 @@ def _usable(named: str) -> Path:
             return folder
     except OSError:
         pass
-    return Path(tempfile.mkdtemp(prefix="tcstatic-cache-"))
+    folder = Path(tempfile.mkdtemp(prefix="tcstatic-cache-"))
+    atexit.register(_remove, folder, os.getpid())
+    return folder
+
+
+def _remove(folder: Path, owner: int) -> None:
+    if os.getpid() == owner:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def write_whole(path: Path, content: bytes) -> None:
