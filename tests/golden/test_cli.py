@@ -10,13 +10,30 @@ from pathlib import Path
 
 import pytest
 
+# Planned and rewritten like any script; most of what is tested here needs no torch.
+LIGHT = """\
+import sys
+
+from helper import make_model
+
+model = make_model()
+print("trained", sys.argv[1:])
+"""
+HELPER = """\
+class Model:
+    def train(self):
+        raise ValueError("this model cannot train")
+
+
+def make_model():
+    return Model()
+"""
 TRAIN = """\
 import sys
 
 import torch
-from helper import make_model
 
-model = make_model()
+model = torch.nn.Linear(3, 1)
 optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
 for step in range(4):
     optimizer.zero_grad()
@@ -24,13 +41,6 @@ for step in range(4):
     loss.backward()
     optimizer.step()
 print("trained", sys.argv[1:])
-"""
-HELPER = """\
-import torch
-
-
-def make_model():
-    return torch.nn.Linear(3, 1)
 """
 # A rule for tests: every step with a gradient changes a parameter.
 RULE = """\
@@ -52,7 +62,7 @@ class Folder:
 
     def __init__(self, path: Path, repo: Path) -> None:
         self.path = path
-        (path / "train.py").write_text(TRAIN)
+        (path / "train.py").write_text(LIGHT)
         (path / "helper.py").write_text(HELPER)
         self.env = {
             **os.environ,
@@ -96,6 +106,7 @@ def theirs(stderr: str) -> str:
 
 
 def test_a_healthy_run_and_its_reports(folder: Folder) -> None:
+    (folder.path / "train.py").write_text(TRAIN)
     ran = folder.tcstatic("run", "--report", "r.json", "--report", "r.txt", "train.py", "-m", "x")
     assert ran.stdout == "trained ['-m', 'x']\n"
     assert ran.returncode == 0
@@ -104,10 +115,10 @@ def test_a_healthy_run_and_its_reports(folder: Folder) -> None:
     report = json.loads((folder.path / "r.json").read_text())
     assert (report["schema"], report["exit_status"]) == ("tcstatic-report/1", 0)
     assert report["script"].endswith("train.py")
-    assert report["command"] == (
-        "tcstatic run --report r.json --report r.txt train.py -m x"
-    ) or report["command"].startswith("tcstatic run")
-    assert report["invariants"]["held"]
+    assert report["command"].startswith("tcstatic run")
+    assert report["command"].endswith("train.py -m x")
+    assert report["probes"]["events"] > 0
+    assert len(report["invariants"]["held"]) >= 8
     assert "tcstatic: no finding" in (folder.path / "r.txt").read_text()
 
 
@@ -134,10 +145,9 @@ def test_a_module_runs_as_a_module(folder: Folder) -> None:
     [
         "import sys\nsys.exit(5)\n",
         "import sys\nsys.exit('with words')\n",
-        "import torch\nraise ValueError(torch.nn.Linear(1, 1)(torch.ones(1, 1)).shape)\n",
+        "from helper import make_model\ndef f():\n    make_model().train(); f()\nf()\n",
         "import helper\nhelper.make_model()(\n",
         "x = '\n",
-        "\x00",
     ],
 )
 def test_the_end_is_pythons_own(folder: Folder, script: str) -> None:
@@ -188,7 +198,7 @@ def test_the_cache_needs_no_second_planning(folder: Folder) -> None:
     folder.without_libcst()
     ran = folder.tcstatic("run", "--report", "r.json", "train.py")
     assert "planning failed" not in ran.stderr
-    assert json.loads((folder.path / "r.json").read_text())["probes"]["events"] > 0
+    assert json.loads((folder.path / "r.json").read_text())["probes"]["installed"] > 0
 
 
 @pytest.mark.parametrize("change", ["script", "helper", "shadow", "entry", "code", "rules"])
@@ -198,7 +208,7 @@ def test_the_cache_sees_what_has_changed(folder: Folder, change: str) -> None:
     folder.tcstatic(*words)
     cache = folder.path.parent / "cache"
     if change == "script":
-        (folder.path / "train.py").write_text(TRAIN + "\n")
+        (folder.path / "train.py").write_text(LIGHT + "\n")
     elif change == "helper":
         (folder.path / "helper.py").write_text(HELPER + "\n")
     elif change == "shadow":
@@ -235,7 +245,7 @@ def test_an_unwritable_cache_harms_nothing(folder: Folder) -> None:
 def test_names_of_ours_in_the_users_folder(folder: Folder) -> None:
     for name in ("click", "yaml", "libcst", "report", "cli", "model"):
         (folder.path / f"{name}.py").write_text(f"print('their own {name}')\n")
-    script = "import click, yaml, report, cli, model\n" + TRAIN
+    script = "import click, yaml, report, cli, model\n" + LIGHT
     (folder.path / "train.py").write_text(script)
     plain, watched = folder.start("train.py"), folder.tcstatic("run", "train.py")
     assert watched.stdout == plain.stdout
@@ -244,6 +254,7 @@ def test_names_of_ours_in_the_users_folder(folder: Folder) -> None:
 
 
 def test_the_copy_runs_under_python(folder: Folder) -> None:
+    (folder.path / "train.py").write_text(TRAIN)
     ran = folder.tcstatic("rewrite", "--report", "r.json", "train.py", "-o", "copy")
     assert (ran.returncode, ran.stdout) == (0, ""), ran.stderr
     assert (folder.path / "copy" / "plan.json").is_file()
@@ -256,15 +267,15 @@ def test_the_copy_runs_under_python(folder: Folder) -> None:
 def test_the_copy_never_overwrites(folder: Folder) -> None:
     ran = folder.tcstatic("rewrite", "train.py", "-o", ".")
     assert (ran.returncode, ran.stderr.count("\n")) == (2, 1), ran.stderr
-    assert (folder.path / "train.py").read_text() == TRAIN
+    assert (folder.path / "train.py").read_text() == LIGHT
 
 
 def test_the_rewrite_is_shown_line_for_line(folder: Folder) -> None:
     ran = folder.tcstatic("rewrite", "--show-rewrite", "train.py")
     assert ran.returncode == 0, ran.stderr
     shown = ran.stdout.splitlines()
-    assert "_tcstatic.on(" in ran.stdout
-    assert len(shown) == len((TRAIN + HELPER).splitlines())
+    assert "_tcstatic.after(" in ran.stdout
+    assert len(shown) == len((LIGHT + HELPER).splitlines())
     ran = folder.tcstatic("rewrite", "--diff", "train.py")
     added = [line for line in ran.stdout.splitlines() if line.startswith("+") and line[1] != "+"]
     removed = [line for line in ran.stdout.splitlines() if line.startswith("-") and line[1] != "-"]
