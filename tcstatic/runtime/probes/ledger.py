@@ -46,13 +46,14 @@ class Ledger:
 
     State, reset by `stepped`: `after_step` marks right after the last step; `after_backward`
     marks right after the last backward; `touched` the positions that a backward reached since the
-    last step; `stale` whether a backward added to gradients that were left from before it;
-    `cleared` whether they were cleared since the last step, by whom.
+    last step; `observed_before` the marks to go on from where a step is noticed only
+    after the user may have cleared; `cleared` whether they were cleared since the last step, by whom.
     """
 
     def __init__(self) -> None:
         self.after_step: list[Mark] = []
         self.before_backward: list[tuple[Any, int]] = []
+        self.observed_before: list[Mark] = []
         self.after_backward: list[Mark] = []
         self.touched: set[int] = set()
         self.ever_touched: set[int] = set()
@@ -110,7 +111,9 @@ class Ledger:
 
     def stepped(self, parameters: Sequence[Any]) -> None:
         """Start a new period: the step is done."""
-        self.after_step = [mark(parameter.grad) for parameter in parameters]
+        now = [mark(parameter.grad) for parameter in parameters]
+        self.after_step = self.observed_before or now
+        self.observed_before = []
         self.after_backward = []
         self.touched = set()
         self.cleared = self.cleared_since_backward = False

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable
-from typing import Any, final
+from typing import Any, Final, final
 
 from tcstatic.model import Location
 from tcstatic.runtime.probes import measure
-from tcstatic.runtime.probes.ledger import version_of
+from tcstatic.runtime.probes.ledger import mark, version_of
 from tcstatic.runtime.probes.optimizers import Optimizer, Snapshot
 from tcstatic.runtime.probes.ownership import Ownership
 from tcstatic.runtime.probes.stream import Stream
+
+MAX_NODES: Final = 20_000  # of a graph that is searched for its leaves, once per run
 
 
 @final
@@ -29,6 +32,7 @@ class Untracked:
         self._candidates: list[Any] = []
         self._before: list[tuple[Any, int]] = []
         self._roots: list[Any] = []
+        self._leaves: list[weakref.ref[Any]] = []
         self._manual: Optimizer | None = None
         self._last: tuple[list[Any], measure.Pending, list[int]] | None = None
         self.models: dict[int, Any] = {}
@@ -36,12 +40,25 @@ class Untracked:
         self.moves = False
         self.rounds = 0
 
+    def find_leaves(self, loss: Any) -> None:
+        """In a program of bare tensors, the graph of the loss tells which ones are trained."""
+        todo, seen = [loss.grad_fn], set()
+        while todo and len(seen) < MAX_NODES:
+            node = todo.pop()
+            if node is None or node in seen:
+                continue
+            seen.add(node)
+            leaf = getattr(node, "variable", None)
+            if leaf is not None and not any(known() is leaf for known in self._leaves):
+                self._leaves.append(weakref.ref(leaf))
+            todo.extend(following for following, _ in node.next_functions)
+
     def backward_begins(self, roots: list[Any], held: set[int]) -> None:
         """Note the gradients of what any model holds and no optimizer does."""
         self._roots = roots
-        self._candidates = [
-            p for p in self._ownership.everyone() if id(p) not in held and p.requires_grad
-        ]
+        bare = [leaf for known in self._leaves if (leaf := known()) is not None]
+        everyone = [*self._ownership.everyone(), *bare]
+        self._candidates = [p for p in everyone if id(p) not in held and p.requires_grad]
         gradients = [p.grad for p in self._candidates]
         self._before = [(g, version_of(g)) for g in gradients]
 
@@ -111,6 +128,7 @@ class Untracked:
             positions = range(len(known), len(known) + len(fresh))
             self._manual.ledger.touched.update(positions)
             self._manual.ledger.backwards += 1
+            self._manual.ledger.after_backward = [mark(p.grad) for p in self._manual.live]
         self._manual.where = where
         self._manual.before = Snapshot(self._manual.pairs())
 
@@ -129,6 +147,7 @@ class Untracked:
         if now == snapshot.norms.values() and versions == snapshot.versions:
             return
         manual.before = None
+        manual.ledger.observed_before = list(manual.ledger.after_backward)
         finish(manual, snapshot, manual.where)
 
     def forget(self) -> None:

@@ -110,6 +110,8 @@ class Updates:
             if optimizer.ledger.backward_begins(optimizer.parameters()):
                 self._tell_cleared(optimizer, self.last_write or where, observed=True)
         held = self._held()
+        if loss is not None and not self.optimizers and not self._ownership.everyone():
+            self.untracked.find_leaves(loss)
         self.untracked.backward_begins(self.forwards.roots() if self.forwards else [], held)
 
     def backward_ends(self) -> None:
