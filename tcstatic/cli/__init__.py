@@ -55,19 +55,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return answer
     if not callable(answer):
         return 0
-    # The script runs out here, where no handler of ours or of click's can get at what it raises.
-    _become(answer)
+    # The script runs out here, where no handler of click's can get at what it raises.
+    return _become(answer)
 
 
-def _become(script: Callable[[], NoReturn]) -> NoReturn:
-    """Run the user's script; it may have a module named click of its own."""
+def _become(script: Callable[[], NoReturn]) -> int:
+    """Run the user's script; it may have a module named click of its own.
+
+    What the script raises ends in there; what comes back as an error was raised before it began.
+    """
     for name in [name for name in sys.modules if name.partition(".")[0] == "click"]:
         del sys.modules[name]
-    script()
+    try:
+        script()
+    except TcstaticError as error:
+        return _say(str(error), error.exit_code)
 
 
 def _say(line: str, code: int) -> int:
-    click.echo(f"tcstatic: {line}", err=True)
+    print(f"tcstatic: {line}", file=sys.stderr)
     return code
 
 

@@ -90,7 +90,8 @@ def handed(monkeypatch: pytest.MonkeyPatch) -> Handed:
     monkeypatch.setattr(live, "run_script", become(False))
     monkeypatch.setattr(live, "run_module", become(True))
     # Taking click out of sys.modules is for the process that becomes a script.
-    monkeypatch.setattr(cli, "_become", lambda script: script())
+    for name in [name for name in sys.modules if name.partition(".")[0] == "click"]:
+        monkeypatch.setitem(sys.modules, name, sys.modules[name])
     return seen
 
 
@@ -203,6 +204,20 @@ def test_a_bug_of_ours_is_one_line_and_exit_code_3(
     assert err.startswith("tcstatic: this is a bug in tcstatic (ZeroDivisionError: two lines); ")
     assert "report" in err
     assert err.count("\n") == 1
+
+
+def test_what_is_wrong_just_before_the_script_begins_is_one_line(
+    handed: Handed,
+    script: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    def gone(*_: Any) -> NoReturn:
+        raise InputError("train.py: the script is gone")
+
+    monkeypatch.setattr(live, "run_script", gone)
+    assert cli.main(["run", script]) == 2
+    assert capfd.readouterr().err == "tcstatic: train.py: the script is gone\n"
 
 
 def test_where_planning_fails_the_script_runs_unwatched(
