@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final, Literal, final
 
@@ -182,6 +183,19 @@ class Inserter(cst.CSTTransformer):
             inner = _call(site, inner, by_import)
             self.insertions += 1
         return inner.with_changes(lpar=outer[0], rpar=outer[1])
+
+
+@contextmanager
+def unvalidated() -> Iterator[None]:
+    """LibCST without its own validation of nodes, which refuses some that are valid, or fails:
+    ``not((a if b else c))``, ``a if(lambda: b)else c``. What it would find, comparing the syntax
+    trees finds too."""
+    native = cst.CSTNode.__post_init__
+    cst.CSTNode.__post_init__ = lambda self: None  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        cst.CSTNode.__post_init__ = native  # type: ignore[method-assign]
 
 
 def _part(node: Any, part: Part) -> Any:

@@ -63,12 +63,22 @@ def _aligned(original: ast.Module, probed: ast.Module) -> list[tuple[int, str, a
         left, right = pairs.pop()
         while (probe := _probe(right)) is not None:
             found.append((*probe, left))
-            for node in (right, right.func, right.args[0]):
-                ast.copy_location(node, left)
-            right.func.value = ast.copy_location(ast.Name(PROBES, ast.Load()), left)
+            _place_probe(right, left)
             right = right.args[1]
         _match(left, right, pairs)
     return found
+
+
+def _place_probe(call: Any, value: ast.expr) -> None:
+    """Give an inserted call the range of what it wraps, and what it consists of its beginning.
+
+    A method that ends on a later line than it begins would get instructions of that line.
+    """
+    ast.copy_location(call, value)
+    call.func.value = ast.Name(PROBES, ast.Load())
+    for part in (call.func, call.func.value, call.args[0]):
+        part.lineno = part.end_lineno = value.lineno
+        part.col_offset = part.end_col_offset = value.col_offset
 
 
 def _match(left: Any, right: Any, pairs: list[tuple[Any, Any]]) -> None:
