@@ -84,7 +84,7 @@ class Driver:
             return
         if not observation.holds and rule.excuse is not None and rule.excuse(fields) is not False:
             return
-        self._checked[rule.invariant.code] += 1
+        self._checked[rule.invariant.code] += observation.times
         if not observation.holds:
             self._failed.append((rule, observation))
 

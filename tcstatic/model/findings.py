@@ -17,7 +17,8 @@ class Observation:
     """One time a relation was judged.
 
     `key` identifies what it is about (so that the same failure is counted, not repeated), `facts`
-    fill the message and decide the blame, `trail` are further events to show as witness.
+    fill the message and decide the blame, `trail` are further events to show as witness. `times`
+    members of one event that hold alike are one observation.
     """
 
     holds: bool
@@ -26,6 +27,7 @@ class Observation:
     key: tuple[Any, ...] = ()
     facts: Mapping[str, Any] = field(default_factory=dict)
     trail: tuple[Event, ...] = ()
+    times: int = 1
 
 
 @final

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import ClassVar, final
 
-from tcstatic.invariants.relations.base import Params, check_keys, event_kind, register, widened
+from tcstatic.invariants.relations.base import Params, check_keys, event_kind, observed, register
 from tcstatic.model import Event, Needs, Observation
 
 
@@ -26,9 +26,7 @@ class _ArgumentMonitor:
         expected = event.values.get(self._field) if self._field else self._value
         got = event.values[self._argument]
         holds = got == expected and type(got) is type(expected)
-        key = next(iter(event.subjects.values()), ())
-        facts = dict(event.values)
-        yield Observation(holds, event, widened(event, facts), key, facts)
+        yield observed(event, next(iter(event.subjects.values()), ()), holds=holds)
 
 
 @final

@@ -5,7 +5,7 @@ Checking, replay and inference are written once, elsewhere; they all run the sam
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, ClassVar, Final, Protocol
 
 from tcstatic.invariants.conditions import compile_condition, parse
@@ -69,21 +69,58 @@ def event_kind(params: Params, key: str) -> str:
     return str(value)
 
 
-def over_members(text: str) -> Callable[[Member, Event], bool | None]:
-    """Compile the condition that selects the members a relation is about ('' for all)."""
+def over_members(text: str) -> Callable[[Member], bool | None]:
+    """Compile the condition over a member's fields that selects whom a relation is about."""
     if not text:
-        return lambda member, event: True
+        return lambda member: True
     judge = compile_condition(parse(text))
+    return lambda member: judge(member.fields)
 
-    def selects(member: Member, event: Event) -> bool | None:
-        return judge({**event.context.fields, **member.fields})
 
-    return selects
+class _Widest:
+    """The last event asked for, with its context: many invariants ask for the same one."""
+
+    event: Event | None = None
+    context: Context = Context()
+
+
+def context_of(event: Event) -> Context:
+    """Return the event's context with the scalars among its values."""
+    if _Widest.event is not event:
+        fields = dict(event.context.fields)
+        for key, value in event.values.items():
+            if not isinstance(value, frozenset | tuple):
+                fields[key] = value
+        _Widest.context = Context(fields, event.context.inferred)
+        _Widest.event = event
+    return _Widest.context
 
 
 def widened(event: Event, fields: Mapping[str, Any]) -> Context:
-    """Return the event's context with further fields (scalars only)."""
-    scalars = {
-        k: v for k, v in fields.items() if v is None or isinstance(v, bool | int | float | str)
-    }
-    return Context({**event.context.fields, **scalars}, event.context.inferred)
+    """Return the event's context with further fields."""
+    return Context({**context_of(event).fields, **fields}, event.context.inferred)
+
+
+def observed(
+    event: Event, key: tuple[Any, ...], *, holds: bool, trail: tuple[Event, ...] = ()
+) -> Observation:
+    """Return an observation about the event as a whole."""
+    return Observation(holds, event, context_of(event), key, event.values, trail)
+
+
+def about(event: Event, member: Member, *, holds: bool) -> Observation:
+    """Return an observation about one member of the event."""
+    facts = {**event.values, **member.fields, "parameter": member.name}
+    return Observation(holds, event, widened(event, member.fields), (member.number,), facts)
+
+
+def each_member(event: Event, members: Iterable[tuple[Member, bool]]) -> Iterator[Observation]:
+    """Return an observation for each member that fails, and one for all that hold."""
+    held = 0
+    for member, holds in members:
+        if holds:
+            held += 1
+        else:
+            yield about(event, member, holds=False)
+    if held:
+        yield Observation(True, event, context_of(event), (), event.values, (), held)

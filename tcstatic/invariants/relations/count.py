@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import ClassVar, final
 
-from tcstatic.invariants.relations.base import Params, check_keys, event_kind, register, widened
+from tcstatic.invariants.relations.base import Params, check_keys, event_kind, observed, register
 from tcstatic.model import Event, Needs, Observation
 
 
@@ -24,11 +24,8 @@ class _CountMonitor:
         value = event.values.get(self._of) if event.kind == self._kind else None
         if value is None:
             return
-        facts = {k: v for k, v in event.values.items() if not isinstance(v, frozenset)}
         key = next(iter(event.subjects.values()), ())
-        yield Observation(
-            self._least <= value <= self._most, event, widened(event, facts), key, facts
-        )
+        yield observed(event, key, holds=self._least <= value <= self._most)
 
 
 @final

@@ -13,7 +13,9 @@ from typing import ClassVar, final
 from tcstatic.invariants.relations.base import (
     Params,
     check_keys,
+    each_member,
     event_kind,
+    observed,
     over_members,
     register,
     widened,
@@ -35,23 +37,24 @@ class _EffectMonitor:
     def feed(self, event: Event) -> Iterator[Observation]:
         if event.kind != self._kind:
             return
-        chosen = [m for m in event.members if self._selects(m, event) is True]
-        decided = [m for m in chosen if m.fields.get(self._field) is not None]
+        chosen = [member for member in event.members if self._selects(member) is True]
+        decided = [member for member in chosen if member.fields.get(self._field) is not None]
         if not self._some:
-            for member in decided:
-                yield self._each(event, member)
+            yield from each_member(
+                event, ((m, (m.fields[self._field] is True) == self._wanted) for m in decided)
+            )
             return
-        moved = any(m.fields[self._field] is True for m in decided)
+        moved = any(member.fields[self._field] is True for member in decided)
         if chosen and (moved or len(decided) == len(chosen)):
-            since = min((m.fields.get("since") or event.step for m in decided), default=event.step)
-            facts = {**event.values, "members": len(chosen), "since": since}
-            key = event.subjects.get("optimizer", ())
-            yield Observation(moved == self._wanted, event, widened(event, facts), key, facts)
+            yield self._some_of(event, decided, holds=moved == self._wanted)
 
-    def _each(self, event: Event, member: Member) -> Observation:
-        holds = (member.fields[self._field] is True) == self._wanted
-        facts = {**event.values, **member.fields, "parameter": member.name}
-        return Observation(holds, event, widened(event, facts), (member.number,), facts)
+    def _some_of(self, event: Event, decided: list[Member], *, holds: bool) -> Observation:
+        key = event.subjects.get("optimizer", ())
+        if holds:
+            return observed(event, key, holds=True)
+        since = min((m.fields.get("since") or event.step for m in decided), default=event.step)
+        facts = {**event.values, "since": since}
+        return Observation(False, event, widened(event, {"since": since}), key, facts)
 
 
 @final

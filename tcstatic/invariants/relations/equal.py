@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import ClassVar, Final, final
 
-from tcstatic.invariants.relations.base import Params, check_keys, register, widened
+from tcstatic.invariants.relations.base import Params, check_keys, each_member, register
 from tcstatic.model import Event, Needs, Observation
 
 STATES: Final = ("param.data", "param.grad")
@@ -24,15 +24,7 @@ class _EqualMonitor:
     def feed(self, event: Event) -> Iterator[Observation]:
         if event.kind != "state" or event.values.get("quantity") != self._state:
             return
-        for member in event.members:
-            facts = {**event.values, **member.fields, "parameter": member.name}
-            yield Observation(
-                member.fields["equal"] is True,
-                event,
-                widened(event, facts),
-                (self._state, member.name),
-                facts,
-            )
+        yield from each_member(event, ((m, m.fields["equal"] is True) for m in event.members))
 
 
 @final

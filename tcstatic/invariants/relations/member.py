@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import ClassVar, final
 
-from tcstatic.invariants.relations.base import Params, check_keys, event_kind, register, widened
+from tcstatic.invariants.relations.base import Params, check_keys, event_kind, observed, register
 from tcstatic.model import Event, Needs, Observation
 
 
@@ -28,10 +28,7 @@ class _MemberMonitor:
             return
         outside = inner - outer
         holds = not outside if self._all else not inner or len(outside) < len(inner)
-        facts = {k: v for k, v in event.values.items() if not isinstance(v, frozenset)}
-        facts |= {"outside": len(outside), "of": len(inner)}
-        key = event.subjects.get("optimizer", ())
-        yield Observation(holds, event, widened(event, facts), key, facts)
+        yield observed(event, event.subjects.get("optimizer", ()), holds=holds)
 
 
 @final

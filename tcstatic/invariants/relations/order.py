@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final, final
 
-from tcstatic.invariants.relations.base import Params, check_keys, event_kind, register, widened
+from tcstatic.invariants.relations.base import Params, check_keys, event_kind, observed, register
 from tcstatic.model import EVENT_KINDS, Event, Needs, Observation
 
 PATTERNS: Final = ("existence", "absence", "precedence")
@@ -87,9 +87,7 @@ class _OrderMonitor:
 
     def _observation(self, event: Event, number: int, state: _State, *, holds: bool) -> Observation:
         trail = tuple(e for e in (state.opened, state.seen) if e is not None)
-        return Observation(
-            holds, event, widened(event, event.values), (number,), dict(event.values), trail
-        )
+        return observed(event, (number,), holds=holds, trail=trail)
 
 
 @final

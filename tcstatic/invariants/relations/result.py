@@ -13,10 +13,11 @@ from typing import ClassVar, final
 from tcstatic.invariants.relations.base import (
     Params,
     check_keys,
+    each_member,
     event_kind,
+    observed,
     over_members,
     register,
-    widened,
 )
 from tcstatic.model import Event, Needs, Observation
 
@@ -35,17 +36,16 @@ class _ResultMonitor:
             got = event.values.get(self._value)
             if got is not None:
                 key = event.subjects.get("optimizer", ())
-                facts = {k: v for k, v in event.values.items() if not isinstance(v, frozenset)}
-                yield Observation(got == self._expected, event, widened(event, facts), key, facts)
+                yield observed(event, key, holds=got == self._expected)
             return
-        for member in event.members:
-            got = member.fields.get(self._value)
-            if got is None or self._selects(member, event) is not True:
-                continue
-            facts = {**member.fields, "parameter": member.name, "type": event.values.get("type")}
-            yield Observation(
-                got == self._expected, event, widened(event, facts), (member.number,), facts
-            )
+        yield from each_member(
+            event,
+            (
+                (member, member.fields[self._value] == self._expected)
+                for member in event.members
+                if member.fields.get(self._value) is not None and self._selects(member) is True
+            ),
+        )
 
 
 @final

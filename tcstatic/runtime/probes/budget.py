@@ -13,7 +13,8 @@ LONGEST_PERIOD: Final = 1 << 16
 
 @final
 class Budget:
-    """Decides step by step whether the probes read state. `share` is of the step's own time.
+    """Decides step by step whether the probes read state. `share` is of the step's own time; with
+    1 or more every step is watched.
 
     State: `spent` seconds in probes during watched steps, `_bare` the shortest seconds seen for
     a step without them; `period` is a power of two, so that ranks with different measurements
@@ -41,7 +42,7 @@ class Budget:
             self._bare = took if self._bare == 0.0 else min(self._bare * 1.05, took)
         self.steps += 1
         self.watched += self.watching
-        if self.steps < FULL_STEPS:
+        if self.steps < FULL_STEPS or self.share >= 1.0:
             return True
         if self.steps == FULL_STEPS or (self.watching and self.steps % self.period == WINDOW):
             self.period = self._choose()

@@ -47,7 +47,7 @@ class Ledger:
     State, reset by `stepped`: `after_step` marks right after the last step; `after_backward`
     marks right after the last backward; `touched` the positions that a backward reached since the
     last step; `observed_before` the marks to go on from where a step is noticed only
-    after the user may have cleared; `cleared` whether they were cleared since the last step, by whom.
+    after the user may have cleared; `cleared` whether they were cleared since the last step.
     """
 
     def __init__(self) -> None:

@@ -9,6 +9,7 @@ from typing import Any, Final, final
 import torch
 
 COPY_LIMIT: Final = 32 << 20  # bytes kept for bitwise comparison; the memory promise is 40 MB
+_TENSORS: Final = frozenset({torch.Tensor, torch.nn.Parameter})
 _VIEWS: Final = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
@@ -56,26 +57,48 @@ class Pending:
 
 
 def norms(tensors: Sequence[Any]) -> Pending:
-    """Return the 2-norms of `tensors` in float32, one fused kernel per device.
+    """Return the 2-norms of `tensors`, by one fused kernel per device and dtype.
 
-    Unreadable and missing ones give -1. Tensors are grouped by device and dtype by torch itself.
+    Low precision is summed in float32. Unreadable and missing ones give -1.
     """
+    with torch.no_grad():
+        if _plain(tensors):
+            return Pending(torch.stack(torch._foreach_norm(list(tensors), 2)), len(tensors))
+        return _norms_of_any(tensors)
+
+
+def _plain(tensors: Sequence[Any]) -> bool:
+    """Tell whether all are dense float32 or float64 tensors of one device and type."""
+    if not tensors or tensors[0] is None:
+        return False
+    first = tensors[0]
+    dtype, device = first.dtype, first.device
+    if dtype not in (torch.float32, torch.float64) or device.type == "meta":
+        return False
+    return all(
+        type(t) in _TENSORS
+        and t.dtype == dtype
+        and t.device == device
+        and t.layout == torch.strided
+        and t.numel()
+        for t in tensors
+    )
+
+
+def _norms_of_any(tensors: Sequence[Any]) -> Pending:
     usable = [i for i, t in enumerate(tensors) if t is not None and readable(t)]
     if not usable:
         return Pending(torch.full((len(tensors),), -1.0), len(tensors))
-    with torch.no_grad():
-        parts = [local(tensors[i]) for i in usable]
-        small = any(p.dtype in (torch.float16, torch.bfloat16) for p in parts)
-        wide = torch.float32 if small else None  # a float16 norm overflows at 65,504
-        found = list(torch._foreach_norm(parts, 2, dtype=wide))
-        device = parts[0].device
-        if any(f.device != device or f.dtype != found[0].dtype for f in found):
-            found = [f.to(device=device, dtype=torch.float64) for f in found]
-        stacked = torch.stack(found).to(torch.float64)
-        if len(usable) == len(tensors):
-            return Pending(stacked, len(tensors))
-        whole = torch.full((len(tensors),), -1.0, dtype=torch.float64, device=device)
-        whole[torch.tensor(usable, device=device)] = stacked
+    parts = [local(tensors[i]) for i in usable]
+    small = any(p.dtype in (torch.float16, torch.bfloat16) for p in parts)
+    wide = torch.float32 if small else None  # a float16 norm overflows at 65,504
+    found = list(torch._foreach_norm(parts, 2, dtype=wide))
+    device = parts[0].device
+    stacked = torch.stack([f.to(device=device, dtype=torch.float64) for f in found])
+    if len(usable) == len(tensors):
+        return Pending(stacked, len(tensors))
+    whole = torch.full((len(tensors),), -1.0, dtype=torch.float64, device=device)
+    whole[torch.tensor(usable, device=device)] = stacked
     return Pending(whole, len(tensors))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final, final
@@ -15,6 +14,10 @@ from tcstatic.runtime.probes.registry import Registry
 
 _EPSILON: Final = {"torch.float64": 2.3e-16, "torch.float32": 1.2e-7, "torch.float16": 9.8e-4}
 _EPSILON_OTHER: Final = 7.9e-3  # bfloat16, and a safe guess for anything narrower
+
+
+# Number, name, whether a module ever held it, whether its norm can be read, elements, epsilon.
+Facts = tuple[int, str, bool, bool, int, float]
 
 
 @final
@@ -42,6 +45,7 @@ class Optimizer:
         self.clipped_live = False
         self.before: Snapshot | None = None
         self.live: Sequence[Any] = ()
+        self._facts: tuple[tuple[int, int, int], list[Facts]] = ((-1, 0, 0), [])
 
     @property
     def title(self) -> str:
@@ -58,6 +62,24 @@ class Optimizer:
             rate = _rate(group.get("lr"))
             found.extend((parameter, rate) for parameter in group.get("params", ()))
         return found
+
+    def facts(self, parameters: list[Any], registry: Registry, ownership: Ownership) -> list[Facts]:
+        """Return what stays true of its parameters while no structure changes."""
+        key = (ownership.version, len(parameters), id(parameters[0]) if parameters else 0)
+        if self._facts[0] != key:
+            found = [
+                (
+                    registry.number(p),
+                    ownership.name_of(p) or f"#{position}",
+                    ownership.had_owner(p),
+                    measure.readable(p),
+                    p.numel(),
+                    _EPSILON.get(str(p.dtype), _EPSILON_OTHER),
+                )
+                for position, p in enumerate(parameters)
+            ]
+            self._facts = (key, found)
+        return self._facts[1]
 
     def parameters(self) -> list[Any]:
         """Return its parameters in order."""
@@ -103,18 +125,8 @@ class StepReading:
         self._after = measure.norms(parameters)
         self._versions = [parameter._version for parameter in parameters]
         self._compared = optimizer.copies.compare()
-        self._facts = [
-            (
-                registry.number(p),
-                ownership.name_of(p) or f"#{position}",
-                p.requires_grad,
-                ownership.had_owner(p),
-                measure.readable(p),
-                p.numel(),
-                str(p.dtype),
-            )
-            for position, p in enumerate(parameters)
-        ]
+        self._facts = optimizer.facts(parameters, registry, ownership)
+        self._wanted = [parameter.requires_grad for parameter in parameters]
 
     def members(self) -> Iterator[Member]:
         """Return how each parameter fared."""
@@ -127,12 +139,13 @@ class StepReading:
     def _member(
         self,
         position: int,
-        facts: tuple[int, str, bool, bool, bool, int, str],
+        facts: Facts,
         before: float,
         after: float,
         gradient: float | None,
     ) -> Member:
-        number, name, wanted, owned, dense, size, dtype = facts
+        number, name, owned, dense, size, epsilon = facts
+        wanted = self._wanted[position]
         rate = self._snapshot.pairs[position][1]
         changed, since = self._change(position, number, dense, before, after, gradient)
         return Member(
@@ -148,7 +161,7 @@ class StepReading:
                 "changed": changed,
                 "since": since,
                 "learning_rate": rate,
-                "representable": _representable(gradient, before, rate, size, dtype),
+                "representable": _representable(gradient, before, rate, size, epsilon),
             },
         )
 
@@ -183,7 +196,7 @@ class StepReading:
 
 
 def _representable(
-    gradient: float | None, norm: float, rate: float | None, size: int, dtype: str
+    gradient: float | None, norm: float, rate: float | None, size: int, epsilon: float
 ) -> bool | None:
     """Tell whether a step of this size shows in this number format.
 
@@ -194,7 +207,7 @@ def _representable(
     if rate is None or gradient is None or math.isnan(gradient) or gradient < 0.0:
         return None
     update = rate * min(1.0, gradient / math.sqrt(size))
-    return update > 4.0 * _EPSILON.get(dtype, _EPSILON_OTHER) * norm and update > 1e-38
+    return update > 4.0 * epsilon * norm and update > 1e-38
 
 
 def _rate(value: Any) -> float | None:
@@ -218,6 +231,17 @@ def resolved(event: Event, reading: StepReading) -> Callable[[], Event]:
             "changed": sum(1 for c in moved if c is True),
             "gradient_left": any(m.fields["gradient_nonzero"] for m in found),
         }
-        return dataclasses.replace(event, values=values, members=found)
+        return Event(
+            event.kind,
+            event.sequence,
+            event.where,
+            event.subjects,
+            values,
+            event.context,
+            found,
+            event.step,
+            event.epoch,
+            event.rank,
+        )
 
     return draft

@@ -42,7 +42,8 @@ class Untracked:
 
     def find_leaves(self, loss: Any) -> None:
         """In a program of bare tensors, the graph of the loss tells which ones are trained."""
-        todo, seen = [loss.grad_fn], set()
+        todo: list[Any] = [loss.grad_fn]
+        seen: set[Any] = set()
         while todo and len(seen) < MAX_NODES:
             node = todo.pop()
             if node is None or node in seen:

@@ -287,8 +287,8 @@ class Updates:
             self._round_done()
 
     def _findings_of_step(self, optimizer: Optimizer, snapshot: Snapshot) -> dict[str, Any]:
-        registry = self._stream.registry
         parameters = [parameter for parameter, _ in snapshot.pairs]
+        facts = optimizer.facts(parameters, self._stream.registry, self._ownership)
         has_gradient = any(snapshot.gradients)
         trainable = has_gradient or any(parameter.requires_grad for parameter in parameters)
         starving = not has_gradient and trainable and optimizer.ledger.backwards == 0
@@ -296,11 +296,11 @@ class Updates:
         if optimizer.starved == 1:
             optimizer.starved_since = optimizer.steps
         stale = frozenset(
-            registry.number(p)
+            facts[i][0]
             for i, p in enumerate(parameters)
-            if self._is_stale(p, i, optimizer, has_gradient=snapshot.gradients[i])
+            if not snapshot.gradients[i] and self._is_stale(p, i, optimizer)
         )
-        numbers = frozenset(registry.number(p) for p in parameters)
+        numbers = frozenset(fact[0] for fact in facts)
         orphans = self.untracked.touched_numbers()
         return {
             "type": optimizer.title,
@@ -308,7 +308,7 @@ class Updates:
             "live.parameters": numbers - stale,
             "untracked.parameters": orphans,
             "gradient.parameters": frozenset(
-                registry.number(p) for i, p in enumerate(parameters) if snapshot.gradients[i]
+                fact[0] for i, fact in enumerate(facts) if snapshot.gradients[i]
             ),
             "has_gradient": has_gradient,
             "has_trainable": trainable,
@@ -325,11 +325,9 @@ class Updates:
             "concerned": stale | (orphans if stale or not has_gradient else frozenset()),
         }
 
-    def _is_stale(
-        self, parameter: Any, position: int, optimizer: Optimizer, *, has_gradient: bool
-    ) -> bool:
+    def _is_stale(self, parameter: Any, position: int, optimizer: Optimizer) -> bool:
         """Tell whether no model in use holds this parameter any more."""
-        if has_gradient or position in optimizer.ledger.ever_touched or not parameter.requires_grad:
+        if position in optimizer.ledger.ever_touched or not parameter.requires_grad:
             return False
         ownership = self._ownership
         if not ownership.had_owner(parameter):
