@@ -221,9 +221,9 @@ class Job:
         """How many ranks the launcher has started on the hosts that share our folder."""
         if self.child:
             return 1
-        return _number("WORLD_SIZE" if _many_hosts() else "LOCAL_WORLD_SIZE") or (
-            _number("WORLD_SIZE") or 1
-        )
+        world = _number("WORLD_SIZE") or 1
+        everywhere = _many_hosts() and self.reports
+        return world if everywhere else _number("LOCAL_WORLD_SIZE") or world
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:

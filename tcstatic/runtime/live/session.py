@@ -224,7 +224,8 @@ class Session:
             self._failed(part, error)
 
     def _failed(self, part: str, error: Exception) -> None:
-        self._failures.setdefault(part, f"{type(error).__name__}: {error}")
+        reason = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+        self._failures.setdefault(part, reason)
 
 
 def _has_error(findings: Iterable[Finding]) -> bool:
