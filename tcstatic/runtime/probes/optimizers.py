@@ -45,6 +45,7 @@ class Optimizer:
         self.clipped_live = False
         self.before: Snapshot | None = None
         self.live: Sequence[Any] = ()
+        self.last: tuple[list[int], measure.Pending] | None = None
         self._facts: tuple[tuple[int, int, int], list[Facts]] = ((-1, 0, 0), [])
 
     @property
@@ -92,12 +93,26 @@ class Snapshot:
 
     __slots__ = ("gradient_norms", "gradients", "norms", "pairs", "versions")
 
-    def __init__(self, pairs: list[tuple[Any, float | None]]) -> None:
+    def __init__(
+        self,
+        pairs: list[tuple[Any, float | None]],
+        last: tuple[list[int], measure.Pending] | None = None,
+    ) -> None:
+        """Read the parameters; `last` are the versions and norms that the last step left.
+
+        They stand for the present ones where no version moved and nothing is frozen. A write
+        through ``.data`` moves no version: then the step is taken to have changed what that write
+        did, which may hide a step without effect, and never accuses one.
+        """
         self.pairs = pairs
         parameters = [parameter for parameter, _ in pairs]
         self.gradients = [parameter.grad is not None for parameter in parameters]
         self.versions = [parameter._version for parameter in parameters]
-        self.norms = measure.norms(parameters)
+        kept = last is not None and last[0] == self.versions
+        if kept and all(parameter.requires_grad for parameter in parameters):
+            self.norms = last[1] if last is not None else measure.norms(parameters)
+        else:
+            self.norms = measure.norms(parameters)
         self.gradient_norms = measure.norms([parameter.grad for parameter in parameters])
 
 
@@ -124,6 +139,7 @@ class StepReading:
         parameters = [parameter for parameter, _ in snapshot.pairs]
         self._after = measure.norms(parameters)
         self._versions = [parameter._version for parameter in parameters]
+        optimizer.last = (self._versions, self._after)
         self._compared = optimizer.copies.compare()
         self._facts = optimizer.facts(parameters, registry, ownership)
         self._wanted = [parameter.requires_grad for parameter in parameters]

@@ -229,7 +229,7 @@ class Updates:
         optimizer.before = self._snapshot(optimizer)
 
     def _snapshot(self, optimizer: Optimizer) -> Snapshot:
-        snapshot = Snapshot(optimizer.pairs())
+        snapshot = Snapshot(optimizer.pairs(), optimizer.last)
         keep_suspects(optimizer, snapshot, self._stream.registry)
         return snapshot
 
@@ -346,7 +346,7 @@ class Updates:
             optimizer.ledger.forget()
             optimizer.suspects = {}
             optimizer.copies.compare()
-            optimizer.before = None
+            optimizer.before = optimizer.last = None
             optimizer.starved = 0
         self.untracked.forget()
 

@@ -32,7 +32,7 @@ class Watch:
 
     Never raises into the user's program, but for what `settle` raises on purpose.
     State: `_parts` is what needs torch, made when torch arrives; `_disabled` the probes that
-    raised; `_busy` guards against our own reads being watched.
+    raised, `_off` the numbers of their sites; `_busy` guards against our own reads being watched.
     """
 
     def __init__(
@@ -52,6 +52,7 @@ class Watch:
         self._parts: Any = None
         self._remove: Callable[[], None] | None = None
         self._disabled: dict[str, str] = {}
+        self._off: set[int] = set()
         self._busy = False
         self._loader_seen: Any = None
         self._bounds: dict[int, float] = {}
@@ -156,8 +157,6 @@ class Watch:
         seen, self._loader_seen = self._loader_seen, None
         if self._parts is None or site is None or threading.get_ident() != self._main:
             return iterable
-        if f"{site.kind}:{number}" in self._disabled:
-            return iterable
         loaded = role_of(iterable) == LOADER or seen is not None or _is_list_of_batches(iterable)
         loop = Loop(site, site.location, loaded=loaded)
         return watched(iterable, loop, self._loop_turns, self._loop_ends)
@@ -256,25 +255,30 @@ class Watch:
             self._parts.resume()
 
     def _contained(self, site: Site, work: Callable[..., None], *args: Any) -> None:
-        name = f"{site.kind}:{site.number}"
-        if name in self._disabled:
+        if site.number in self._off:
             return
-        self._guarded(name, work, *args)
+        self._guarded(site, work, *args)
 
-    def _guarded(self, name: str, work: Callable[..., None], *args: Any) -> None:
+    def _guarded(self, probe: str | Site, work: Callable[..., None], *args: Any) -> None:
         """Run a probe: count its time, and switch it off if it raises."""
-        if name in self._disabled:
+        if isinstance(probe, str) and probe in self._disabled:
             return
         outer, self._busy = self._busy, True
         start = time.perf_counter()
         try:
             work(*args)
         except Exception as problem:
-            self._disabled[name] = f"{type(problem).__name__}: {problem}"
+            self._switch_off(probe, f"{type(problem).__name__}: {problem}")
         finally:
             self._busy = outer
             if not outer:
                 self._budget.spent += time.perf_counter() - start
+
+    def _switch_off(self, probe: str | Site, reason: str) -> None:
+        if isinstance(probe, Site):
+            self._off.add(probe.number)
+            probe = f"{probe.kind} at {probe.location.file}:{probe.location.line}"
+        self._disabled[probe] = reason
 
 
 def _is_list_of_batches(iterable: Any) -> bool:
