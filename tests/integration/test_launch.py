@@ -624,3 +624,22 @@ def test_a_rank_that_dies_is_named(launcher: Launcher) -> None:
     assert report["incomplete"][0].startswith("rank 1 ended without a last word")
     assert report["ranks"] == [0, 1] and report["probes"]["events"] >= 1
     assert "incomplete: rank 1" in ended[0].stderr
+
+
+def test_a_rank_that_is_stuck_in_c_code_can_still_be_killed(launcher: Launcher) -> None:
+    stuck = """
+import hashlib
+x = 1
+print("ready", flush=True)
+hashlib.pbkdf2_hmac("sha256", b"", b"", 10**9)
+"""
+    launcher.write(train=stuck)
+    launcher.environment |= {"RANK": "0", "WORLD_SIZE": "2", "MASTER_PORT": str(time.time_ns())}
+    started = launcher.start("train.py", probed=probed(ERROR_AT_END, stuck), reports=("out.json",))
+    assert started.stdout is not None
+    started.stdout.readline()
+    started.terminate()
+    assert started.wait(30) == -signal.SIGTERM
+    started.communicate()
+    report = json.loads((launcher.folder / "out.json").read_text(encoding="utf-8"))
+    assert [finding["code"] for finding in report["findings"]] == ["TCS67"]

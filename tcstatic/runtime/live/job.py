@@ -25,6 +25,8 @@ from tcstatic.runtime.live.terminal import complain
 # A rank of another host cannot be asked whether it lives: it is taken for dead after this silence.
 SILENCE_SECONDS: Final = 60.0
 LOCK_SECONDS: Final = 5.0
+# Linux's PF_EXITING in the flags of /proc/PID/stat.
+EXITING: Final = 0x4
 
 
 def current_rank() -> int | None:
@@ -321,7 +323,9 @@ def _birth(pid: int) -> str:
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
             fields = file.read().rpartition(b")")[2].split()
-        return "" if fields[0] in (b"Z", b"X") else fields[19].decode()
+        # A killed process closes its sockets, which wakes its peers, before it becomes a zombie.
+        ending = fields[0] in (b"Z", b"X") or int(fields[6]) & EXITING
+        return "" if ending else fields[19].decode()
     except OSError:
         pass
     if os.path.isdir("/proc/self"):
