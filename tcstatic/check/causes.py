@@ -26,10 +26,11 @@ class Diagnosis:
             for blame in invariant.blame
         ]
 
-    def finding(self, observation: Observation, history: History) -> Finding:
-        """Return the finding for a failed observation."""
+    def finding(
+        self, observation: Observation, trail: tuple[Event, ...], history: History
+    ) -> Finding:
+        """Return the finding for a failed observation and the trail that led to it."""
         event = observation.event
-        trail = self._trail(observation, history)
         cause = self._cause(observation, trail)
         where = cause.where or event.where or UNKNOWN_PLACE
         facts = {**observation.context.fields, **observation.facts}
@@ -56,7 +57,8 @@ class Diagnosis:
             fingerprint=fingerprint(self.invariant.code, where),
         )
 
-    def _trail(self, observation: Observation, history: History) -> tuple[Event, ...]:
+    def trail(self, observation: Observation, history: History) -> tuple[Event, ...]:
+        """Return what happened to the objects concerned, up to the event that was judged."""
         event = observation.event
         numbers = [n for group in event.subjects.values() for n in group if n]
         numbers += [n for n in observation.key if isinstance(n, int) and n]

@@ -44,6 +44,15 @@ def _compiled(text: str) -> Judge | None:
     return compile_condition(parse(text)) if text else None
 
 
+_Failure = tuple[_Rule, Observation, tuple[Event, ...]]
+
+
+def _rank(rule: _Rule, failed: list[_Failure]) -> int:
+    """Return how many of the failed rules may explain this one: causes come first."""
+    others = {other.invariant.code: other.invariant.explains for other, _, _ in failed}
+    return sum(rule.invariant.code in explains for explains in others.values())
+
+
 @final
 class Driver:
     """Judges a stream of events by a set of invariants.
@@ -65,7 +74,7 @@ class Driver:
                 self._by_kind.setdefault(kind, []).append(rule)
         self.needs = Needs(frozenset(kinds), frozenset(state))
         self._history = History()
-        self._failed: list[tuple[_Rule, Observation]] = []
+        self._failed: list[_Failure] = []
         self._findings: dict[str, Finding] = {}
         self._causes: dict[str, tuple[_Rule, Event]] = {}
         self._checked: Counter[str] = Counter()
@@ -86,7 +95,8 @@ class Driver:
             return
         self._checked[rule.invariant.code] += observation.times
         if not observation.holds:
-            self._failed.append((rule, observation))
+            trail = rule.diagnosis.trail(observation, self._history)
+            self._failed.append((rule, observation, trail))
 
     def settle(self, final: bool = False) -> tuple[Finding, ...]:
         """Decide causes of what failed so far; return the findings that are new."""
@@ -94,15 +104,15 @@ class Driver:
         if not failed:
             return ()
         fresh: list[str] = []
-        for rule, observation in sorted(
-            failed, key=lambda pair: (self._rank_of(pair[0], failed), pair[1].event.sequence)
+        for rule, observation, trail in sorted(
+            failed, key=lambda one: (_rank(one[0], failed), one[1].event.sequence)
         ):
             cause = self._explained_by(rule, observation)
             if cause is not None:
                 self._add_evidence(cause, rule, observation)
                 continue
             self._violated.add(rule.invariant.code)
-            finding = rule.diagnosis.finding(observation, self._history)
+            finding = rule.diagnosis.finding(observation, trail, self._history)
             known = self._findings.get(finding.fingerprint)
             if known is not None:
                 self._findings[finding.fingerprint] = dataclasses.replace(
@@ -113,11 +123,6 @@ class Driver:
             self._causes[finding.fingerprint] = (rule, observation.event)
             fresh.append(finding.fingerprint)
         return tuple(self._findings[name] for name in fresh)
-
-    def _rank_of(self, rule: _Rule, failed: list[tuple[_Rule, Observation]]) -> int:
-        """Return how many of the failed rules may explain this one: causes come first."""
-        others = {other.invariant.code: other.invariant.explains for other, _ in failed}
-        return sum(rule.invariant.code in explains for explains in others.values())
 
     def _explained_by(self, rule: _Rule, observation: Observation) -> str | None:
         mine = set(observation.event.subjects.get("optimizer", ()))

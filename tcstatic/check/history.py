@@ -11,7 +11,7 @@ from tcstatic.model import Event
 # Kinds that say something of an object's identity or mode, rather than of one use of it.
 STRUCTURAL: Final = frozenset(
     """model.new model.train model.eval model.move model.mutate model.freeze model.load
-    optimizer.new optimizer.load wrap.new grad.write""".split()
+    optimizer.new optimizer.load optimizer.zero_grad wrap.new grad.write""".split()
 )
 KEPT: Final = 32  # last events per object; a switch of mode per epoch fills this in 16 epochs
 

@@ -102,10 +102,21 @@ def widened(event: Event, fields: Mapping[str, Any]) -> Context:
 
 
 def observed(
-    event: Event, key: tuple[Any, ...], *, holds: bool, trail: tuple[Event, ...] = ()
+    event: Event,
+    key: tuple[Any, ...],
+    *,
+    holds: bool,
+    trail: tuple[Event, ...] = (),
+    since: str = "",
 ) -> Observation:
-    """Return an observation about the event as a whole."""
-    return Observation(holds, event, context_of(event), key, event.values, trail)
+    """Return an observation about the event as a whole.
+
+    `since` names the value that tells the step in which it began, where that is not this one.
+    """
+    facts = event.values
+    if since and not holds and event.values.get(since) is not None:
+        facts = {**facts, "since": event.values[since]}
+    return Observation(holds, event, context_of(event), key, facts, trail)
 
 
 def about(event: Event, member: Member, *, holds: bool) -> Observation:

@@ -52,7 +52,8 @@ class _EffectMonitor:
         key = event.subjects.get("optimizer", ())
         if holds:
             return observed(event, key, holds=True)
-        since = min((m.fields.get("since") or event.step for m in decided), default=event.step)
+        known = [since for m in decided if (since := m.fields.get("since")) is not None]
+        since = min(known, default=event.step)
         facts = {**event.values, "since": since}
         return Observation(False, event, widened(event, {"since": since}), key, facts)
 

@@ -1,7 +1,8 @@
 """`member`: one set of objects lies within another, wholly or in part.
 
 ``{of: optimizer.parameters, within: live.parameters, at: optimizer.step, need: all|some}``; the
-sets are values of the event: object numbers. An empty `of` lies within anything.
+sets are values of the event: object numbers. `since` names the event's value that
+tells when it began. An empty `of` lies within anything.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from tcstatic.model import Event, Needs, Observation
 class _MemberMonitor:
     def __init__(self, params: Params) -> None:
         self._kind, self._of, self._within = params["at"], params["of"], params["within"]
+        self._since = params.get("since", "")
         self._all = params.get("need", "all") == "all"
 
     def feed(self, event: Event) -> Iterator[Observation]:
@@ -28,7 +30,8 @@ class _MemberMonitor:
             return
         outside = inner - outer
         holds = not outside if self._all else not inner or len(outside) < len(inner)
-        yield observed(event, event.subjects.get("optimizer", ()), holds=holds)
+        key = event.subjects.get("optimizer", ())
+        yield observed(event, key, holds=holds, since=self._since)
 
 
 @final
@@ -40,7 +43,7 @@ class MemberOf:
 
     def check(self, params: Params) -> None:
         """Raise ValueError for a missing set or an unknown quantifier."""
-        check_keys(params, ("of", "within", "at", "need"), ("of", "within", "at"))
+        check_keys(params, ("of", "within", "at", "need", "since"), ("of", "within", "at"))
         event_kind(params, "at")
         if params.get("need", "all") not in ("all", "some"):
             raise ValueError("need: expected all or some")

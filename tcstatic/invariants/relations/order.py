@@ -7,7 +7,8 @@ The patterns are those of Dwyer, Avrunin and Corbett (ICSE 1999); each is a fini
 - ``{precedence: E, before: B}``: since the last B (or the start) there was an E before each B.
 
 ``same: ROLE`` runs one automaton per object in that role; ``given: G`` judges an interval only if
-a G happened in it. Steps that were not watched (a ``gap``) leave every automaton undecided.
+a G happened in it; ``since: VALUE`` names the event's value that tells when it began. Steps that
+were not watched (a ``gap``) leave every automaton undecided.
 """
 
 from __future__ import annotations
@@ -45,6 +46,7 @@ class _OrderMonitor:
         self._last = between[1] if between else params["before"]
         self._given = params.get("given")
         self._role = params.get("same", "")
+        self._since = params.get("since", "")
         self._states: dict[int, _State] = {}
         self._blind = False
 
@@ -87,7 +89,7 @@ class _OrderMonitor:
 
     def _observation(self, event: Event, number: int, state: _State, *, holds: bool) -> Observation:
         trail = tuple(e for e in (state.opened, state.seen) if e is not None)
-        return observed(event, (number,), holds=holds, trail=trail)
+        return observed(event, (number,), holds=holds, trail=trail, since=self._since)
 
 
 @final
@@ -99,7 +101,7 @@ class Order:
 
     def check(self, params: Params) -> None:
         """Raise ValueError if the parameters are not one pattern with its scope."""
-        check_keys(params, (*PATTERNS, "between", "before", "same", "given"))
+        check_keys(params, (*PATTERNS, "between", "before", "same", "given", "since"))
         found = [pattern for pattern in PATTERNS if pattern in params]
         if len(found) != 1:
             raise ValueError(f"expected exactly one of {', '.join(PATTERNS)}")

@@ -2,7 +2,7 @@
 
 ``{of: loss.backward, value: loss_finite, is: true}``; with ``each: true`` the value is a field of
 every member of the event (``{of: optimizer.step, value: gradient_finite, is: true, each: true}``).
-A value that is not known is not judged.
+A value that is not known is not judged; `since` names the event's value that tells when it began.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from tcstatic.model import Event, Needs, Observation
 class _ResultMonitor:
     def __init__(self, params: Params) -> None:
         self._kind, self._value, self._expected = params["of"], params["value"], params["is"]
+        self._since = params.get("since", "")
         self._each = params.get("each", False)
         self._selects = over_members(params.get("over", ""))
 
@@ -36,7 +37,7 @@ class _ResultMonitor:
             got = event.values.get(self._value)
             if got is not None:
                 key = event.subjects.get("optimizer", ())
-                yield observed(event, key, holds=got == self._expected)
+                yield observed(event, key, holds=got == self._expected, since=self._since)
             return
         yield from each_member(
             event,
@@ -57,7 +58,7 @@ class Result:
 
     def check(self, params: Params) -> None:
         """Raise ValueError for a missing value."""
-        check_keys(params, ("of", "value", "is", "each", "over"), ("of", "value", "is"))
+        check_keys(params, ("of", "value", "is", "each", "over", "since"), ("of", "value", "is"))
         event_kind(params, "of")
         over_members(params.get("over", ""))
 

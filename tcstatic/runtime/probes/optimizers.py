@@ -26,7 +26,9 @@ class Optimizer:
 
     State: `steps` its outermost steps so far; `ledger` its gradients; `suspects` parameter number
     -> step since which it looks unchanged; `copies` bitwise copies over the step in progress;
-    `starved` how many steps in a row found no gradient at all.
+    `starved` how many steps in a row found no gradient at all; `cleared_again` whether another
+    clearing now would be the second one since a backward, `other_cleared` whether another
+    optimizer was cleared so since this one's last step.
     """
 
     def __init__(
@@ -43,6 +45,8 @@ class Optimizer:
         self.starved = 0
         self.starved_since = 0
         self.clipped_live = False
+        self.cleared_again = False
+        self.other_cleared = False
         self.before: Snapshot | None = None
         self.live: Sequence[Any] = ()
         self.last: tuple[list[int], measure.Pending] | None = None

@@ -70,6 +70,9 @@ class Parts:
         kind, role = site.kind, role_of(thing)
         self._calls[kind] = thing
         self.replicas.passed(site)
+        if kind == "model.freeze" and role in (MODULE, TENSOR):
+            parameters = list(thing.parameters()) if role == MODULE else [thing]
+            self.updates.froze(thing, parameters, site.location)
         if not watching:
             return
         if kind == "loss.backward":
@@ -118,6 +121,8 @@ class Parts:
         self.replicas.passed(site)
         if role_of(thing) != TENSOR:
             return
+        if site.attribute == "requires_grad" and thing.is_leaf:
+            self.updates.froze(thing, [thing], site.location)
         if site.attribute == "grad":
             number = self.stream.registry.number(thing)
             if watching:

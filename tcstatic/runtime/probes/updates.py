@@ -6,7 +6,7 @@ import dataclasses
 import math
 import weakref
 from collections.abc import Callable
-from typing import Any, final
+from typing import Any, Final, final
 
 from tcstatic.model import Event, Location
 from tcstatic.runtime.probes import measure
@@ -22,6 +22,8 @@ from tcstatic.runtime.probes.optimizers import (
 from tcstatic.runtime.probes.ownership import Ownership
 from tcstatic.runtime.probes.stream import Stream
 from tcstatic.runtime.probes.untracked import Untracked
+
+_NOBODY: Final[frozenset[int]] = frozenset()
 
 
 @final
@@ -71,6 +73,15 @@ class Updates:
             self.optimizers[number] = record
             self._tell_new(record, where if made else None)
         return record
+
+    def froze(self, thing: Any, parameters: list[Any], where: Location | None) -> None:
+        """``requires_grad`` was set on a model or on tensors, to whatever value."""
+        registry = self._stream.registry
+        subjects = {
+            "model": (registry.number(thing),),
+            "parameter": tuple(registry.number(p) for p in parameters),
+        }
+        self._stream.tell(self._stream.make("model.freeze", where, subjects))
 
     def regrouped(self, thing: Any, where: Location | None) -> None:
         """Parameters were added to an optimizer."""
@@ -127,6 +138,7 @@ class Updates:
             touched += len(found)
             if found:
                 reached.append(optimizer.number)
+                optimizer.cleared_again = False
         orphans = self.untracked.backward_ends()
         for loop in self._stream.loops:
             loop.backwards += 1
@@ -172,7 +184,13 @@ class Updates:
     ) -> None:
         if self.forwards and not observed:
             self.forwards.discarded()
-        subjects = {"optimizer": (optimizer.number,)}
+        subjects: dict[str, tuple[int, ...]] = {"optimizer": (optimizer.number,)}
+        if optimizer.cleared_again and not observed:
+            others = [o for o in self.live() if o is not optimizer]
+            subjects["other"] = tuple(other.number for other in others)
+            for other in others:
+                other.other_cleared = True
+        optimizer.cleared_again = True
         values = {"observed": observed}
         self._stream.tell(
             self._stream.make("optimizer.zero_grad", where, subjects, values, step=optimizer.steps)
@@ -274,7 +292,7 @@ class Updates:
         )
         stream.draft(resolved(event, reading))
         optimizer.steps += 1
-        optimizer.clipped_live = False
+        optimizer.clipped_live = optimizer.other_cleared = False
         optimizer.ledger.stepped([parameter for parameter, _ in snapshot.pairs])
         for loop in stream.loops:
             loop.steps += 1
@@ -301,7 +319,8 @@ class Updates:
             if not snapshot.gradients[i] and self._is_stale(p, i, optimizer)
         )
         numbers = frozenset(fact[0] for fact in facts)
-        orphans = self.untracked.touched_numbers()
+        orphans = self.untracked.touched_numbers() if self.untracked.touched else _NOBODY
+        idle = _NOBODY if trainable else numbers
         return {
             "type": optimizer.title,
             "optimizer.parameters": numbers,
@@ -319,10 +338,11 @@ class Updates:
             "backward_since_step": self._backwards > 0 or bool(optimizer.ledger.backwards),
             "backward_reached_nothing": starving and self._backwards > 0 and not orphans,
             "starved": optimizer.starved,
-            "since": optimizer.starved_since if optimizer.starved else optimizer.steps,
+            "starved_since": optimizer.starved_since,
+            "cleared_other_optimizer": optimizer.other_cleared,
             "manual": optimizer.manual,
             "writes_elsewhere": self.foreign_writes > 0,
-            "concerned": stale | (orphans if stale or not has_gradient else frozenset()),
+            "concerned": stale | idle | (orphans if not has_gradient else frozenset()),
         }
 
     def _is_stale(self, parameter: Any, position: int, optimizer: Optimizer) -> bool:

@@ -22,7 +22,7 @@ from tcstatic.runtime.probes.roles import (
 )
 from tcstatic.runtime.probes.stream import Stream
 
-_CLEARS: Final = frozenset({"optimizer.zero_grad"})
+_ALWAYS: Final = frozenset({"optimizer.zero_grad", "loss.backward", "model.freeze"})
 _MADE: Final = frozenset({MODULE, OPTIMIZER})
 
 
@@ -200,7 +200,7 @@ class Watch:
         elif kind == "model.save":
             self.flush()
             self._settle()
-        elif kind in _CLEARS or kind == "loss.backward" or self._budget.watching:
+        elif kind in _ALWAYS or self._budget.watching:
             parts.called(site, thing, watching=self._budget.watching)
 
     def _target(self, site: Site, thing: Any, frame: FrameType) -> None:
