@@ -643,3 +643,40 @@ hashlib.pbkdf2_hmac("sha256", b"", b"", 10**9)
     started.communicate()
     report = json.loads((launcher.folder / "out.json").read_text(encoding="utf-8"))
     assert [finding["code"] for finding in report["findings"]] == ["TCS67"]
+
+
+def test_a_forked_child_of_a_rank_keeps_its_signals_to_itself(launcher: Launcher) -> None:
+    text = """
+import os, signal
+if os.fork() == 0:
+    print(signal.set_wakeup_fd(-1), flush=True)
+    os._exit(0)
+print(os.wait()[1])
+"""
+    launcher.write(train=text)
+    launcher.environment |= {"RANK": "0", "WORLD_SIZE": "2", "MASTER_PORT": str(time.time_ns())}
+    assert launcher.watched("train.py").stdout == "-1\n0\n"
+
+
+@pytest.mark.parametrize(
+    ("ending", "status"),
+    [("", 0), ("sys.exit(3)", 3), ("1 / 0", 1), ("raise KeyboardInterrupt", 130)],
+)
+@pytest.mark.parametrize("asked", ["warn", "fail"])
+def test_a_copy_learns_how_it_ended(
+    launcher: Launcher, ending: str, status: int, asked: str
+) -> None:
+    text = probed(ERROR, TRAIN + ending)["train.py"] + "\n"
+    launcher.write(
+        train=text.replace("import atexit, sys", "import atexit, sys, _tcstatic"),
+        _tcstatic="from tests.unit.live.standin import stand_in\nstand_in()\n"
+        "from tcstatic.runtime.live.attach import attach\n"
+        f"after = attach({str(launcher.plan)!r}).after\n",
+    )
+    launcher.command("train.py", on_violation=asked, reports=("out.json",))
+    ran = launcher.natively("train.py")
+    report = json.loads((launcher.folder / "out.json").read_text(encoding="utf-8"))
+    assert report["exit_status"] == status
+    assert ran.returncode == {0: int(asked == "fail"), 130: -signal.SIGINT}.get(status, status)
+    assert ran.stdout.endswith("at exit\n")
+    assert [finding["code"] for finding in report["findings"]] == ["TCS66"]

@@ -20,6 +20,9 @@ AGAIN_SECONDS: Final = 0.05
 # A launcher kills for good after 30 s: a main thread that is stuck in C code gets this long.
 STUCK_SECONDS: Final = 3.0
 
+# The end of our pipe that Python writes arriving signals to; None where there is no pipe.
+_writing: int | None = None
+
 
 @final
 class LastWord:
@@ -72,6 +75,11 @@ def release() -> None:
     for signum in SIGNALS:
         if _ours(signum):
             _signal.signal(signum, _signal.SIG_DFL)
+    if _writing is not None:
+        # The pipe is the parent's: it must not take the child's signals for its own.
+        current = signal.set_wakeup_fd(-1)
+        if current not in (-1, _writing):
+            signal.set_wakeup_fd(current)
 
 
 def _ours(signum: int) -> bool:
@@ -80,10 +88,12 @@ def _ours(signum: int) -> bool:
 
 def _watch_for_a_stuck_main(handler: LastWord) -> None:
     """A rank may wait in C code for one that is dead; no Python handler would ever run there."""
+    global _writing
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
     earlier = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
     if earlier == -1:
+        _writing = writing
         _thread.start_new_thread(_second_chance, (handler, reading))
     else:
         signal.set_wakeup_fd(earlier, warn_on_full_buffer=False)

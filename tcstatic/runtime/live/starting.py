@@ -53,7 +53,8 @@ def _last(session: Session) -> None:
         # A copy: nobody has seen how the script ended, but an exception leaves a trace.
         promised = session.status
         if promised is None:
-            promised = 1 if getattr(sys, "last_value", None) is not None else 0
+            last = getattr(sys, "last_value", None)
+            promised = 130 if isinstance(last, KeyboardInterrupt) else int(last is not None)
         session.status = promised
     session.finish()
     if promised == 0 and session.final_status(0) != 0:
