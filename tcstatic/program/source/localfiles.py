@@ -110,22 +110,20 @@ def _with_parents(module: str) -> Iterable[str]:
 
 def _package_files(name: str) -> list[Path]:
     """All source files of a package or module on `sys.path`; InputError for an unknown one."""
-    spec = None
-    search: list[str] | None = None
-    for part in _with_parents(name):
-        spec = PathFinder.find_spec(part, search)
-        if spec is None:
-            break
-        search = list(spec.submodule_search_locations or [])
-    if spec is None:
+    top, *rest = name.split(".")
+    spec = PathFinder.find_spec(top)
+    folders = [Path(folder) for folder in (spec and spec.submodule_search_locations) or ()]
+    bases = [folder.joinpath(*rest) for folder in folders]
+    files = [path for base in bases for path in base.rglob("*.py")]
+    files += [path for base in bases if rest and (path := base.with_suffix(".py")).is_file()]
+    if spec and spec.origin and spec.origin.endswith(".py") and not folders and not rest:
+        files.append(Path(spec.origin))
+    if not files:
         raise InputError(
             input_problem(
                 f"--include {name}: no such package",
-                expected="the name of a package that this Python can import",
+                expected="the name of a package of Python source that can be imported",
                 cure=f"looked on sys.path ({len(sys.path)} folders)",
             )
         )
-    if spec.submodule_search_locations:
-        folders = [Path(folder) for folder in spec.submodule_search_locations]
-        return sorted(path for folder in folders for path in folder.rglob("*.py"))
-    return [Path(spec.origin)] if spec.origin and spec.origin.endswith(".py") else []
+    return sorted(files)
