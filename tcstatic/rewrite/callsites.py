@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 import sys
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Final
 
 from tcstatic.program.source import Argument, Call, ModuleFacts
@@ -14,6 +15,7 @@ from tcstatic.rewrite.vocabulary import (
     DROPOUTS,
     MAKERS,
     METHODS,
+    MOVERS,
     OTHER_LIBRARIES,
     PARALLEL,
     QUERIES,
@@ -75,7 +77,10 @@ def is_method(call: Call, function: bool) -> bool:
 
 def _may_call_model(call: Call, facts: ModuleFacts) -> bool:
     """Whether what is called may be a model: a value with no known definition, outside of a
-    module's own ``forward`` (there, the outermost call has been seen already)."""
+    module's own ``forward`` (there, the outermost call has been seen already).
+
+    The name may be upper-case: the models of a GAN are often called ``G`` and ``D``.
+    """
     if call.resolved or not call.callee_text or call.place in ("decorator", "raise", "except"):
         return False
     if call.function.rpartition(".")[2] == "forward" or call.receiver_text.startswith("super("):
@@ -83,7 +88,9 @@ def _may_call_model(call: Call, facts: ModuleFacts) -> bool:
     name = call.name
     if name in facts.defined and call.receiver is None:
         return False
-    known = (TENSOR_METHODS, CONTAINER_METHODS, WRAPPERS, _BUILTINS)
+    if call.receiver_text.startswith(_LITERALS) and not call.receiver_text.startswith("("):
+        return False
+    known = (TENSOR_METHODS, CONTAINER_METHODS, MOVERS, WRAPPERS, PARALLEL, _BUILTINS)
     return not any(name in names for names in known) and not name.startswith("__")
 
 
@@ -92,7 +99,7 @@ def _method(call: Call) -> Iterator[Sketch]:
     if kind is None:
         kind = "grad.write" if call.receiver_text.endswith(".grad") else "call"
     yield _on(call, kind)
-    yield _after(call, kind, _literals(call))
+    yield replace(_after(call, kind, _literals(call)), subject=call.receiver_text)
 
 
 def _clip(call: Call) -> Iterator[Sketch]:
@@ -172,10 +179,8 @@ def _on(call: Call, kind: str, callee: bool = False) -> Sketch:
 
 
 def _after(call: Call, kind: str, arguments: Mapping[str, str] | None = None) -> Sketch:
-    subject = call.receiver_text or call.callee_text
-    return Sketch(
-        "after", kind, call.span, call.function, call.callee, subject, "", arguments or {}
-    )
+    function, callee, text = call.function, call.callee, call.callee_text
+    return Sketch("after", kind, call.span, function, callee, text, "", arguments or {})
 
 
 def _value(

@@ -11,6 +11,7 @@ from tcstatic.program.source import ModuleFacts, Span
 from tcstatic.rewrite.callsites import call_sites
 from tcstatic.rewrite.loopsites import loop_sites, store_sites
 from tcstatic.rewrite.sketch import Sketch
+from tcstatic.rewrite.vocabulary import COMPILERS
 
 # On one expression, its own value is seen before what is done with it.
 _RANK: Final[dict[Probe, int]] = {"after": 0, "on": 1, "target": 1, "loop": 1}
@@ -30,7 +31,9 @@ def select_sites(facts: ModuleFacts, first_number: int) -> tuple[Site, ...]:
     ]
     sketches += loop_sites(facts)
     sketches += store_sites(facts)
-    return _numbered(facts, sketches, first_number)
+    compiled = _compiled_functions(facts)
+    kept = (sketch for sketch in sketches if not _lies_in(sketch.function, compiled))
+    return _numbered(facts, kept, first_number)
 
 
 def every_site(facts: ModuleFacts, first_number: int) -> tuple[Site, ...]:
@@ -59,6 +62,20 @@ def _every_sketch(facts: ModuleFacts, shared: frozenset[Span]) -> Iterator[Sketc
         yield Sketch(
             "target", "call", store.base, store.function, "", store.base_text, store.attribute
         )
+
+
+def _compiled_functions(facts: ModuleFacts) -> frozenset[str]:
+    """Functions that TorchScript, Triton or Numba compile: none of them knows our probes."""
+    return frozenset(
+        function
+        for function, decorator in facts.decorated
+        if decorator.rpartition(".")[2] in COMPILERS
+    )
+
+
+def _lies_in(function: str, functions: frozenset[str]) -> bool:
+    parts = function.split(".<locals>.")
+    return any(".<locals>.".join(parts[:count]) in functions for count in range(1, len(parts) + 1))
 
 
 def _shared_spans(facts: ModuleFacts) -> frozenset[Span]:

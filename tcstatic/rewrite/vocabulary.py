@@ -27,6 +27,12 @@ WRAPPERS: Final = frozenset({"compile", "fully_shard", "prepare", "initialize", 
 PARALLEL: Final = frozenset(
     {"DataParallel", "DistributedDataParallel", "FullyShardedDataParallel", "DDP", "FSDP"}
 )
+# Methods that hand back the model that they moved.
+MOVERS: Final = frozenset("to cuda cpu half float double bfloat16".split())
+# Decorators of functions that something else than Python compiles, from source or bytecode.
+COMPILERS: Final = frozenset(
+    "jit njit vectorize guvectorize stencil cfunc script script_method script_if_tracing".split()
+)
 DROPOUTS: Final = frozenset(
     f"torch.nn.functional.{name}"
     for name in "dropout alpha_dropout dropout1d dropout2d dropout3d feature_alpha_dropout".split()

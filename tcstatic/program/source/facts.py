@@ -122,7 +122,8 @@ class Marks:
 @dataclass(frozen=True, slots=True)
 class ModuleFacts:
     """The facts of one module. `imports` maps a name to what it stands for, dotted; `defined` are
-    the names of its functions, wherever in it they are defined.
+    the names of its functions and classes, wherever in it they are defined; `decorated` pairs the
+    qualified name of a function with the dotted name of one of its decorators.
 
     An `ordinal` counts calls, attributes, ``for`` loops and ``with`` items together, as they are
     written, from 0 to `ordinals`; so do the statements of `statements`, among
@@ -136,6 +137,7 @@ class ModuleFacts:
     imported: tuple[Import, ...] = ()
     modules: frozenset[str] = frozenset()
     defined: frozenset[str] = frozenset()
+    decorated: tuple[tuple[str, str], ...] = ()
     calls: tuple[Call, ...] = ()
     loops: tuple[Loop, ...] = ()
     withs: tuple[With, ...] = ()

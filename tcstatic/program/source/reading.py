@@ -67,6 +67,8 @@ class _Reader:
         self.items: list[With] = []
         self.stores: list[Store] = []
         self.marks: list[Marks | None] = []
+        self.defined: set[str] = set()
+        self.decorated: list[tuple[str, tuple[str, ...]]] = []
         self.mentions_probes = False
 
     def visit(self, node: ast.AST) -> None:
@@ -155,6 +157,11 @@ class _Reader:
         with self.standing(place="annotation"):
             self.each([node.returns])
         name = f"{self.scope}{node.name}"
+        self.defined.add(node.name)
+        for decorator in node.decorator_list:
+            path = chain(decorator.func if isinstance(decorator, ast.Call) else decorator)
+            if path:
+                self.decorated.append((name, path))
         scope = f"{name}.<locals>."
         with self.standing(function=name, scope=scope, loops=0, in_class=False, place=""):
             self.each(node.body)
@@ -174,6 +181,7 @@ class _Reader:
         self.each(node.bases)
         self.each(node.keywords)
         name = f"{self.scope}{node.name}"
+        self.defined.add(node.name)
         own = bool(node.keywords)
         with self.standing(function=name, scope=f"{name}.", loops=0, in_class=own, place=""):
             self.each(node.body)
@@ -280,10 +288,9 @@ class _Reader:
             stars=tuple(self.names.stars),
             imported=tuple(self.names.imported),
             modules=frozenset(self.names.modules),
-            defined=frozenset(
-                node.name
-                for node in ast.walk(tree)
-                if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+            defined=frozenset(self.defined),
+            decorated=tuple(
+                (function, self.names.dotted(path)[0]) for function, path in self.decorated
             ),
             calls=tuple(
                 call_fact(seen, self.results.get(id(seen.node), ""), self.names, self.text)
