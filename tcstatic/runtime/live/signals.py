@@ -28,13 +28,17 @@ _writing: int | None = None
 class LastWord:
     """A signal handler that users do not see: it equals SIG_DFL, and the process dies all the same.
 
-    `signal.getsignal` looks its answer up by equality among the members of `signal.Handlers`, so
-    it gives SIG_DFL for this object, and whoever puts that back, or puts a handler of his own,
-    takes ours away.
+    `signal.getsignal` looks its answer up by equality among the members of `signal.Handlers` (from
+    Python 3.13 on, if the answer says it is an int), so it gives SIG_DFL for this object, and
+    whoever puts that back, or puts a handler of his own, takes ours away.
     """
 
     def __init__(self, session: Session) -> None:
         self._session = session
+
+    @property
+    def __class__(self) -> type:  # type: ignore[misc]
+        return int
 
     def __eq__(self, other: object) -> bool:
         return self is other or other == signal.SIG_DFL.value
