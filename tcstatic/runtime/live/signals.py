@@ -36,8 +36,8 @@ class LastWord:
     def __init__(self, session: Session) -> None:
         self._session = session
 
-    @property
-    def __class__(self) -> type:  # type: ignore[misc]
+    @property  # type: ignore[misc]
+    def __class__(self) -> type:
         return int
 
     def __eq__(self, other: object) -> bool:
