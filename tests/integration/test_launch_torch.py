@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 # Gradients are never cleared: TCS112 on line 14, from step 1 on.
 RANKS = """
 import os, sys
