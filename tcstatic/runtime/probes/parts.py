@@ -47,9 +47,19 @@ class Parts:
         self._after_round = round_done
         self.forwards = Forwards(stream, self.structure, ownership, backward_seen)
         self.updates.forwards = self.forwards
+        torch: Any = sys.modules["torch"]
+        self._transform: Callable[[], Any] = torch._C._functorch.peek_interpreter_stack
+        self._tracing: Callable[[], bool] = torch._C._is_tracing
+        self._cuda = torch.cuda
         self._calls: dict[str, Any] = {}
         self._dropout_seen: dict[int, int] = {}
         self.on_host = True
+
+    def untouchable(self) -> bool:
+        """Tell whether reading tensors now would become part of a recording or a transform."""
+        if self._transform() is not None or self._tracing():
+            return True
+        return self._cuda.is_initialized() and bool(self._cuda.is_current_stream_capturing())
 
     # -- made, called, returned, assigned -----------------------------------------------------
 

@@ -266,7 +266,8 @@ class Watch:
         outer, self._busy = self._busy, True
         start = time.perf_counter()
         try:
-            work(*args)
+            if self._parts is None or not self._parts.untouchable():
+                work(*args)
         except Exception as problem:
             self._switch_off(probe, f"{type(problem).__name__}: {problem}")
         finally:
