@@ -132,8 +132,8 @@ class Runs:
 def whole(path: Path) -> Any:
     """The report at `path`, which must be about all of the run."""
     report = json.loads(path.read_text(encoding="utf-8"))
-    assert (report["incomplete"], report["probes"]["disabled"]) == ([], [])
-    assert (report["skipped"], report["exit_status"]) == ([], 0)
+    gaps = (report["incomplete"], report["skipped"], report["probes"]["disabled"])
+    assert (*gaps, report["exit_status"]) == ([], [], [], 0), (*gaps, report["exit_status"])
     return report
 
 
