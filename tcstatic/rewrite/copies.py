@@ -25,8 +25,10 @@ LARGEST_BYTES: Final = 50_000_000
 MOST_FILES: Final = 20_000
 _LEFT_OUT: Final = frozenset({"__pycache__", "node_modules", "site-packages"})
 
-_PROBES_MODULE: Final = '''\
-"""The probes of this instrumented copy (tcstatic {version}), imported by its modules."""
+# How every version begins the module of the probes.
+_MARK: Final = '"""The probes of this instrumented copy'
+_PROBES_MODULE: Final = f'''\
+{_MARK} (tcstatic {__version__}), imported by its modules."""
 import os
 import sys
 
@@ -63,8 +65,7 @@ def write_copy(plan: ProbePlan, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         _copy_tree(root, folder, folder)
         files = _write_files(plan, root, folder)
-        probes = _PROBES_MODULE.format(version=__version__)
-        (folder / f"{PROBES}.py").write_text(probes, encoding="utf-8")
+        (folder / f"{PROBES}.py").write_text(_PROBES_MODULE, encoding="utf-8")
         script = folder / os.path.relpath(plan.script, root)
         copied = replace(plan, root=str(folder), script=str(script), files=files)
         (folder / PLAN_NAME).write_text(dump(_renamed(copied)), encoding="utf-8")
@@ -81,10 +82,8 @@ def _check_folder(folder: Path, root: Path) -> None:
         raise InputError(input_problem("not a folder", where=str(folder)))
     if not folder.is_dir() or not any(folder.iterdir()):
         return
-    with contextlib.suppress(PlanError):
-        load(folder / PLAN_NAME)
-        if (folder / f"{PROBES}.py").is_file():
-            return
+    if _is_copy(folder):
+        return
     raise InputError(
         input_problem(
             "the folder is not empty",
@@ -94,9 +93,17 @@ def _check_folder(folder: Path, root: Path) -> None:
     )
 
 
+def _is_copy(folder: Path) -> bool:
+    """Whether this or another version of tcstatic wrote the folder."""
+    with contextlib.suppress(OSError):
+        probes = (folder / f"{PROBES}.py").read_text(encoding="utf-8", errors="replace")
+        return probes.startswith(_MARK) and (folder / PLAN_NAME).is_file()
+    return False
+
+
 def _remove_old(folder: Path) -> None:
     """Remove the modules of an earlier copy: one that is gone must not be imported any more."""
-    if (folder / PLAN_NAME).is_file():
+    with contextlib.suppress(PlanError):
         for file in load(folder / PLAN_NAME).files:
             path = folder / file.path
             if path.is_relative_to(folder) and ".." not in path.parts:
@@ -117,15 +124,19 @@ def _copy_tree(source: Path, target: Path, copy: Path) -> None:
     for path in paths:
         to = target / path.relative_to(source)
         to.parent.mkdir(parents=True, exist_ok=True)
-        with contextlib.suppress(shutil.SameFileError):
+        if not path.is_dir():
             shutil.copy2(path, to)
+        elif not os.path.lexists(to):
+            to.symlink_to(path.resolve(), target_is_directory=True)
 
 
 def _files_below(folder: Path, copy: Path) -> Iterator[Path]:
+    """Files to copy, and links to folders: what a link leads to is not the script's folder."""
     for here, folders, names in os.walk(folder):
-        folders[:] = sorted(
-            name for name in folders if not _left_out(Path(here, name)) and Path(here, name) != copy
-        )
+        below = [Path(here, name) for name in sorted(folders)]
+        below = [path for path in below if path != copy and not _left_out(path)]
+        yield from (path for path in below if path.is_symlink())
+        folders[:] = [path.name for path in below if not path.is_symlink()]
         for name in sorted(names):
             path = Path(here, name)
             if path.is_file() and (path.suffix == ".py" or path.stat().st_size <= LARGEST_BYTES):
@@ -136,7 +147,7 @@ def _left_out(folder: Path) -> bool:
     hidden = folder.name.startswith(".")
     if hidden or folder.name in _LEFT_OUT or (folder / "pyvenv.cfg").exists():
         return True
-    return (folder / PLAN_NAME).is_file() and (folder / f"{PROBES}.py").is_file()
+    return _is_copy(folder)
 
 
 def _write_files(plan: ProbePlan, root: Path, folder: Path) -> tuple[PlannedFile, ...]:

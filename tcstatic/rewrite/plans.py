@@ -104,7 +104,7 @@ def _read_all(
             facts = read_module(path, source, module_name(path, root))
         except OSError as error:
             skipped.append(Skipped(name, error.strerror or type(error).__name__))
-        except (InputError, RecursionError) as error:
+        except InputError as error:
             skipped.append(Skipped(name, str(error)))
         else:
             read.append(_Read(path, name, source, facts))

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
+from tcstatic.errors import InputError, input_problem
 from tcstatic.program.source.calls import Seen, call_fact, described
 from tcstatic.program.source.facts import (
     Action,
@@ -37,9 +38,12 @@ def read_module(path: Path, source: bytes, module: str) -> ModuleFacts:
 
 
 def read_tree(path: Path, text: SourceText, tree: ast.Module, module: str) -> ModuleFacts:
-    """The facts of a module that is parsed already."""
+    """The facts of a module that is parsed already. Raises InputError if it nests too deeply."""
     reader = _Reader(text, Names(module, path.stem == "__init__"))
-    reader.visit(tree)
+    try:
+        reader.visit(tree)
+    except RecursionError as error:
+        raise InputError(input_problem("nested too deeply", where=str(path))) from error
     return reader.facts(str(path), module, tree)
 
 

@@ -101,5 +101,7 @@ def parse(text: str, name: str = "") -> ast.Module:
         where = f"{name}:{error.lineno}" if error.lineno else name
         problem = input_problem("syntax error", where=where, got=error.msg)
         raise InputError(problem) from error
-    except (ValueError, RecursionError, MemoryError) as error:
+    except (RecursionError, MemoryError) as error:
+        raise InputError(input_problem("nested too deeply", where=name)) from error
+    except ValueError as error:
         raise InputError(input_problem("cannot be parsed", where=name, got=str(error))) from error

@@ -142,6 +142,24 @@ def test_a_copy_within_the_script_folder_does_not_hold_itself(script: Path) -> N
     assert not [name for name in files_in(script.parent / "second") if "deep/" in name]
 
 
+def test_a_copy_of_another_version_is_replaced(script: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    copy(script, out)
+    (out / "plan.json").write_text("{}", encoding="utf-8")
+    copy(script, out)
+    assert load(out / "plan.json").script == str(out / "train.py")
+
+
+def test_a_link_to_a_folder_stays_a_link(script: Path, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere/images.bin").write_bytes(b"1")
+    (script.parent / "images").symlink_to(tmp_path / "elsewhere")
+    for _ in range(2):
+        copy(script, tmp_path / "out")
+    assert (tmp_path / "out/images").is_symlink()
+    assert (tmp_path / "out/images/images.bin").read_bytes() == b"1"
+
+
 def test_a_program_that_changed_is_refused(script: Path, tmp_path: Path) -> None:
     plan = compile_plan(script, script.parent, (), RunOptions())
     script.write_text("opt.step()\n", encoding="utf-8")

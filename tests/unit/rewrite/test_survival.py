@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from tcstatic.model import Rewritten, Skipped, Unchanged
+from tcstatic.model import Failed, Location, Rewritten, Site, Skipped, Unchanged
 from tcstatic.program.source import decode
+from tcstatic.rewrite import instrument
 from tests.unit.rewrite.passing import PATH, everywhere, rewritten, source_of, three_ways
 from tests.unit.rewrite.programs import BYTES, PROGRAMS
 
@@ -96,6 +97,22 @@ def test_what_is_written(text: str, expected: str) -> None:
 def test_a_field_that_prints_its_source_is_left_alone() -> None:
     text = 'import os\nprint(f"{f(1)=} {g(2)}")\n'
     assert "{f(1)=} {_tcstatic.after(" in rewritten(text.encode()).text
+
+
+@pytest.mark.parametrize("depth", [500, 3000])
+def test_deep_nesting_is_an_outcome(depth: int) -> None:
+    source = ("x = f()" + " + g()" * depth + "\n").encode()
+    site = Site(1, "after", "call", Location(str(PATH), 1, 5, 1, 8))
+    outcome = instrument(PATH, source, [site])
+    assert isinstance(outcome, Failed | Skipped | Rewritten)
+    if isinstance(outcome, Skipped):
+        assert "nested too deeply" in outcome.reason
+
+
+def test_a_site_that_is_not_there_fails() -> None:
+    site = Site(1, "after", "call", Location(str(PATH), 1, 5, 1, 9))
+    outcome = instrument(PATH, b"x = f()\n", [site])
+    assert outcome == Failed(str(PATH), "LookupError: no after site in line 1")
 
 
 def test_no_site_is_no_change() -> None:
