@@ -97,7 +97,8 @@ def _may_call_model(call: Call, facts: ModuleFacts) -> bool:
 def _method(call: Call) -> Iterator[Sketch]:
     kind = METHODS.get(call.name)
     if kind is None:
-        kind = "grad.write" if call.receiver_text.endswith(".grad") else "call"
+        written = call.receiver_text.endswith((".grad", ".grad.data", ".grad.detach()"))
+        kind = "grad.write" if written else "call"
     yield _on(call, kind)
     yield replace(_after(call, kind, _literals(call)), subject=call.receiver_text)
 
@@ -120,6 +121,9 @@ def _dropout(call: Call) -> Iterator[Sketch]:
         said = training.text if known else "<expression>"
         if not known:
             yield _value(call, training, "call", "training", {})
+    rate = _argument(call, ("p",), 1)
+    if rate and "training" in rate.text:
+        said = "<expression>"
     yield _after(call, "call", {"training": said})
 
 
@@ -131,7 +135,7 @@ def _value_kind(call: Call, function: bool) -> str:
         known = _collective(call)
         if known:
             return known
-    if call.callee == "copy.deepcopy":
+    if call.callee == "copy.deepcopy" or call.callee in MAKERS:
         return "model.new"
     if call.name in WRAPPERS and call.callee not in _BUILTINS and call.callee != "re.compile":
         return "wrap.new"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 from collections.abc import Sequence
 from pathlib import Path
 from types import CodeType
@@ -15,6 +14,7 @@ from tcstatic.program.source import (
     ModuleFacts,
     SourceText,
     Span,
+    Tree,
     compile_probed,
     decode,
     parse,
@@ -65,7 +65,7 @@ def compile_instrumented(source: bytes, instrumented: str, filename: str) -> Cod
 
 
 def _instrumented(
-    path: Path, text: SourceText, tree: ast.Module, sites: Sequence[Site]
+    path: Path, text: SourceText, tree: Tree, sites: Sequence[Site]
 ) -> RewriteOutcome:
     facts = read_tree(path, text, tree, "")
     if facts.mentions_probes:

@@ -20,7 +20,7 @@ from tcstatic.program.source.localfiles import (
 )
 from tcstatic.program.source.probed import Found, Mismatch, compile_probed, probes_in
 from tcstatic.program.source.reading import PROBES, read_module, read_tree
-from tcstatic.program.source.text import BOM, SourceText, Span, decode, parse
+from tcstatic.program.source.text import BOM, SourceText, Span, Tree, decode, parse
 
 __all__ = [
     "BOM",
@@ -37,6 +37,7 @@ __all__ = [
     "SourceText",
     "Span",
     "Store",
+    "Tree",
     "With",
     "absent_candidates",
     "compile_probed",

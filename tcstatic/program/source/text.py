@@ -12,6 +12,8 @@ from typing import final
 
 from tcstatic.errors import InputError, input_problem
 
+# A parsed module, to those who hand it on and never look into it.
+Tree = ast.Module
 BOM = "\N{ZERO WIDTH NO-BREAK SPACE}"
 # What ends a line for Python's tokenizer; str.splitlines knows more (form feeds, U+2028).
 _LINE_END = re.compile("\r\n|\r|\n")
