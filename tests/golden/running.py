@@ -363,9 +363,9 @@ def shown(value: Any) -> str:
 
     if not isinstance(value, torch.Tensor):
         return hashlib.sha256(repr(value).encode()).hexdigest()
-    local = value.detach()
+    local = value.detach().to_dense()
     about = f"{type(value).__name__} {value.dtype} {list(value.shape)} {value.requires_grad}"
-    if value.untyped_storage().nbytes() == 0:
+    if value.layout == torch.strided and value.untyped_storage().nbytes() == 0:
         return f"{about} without storage"
     version = None if value.is_inference() else value._version
     bits = local.contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
