@@ -2,43 +2,49 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterable
 from typing import Final, final
 
-from tcstatic.model import Event
+from tcstatic.model import Event, Location
 
 # Kinds that say something of an object's identity or mode, rather than of one use of it.
 STRUCTURAL: Final = frozenset(
     """model.new model.train model.eval model.move model.mutate model.freeze model.load
     optimizer.new optimizer.load optimizer.zero_grad wrap.new grad.write""".split()
 )
-KEPT: Final = 32  # last events per object; a switch of mode per epoch fills this in 16 epochs
+# The role under which an event is kept for whoever may have to name it as a cause, whatever its
+# kind; the numbers under it stand for listeners, not for objects.
+HEARD: Final = "heard"
+KEPT: Final = 32  # different events per object: (kind, place) pairs, so that loops cost nothing
 
 
 @final
 class History:
-    """Events by object number, in order. Bounded per object: the first, and the last ones.
+    """Events by object number. Of each kind and place only the last is kept, and the first of all.
 
-    State: `_first` and `_last` by number; `_seen_from` (kind, place) pairs that an object already
-    has are moved to the end instead of growing the list, so that loops cost nothing.
+    State: `_first` and `_last` by number; `_last` keeps (kind, place) -> event in order of time.
     """
 
     def __init__(self) -> None:
         self._first: dict[int, Event] = {}
-        self._last: dict[int, deque[Event]] = {}
+        self._last: dict[int, dict[tuple[str, Location | None], Event]] = {}
 
     def note(self, event: Event) -> None:
         """Remember an event that changes objects."""
-        if event.kind not in STRUCTURAL:
-            return
-        for numbers in event.subjects.values():
-            for number in numbers:
-                self._first.setdefault(number, event)
-                kept = self._last.setdefault(number, deque(maxlen=KEPT))
-                if kept and (kept[-1].kind, kept[-1].where) == (event.kind, event.where):
-                    kept.pop()
-                kept.append(event)
+        structural = event.kind in STRUCTURAL
+        for role, numbers in event.subjects.items():
+            if structural or role == HEARD:
+                for number in numbers:
+                    self._keep(number, event)
+
+    def _keep(self, number: int, event: Event) -> None:
+        self._first.setdefault(number, event)
+        kept = self._last.setdefault(number, {})
+        key = (event.kind, event.where)
+        kept.pop(key, None)
+        kept[key] = event
+        if len(kept) > KEPT:
+            del kept[next(iter(kept))]
 
     def first(self, number: int) -> Event | None:
         """Return the event that an object was first seen in."""
@@ -49,8 +55,8 @@ class History:
         found: dict[int, Event] = {}
         for number in numbers:
             first = self._first.get(number)
-            if first is not None:
+            if first is not None and first.kind in STRUCTURAL:
                 found[first.sequence] = first
-            for event in self._last.get(number, ()):
+            for event in self._last.get(number, {}).values():
                 found[event.sequence] = event
         return tuple(found[sequence] for sequence in sorted(found))

@@ -52,10 +52,11 @@ class _EffectMonitor:
         key = event.subjects.get("optimizer", ())
         if holds:
             return observed(event, key, holds=True)
-        known = [since for m in decided if (since := m.fields.get("since")) is not None]
+        known = [s for m in decided if isinstance(s := m.fields.get("since"), int)]
         since = min(known, default=event.step)
-        facts = {**event.values, "since": since}
-        return Observation(False, event, widened(event, {"since": since}), key, facts)
+        known_since = {"since": since, "unchanged_for": event.step - since}
+        facts = {**event.values, **known_since}
+        return Observation(False, event, widened(event, known_since), key, facts)
 
 
 @final

@@ -12,6 +12,7 @@ from typing import Any, Final, final
 
 from tcstatic.model import Location
 from tcstatic.runtime.probes.loops import Loop
+from tcstatic.runtime.probes.optimizers import Optimizer
 from tcstatic.runtime.probes.ownership import Ownership
 from tcstatic.runtime.probes.stream import Stream
 from tcstatic.runtime.probes.structure import Structure
@@ -25,6 +26,7 @@ class Forward:
     """One outermost call of a model. `reached` turns true when a backward flows through it."""
 
     __slots__ = (
+        "after_loop",
         "context",
         "epoch",
         "module",
@@ -43,6 +45,7 @@ class Forward:
         self.where = where
         self.reached = False
         self.recorded = False
+        self.after_loop = False
         self.values: dict[str, Any] = {}
         self.context: Any = None
         self.sequence = 0
@@ -55,7 +58,8 @@ class Forwards:
     """Follows the calls of models of one process.
 
     State: `_open` the calls that have begun, as (id of the calling frame, record or None for a
-    nested one); `pending` the records since the last step; `trained` module number -> sequence of
+    nested one); `pending` the records since the last step; `_now_reached` those that a backward
+    flowed through since the last call began; `trained` module number -> sequence of
     its last training forward in train mode; `_sensitive` caches mode-sensitive submodules.
     """
 
@@ -65,22 +69,26 @@ class Forwards:
         structure: Structure,
         ownership: Ownership,
         backward_seen: Callable[[], None],
+        backward_over: Callable[[], None],
     ) -> None:
         self._stream = stream
         self._structure = structure
         self._ownership = ownership
         self._backward_seen = backward_seen
+        self._backward_over = backward_over
         self._open: list[tuple[int, Forward | None]] = []
         self._sensitive: dict[int, tuple[int, list[Any]]] = {}
         self.pending: list[Forward] = []
         self.trained: dict[int, int] = {}
+        self._now_reached: list[Forward] = []
 
     def begins(self, module: Any, where: Location | None, frame: Any) -> None:
         """A module is about to be called from a user's frame."""
         self._drop_abandoned(frame)
-        if self._open:
+        if self._open and _within_call(frame, self._open[-1][0]):
             self._open.append((id(frame), None))
             return
+        self._backward_over()
         stream = self._stream
         number = stream.registry.number(module)
         if number not in self._structure.modes and not stream.registry.known(module):
@@ -92,6 +100,7 @@ class Forwards:
         record.values = self._mode(module, number)
         record.context = stream.context()
         self._open.append((id(frame), record))
+        self._now_reached = []
 
     def ends(self, output: Any, frame: Any) -> None:
         """The call begun last in `frame` has returned."""
@@ -116,18 +125,46 @@ class Forwards:
                 found[record.number] = record.module
         return list(found.values())
 
-    def stepped(self) -> None:
-        """A step used the gradients: what a backward reached was training."""
+    def stepped(self, optimizer: Optimizer) -> None:
+        """A step used the gradients of the models that its optimizer holds: they were trained."""
         kept = []
         called = {record.number for record in self.pending if record.reached}
+        held = {id(parameter) for parameter in optimizer.parameters()}
+        by_hand = not optimizer.ledger.touched  # master copies get their gradients by assignment
         for record in self.pending:
             if not record.reached:
+                if record.after_loop:
+                    self._tell(record, "evaluate", set())
+                else:
+                    kept.append(record)
+            elif by_hand or self._holds(record, held):
+                self._tell(record, "train", called)
+                if record.values["training"]:
+                    self.trained[record.number] = record.sequence
+            else:
                 kept.append(record)
-                continue
-            self._tell(record, "train", called)
-            if record.values["training"]:
-                self.trained[record.number] = record.sequence
         self.pending = kept[-KEPT // 2 :]
+
+    def _holds(self, record: Forward, held: set[int]) -> bool:
+        return any(id(p) in held for _, p in self._ownership.parameters(record.module))
+
+    def unreached(self) -> None:
+        """What flowed through the models just now was not a backward that a step will use."""
+        for record in self._now_reached:
+            record.reached = False
+        self._now_reached = []
+
+    def tell_unrecorded(self, optimizer: Optimizer) -> bool:
+        """Name the last call without a graph of a model that `optimizer` should train."""
+        held = {id(parameter) for parameter in optimizer.parameters()}
+        for record in reversed(self.pending):
+            if not record.recorded and self._holds(record, held):
+                subjects = {"heard": (-1_000_000 - optimizer.number,)}
+                self._stream.tell(
+                    self._stream.make("model.forward", record.where, subjects, {"stage": "unknown"})
+                )
+                return True
+        return False
 
     def discarded(self) -> None:
         """Gradients were cleared: the backward that made them served no step."""
@@ -135,15 +172,33 @@ class Forwards:
 
     def loop_ended(self, loop: Loop) -> None:
         """A loop without a step is over: over a loader, it was an evaluation."""
-        records = [record for record in loop.forwards if not record.reached]
-        loop.forwards = []
-        if loop.steps or loop.backwards or not loop.loaded:
+        records, loop.forwards = loop.forwards, []
+        if loop.steps or loop.backwards or not self._may_evaluate(loop):
             return
+        waiting = {id(record) for record in self.pending}
         for record in records:
-            record.values["loop"] = f"{loop.where.file}:{loop.where.line}"
-            self._tell(record, "evaluate", set())
-        gone = {id(record) for record in records}
-        self.pending = [record for record in self.pending if id(record) not in gone]
+            if not record.reached:
+                record.after_loop = True  # decided at the next step: a sum may still be used
+                if id(record) not in waiting:
+                    self.pending.append(record)
+
+    def _may_evaluate(self, loop: Loop) -> bool:
+        """Tell whether a loop without a step may be an evaluation.
+
+        One over a list of batches, in a loop that steps once per turn, is part of that turn:
+        chunks of its batch, or its tasks.
+        """
+        if not loop.listed:
+            return loop.loaded
+        around = self._stream.loops[-1] if self._stream.loops else None
+        return around is None or around.steps > around.index + 1
+
+    def finish(self) -> None:
+        """The run ends: what waited for a backward will get none."""
+        for record in self.pending:
+            if record.after_loop and not record.reached:
+                self._tell(record, "evaluate", set())
+        self.pending = [record for record in self.pending if not record.after_loop]
 
     def forget(self) -> None:
         """Steps go by unwatched: drop what was seen."""
@@ -192,6 +247,7 @@ class Forwards:
 
         def prehook(gradients: Any) -> None:
             record.reached = True
+            self._now_reached.append(record)
             seen()
 
         return prehook
@@ -206,6 +262,16 @@ class Forwards:
             frame = frame.f_back
         while self._open and self._open[-1][0] not in callers:
             self._open.pop()
+
+
+def _within_call(frame: Any, caller: int) -> bool:
+    """Tell whether a module's call lies between `frame` and the frame of an open call: else this
+    one computes an argument of it, as in ``criterion(model(x), y)``."""
+    while frame is not None and id(frame) != caller:
+        if frame.f_code.co_name == "_call_impl":
+            return True
+        frame = frame.f_back
+    return False
 
 
 def _sensitive(module: Any) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Final, final
 
 from tcstatic.model import Event, Location, Member
@@ -14,6 +15,24 @@ from tcstatic.runtime.probes.registry import Registry
 
 _EPSILON: Final = {"torch.float64": 2.3e-16, "torch.float32": 1.2e-7, "torch.float16": 9.8e-4}
 _EPSILON_OTHER: Final = 7.9e-3  # bfloat16, and a safe guess for anything narrower
+
+
+@dataclass(slots=True)
+class Interval:
+    """What an optimizer has seen since its own last step.
+
+    `others_reached`: a backward reached another optimizer; `orphans`: the parameters that a
+    backward reached and nobody holds; `losses`: the losses whose gradients it will use.
+    """
+
+    backwards: int = 0
+    others_reached: bool = False
+    orphans: set[int] = field(default_factory=set)
+    losses: list[measure.Pending] = field(default_factory=list)
+    foreign_writes: bool = False
+    discarded_bad_loss: bool = False
+    clipped_live: bool = False
+    other_cleared: bool = False
 
 
 # Number, name, whether a module ever held it, whether its norm can be read, elements, epsilon.
@@ -27,8 +46,8 @@ class Optimizer:
     State: `steps` its outermost steps so far; `ledger` its gradients; `suspects` parameter number
     -> step since which it looks unchanged; `copies` bitwise copies over the step in progress;
     `starved` how many steps in a row found no gradient at all; `cleared_again` whether another
-    clearing now would be the second one since a backward, `other_cleared` whether another
-    optimizer was cleared so since this one's last step.
+    clearing now would be the second one since a backward; `ever_changed` numbers of the
+    parameters that some step changed.
     """
 
     def __init__(
@@ -44,13 +63,18 @@ class Optimizer:
         self.copies = measure.Copies()
         self.starved = 0
         self.starved_since = 0
-        self.clipped_live = False
         self.cleared_again = False
-        self.other_cleared = False
+        self.interval = Interval()
+        self.ever_changed: set[int] = set()
         self.before: Snapshot | None = None
         self.live: Sequence[Any] = ()
         self.last: tuple[list[int], measure.Pending] | None = None
         self._facts: tuple[tuple[int, int, int], list[Facts]] = ((-1, 0, 0), [])
+
+    @property
+    def stock(self) -> bool:
+        """Whether it is one of torch's own, which change what they are given at every step."""
+        return not self.manual and type(self.thing()).__module__.startswith("torch.optim")
 
     @property
     def title(self) -> str:
@@ -147,6 +171,21 @@ class StepReading:
         self._compared = optimizer.copies.compare()
         self._facts = optimizer.facts(parameters, registry, ownership)
         self._wanted = [parameter.requires_grad for parameter in parameters]
+        self._trained = optimizer.ledger.ever_touched
+        self._stock = optimizer.stock
+        self._losses = optimizer.interval.losses
+
+    def losses(self) -> dict[str, Any]:
+        """Return the losses whose gradients this step used: the last one, or the first bad one."""
+        values = [loss.values()[0] for loss in self._losses]
+        if not values:
+            return {"loss_zero": False}
+        bad = [value for value in values if not math.isfinite(value)]
+        return {
+            "loss": bad[0] if bad else values[-1],
+            "loss_finite": not bad,
+            "loss_zero": not any(values),
+        }
 
     def members(self) -> Iterator[Member]:
         """Return how each parameter fared."""
@@ -165,21 +204,24 @@ class StepReading:
         gradient: float | None,
     ) -> Member:
         number, name, owned, dense, size, epsilon = facts
-        wanted = self._wanted[position]
+        wanted, trained = self._wanted[position], position in self._trained
         rate = self._snapshot.pairs[position][1]
         changed, since = self._change(position, number, dense, before, after, gradient)
         return Member(
             number,
             name,
             {
-                "trainable": wanted or (gradient is not None and not owned),
-                "frozen": owned and not wanted,
+                "trainable": wanted or (gradient is not None and not trained),
+                "frozen": owned and not wanted and trained,
                 "has_gradient": gradient is not None,
                 "gradient_nonzero": gradient is not None and gradient != 0.0,
                 "gradient_finite": None if gradient is None else math.isfinite(gradient),
-                "finite": math.isfinite(after) if dense else None,
+                "finite": math.isfinite(after) if dense and math.isfinite(before) else None,
                 "changed": changed,
                 "since": since,
+                "unchanged_for": self._step - since,
+                "ever_changed": number in self._optimizer.ever_changed,
+                "stock": self._stock,
                 "learning_rate": rate,
                 "representable": _representable(gradient, before, rate, size, epsilon),
             },
@@ -205,6 +247,7 @@ class StepReading:
             return (True if moved else None), self._step
         if after != before and not (math.isnan(after) and math.isnan(before)):
             suspects.pop(number, None)
+            self._optimizer.ever_changed.add(number)
             return True, self._step
         changed = not self._compared[number] if number in self._compared else None
         since = suspects.get(number, self._step)
@@ -247,6 +290,7 @@ def resolved(event: Event, reading: StepReading) -> Callable[[], Event]:
         moved = [m.fields["changed"] for m in found]
         values = {
             **event.values,
+            **reading.losses(),
             "trainable": sum(1 for m in found if m.fields["trainable"]),
             "changed": sum(1 for c in moved if c is True),
             "gradient_left": any(m.fields["gradient_nonzero"] for m in found),

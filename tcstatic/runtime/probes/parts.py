@@ -42,10 +42,17 @@ class Parts:
         self.structure = Structure(stream, ownership)
         self.replicas = Replicas(stream, ownership, self.structure)
         self.updates = Updates(
-            stream, ownership, self._round_done, self._before_update, self._round_begins
+            stream,
+            ownership,
+            self.structure,
+            self._round_done,
+            self._before_update,
+            self._round_begins,
         )
         self._after_round = round_done
-        self.forwards = Forwards(stream, self.structure, ownership, backward_seen)
+        self.forwards = Forwards(
+            stream, self.structure, ownership, backward_seen, self.updates.backward_ends
+        )
         self.updates.forwards = self.forwards
         torch: Any = sys.modules["torch"]
         self._transform: Callable[[], Any] = torch._C._functorch.peek_interpreter_stack
@@ -80,9 +87,8 @@ class Parts:
         kind, role = site.kind, role_of(thing)
         self._calls[kind] = thing
         self.replicas.passed(site)
-        if kind == "model.freeze" and role in (MODULE, TENSOR):
-            parameters = list(thing.parameters()) if role == MODULE else [thing]
-            self.updates.froze(thing, parameters, site.location)
+        if kind == "model.freeze":
+            self._froze(site, thing, role)
         if not watching:
             return
         if kind == "loss.backward":
@@ -91,23 +97,38 @@ class Parts:
             self.updates.backward_begins(site.location, loss)
         elif kind == "grad.clip":
             self.updates.clip_begins()
-        elif kind == "optimizer.step" and role in (OPTIMIZER, ACTOR, SCALER):
-            self.updates.backward_ends()
-            self._before_update()
-            if role == SCALER and thing.is_enabled():
-                self._scaler(site, thing, "scaler.unscale")
-                self._scaler(site, thing, "scaler.step")
-        elif kind == "scaler.unscale" and role == SCALER and thing.is_enabled():
-            self.updates.backward_ends()
-            self._before_update()
-            self._scaler(site, thing, "scaler.unscale")
-        elif kind == "scaler.scale" and role == SCALER and thing.is_enabled():
-            self.stream.loss_scaled = True
-            self._scaler(site, thing, "scaler.scale")
         elif kind == "grad.write" and role == TENSOR:
-            self.updates.backward_ends()
-            self._before_update()
-            self.updates.last_write = site.location
+            self._written_in_place(site, thing)
+        elif role == SCALER and thing.is_enabled():
+            self._scaled(site, thing)
+        elif kind == "optimizer.step" and role in (OPTIMIZER, ACTOR):
+            self._update_begins()
+
+    def _froze(self, site: Site, thing: Any, role: str) -> None:
+        if role in (MODULE, TENSOR):
+            parameters = list(thing.parameters()) if role == MODULE else [thing]
+            self.updates.froze(thing, parameters, site.location)
+
+    def _scaled(self, site: Site, scaler: Any) -> None:
+        """A method of a loss scaler is about to be called."""
+        if site.kind == "scaler.scale":
+            self.stream.loss_scaled = True
+            self._scaler(site, scaler, "scaler.scale")
+        elif site.kind in {"scaler.unscale", "optimizer.step"}:
+            self._update_begins()
+            self._scaler(site, scaler, "scaler.unscale")  # its step unscales, if nobody has
+            if site.kind == "optimizer.step":
+                self._scaler(site, scaler, "scaler.step")
+
+    def _written_in_place(self, site: Site, gradient: Any) -> None:
+        self._update_begins()
+        self.updates.last_write = site.location
+        if site.callee.endswith(("zero_", "fill_")) and not gradient.requires_grad:
+            self.updates.written(gradient, site.location)
+
+    def _update_begins(self) -> None:
+        self.updates.backward_ends()
+        self._before_update()
 
     def returned(self, site: Site, value: Any, frame: FrameType, bounds: dict[int, float]) -> None:
         """A call returned, on a watched step."""
@@ -136,8 +157,7 @@ class Parts:
         if site.attribute == "grad":
             number = self.stream.registry.number(thing)
             if watching:
-                self.updates.backward_ends()
-                self._before_update()
+                self._update_begins()
                 self.updates.last_write = site.location
             held = thing.is_leaf and self.ownership.had_owner(thing)
             if not held and watching:
@@ -149,7 +169,8 @@ class Parts:
             "grad.write", site.location, {"tensor": (number,), "any": (0,)}, {"held": False}
         )
         self.stream.tell(event)
-        self.updates.foreign_writes += 1
+        for optimizer in self.updates.live():
+            optimizer.interval.foreign_writes = True
 
     def _scaler(self, site: Site, scaler: Any, kind: str) -> None:
         subjects = {"scaler": (self.stream.registry.number(scaler),)}
@@ -212,7 +233,6 @@ class Parts:
         self.replicas.before_update()
 
     def _round_done(self) -> None:
-        self.replicas.round_done()
         self._after_round()
 
     def _round_begins(self) -> None:
@@ -234,4 +254,5 @@ class Parts:
         """The run ends or pauses: settle what is open."""
         self.updates.backward_ends()
         self.updates.untracked.settle_update(self.updates.optimizers, self.updates._finish_step)
+        self.forwards.finish()
         self.replicas.finish()

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, final
 
-from tcstatic.model import Location, Member, Site
+from tcstatic.model import Member, Site
 from tcstatic.runtime.probes import measure
 from tcstatic.runtime.probes.ownership import Ownership
 from tcstatic.runtime.probes.stream import Stream
@@ -20,16 +20,51 @@ from tcstatic.runtime.probes.structure import Structure
 
 PREFIX: Final = "tcstatic"
 KEPT_STEPS: Final = 8  # steps that may wait for slower ranks
+MAX_FAMILIES: Final = 16  # sets of parameters that backwards train together
 MAX_SITES: Final = 256  # sites passed between backward and step, per step
+
+
+@final
+class Family:
+    """The parameters that one backward trains together, and what this rank knows of them.
+
+    State, reset each round: `gradients` digests before the first update, `sites` the sites passed
+    since, `results` the norms that clipping returned. `round` counts the updates so far; `records`
+    holds what this rank published, by round, until it is compared; `equal_before` the round last
+    compared, with the names found equal in it.
+    """
+
+    def __init__(self, index: int, parameters: list[tuple[str, Any]], *, declared: bool) -> None:
+        self.index = index
+        self.parameters = parameters
+        self.declared = declared
+        self.round = -1
+        self.gradients: measure.Pending | None = None
+        self.sites: list[int] = []
+        self.results: dict[int, float] = {}
+        self.records: dict[int, dict[str, Any]] = {}
+        self.equal_before: tuple[int, set[str]] = (-1, set())
+
+    def record(self) -> dict[str, Any]:
+        """Close the round: return what is to be compared with other ranks."""
+        values = measure.digests([p for _, p in self.parameters]).values()
+        closed = {
+            "names": [name for name, _ in self.parameters],
+            "values": values,
+            "gradients": self.gradients.values() if self.gradients is not None else None,
+            "sites": self.sites,
+            "results": self.results,
+        }
+        self.gradients, self.sites, self.results = None, [], {}
+        return closed
 
 
 @final
 class Replicas:
     """Follows the parameters that may be copies of those on other ranks.
 
-    State, reset each round: `_gradients` digests before the first update, `_sites` the sites
-    passed since, `_results` the norms that clipping returned. `_mine` what this rank published,
-    by step, until compared; `_equal_before` the parameters found equal at the last comparison.
+    State: `_families` by the models of a backward, in order of their first; `_current` the
+    family whose backward came last and is not updated yet.
     """
 
     def __init__(self, stream: Stream, ownership: Ownership, structure: Structure) -> None:
@@ -39,73 +74,82 @@ class Replicas:
         self._store: Any = None
         self._world = 1
         self._off = False
-        self._parameters: list[tuple[str, Any]] = []
-        self._declared = False
-        self._round = 0
-        self._began = False
-        self._gradients: measure.Pending | None = None
-        self._sites: list[int] = []
-        self._results: dict[int, float] = {}
+        self._families: dict[tuple[int, ...], Family] = {}
+        self._current: Family | None = None
         self._places: dict[int, Site] = {}
-        self._records: dict[int, dict[str, Any]] = {}
-        self._before: dict[int, set[str]] = {}
 
     def passed(self, site: Site) -> None:
         """A site was passed: between a backward and a step it may be where ranks part."""
-        if self._gradients is not None and len(self._sites) < MAX_SITES:
-            self._sites.append(site.number)
-            self._places[site.number] = site
+        for family in self._families.values():
+            if family.gradients is not None and len(family.sites) < MAX_SITES:
+                family.sites.append(site.number)
+                self._places[site.number] = site
 
     def clipped(self, site: Site, result: Any) -> None:
         """Clipping returned the norm that it used."""
-        if self._gradients is None:
-            return
-        if len(self._sites) < MAX_SITES and (not self._sites or self._sites[-1] != site.number):
-            self._sites.append(site.number)
         self._places[site.number] = site
-        if getattr(result, "numel", lambda: 0)() == 1 and result.device.type == "cpu":
-            self._results[site.number] = float(result)
+        for family in self._families.values():
+            if family.gradients is None or len(family.sites) >= MAX_SITES:
+                continue
+            if not family.sites or family.sites[-1] != site.number:
+                family.sites.append(site.number)
+            if getattr(result, "numel", lambda: 0)() == 1 and result.device.type == "cpu":
+                family.results[site.number] = float(result)
 
     def round_begins(self, roots: Sequence[Any]) -> None:
-        """The first backward of a step: the state after the last one is what counts."""
-        if self._off or self._began or not self._ready():
+        """A backward: if an update came since the last one, the state after it is what counts."""
+        if self._off or not self._ready():
             return
-        self._began = True
-        if roots:
-            self._parameters = self._chosen(roots)
-        if not self._parameters:
+        family = self._family(roots)
+        self._current = family
+        if family is None:
             return
-        self._publish()
-        self._compare()
+        if family.round < 0 or family.gradients is not None:
+            family.round += 1
+            self._publish(family)
+            self._compare(family)
 
-    def _chosen(self, roots: Sequence[Any]) -> list[tuple[str, Any]]:
+    def _family(self, roots: Sequence[Any]) -> Family | None:
         registry = self._stream.registry
         declared = [r for r in roots if registry.number(r) in self._structure.replicating]
-        self._declared = bool(declared)
-        chosen = self._ownership.parameters_of(declared or roots)
-        return [(name, p) for name, p in chosen if p.requires_grad]
+        chosen = [
+            (name, p)
+            for name, p in self._ownership.parameters_of(declared or roots)
+            if p.requires_grad
+        ]
+        key = tuple(sorted(registry.number(p) for _, p in chosen))
+        if key and key not in self._families:
+            if len(self._families) >= MAX_FAMILIES:
+                return None
+            self._families[key] = Family(len(self._families), chosen, declared=bool(declared))
+        return self._families.get(key)
 
     def before_update(self) -> None:
         """Something will use or change the gradients: note them as the backward left them."""
-        if self._off or self._gradients is not None or not self._began or not self._parameters:
-            return
-        self._gradients = measure.digests([p.grad for _, p in self._parameters])
+        family = self._current
+        if family is not None and family.gradients is None:
+            family.gradients = measure.digests([p.grad for _, p in family.parameters])
+            self._current = None
 
     def finish(self) -> None:
         """The run ends: publish the last state and compare what has arrived."""
-        if self._off or not self._parameters or not self._ready():
+        if self._off or not self._families or not self._ready():
             return
-        if self._gradients is not None:
-            self._began = True
-            self._publish()
-        self._compare()
+        for family in self._families.values():
+            if family.gradients is not None:
+                family.round += 1
+                self._publish(family)
+            self._compare(family)
 
     def forget(self) -> None:
-        """Steps go by unwatched."""
-        self._began = False
-        self._gradients = None
-        self._sites, self._results = [], {}
-        self._before = {}
+        """Steps go by unwatched: the next comparison starts afresh."""
+        self._current = None
+        for family in self._families.values():
+            family.gradients, family.sites, family.results = None, [], {}
+            family.records = {}
+            family.equal_before = (-1, set())
+            # All ranks watch the same steps, so all go on at the same round.
+            family.round = (self._stream.step << 8) - 1 if family.round >= 0 else -1
 
     def _ready(self) -> bool:
         if self._store is not None:
@@ -123,73 +167,68 @@ class Replicas:
         self._store = dist.PrefixStore(PREFIX, store)
         return True
 
-    def _publish(self) -> None:
-        step = self._stream.step
-        gradients = self._gradients.values() if self._gradients is not None else None
-        record = {
-            "names": [name for name, _ in self._parameters],
-            "values": measure.digests([p for _, p in self._parameters]).values(),
-            "gradients": gradients,
-            "sites": self._sites,
-            "results": self._results,
-        }
-        self._records[step] = record
-        for old in [s for s in self._records if s <= step - KEPT_STEPS]:
-            del self._records[old]
+    def _publish(self, family: Family) -> None:
+        record = {**family.record(), "step": self._stream.step}
+        family.records[family.round] = record
+        for old in [r for r in family.records if r <= family.round - KEPT_STEPS]:
+            del family.records[old]
         if self._stream.rank != 0:
-            self._store.set(f"{step}/{self._stream.rank}", json.dumps(record))
-        self._gradients, self._sites, self._results = None, [], {}
+            key = f"{family.index}/{family.round}/{self._stream.rank}"
+            self._store.set(key, json.dumps(record))
 
-    def round_done(self) -> None:
-        """A step is done: the next backward begins a new round."""
-        self._began = False
-
-    def _compare(self) -> None:
+    def _compare(self, family: Family) -> None:
         if self._stream.rank != 0:
             return
-        for step in sorted(self._records):
-            keys = [f"{step}/{rank}" for rank in range(1, self._world)]
+        for turn in sorted(family.records):
+            keys = [f"{family.index}/{turn}/{rank}" for rank in range(1, self._world)]
             if not self._store.check(keys):
                 continue
             others = {
-                rank: json.loads(self._store.get(f"{step}/{rank}"))
-                for rank in range(1, self._world)
+                rank: json.loads(self._store.get(key)) for rank, key in enumerate(keys, start=1)
             }
             for key in keys:
                 self._store.delete_key(key)
-            self._judge(step, self._records.pop(step), others)
+            mine = family.records.pop(turn)
+            if all(other["names"] == mine["names"] for other in others.values()):
+                self._judge(family, turn, mine, others)
 
-    def _judge(self, step: int, mine: dict[str, Any], others: dict[int, dict[str, Any]]) -> None:
+    def _judge(
+        self, family: Family, turn: int, mine: dict[str, Any], others: dict[int, dict[str, Any]]
+    ) -> None:
         names: list[str] = mine["names"]
-        before = self._before.pop(step - 1, None)
+        last, before = family.equal_before
         equal, culprits = _equal_names(mine, others, "values")
         same_gradients, _ = _equal_names(mine, others, "gradients")
+        family.equal_before = (turn, equal)
+        if mine["gradients"] is None and not family.declared:
+            return
         zero = {n for n, g in zip(names, mine["gradients"] or (), strict=False) if g in (0.0, -1.0)}
-        self._before = {step: equal}
-        if self._declared:
+        if family.declared:
             expected = set(names)
             if mine["gradients"] is not None:
-                self._tell_gradients(step, names, same_gradients)
-        elif before is not None and mine["gradients"] is not None:
+                self._tell_gradients(family, turn, names, same_gradients)
+        elif last == turn - 1:
             expected = (before & same_gradients) - zero
         else:
             return
         parted = [n for n in names if n in expected and n not in equal]
+        step = family_step(turn)
         subjects, facts = self._divergence(step, mine, others) if parted else ({}, {})
         if parted:
             facts["culprit_rank"] = culprits.get(parted[0], 0)
-        values = {"quantity": "param.data", "declared": self._declared, **facts}
+        values = {"quantity": "param.data", "declared": family.declared, **facts}
         members = tuple(
-            Member(0, n, {"equal": n in equal, "declared": self._declared})
+            Member(0, n, {"equal": n in equal, "declared": family.declared})
             for n in names
             if n in expected
         )
-        if step > 0 or parted:
+        if mine["gradients"] is not None or parted:
             self._tell(step, subjects, values, members)
 
-    def _tell_gradients(self, step: int, names: list[str], same: set[str]) -> None:
+    def _tell_gradients(self, family: Family, turn: int, names: list[str], same: set[str]) -> None:
         members = tuple(Member(0, n, {"equal": n in same, "declared": True}) for n in names)
-        self._tell(step, {}, {"quantity": "param.grad", "declared": True}, members)
+        values = {"quantity": "param.grad", "declared": True}
+        self._tell(family_step(turn), {}, values, members)
 
     def _tell(
         self,
@@ -201,18 +240,14 @@ class Replicas:
         stream = self._stream
         event = stream.make(
             "state",
-            self.where(),
-            subjects,
+            stream.last_step_where,
+            {**subjects, "heard": (-1_000_000,)},
             {**values, "world_size": self._world},
             stream.context(world_size=self._world, stage="train"),
             members,
-            step=max(step - 1, 0),
+            step=step,
         )
         stream.tell(event)
-
-    def where(self) -> Location | None:
-        """Return the place of the last step, as the witness of a comparison."""
-        return self._stream.last_step_where
 
     def _divergence(
         self, step: int, mine: dict[str, Any], others: dict[int, dict[str, Any]]
@@ -229,12 +264,15 @@ class Replicas:
             subjects: dict[str, tuple[int, ...]] = {"parting": (-mark,)}
             values = {"only_on_rank": owner, "how": how, "held": True}
             self._stream.tell(
-                self._stream.make(
-                    "grad.write", site.location, subjects, values, step=max(step - 1, 0)
-                )
+                self._stream.make("grad.write", site.location, subjects, values, step=step)
             )
             return subjects, {"parted_at_site": True, "only_on_rank": owner, "how": how}
         return {}, {"parted_at_site": False}
+
+
+def family_step(turn: int) -> int:
+    """Return the step whose outcome a round shows: the update before it."""
+    return max(turn - 1, 0) if turn < 256 else (turn >> 8) + (turn & 255) - 1
 
 
 def _equal_names(

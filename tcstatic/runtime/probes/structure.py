@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any, Final, final
 
 from tcstatic.model import Location, Site
@@ -16,15 +17,20 @@ _COPIERS: Final = ("copy.deepcopy", "copy.copy")
 class Structure:
     """Follows models and wrappers.
 
-    State: `wrappers` inner module number -> numbers of its data-parallel wrappers; `modes` module
-    number -> sequence of the last train()/eval() call on it; `watchful` is set once an optimizer
-    exists: from then on each change of a module's structure is an event.
+    State: `_births` module number -> the site that returned it first, `_made` how many each site
+    made; `copied` the modules that are copies of others; `wrappers` inner module number ->
+    numbers of its data-parallel wrappers; `modes` module number -> sequence of the last
+    train()/eval() call on it; `watchful` is set once an optimizer exists: from then on each
+    change of a module's structure is an event.
     """
 
     def __init__(self, stream: Stream, ownership: Ownership) -> None:
         self._stream = stream
         self._ownership = ownership
         self._seen: set[int] = set()
+        self._births: dict[int, int] = {}
+        self._made: Counter[int] = Counter()
+        self.copied: set[int] = set()
         self.wrappers: dict[int, list[int]] = {}
         self.replicating: set[int] = set()
         self.modes: dict[int, int] = {}
@@ -36,9 +42,14 @@ class Structure:
         number = registry.number(module)
         inner = wrapped_module(module)
         changes = site.kind in {"wrap.new", "model.load"} or inner is not None
+        changes = changes or site.callee.startswith("torch.nn.utils.")
         if number in self._seen and not changes:
+            self._handed_on(module, number, site, where)
             return
         first = number not in self._seen
+        if first:
+            self._births[number] = site.number
+            self._made[site.number] += 1
         self._seen.add(number)
         fresh = self._ownership.adopt(module)
         if not first and not fresh:
@@ -53,9 +64,23 @@ class Structure:
                 self._wrapped(module, inner, subjects, values)
         elif site.callee in _COPIERS or site.callee.endswith("deepcopy"):
             values["how"] = "copy"
+            self.copied.add(number)
+        elif not first:
+            kind = "model.mutate"
         elif site.kind == "model.load":
             kind = "model.load"
         self._stream.tell(self._stream.make(kind, where, subjects, values))
+
+    def _handed_on(self, module: Any, number: int, site: Site, where: Location | None) -> None:
+        """A function returned a module that it made: where it makes many, its caller counts."""
+        birth = self._births.get(number)
+        if not self.watchful or birth in (None, site.number) or self._made[birth or 0] < 2:
+            return
+        numbers = tuple(self._stream.registry.number(p) for p in module.parameters())
+        self._births[number] = site.number
+        subjects = {"model": (number,), "parameter": numbers}
+        values = {"type": type(module).__name__, "how": "handed on"}
+        self._stream.tell(self._stream.make("model.new", where, subjects, values))
 
     def _wrapped(
         self, outer: Any, inner: Any, subjects: dict[str, tuple[int, ...]], values: dict[str, Any]
@@ -68,7 +93,8 @@ class Structure:
         known = self.wrappers.setdefault(inner_number, [])
         known[:] = [n for n in known if registry.thing(n) is not None and n != number]
         known.append(number)
-        values["wrappers"] = len([n for n in known if type(registry.thing(n)) is type(outer)])
+        same = [n for n in known if type(registry.thing(n)) is type(outer)]
+        values["wrappers"] = len(same) + (type(inner) is type(outer))
         if is_replicating(outer):
             self.replicating.add(number)
 

@@ -22,8 +22,8 @@ class Untracked:
 
     State: `models` numbers of the models that a backward reached; `touched` parameter by ``id``,
     reached since the last step; `moves` whether any of them was ever seen to change; `rounds`
-    steps in which they were reached; `_manual` the record of hand-written updates, made when
-    parameters are trained in a program that has no optimizer.
+    steps in which they were reached, the first of them being `since`; `_manual` the record of
+    hand-written updates, made when parameters are trained in a program that has no optimizer.
     """
 
     def __init__(self, stream: Stream, ownership: Ownership) -> None:
@@ -39,6 +39,7 @@ class Untracked:
         self.touched: dict[int, Any] = {}
         self.moves = False
         self.rounds = 0
+        self.since = 0
 
     def find_leaves(self, loss: Any) -> None:
         """In a program of bare tensors, the graph of the loss tells which ones are trained."""
@@ -77,11 +78,6 @@ class Untracked:
         self._candidates, self._before, self._roots = [], [], []
         return found
 
-    def touched_numbers(self) -> frozenset[int]:
-        """Return the numbers of the untracked parameters reached since the last step."""
-        registry = self._stream.registry
-        return frozenset(registry.number(p) for p in self.touched.values())
-
     def holds(self, parameter: Any) -> bool:
         """Tell whether one of the models in use holds `parameter`."""
         for number in self.models:
@@ -101,6 +97,8 @@ class Untracked:
             moved = [p._version for p in before] != versions
             self.moves = moved or now.values() != norms.values()
         if parameters:
+            if self.rounds == 0:
+                self.since = self._stream.step - 1
             self.rounds += 1
             self._last = (parameters, measure.norms(parameters), [p._version for p in parameters])
         self.touched = {}

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import weakref
 from collections.abc import Callable
 from typing import Any, Final, final
 
-from tcstatic.model import Event, Location
+from tcstatic.model import Location
 from tcstatic.runtime.probes import measure
 from tcstatic.runtime.probes.forwards import Forwards
 from tcstatic.runtime.probes.ledger import version_of
 from tcstatic.runtime.probes.optimizers import (
+    Interval,
     Optimizer,
     Snapshot,
     StepReading,
@@ -20,10 +20,18 @@ from tcstatic.runtime.probes.optimizers import (
     resolved,
 )
 from tcstatic.runtime.probes.ownership import Ownership
+from tcstatic.runtime.probes.stepfacts import StepFacts
 from tcstatic.runtime.probes.stream import Stream
+from tcstatic.runtime.probes.structure import Structure
 from tcstatic.runtime.probes.untracked import Untracked
 
-_NOBODY: Final[frozenset[int]] = frozenset()
+MAX_LOSSES: Final = 64  # kept per step: microbatches beyond that are not looked at
+HEARD: Final = "heard"
+
+
+def listener(optimizer: int) -> int:
+    """Return the number under which events are kept for an optimizer (0: for all ranks' state)."""
+    return -1_000_000 - optimizer
 
 
 @final
@@ -39,6 +47,7 @@ class Updates:
         self,
         stream: Stream,
         ownership: Ownership,
+        structure: Structure,
         round_done: Callable[[], None],
         before_update: Callable[[], None],
         round_begins: Callable[[], None],
@@ -51,16 +60,14 @@ class Updates:
         self.forwards: Forwards | None = None
         self.optimizers: dict[int, Optimizer] = {}
         self.untracked = Untracked(stream, ownership)
+        self._facts = StepFacts(stream.registry, ownership, self.untracked, structure)
         self._open = False
         self._where: Location | None = None
         self._loss: measure.Pending | None = None
         self._stepping: list[Any] = []
-        self._backwards = 0
         self._clip_marks: dict[int, list[int]] = {}
         self._clip_live: set[int] = set()
         self.last_write: Location | None = None
-        self.foreign_writes = 0
-        self.measuring = True
 
     # -- who is there -------------------------------------------------------------------------
 
@@ -112,6 +119,7 @@ class Updates:
             return
         self._open = True
         self._where = where
+        starved = any(optimizer.starved for optimizer in self.optimizers.values())
         self._loss = (
             measure.Pending(loss.detach().double().reshape(1), 1) if loss is not None else None
         )
@@ -121,7 +129,8 @@ class Updates:
             if optimizer.ledger.backward_begins(optimizer.parameters()):
                 self._tell_cleared(optimizer, self.last_write or where, observed=True)
         held = self._held()
-        if loss is not None and not self.optimizers and not self._ownership.everyone():
+        bare = not self.optimizers and not self._ownership.everyone()
+        if loss is not None and (bare or starved):
             self.untracked.find_leaves(loss)
         self.untracked.backward_begins(self.forwards.roots() if self.forwards else [], held)
 
@@ -130,35 +139,54 @@ class Updates:
         if not self._open:
             return
         self._open = False
-        self._backwards += 1
-        reached: list[int] = []
-        touched = 0
-        for optimizer in self.live():
-            found = optimizer.ledger.backward_ends(optimizer.parameters())
-            touched += len(found)
-            if found:
-                reached.append(optimizer.number)
+        reached = []
+        everyone = self.live()
+        for optimizer in everyone:
+            if optimizer.ledger.backward_ends(optimizer.parameters()):
+                reached.append(optimizer)
                 optimizer.cleared_again = False
         orphans = self.untracked.backward_ends()
+        loss, self._loss = self._loss, None
+        if not reached and not orphans and loss is None:
+            # torch.autograd.grad, for an input or a penalty: nothing of it will be stepped
+            if self.forwards:
+                self.forwards.unreached()
+            return
         for loop in self._stream.loops:
             loop.backwards += 1
-        models = (
-            tuple({r.number for r in self.forwards.pending if r.reached}) if self.forwards else ()
-        )
-        context = self._stream.context()
-        event = self._stream.make(
-            "loss.backward",
-            self._where,
-            {"optimizer": tuple(reached), "model": models},
-            {"touched": touched, "untracked": len(orphans)},
-            context,
-        )
-        loss, self._loss = self._loss, None
-        if loss is None:
-            self._stream.tell(event)
-        else:
-            self._stream.draft(_with_loss(event, loss))
+        self._note_backward(everyone, reached, orphans, loss)
+        self._tell_backward(everyone, reached, len(orphans))
         self.untracked.adopt_manual(self.optimizers, orphans, self._where)
+
+    def _note_backward(
+        self,
+        everyone: list[Optimizer],
+        reached: list[Optimizer],
+        orphans: list[Any],
+        loss: measure.Pending | None,
+    ) -> None:
+        numbers = [self._stream.registry.number(p) for p in orphans]
+        for optimizer in everyone:
+            interval = optimizer.interval
+            interval.backwards += 1
+            interval.orphans.update(numbers)
+            if optimizer not in reached:
+                interval.others_reached = interval.others_reached or bool(reached)
+            used = optimizer in reached or orphans or not reached
+            if used and loss is not None and len(interval.losses) < MAX_LOSSES:
+                interval.losses.append(loss)
+
+    def _tell_backward(
+        self, everyone: list[Optimizer], reached: list[Optimizer], orphans: int
+    ) -> None:
+        pending = self.forwards.pending if self.forwards else []
+        subjects = {
+            "optimizer": tuple(optimizer.number for optimizer in reached),
+            "model": tuple({record.number for record in pending if record.reached}),
+            HEARD: (listener(0), *(listener(optimizer.number) for optimizer in everyone)),
+        }
+        values = {"reached": len(reached), "untracked": orphans}
+        self._stream.tell(self._stream.make("loss.backward", self._where, subjects, values))
 
     def _held(self) -> set[int]:
         return {id(p) for o in self.live() if not o.manual for p in o.parameters()}
@@ -189,8 +217,12 @@ class Updates:
             others = [o for o in self.live() if o is not optimizer]
             subjects["other"] = tuple(other.number for other in others)
             for other in others:
-                other.other_cleared = True
+                other.interval.other_cleared = True
         optimizer.cleared_again = True
+        interval, losses = optimizer.interval, optimizer.interval.losses
+        if any(not math.isfinite(loss.values()[0]) for loss in losses):
+            interval.discarded_bad_loss = True
+        interval.losses = []
         values = {"observed": observed}
         self._stream.tell(
             self._stream.make("optimizer.zero_grad", where, subjects, values, step=optimizer.steps)
@@ -220,13 +252,13 @@ class Updates:
         for optimizer in concerned or everyone:
             if optimizer.number in self._clip_live:
                 live = True
-                optimizer.clipped_live = True
+                optimizer.interval.clipped_live = True
         foreign = idle and bool(self.untracked.touched)
         bounded = bound is None or bound < 1e30
         values = {
             "live": live or foreign,
             "bounded": bounded,
-            "clipped_live": any(o.clipped_live for o in concerned or everyone),
+            "clipped_live": any(o.interval.clipped_live for o in concerned or everyone),
             "nothing_to_clip": idle,
         }
         context = self._stream.context(**values)
@@ -272,89 +304,51 @@ class Updates:
         stream = self._stream
         stream.last_step_where = where or stream.last_step_where
         reading = StepReading(optimizer, snapshot, stream.registry, self._ownership)
+        values, concerned = self._facts.of(optimizer, snapshot)
         if self.forwards:
-            self.forwards.stepped()
-        values = self._findings_of_step(optimizer, snapshot)
-        fields = {**values, "optimizer_step": optimizer.steps}
+            self.forwards.stepped(optimizer)
+            if values["backward_reached_nothing"]:
+                values["forward_unrecorded"] = self.forwards.tell_unrecorded(optimizer)
+        scalars = {k: v for k, v in values.items() if not isinstance(v, frozenset)}
         event = stream.make(
             "optimizer.step",
             where,
             {
                 "optimizer": (optimizer.number,),
                 "model": tuple(self.untracked.models),
-                "parameter": tuple(sorted(values.pop("concerned"))),
+                "parameter": tuple(sorted(concerned)),
+                HEARD: (listener(optimizer.number),),
             },
             values,
-            stream.context(
-                stage="train", **{k: v for k, v in fields.items() if not isinstance(v, frozenset)}
-            ),
+            stream.context(stage="train", optimizer_step=optimizer.steps, **scalars),
             step=optimizer.steps,
         )
         stream.draft(resolved(event, reading))
+        self._stepped(optimizer, snapshot)
+
+    def _stepped(self, optimizer: Optimizer, snapshot: Snapshot) -> None:
+        stream = self._stream
         optimizer.steps += 1
-        optimizer.clipped_live = optimizer.other_cleared = False
+        optimizer.interval = Interval()
         optimizer.ledger.stepped([parameter for parameter, _ in snapshot.pairs])
         for loop in stream.loops:
             loop.steps += 1
         if optimizer.steps > stream.step:
             stream.step = optimizer.steps
             self.untracked.stepped()
-            self._backwards = 0
             self.last_write = None
-            self.foreign_writes = 0
             self._round_done()
 
-    def _findings_of_step(self, optimizer: Optimizer, snapshot: Snapshot) -> dict[str, Any]:
-        parameters = [parameter for parameter, _ in snapshot.pairs]
-        facts = optimizer.facts(parameters, self._stream.registry, self._ownership)
-        has_gradient = any(snapshot.gradients)
-        trainable = has_gradient or any(parameter.requires_grad for parameter in parameters)
-        starving = not has_gradient and trainable and optimizer.ledger.backwards == 0
-        optimizer.starved = optimizer.starved + 1 if not has_gradient and trainable else 0
-        if optimizer.starved == 1:
-            optimizer.starved_since = optimizer.steps
-        stale = frozenset(
-            facts[i][0]
-            for i, p in enumerate(parameters)
-            if not snapshot.gradients[i] and self._is_stale(p, i, optimizer)
-        )
-        numbers = frozenset(fact[0] for fact in facts)
-        orphans = self.untracked.touched_numbers() if self.untracked.touched else _NOBODY
-        idle = _NOBODY if trainable else numbers
-        return {
-            "type": optimizer.title,
-            "optimizer.parameters": numbers,
-            "live.parameters": numbers - stale,
-            "untracked.parameters": orphans,
-            "gradient.parameters": frozenset(
-                fact[0] for i, fact in enumerate(facts) if snapshot.gradients[i]
-            ),
-            "has_gradient": has_gradient,
-            "has_trainable": trainable,
-            "stale": len(stale),
-            "untracked": len(orphans),
-            "untracked_moves": self.untracked.moves,
-            "untracked_rounds": self.untracked.rounds,
-            "backward_since_step": self._backwards > 0 or bool(optimizer.ledger.backwards),
-            "backward_reached_nothing": starving and self._backwards > 0 and not orphans,
-            "starved": optimizer.starved,
-            "starved_since": optimizer.starved_since,
-            "cleared_other_optimizer": optimizer.other_cleared,
-            "manual": optimizer.manual,
-            "writes_elsewhere": self.foreign_writes > 0,
-            "concerned": stale | idle | (orphans if not has_gradient else frozenset()),
-        }
-
-    def _is_stale(self, parameter: Any, position: int, optimizer: Optimizer) -> bool:
-        """Tell whether no model in use holds this parameter any more."""
-        if position in optimizer.ledger.ever_touched or not parameter.requires_grad:
-            return False
-        ownership = self._ownership
-        if not ownership.had_owner(parameter):
-            return False
-        if not ownership.has_owner(parameter):
-            return True
-        return bool(self.untracked.models) and not self.untracked.holds(parameter)
+    def written(self, gradient: Any, where: Location | None) -> None:
+        """A call cleared a gradient in place through an alias that has a version of its own."""
+        pointer = gradient.data_ptr()
+        for optimizer in self.live():
+            if optimizer.ledger.cleared:
+                continue
+            held = (p.grad for p in optimizer.parameters() if p.grad is not None)
+            if any(one.data_ptr() == pointer for one in held):
+                optimizer.ledger.announce_clearing()
+                self._tell_cleared(optimizer, where)
 
     # -- sampling -----------------------------------------------------------------------------
 
@@ -368,15 +362,5 @@ class Updates:
             optimizer.copies.compare()
             optimizer.before = optimizer.last = None
             optimizer.starved = 0
+            optimizer.interval = Interval()
         self.untracked.forget()
-
-
-def _with_loss(event: Event, loss: measure.Pending) -> Callable[[], Event]:
-    """Return a draft: `event` with the value of the loss."""
-
-    def draft() -> Event:
-        value = loss.values()[0]
-        values = {**event.values, "loss": value, "loss_finite": math.isfinite(value)}
-        return dataclasses.replace(event, values=values)
-
-    return draft

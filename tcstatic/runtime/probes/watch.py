@@ -157,8 +157,9 @@ class Watch:
         seen, self._loader_seen = self._loader_seen, None
         if self._parts is None or site is None or threading.get_ident() != self._main:
             return iterable
-        loaded = role_of(iterable) == LOADER or seen is not None or _is_list_of_batches(iterable)
-        loop = Loop(site, site.location, loaded=loaded)
+        loaded = role_of(iterable) == LOADER or seen is not None
+        listed = not loaded and _is_list_of_batches(iterable)
+        loop = Loop(site, site.location, loaded=loaded, listed=listed)
         return watched(iterable, loop, self._loop_turns, self._loop_ends)
 
     def _loop_turns(self, loop: Loop) -> None:

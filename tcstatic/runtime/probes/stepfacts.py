@@ -1,0 +1,111 @@
+"""What a step finds: who holds which parameters, and where the gradients went."""
+
+from __future__ import annotations
+
+from typing import Any, Final, final
+
+from tcstatic.runtime.probes.optimizers import Optimizer, Snapshot
+from tcstatic.runtime.probes.ownership import Ownership
+from tcstatic.runtime.probes.registry import Registry
+from tcstatic.runtime.probes.structure import Structure
+from tcstatic.runtime.probes.untracked import Untracked
+
+_NOBODY: Final[frozenset[int]] = frozenset()
+
+
+@final
+class StepFacts:
+    """Reads, without a kernel, the sets and flags that invariants about a step ask for."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        ownership: Ownership,
+        untracked: Untracked,
+        structure: Structure,
+    ) -> None:
+        self._registry = registry
+        self._ownership = ownership
+        self._untracked = untracked
+        self._structure = structure
+
+    def of(self, optimizer: Optimizer, snapshot: Snapshot) -> tuple[dict[str, Any], frozenset[int]]:
+        """Return the values of a step's event, and the parameters whose history matters."""
+        parameters = [parameter for parameter, _ in snapshot.pairs]
+        facts = optimizer.facts(parameters, self._registry, self._ownership)
+        has_gradient = any(snapshot.gradients)
+        trainable = has_gradient or any(parameter.requires_grad for parameter in parameters)
+        self._count_starving(optimizer, starving=trainable and not has_gradient)
+        stale = frozenset(
+            facts[i][0]
+            for i, p in enumerate(parameters)
+            if not snapshot.gradients[i] and self._is_stale(p, i, optimizer)
+        )
+        numbers = frozenset(fact[0] for fact in facts)
+        interval = optimizer.interval
+        orphans = frozenset(interval.orphans) if interval.orphans else _NOBODY
+        values = {
+            "type": optimizer.title,
+            "optimizer.parameters": numbers,
+            "live.parameters": numbers - stale,
+            "untracked.parameters": orphans,
+            "gradient.parameters": frozenset(
+                fact[0] for i, fact in enumerate(facts) if snapshot.gradients[i]
+            ),
+            "has_gradient": has_gradient,
+            "has_trainable": trainable,
+            "stale": len(stale),
+            "untracked": len(orphans),
+            "untracked_moves": self._untracked.moves,
+            "untracked_rounds": self._untracked.rounds,
+            "untracked_since": self._untracked.since,
+            "backwards": interval.backwards,
+            "others_reached": interval.others_reached,
+            "trained_before": bool(optimizer.ledger.ever_touched),
+            "backward_reached_nothing": _reached_nothing(
+                optimizer, starving=trainable and not has_gradient
+            ),
+            "starved": optimizer.starved,
+            "starved_since": optimizer.starved_since,
+            "cleared_other_optimizer": interval.other_cleared,
+            "discarded_bad_loss": interval.discarded_bad_loss,
+            "manual": optimizer.manual,
+            "stock": optimizer.stock,
+            "writes_elsewhere": interval.foreign_writes,
+        }
+        idle = _NOBODY if trainable else numbers
+        return values, stale | idle | (_NOBODY if has_gradient else orphans)
+
+    def _count_starving(self, optimizer: Optimizer, *, starving: bool) -> None:
+        optimizer.starved = optimizer.starved + 1 if starving else 0
+        if optimizer.starved == 1:
+            optimizer.starved_since = optimizer.steps
+
+    def _is_stale(self, parameter: Any, position: int, optimizer: Optimizer) -> bool:
+        """Tell whether no model in use holds this parameter any more.
+
+        A parameter that a live module holds may simply not be used now; it is stale only if what
+        trains instead is a copy of that module.
+        """
+        ownership = self._ownership
+        if not parameter.requires_grad or not ownership.had_owner(parameter):
+            return False
+        if not ownership.has_owner(parameter):
+            return True
+        if position in optimizer.ledger.ever_touched or not optimizer.interval.orphans:
+            return False
+        copied = self._structure.copied.intersection(self._untracked.models)
+        return bool(copied) and not self._untracked.holds(parameter)
+
+
+def _reached_nothing(optimizer: Optimizer, *, starving: bool) -> bool:
+    """Tell whether backward ran since the last step, and reached nobody's parameters."""
+    interval = optimizer.interval
+    return (
+        starving
+        and interval.backwards > 0
+        and optimizer.ledger.backwards == 0
+        and not interval.orphans
+        and not interval.others_reached
+        and not interval.foreign_writes
+    )
