@@ -25,7 +25,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import MappingProxyType, ModuleType, SimpleNamespace
 from typing import Any, NoReturn, final
 
 FIXTURES = Path(__file__).resolve().parents[2] / "fixtures"
@@ -39,6 +39,7 @@ IMPORTED = (
     " tcstatic.invariants.rules tcstatic.invariants.relations"
 ).split()
 TCSTATIC = ("-m", "tcstatic")
+NOTHING: Mapping[str, str] = MappingProxyType({})
 EXPECT = re.compile(r"# expect: (TCS\d+) step=(\d+)$")
 
 
@@ -79,7 +80,7 @@ class Runs:
         *words: str,
         cwd: Path,
         ranks: int = 1,
-        environment: Mapping[str, str] | None = None,
+        environment: Mapping[str, str] = NOTHING,
     ) -> Ended:
         """Run ``python words...``, once for each rank of a launcher where `ranks` is above one."""
         self._count += 1
@@ -87,7 +88,7 @@ class Runs:
         request = {
             "words": words,
             "cwd": str(cwd),
-            "environment": {**(environment or {}), **(launch(ranks) if ranks > 1 else {})},
+            "environment": {**environment, **(launch(ranks) if ranks > 1 else {})},
             "outputs": outputs,
         }
         assert self._server.stdin is not None
@@ -100,16 +101,14 @@ class Runs:
             tuple(Path(f"{output}.err").read_text(encoding="utf-8") for output in outputs),
         )
 
-    def process(
-        self, *words: str, cwd: Path, environment: Mapping[str, str] | None = None
-    ) -> Ended:
+    def process(self, *words: str, cwd: Path, environment: Mapping[str, str] = NOTHING) -> Ended:
         """Run ``python words...`` in a new interpreter."""
         ran = subprocess.run(
             [sys.executable, *words],
             capture_output=True,
             text=True,
             cwd=cwd,
-            env={**self.environment, **(environment or {})},
+            env={**self.environment, **environment},
             timeout=SECONDS,
             check=False,
         )
@@ -363,14 +362,13 @@ def shown(value: Any) -> str:
 
     if not isinstance(value, torch.Tensor):
         return hashlib.sha256(repr(value).encode()).hexdigest()
-    local = value.detach().to_dense()
     about = f"{type(value).__name__} {value.dtype} {list(value.shape)} {value.requires_grad}"
     if value.layout == torch.strided and value.untyped_storage().nbytes() == 0:
         return f"{about} without storage"
     version = None if value.is_inference() else value._version
-    bits = local.contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
+    flat = value.detach().to_dense().contiguous().reshape(-1).view(torch.uint8)
     gradient = "" if not value.is_leaf or value.grad is None else f" gradient {shown(value.grad)}"
-    return f"{about} version {version} {hashlib.sha256(bits).hexdigest()}{gradient}"
+    return f"{about} version {version} {hashlib.sha256(flat.numpy()).hexdigest()}{gradient}"
 
 
 def _flat(value: Any, name: str) -> Iterator[tuple[str, Any]]:

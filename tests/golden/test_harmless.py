@@ -133,11 +133,7 @@ def test_the_observer_sees_a_difference(both: Both) -> None:
 @pytest.mark.distributed
 @pytest.mark.parametrize(
     ("script", "launcher"),
-    [
-        ("scripts/digits_cnn/train.py", False),
-        ("scripts/ddp_gloo/train.py", False),
-        ("scripts/ddp_gloo/train.py", True),
-    ],
+    [("scripts/digits_cnn/train.py", False), ("scripts/ddp_gloo/train.py", True)],
 )
 def test_real_processes_leave_the_same(both: Both, script: str, launcher: bool) -> None:
     both.process(FIXTURES / script, "--out", "out", launcher=launcher)
@@ -145,6 +141,13 @@ def test_real_processes_leave_the_same(both: Both, script: str, launcher: bool) 
     assert ended.status == (0,)
     assert ended.stdout != ("",)
     assert any(path.startswith("out/") for path in files(both.place("watched", "work")))
+
+
+@pytest.mark.distributed
+def test_ranks_that_a_script_starts_leave_the_same(both: Both) -> None:
+    both.fork(FIXTURES / "scripts/ddp_gloo/train.py", "--out", "out")
+    assert both.same().status == (0,)
+    assert "out/model.pt" in files(both.place("watched", "work"))
 
 
 # What is trained before the fault; `model`, `optimizer` and `x` are there for it to use.
@@ -306,13 +309,6 @@ def test_tracebacks_of_processes_are_the_same(both: Both, crash: str) -> None:
     ended = both.same()
     assert ended.status == (3 if crash == "a status" else 1,)
     assert (ended.stderr == ("",)) is (crash == "a status")
-
-
-def test_a_worker_of_a_real_process_fails_the_same(both: Both) -> None:
-    both.process(project(both.folder, CRASHES["a loader's worker"]))
-    ended = both.same()
-    assert ended.status == (1,)
-    assert "DataLoader worker process 0" in ended.stderr[0]
 
 
 COMPILED = """\

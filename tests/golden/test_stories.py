@@ -27,6 +27,7 @@ SPAWNS = "bloom_176b"
 # Each of its processes trains on its own, with the devices that it has.
 ALONE = "gradients_not_applied"
 WAYS = ("as_written", *VARIANTS)
+COPIED = ("as_written", "split")
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +51,7 @@ def mended(report: Any, script: Path) -> bool:
     """Whether a report has found what the comments beside the script say, and nothing more."""
     wanted = expected(script.parent)
     assert len(wanted) == ("bad" in script.parts[-2:] or script.stem == "bad")
-    assert findings(report) == wanted
+    assert findings(report) == wanted, (findings(report), wanted)
     return not wanted
 
 
@@ -78,13 +79,12 @@ def test_the_line_to_mend_is_named(
 
 
 @pytest.mark.distributed
-@pytest.mark.parametrize("label", ["bad", "good"])
 def test_ranks_that_a_story_starts_are_seen(
-    written: Mapping[tuple[str, str, str], Path], tmp_path: Path, label: str
+    written: Mapping[tuple[str, str, str], Path], tmp_path: Path
 ) -> None:
-    script = written[SPAWNS, "as_written", label]
+    script = written[SPAWNS, "as_written", "bad"]
     report = runs().report(str(script), cwd=tmp_path)
-    assert mended(report, script) is (label == "good")
+    assert not mended(report, script)
     assert report["ranks"] == [0, 1]
 
 
@@ -113,9 +113,11 @@ def test_torchrun_gives_one_report(
 def copied(
     written: Mapping[tuple[str, str, str], Path], tmp_path_factory: pytest.TempPathFactory
 ) -> Mapping[tuple[str, str, str], Path]:
-    """The instrumented copies of all scripts."""
+    """The instrumented copies of scripts with one module and with several."""
     copies = {}
     for key, script in written.items():
+        if key[1] not in COPIED:
+            continue
         folder = tmp_path_factory.mktemp("copy")
         words = ("rewrite", str(script), "-o", str(folder))
         ended = runs().fork(*TCSTATIC, *words, cwd=script.parent)
@@ -125,7 +127,7 @@ def copied(
 
 
 @pytest.mark.parametrize("label", ["bad", "good"])
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", COPIED)
 @pytest.mark.parametrize("story", STORIES)
 def test_a_copy_finds_the_same(
     written: Mapping[tuple[str, str, str], Path],
@@ -145,8 +147,10 @@ def test_a_copy_finds_the_same(
 
 
 @pytest.mark.distributed
-@pytest.mark.parametrize("launcher", ["python", "torchrun"])
-@pytest.mark.parametrize("story", STORIES)
+@pytest.mark.parametrize(
+    ("story", "launcher"),
+    [(SPAWNS, "python"), *((story, "torchrun") for story in STORIES)],
+)
 def test_a_copy_needs_no_command_of_ours(
     written: Mapping[tuple[str, str, str], Path],
     copied: Mapping[tuple[str, str, str], Path],
