@@ -23,11 +23,15 @@ KEPT_IN_LOOP: Final = 8
 
 @final
 class Forward:
-    """One outermost call of a model. `reached` turns true when a backward flows through it."""
+    """One outermost call of a model.
+
+    `reached` turns true when a backward flows through it,
+    and false again if no step can use that; `differentiated` stays."""
 
     __slots__ = (
         "after_loop",
         "context",
+        "differentiated",
         "epoch",
         "module",
         "number",
@@ -46,6 +50,7 @@ class Forward:
         self.reached = False
         self.recorded = False
         self.after_loop = False
+        self.differentiated = False
         self.values: dict[str, Any] = {}
         self.context: Any = None
         self.sequence = 0
@@ -206,7 +211,11 @@ class Forwards:
         self._open = []
 
     def _tell(self, record: Forward, stage: str, called: set[int]) -> None:
-        values = {**record.values, "records_graph": record.recorded}
+        unused = record.recorded and not record.differentiated
+        values = {**record.values, "records_graph": unused}
+        times = self._structure.wrapped_times(record.module)
+        if times:
+            values["wrappers"] = times
         wrappers = self._structure.wrappers.get(record.number, [])
         live = [n for n in wrappers if self._stream.registry.thing(n) is not None]
         values["wrapped"] = bool(live)
@@ -246,7 +255,7 @@ class Forwards:
         seen = self._backward_seen
 
         def prehook(gradients: Any) -> None:
-            record.reached = True
+            record.reached = record.differentiated = True
             self._now_reached.append(record)
             seen()
 

@@ -74,7 +74,7 @@ class StepFacts:
             "writes_elsewhere": interval.foreign_writes,
         }
         idle = _NOBODY if trainable else numbers
-        return values, stale | idle | (_NOBODY if has_gradient else orphans)
+        return values, stale | idle | (orphans if stale or not has_gradient else _NOBODY)
 
     def _count_starving(self, optimizer: Optimizer, *, starving: bool) -> None:
         optimizer.starved = optimizer.starved + 1 if starving else 0
@@ -92,7 +92,11 @@ class StepFacts:
             return False
         if not ownership.has_owner(parameter):
             return True
-        if position in optimizer.ledger.ever_touched or not optimizer.interval.orphans:
+        if not optimizer.interval.orphans:
+            return False
+        if self._registry.known(parameter) in self._structure.replaced:
+            return not self._untracked.holds(parameter)
+        if position in optimizer.ledger.ever_touched:
             return False
         copied = self._structure.copied.intersection(self._untracked.models)
         return bool(copied) and not self._untracked.holds(parameter)

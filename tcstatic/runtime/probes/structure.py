@@ -17,11 +17,12 @@ _COPIERS: Final = ("copy.deepcopy", "copy.copy")
 class Structure:
     """Follows models and wrappers.
 
-    State: `_births` module number -> the site that returned it first, `_made` how many each site
-    made; `copied` the modules that are copies of others; `wrappers` inner module number ->
-    numbers of its data-parallel wrappers; `modes` module number -> sequence of the last
-    train()/eval() call on it; `watchful` is set once an optimizer exists: from then on each
-    change of a module's structure is an event.
+    State: `_births` module number -> the site that returned it first, `_made` how many each
+    site made; `replaced` parameters that something took the place of; `copied` the modules
+    that are copies of others; `wrappers` inner module number -> numbers of its data-parallel
+    wrappers; `modes` module number -> sequence of the last train()/eval() call on it;
+    `watchful` is set once an optimizer exists: from then on each change of a module's
+    structure is an event.
     """
 
     def __init__(self, stream: Stream, ownership: Ownership) -> None:
@@ -31,6 +32,7 @@ class Structure:
         self._births: dict[int, int] = {}
         self._made: Counter[int] = Counter()
         self.copied: set[int] = set()
+        self.replaced: set[int] = set()
         self.wrappers: dict[int, list[int]] = {}
         self.replicating: set[int] = set()
         self.modes: dict[int, int] = {}
@@ -93,10 +95,18 @@ class Structure:
         known = self.wrappers.setdefault(inner_number, [])
         known[:] = [n for n in known if registry.thing(n) is not None and n != number]
         known.append(number)
-        same = [n for n in known if type(registry.thing(n)) is type(outer)]
-        values["wrappers"] = len(same) + (type(inner) is type(outer))
         if is_replicating(outer):
             self.replicating.add(number)
+
+    def wrapped_times(self, module: Any) -> int:
+        """Return how many live wrappers of one type hold what `module` wraps; 0 for no wrapper."""
+        inner = wrapped_module(module)
+        if inner is None or type(module).__name__ == "OptimizedModule":
+            return 0
+        registry = self._stream.registry
+        alive = [registry.thing(n) for n in self.wrappers.get(registry.number(inner), ())]
+        same = sum(1 for wrapper in alive if type(wrapper) is type(module))
+        return max(same, 1) + (type(inner) is type(module))
 
     def module_registered(self, parent: Any, name: str, child: Any) -> None:
         """Torch tells that a submodule is being set (before it is)."""
@@ -107,6 +117,8 @@ class Structure:
         if old is child:
             return
         registry = self._stream.registry
+        if registry.known(parent):
+            registry.number(child)  # what is registered on it later is part of a known model
         gone = [registry.known(p) for p in old.parameters()] if old is not None else []
         come = [registry.number(p) for p in child.parameters()]
         if gone or (come and registry.known(parent)):
@@ -124,6 +136,7 @@ class Structure:
             self._mutated(module, name, [registry.known(old)], [registry.number(parameter)])
 
     def _mutated(self, module: Any, name: str, gone: list[int], come: list[int]) -> None:
+        self.replaced.update(gone)
         where = self._stream.locator.here(3, thread=self._stream.thread)
         number = self._stream.registry.number(module)
         subjects = {

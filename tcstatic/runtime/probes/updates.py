@@ -307,7 +307,7 @@ class Updates:
         values, concerned = self._facts.of(optimizer, snapshot)
         if self.forwards:
             self.forwards.stepped(optimizer)
-            if values["backward_reached_nothing"]:
+            if values["starved"]:
                 values["forward_unrecorded"] = self.forwards.tell_unrecorded(optimizer)
         scalars = {k: v for k, v in values.items() if not isinstance(v, frozenset)}
         event = stream.make(
