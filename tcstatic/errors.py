@@ -32,7 +32,9 @@ class ConditionError(InputError):
     """The text of a precondition cannot be parsed."""
 
 
-def input_problem(what: str, *, where: str = "", got: str = "", expected: str = "", cure: str = "") -> str:
+def input_problem(
+    what: str, *, where: str = "", got: str = "", expected: str = "", cure: str = ""
+) -> str:
     """Return one line in the grammar of all messages: where, what, got, expected, cure."""
     line = f"{where}: {what}" if where else what
     if got:

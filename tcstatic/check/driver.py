@@ -130,7 +130,7 @@ class Driver:
             if rule.invariant.code not in cause.invariant.explains:
                 continue
             theirs = set(event.subjects.get("optimizer", ()))
-            if not mine or not theirs or mine & theirs:
+            if rule.invariant.severity == "note" or not mine or not theirs or mine & theirs:
                 return name
         return None
 

@@ -1,1 +1,1 @@
-"""To be filled."""
+"""What runs in the user's process."""

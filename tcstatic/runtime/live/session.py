@@ -89,6 +89,7 @@ class Session:
             setattr(self.probes, name, staticmethod(getattr(self._watch, name)))
         self.job.begin(self.report())
         when_imported("torch", self._torch_imported)
+        when_imported("torch._dynamo", self._dynamo_imported)
 
     @property
     def busy(self) -> bool:
@@ -214,6 +215,10 @@ class Session:
     def _torch_imported(self) -> None:
         with self._contained("probes"):
             self._watch.torch_imported()
+
+    def _dynamo_imported(self) -> None:
+        with self._contained("probes"):
+            self._watch.dynamo_imported()
 
     @contextlib.contextmanager
     def _contained(self, part: str) -> Iterator[None]:

@@ -1,7 +1,8 @@
 """The four functions that rewritten code calls. They hand their value back, whatever happens.
 
-`_compiling` is replaced by torch's own test once torch is imported: inside a compiled region the
-functions are the identity and leave no trace in its graph.
+Inside a compiled region they are the identity: dynamo traces what `unseen_by_dynamo` puts in their
+place, so its graphs are those of the program alone. Where a compiled program falls back to Python,
+dynamo is offered every frame that runs; ours are kept from it.
 """
 
 from __future__ import annotations
@@ -33,10 +34,55 @@ def attach(receiver: Receiver | None) -> None:
     _receiver = receiver
 
 
-def torch_is_here(is_compiling: Callable[[], bool]) -> None:
-    """Use torch's own test for being inside a compiled region."""
-    global _compiling
-    _compiling = is_compiling
+def _at_once(tell: Callable[..., Any], *given: Any) -> Any:
+    return tell(*given)
+
+
+_outside: Callable[..., Any] = _at_once
+
+
+def tell_outside(tell: Callable[..., Any], *given: Any) -> Any:
+    """Call `tell` with dynamo's frame evaluation off, once there is one."""
+    return _outside(tell, *given)
+
+
+def dynamo_is_here(hooks: Iterable[Callable[..., None]]) -> None:
+    """Keep our functions, and the `hooks` registered with torch, out of dynamo's sight.
+
+    Raises ImportError or AttributeError where this torch has no means for it.
+    """
+    global _compiling, _outside
+    import torch
+    import torch._dynamo
+    from torch._C._dynamo.eval_frame import set_eval_frame
+    from torch._dynamo.eval_frame import skip_code
+
+    _compiling = torch.compiler.is_compiling  # stands until the rest has gone well
+    switch: Callable[[Any], Any] = set_eval_frame
+    skip: Callable[[Any], Any] = skip_code
+
+    def outside(tell: Callable[..., Any], *given: Any) -> Any:
+        before = switch(None)
+        try:
+            return tell(*given)
+        finally:
+            switch(before)
+
+    replace: Any = torch._dynamo.substitute_in_graph
+    traced: list[tuple[Callable[..., Any], Callable[..., Any]]] = [
+        (after, lambda number, value: value),
+        (on, lambda number, thing: thing),
+        (target, lambda number, thing: thing),
+        (loop, lambda number, iterable: iterable),
+        *((hook, lambda *given: None) for hook in hooks),
+    ]
+    for function, instead in traced:
+        replace(function)(instead)
+        skip(function.__code__)
+    for function in (outside, tell_outside, _at_once, _not_compiling):
+        skip(function.__code__)
+    _outside = outside
+    _compiling = _not_compiling
 
 
 def after(number: int, value: Any) -> Any:
@@ -44,7 +90,7 @@ def after(number: int, value: Any) -> Any:
     if _compiling():
         return value
     if _receiver is not None:
-        _receiver.saw_value(number, value)
+        _outside(_receiver.saw_value, number, value)
     return value
 
 
@@ -53,7 +99,7 @@ def on(number: int, thing: Any) -> Any:
     if _compiling():
         return thing
     if _receiver is not None:
-        _receiver.saw_receiver(number, thing)
+        _outside(_receiver.saw_receiver, number, thing)
     return thing
 
 
@@ -62,7 +108,7 @@ def target(number: int, thing: Any) -> Any:
     if _compiling():
         return thing
     if _receiver is not None:
-        _receiver.saw_target(number, thing)
+        _outside(_receiver.saw_target, number, thing)
     return thing
 
 
@@ -71,5 +117,5 @@ def loop(number: int, iterable: Any) -> Any:
     if _compiling():
         return iterable
     if _receiver is not None:
-        return _receiver.saw_loop(number, iterable)
+        return _outside(_receiver.saw_loop, number, iterable)
     return iterable

@@ -65,7 +65,7 @@ class Forwards:
     State: `_open` the calls that have begun, as (id of the calling frame, record or None for a
     nested one); `pending` the records since the last step; `_now_reached` those that a backward
     flowed through since the last call began; `trained` module number -> sequence of
-    its last training forward in train mode; `_sensitive` caches mode-sensitive submodules.
+    its last training forward in train mode, `pairs` by which (optimizer, module); `_sensitive` caches mode-sensitive submodules.
     """
 
     def __init__(
@@ -85,6 +85,7 @@ class Forwards:
         self._sensitive: dict[int, tuple[int, list[Any]]] = {}
         self.pending: list[Forward] = []
         self.trained: dict[int, int] = {}
+        self.pairs: set[tuple[int, int]] = set()
         self._now_reached: list[Forward] = []
 
     def begins(self, module: Any, where: Location | None, frame: Any) -> None:
@@ -143,9 +144,11 @@ class Forwards:
                 else:
                     kept.append(record)
             elif by_hand or self._holds(record, held):
+                record.values["trained_by_this"] = (optimizer.number, record.number) in self.pairs
                 self._tell(record, "train", called)
                 if record.values["training"]:
                     self.trained[record.number] = record.sequence
+                    self.pairs.add((optimizer.number, record.number))
             else:
                 kept.append(record)
         self.pending = kept[-KEPT // 2 :]
@@ -161,6 +164,8 @@ class Forwards:
 
     def tell_unrecorded(self, optimizer: Optimizer) -> bool:
         """Name the last call without a graph of a model that `optimizer` should train."""
+        if any(record.reached for record in self.pending):
+            return False
         held = {id(parameter) for parameter in optimizer.parameters()}
         for record in reversed(self.pending):
             if not record.recorded and self._holds(record, held):
@@ -218,6 +223,7 @@ class Forwards:
             values["wrappers"] = times
         wrappers = self._structure.wrappers.get(record.number, [])
         live = [n for n in wrappers if self._stream.registry.thing(n) is not None]
+        live = [n for n in live if n in self._structure.replicating]
         values["wrapped"] = bool(live)
         values["bypasses"] = bool(live) and not any(n in called for n in live)
         fields = {**record.context.fields, "stage": stage, **values}

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from tcstatic.runtime.probes import entry
+
 
 class Hooked(Protocol):
     """Who is told; each method contains its own errors."""
@@ -15,9 +17,8 @@ class Hooked(Protocol):
     def parameter_registered(self, module: Any, name: str, parameter: Any) -> None: ...
 
 
-def install(hooked: Hooked) -> Callable[[], None]:
-    """Register with torch; return a function that takes everything back."""
-    import torch
+def install(hooked: Hooked) -> tuple[Callable[[], None], list[Callable[..., None]]]:
+    """Register with torch; return a function that takes everything back, and the hooks."""
     from torch.nn.modules.module import (
         register_module_module_registration_hook,
         register_module_parameter_registration_hook,
@@ -27,27 +28,26 @@ def install(hooked: Hooked) -> Callable[[], None]:
         register_optimizer_step_pre_hook,
     )
 
-    is_compiling = torch.compiler.is_compiling
+    hooks: list[Callable[..., None]] = []
 
-    def eager(tell: Callable[..., None], arguments: int) -> Callable[..., None]:
-        """Return a hook that hands on its first `arguments`, outside of compiled regions."""
+    def of(tell: Callable[..., None], arguments: int) -> Callable[..., None]:
+        """Return a hook that hands on its first `arguments`."""
 
         def hook(*given: Any) -> None:
-            if is_compiling():
-                return
-            tell(*given[:arguments])
+            entry.tell_outside(tell, *given[:arguments])
 
+        hooks.append(hook)
         return hook
 
     handles = [
-        register_optimizer_step_pre_hook(eager(hooked.step_begins, 1)),
-        register_optimizer_step_post_hook(eager(hooked.step_ends, 1)),
-        register_module_module_registration_hook(eager(hooked.module_registered, 3)),
-        register_module_parameter_registration_hook(eager(hooked.parameter_registered, 3)),
+        register_optimizer_step_pre_hook(of(hooked.step_begins, 1)),
+        register_optimizer_step_post_hook(of(hooked.step_ends, 1)),
+        register_module_module_registration_hook(of(hooked.module_registered, 3)),
+        register_module_parameter_registration_hook(of(hooked.parameter_registered, 3)),
     ]
 
     def remove() -> None:
         for handle in handles:
             handle.remove()
 
-    return remove
+    return remove, hooks

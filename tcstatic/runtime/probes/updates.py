@@ -306,9 +306,9 @@ class Updates:
         reading = StepReading(optimizer, snapshot, stream.registry, self._ownership)
         values, concerned = self._facts.of(optimizer, snapshot)
         if self.forwards:
-            self.forwards.stepped(optimizer)
             if values["starved"]:
                 values["forward_unrecorded"] = self.forwards.tell_unrecorded(optimizer)
+            self.forwards.stepped(optimizer)
         scalars = {k: v for k, v in values.items() if not isinstance(v, frozenset)}
         event = stream.make(
             "optimizer.step",

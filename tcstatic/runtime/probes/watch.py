@@ -51,6 +51,7 @@ class Watch:
         self._budget = Budget(budget)
         self._parts: Any = None
         self._remove: Callable[[], None] | None = None
+        self._hooks: list[Callable[..., None]] = []
         self._disabled: dict[str, str] = {}
         self._off: set[int] = set()
         self._busy = False
@@ -82,14 +83,17 @@ class Watch:
         self._guarded("torch", self._install)
 
     def _install(self) -> None:
-        import torch
-
         from tcstatic.runtime.probes import torch_hooks
         from tcstatic.runtime.probes.parts import Parts
 
-        entry.torch_is_here(torch.compiler.is_compiling)
         self._parts = Parts(self._stream, self._needs, self._round_done, self._from_backward)
-        self._remove = torch_hooks.install(self)
+        self._remove, self._hooks = torch_hooks.install(self)
+
+    def dynamo_imported(self) -> None:
+        """Torch's compiler is there: keep out of its graphs and its counts."""
+        if not self._hooks:
+            self.torch_imported()
+        self._guarded("torch.compile", entry.dynamo_is_here, self._hooks)
 
     def counts(self) -> ProbeCounts:
         """Return what was watched so far."""
@@ -133,7 +137,7 @@ class Watch:
             return
         site = self._sites.get(number)
         if site is not None:
-            self._contained(site, self._value, site, value, sys._getframe(2))
+            self._contained(site, self._value, site, value, sys._getframe(3))
 
     def saw_receiver(self, number: int, thing: Any) -> None:
         """A method of `thing` (or `thing` itself) is about to be called."""
@@ -141,7 +145,7 @@ class Watch:
             return
         site = self._sites.get(number)
         if site is not None:
-            self._contained(site, self._receiver, site, thing, sys._getframe(2))
+            self._contained(site, self._receiver, site, thing, sys._getframe(3))
 
     def saw_target(self, number: int, thing: Any) -> None:
         """An attribute of `thing` is about to be set or deleted."""
@@ -149,7 +153,7 @@ class Watch:
             return
         site = self._sites.get(number)
         if site is not None:
-            self._contained(site, self._target, site, thing, sys._getframe(2))
+            self._contained(site, self._target, site, thing, sys._getframe(3))
 
     def saw_loop(self, number: int, iterable: Iterable[Any]) -> Iterable[Any]:
         """A `for` statement begins."""
