@@ -62,10 +62,11 @@ class Forward:
 class Forwards:
     """Follows the calls of models of one process.
 
-    State: `_open` the calls that have begun, as (id of the calling frame, record or None for a
-    nested one); `pending` the records since the last step; `_now_reached` those that a backward
-    flowed through since the last call began; `trained` module number -> sequence of
-    its last training forward in train mode, `pairs` by which (optimizer, module); `_sensitive` caches mode-sensitive submodules.
+    State: `_open` the calls that have begun, as (id of the calling frame, record or None for
+    a nested one); `pending` the records since the last step; `_now_reached` those that a
+    backward flowed through since the last call began; `trained` module number -> sequence of
+    its last training forward in train mode, `pairs` by which (optimizer, module);
+    `_sensitive` caches mode-sensitive submodules.
     """
 
     def __init__(
@@ -161,6 +162,13 @@ class Forwards:
         for record in self._now_reached:
             record.reached = False
         self._now_reached = []
+
+    def called_for(self, optimizer: Optimizer) -> tuple[bool, bool]:
+        """Return whether a model of `optimizer` was called since the last step, and whether with
+        a graph that no backward has used."""
+        held = {id(parameter) for parameter in optimizer.parameters()}
+        mine = [record for record in self.pending if self._holds(record, held)]
+        return bool(mine), any(record.recorded and not record.reached for record in mine)
 
     def tell_unrecorded(self, optimizer: Optimizer) -> bool:
         """Name the last call without a graph of a model that `optimizer` should train."""

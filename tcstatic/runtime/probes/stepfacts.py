@@ -65,6 +65,7 @@ class StepFacts:
             "backward_reached_nothing": _reached_nothing(
                 optimizer, starving=trainable and not has_gradient
             ),
+            "forward_unused": False,
             "starved": optimizer.starved,
             "starved_since": optimizer.starved_since,
             "cleared_other_optimizer": interval.other_cleared,

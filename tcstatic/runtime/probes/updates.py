@@ -9,6 +9,7 @@ from typing import Any, Final, final
 
 from tcstatic.model import Location
 from tcstatic.runtime.probes import measure
+from tcstatic.runtime.probes.budget import FULL_STEPS
 from tcstatic.runtime.probes.forwards import Forwards
 from tcstatic.runtime.probes.ledger import version_of
 from tcstatic.runtime.probes.optimizers import (
@@ -307,7 +308,7 @@ class Updates:
         values, concerned = self._facts.of(optimizer, snapshot)
         if self.forwards:
             if values["starved"]:
-                values["forward_unrecorded"] = self.forwards.tell_unrecorded(optimizer)
+                self._about_starving(optimizer, values)
             self.forwards.stepped(optimizer)
         scalars = {k: v for k, v in values.items() if not isinstance(v, frozenset)}
         event = stream.make(
@@ -325,6 +326,17 @@ class Updates:
         )
         stream.draft(resolved(event, reading))
         self._stepped(optimizer, snapshot)
+
+    def _about_starving(self, optimizer: Optimizer, values: dict[str, Any]) -> None:
+        """Tell what the models of an optimizer without gradients were doing."""
+        if self.forwards is None:
+            return
+        called, unused = self.forwards.called_for(optimizer)
+        values["forward_unused"] = unused
+        values["forward_unrecorded"] = self.forwards.tell_unrecorded(optimizer)
+        never = not values["trained_before"] and optimizer.starved >= FULL_STEPS
+        if never and called and values["backwards"]:
+            values["backward_reached_nothing"] = True
 
     def _stepped(self, optimizer: Optimizer, snapshot: Snapshot) -> None:
         stream = self._stream
