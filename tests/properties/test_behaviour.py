@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import re
 import traceback
 import types
 import warnings
@@ -21,6 +22,7 @@ from tests.properties.programs import PROGRAMS
 PATH = Path("generated.py")
 # Operations after which a program is stopped: a generated loop need not end by itself.
 MOST = 150
+ADDRESS = re.compile(" at 0x[0-9a-f]+")
 
 
 class Enough(Exception):
@@ -35,7 +37,7 @@ class Thing:
         object.__setattr__(self, "_name", name)
 
     def _note(self, what: str) -> Thing:
-        self._log.append(f"{self._name}{what}")
+        self._log.append(ADDRESS.sub("", f"{self._name}{what}"))
         if len(self._log) >= MOST:
             raise Enough
         return Thing(self._log, f"t{len(self._log)}")
@@ -97,7 +99,7 @@ def did(code: CodeType) -> tuple[list[str], str]:
         trace = error.__traceback__
         assert trace is not None
         own = error.with_traceback(trace.tb_next)
-        return log, "".join(traceback.format_exception(own))
+        return log, ADDRESS.sub("", "".join(traceback.format_exception(own)))
     return log, ""
 
 
