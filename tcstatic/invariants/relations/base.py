@@ -5,7 +5,7 @@ Checking, replay and inference are written once, elsewhere; they all run the sam
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, ClassVar, Final, Protocol
 
 from tcstatic.invariants.conditions import compile_condition, parse
@@ -69,12 +69,29 @@ def event_kind(params: Params, key: str) -> str:
     return str(value)
 
 
-def over_members(text: str) -> Callable[[Member], bool | None]:
-    """Compile the condition over a member's fields that selects whom a relation is about."""
-    if not text:
-        return lambda member: True
-    judge = compile_condition(parse(text))
-    return lambda member: judge(member.fields)
+class Selection:
+    """The members of an event that a condition over their fields selects.
+
+    Several invariants select alike: the choice for the last event is kept, by the condition's text.
+    """
+
+    _event: ClassVar[Event | None] = None
+    _chosen: ClassVar[dict[str, list[Member]]] = {}
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._judge = compile_condition(parse(text)) if text else None
+
+    def of(self, event: Event) -> list[Member]:
+        """Return the members for which the condition is known to hold."""
+        if Selection._event is not event:
+            Selection._event, Selection._chosen = event, {}
+        chosen = Selection._chosen.get(self._text)
+        if chosen is None:
+            judge = self._judge
+            chosen = [m for m in event.members if judge is None or judge(m.fields) is True]
+            Selection._chosen[self._text] = chosen
+        return chosen
 
 
 class _Widest:

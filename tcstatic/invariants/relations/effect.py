@@ -12,11 +12,11 @@ from typing import ClassVar, final
 
 from tcstatic.invariants.relations.base import (
     Params,
+    Selection,
     check_keys,
     each_member,
     event_kind,
     observed,
-    over_members,
     register,
     widened,
 )
@@ -31,13 +31,13 @@ class _EffectMonitor:
         self._kind = params["call"]
         self._wanted = "changes" in params
         self._field = STATES[params["changes" if self._wanted else "leaves"]]
-        self._selects = over_members(params.get("over", ""))
+        self._selection = Selection(params.get("over", ""))
         self._some = params.get("quantifier", "each") == "some"
 
     def feed(self, event: Event) -> Iterator[Observation]:
         if event.kind != self._kind:
             return
-        chosen = [member for member in event.members if self._selects(member) is True]
+        chosen = self._selection.of(event)
         decided = [member for member in chosen if member.fields.get(self._field) is not None]
         if not self._some:
             yield from each_member(
@@ -77,7 +77,7 @@ class Effect:
             raise ValueError(f"changes: {state!r} is no state; expected {', '.join(STATES)}")
         if params.get("quantifier", "each") not in ("some", "each"):
             raise ValueError("quantifier: expected some or each")
-        over_members(params.get("over", ""))
+        Selection(params.get("over", ""))
 
     def needs(self, params: Params) -> Needs:
         """Return the call, and the state compared."""

@@ -12,11 +12,11 @@ from typing import ClassVar, final
 
 from tcstatic.invariants.relations.base import (
     Params,
+    Selection,
     check_keys,
     each_member,
     event_kind,
     observed,
-    over_members,
     register,
 )
 from tcstatic.model import Event, Needs, Observation
@@ -28,7 +28,7 @@ class _ResultMonitor:
         self._kind, self._value, self._expected = params["of"], params["value"], params["is"]
         self._since = params.get("since", "")
         self._each = params.get("each", False)
-        self._selects = over_members(params.get("over", ""))
+        self._selection = Selection(params.get("over", ""))
 
     def feed(self, event: Event) -> Iterator[Observation]:
         if event.kind != self._kind:
@@ -43,8 +43,8 @@ class _ResultMonitor:
             event,
             (
                 (member, member.fields[self._value] == self._expected)
-                for member in event.members
-                if member.fields.get(self._value) is not None and self._selects(member) is True
+                for member in self._selection.of(event)
+                if member.fields.get(self._value) is not None
             ),
         )
 
@@ -60,7 +60,7 @@ class Result:
         """Raise ValueError for a missing value."""
         check_keys(params, ("of", "value", "is", "each", "over", "since"), ("of", "value", "is"))
         event_kind(params, "of")
-        over_members(params.get("over", ""))
+        Selection(params.get("over", ""))
 
     def needs(self, params: Params) -> Needs:
         """Return the call."""

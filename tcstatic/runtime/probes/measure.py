@@ -10,6 +10,7 @@ import torch
 
 COPY_LIMIT: Final = 32 << 20  # bytes kept for bitwise comparison; the memory promise is 40 MB
 _TENSORS: Final = frozenset({torch.Tensor, torch.nn.Parameter})
+MOST_COPIES: Final = 32  # parameters compared per step: others wait for the next one
 _VIEWS: Final = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
@@ -136,13 +137,14 @@ class Copies:
 
     def __init__(self) -> None:
         self._kept: dict[int, tuple[Any, Any]] = {}
+        self._bytes = 0
 
     def keep(self, number: int, tensor: Any, *, limit: int = COPY_LIMIT) -> bool:
         """Keep a copy for comparison; False where the memory promise would be broken."""
         size = tensor.numel() * tensor.element_size()
-        held = sum(c.numel() * c.element_size() for _, c in self._kept.values())
-        if held + size > limit:
+        if self._bytes + size > limit or len(self._kept) >= MOST_COPIES:
             return False
+        self._bytes += size
         with torch.no_grad():
             self._kept[number] = (tensor, local(tensor).clone())
         return True
@@ -154,4 +156,5 @@ class Copies:
             for number, (tensor, copy) in self._kept.items():
                 found[number] = bool(torch.equal(bits(tensor), bits(copy)))
         self._kept = {}
+        self._bytes = 0
         return found

@@ -148,10 +148,12 @@ def keep_suspects(optimizer: Optimizer, snapshot: Snapshot, registry: Registry) 
     """Copy the parameters that looked unchanged by the last step, to compare bit for bit."""
     if not optimizer.suspects:
         return
-    for parameter, _ in snapshot.pairs:
-        number = registry.number(parameter)
-        if number in optimizer.suspects:
-            optimizer.copies.keep(number, parameter)
+    suspects = optimizer.suspects
+    parameters = {registry.number(parameter): parameter for parameter, _ in snapshot.pairs}
+    for number in list(suspects):
+        if number in parameters and not optimizer.copies.keep(number, parameters[number]):
+            break
+        suspects[number] = suspects.pop(number)  # to the end: in time, every one is compared
 
 
 @final

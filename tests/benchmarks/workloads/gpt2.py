@@ -46,7 +46,7 @@ class GPT(nn.Module):
 
 model = GPT().cuda()
 optimizer = torch.optim.AdamW(model.parameters(), lr=3e-4, weight_decay=0.1)
-ids = torch.randint(0, 50257, (8, 1025), device="cuda")
+ids = torch.randint(0, 50257, (16, 1025), device="cuda")
 warmup = steps // 5
 for step in range(steps):
     if step == warmup:
