@@ -90,7 +90,9 @@ def _may_call_model(call: Call, facts: ModuleFacts) -> bool:
         return False
     if call.receiver_text.startswith(_LITERALS) and not call.receiver_text.startswith("("):
         return False
-    known = (TENSOR_METHODS, CONTAINER_METHODS, MOVERS, WRAPPERS, PARALLEL, _BUILTINS)
+    if name in TENSOR_METHODS and name not in MOVERS:
+        return call.receiver_text == "self"  # an attribute of `self` may be called anything
+    known = (CONTAINER_METHODS, MOVERS, WRAPPERS, PARALLEL, _BUILTINS)
     return not any(name in names for names in known) and not name.startswith("__")
 
 

@@ -193,9 +193,11 @@ class Forwards:
         records, loop.forwards = loop.forwards, []
         if loop.steps or loop.backwards or not self._may_evaluate(loop):
             return
+        known = loop.source != 0 and loop.source in self._stream.trained_on
         waiting = {id(record) for record in self.pending}
         for record in records:
             if not record.reached:
+                record.values["on_training_data"] = known
                 record.after_loop = True  # decided at the next step: a sum may still be used
                 if id(record) not in waiting:
                     self.pending.append(record)
@@ -262,6 +264,7 @@ class Forwards:
             "sensitive": len(known[1]),
             "sensitive_in_train": active,
             "trained_before": trained > 0,
+            "on_training_data": False,
             "left_in_train": bool(module.training) and trained > 0 and called < trained,
         }
 

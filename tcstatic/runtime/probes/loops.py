@@ -13,18 +13,31 @@ from tcstatic.model import Location, Site
 class Loop:
     """One execution of a `for` statement. `index` is its current iteration, from 0.
 
-    `loaded` tells that it iterates a DataLoader, `listed` that it iterates a list of batches;
-    `steps` and `backwards` count what happened in it; `forwards` are the records of the model
-    calls in it that no backward has reached yet.
+    `loaded` tells that it iterates a DataLoader, `listed` that it iterates a list of batches,
+    `source` is the loader's number; `steps` and `backwards` count what happened in it;
+    `forwards` are the records of the model calls in it that no backward has reached yet.
     """
 
-    __slots__ = ("backwards", "forwards", "index", "listed", "loaded", "site", "steps", "where")
+    __slots__ = (
+        "backwards",
+        "forwards",
+        "index",
+        "listed",
+        "loaded",
+        "site",
+        "source",
+        "steps",
+        "where",
+    )
 
-    def __init__(self, site: Site, where: Location, *, loaded: bool, listed: bool) -> None:
+    def __init__(
+        self, site: Site, where: Location, *, loaded: bool, listed: bool, source: int
+    ) -> None:
         self.site = site
         self.where = where
         self.loaded = loaded
         self.listed = listed
+        self.source = source
         self.index = -1
         self.steps = 0
         self.backwards = 0

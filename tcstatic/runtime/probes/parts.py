@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from types import FrameType
-from typing import Any, Final, final
+from typing import Any, final
 
 from tcstatic.model import Location, Needs, Site
 from tcstatic.runtime.probes.forwards import Forwards
@@ -15,8 +15,6 @@ from tcstatic.runtime.probes.roles import ACTOR, MODULE, OPTIMIZER, SCALER, TENS
 from tcstatic.runtime.probes.stream import Stream
 from tcstatic.runtime.probes.structure import Structure, flatten
 from tcstatic.runtime.probes.updates import Updates
-
-_SAME: Final = "self"
 
 
 @final
@@ -140,7 +138,8 @@ class Parts:
         elif kind == "optimizer.zero_grad":
             self.updates.cleared(thing, site.location)
         elif kind == "grad.clip":
-            self.updates.clip_ends(site.location, bounds.pop(site.location.line, None))
+            stock = site.callee.startswith("torch.nn.utils.")
+            self.updates.clip_ends(site.location, bounds.pop(site.location.line, None), stock=stock)
             self.replicas.clipped(site, value)
         elif kind in {"model.train", "model.eval"} and role == MODULE:
             self.structure.mode_called(thing, site, site.location)
@@ -181,7 +180,8 @@ class Parts:
         if self._dropout_seen.get(site.number) == self.stream.step:
             return
         written = site.arguments.get("training", "<absent>")
-        module: Any = frame.f_locals.get(_SAME)
+        code = frame.f_code
+        module: Any = frame.f_locals.get(code.co_varnames[0]) if code.co_argcount else None
         if role_of(module) != MODULE:
             return
         if module.training or written.endswith(".training"):

@@ -240,8 +240,13 @@ class Updates:
             o.number: [version_of(p.grad) for p in o.parameters()] for o in self.live()
         }
 
-    def clip_ends(self, where: Location | None, bound: float | None) -> None:
-        """Gradients were clipped: those that moved on belong to the optimizers concerned."""
+    def clip_ends(
+        self, where: Location | None, bound: float | None, *, stock: bool = False
+    ) -> None:
+        """Gradients were clipped: those that moved on belong to the optimizers concerned.
+
+        `stock`: torch's own clipping, which writes to every gradient that it is given.
+        """
         concerned, live = [], False
         marks, self._clip_marks = self._clip_marks, {}
         everyone = self.live()
@@ -253,7 +258,9 @@ class Updates:
         for optimizer in concerned or everyone:
             if optimizer.number in self._clip_live:
                 live = True
-                optimizer.interval.clipped_live = True
+                optimizer.interval.clipped_live = not (idle and stock)
+        if idle and stock and not any(_sharded(o) for o in everyone):
+            live = False  # it was given nothing, such as a generator that was used up before
         foreign = idle and bool(self.untracked.touched)
         bounded = bound is None or bound < 1e30
         values = {
@@ -345,6 +352,7 @@ class Updates:
         optimizer.ledger.stepped([parameter for parameter, _ in snapshot.pairs])
         for loop in stream.loops:
             loop.steps += 1
+            stream.trained_on.add(loop.source)
         if optimizer.steps > stream.step:
             stream.step = optimizer.steps
             self.untracked.stepped()
@@ -376,3 +384,8 @@ class Updates:
             optimizer.starved = 0
             optimizer.interval = Interval()
         self.untracked.forget()
+
+
+def _sharded(optimizer: Optimizer) -> bool:
+    """Tell whether its gradients are DTensors, whose versions do not tell of writes."""
+    return any(hasattr(parameter, "to_local") for parameter in optimizer.parameters())

@@ -163,7 +163,9 @@ class Watch:
             return iterable
         loaded = role_of(iterable) == LOADER or seen is not None
         listed = not loaded and _is_list_of_batches(iterable)
-        loop = Loop(site, site.location, loaded=loaded, listed=listed)
+        loader = seen if seen is not None else iterable
+        source = self._stream.registry.number(loader) if loaded else 0
+        loop = Loop(site, site.location, loaded=loaded, listed=listed, source=source)
         return watched(iterable, loop, self._loop_turns, self._loop_ends)
 
     def _loop_turns(self, loop: Loop) -> None:
