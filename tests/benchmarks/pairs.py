@@ -64,10 +64,12 @@ def _seconds(command: Sequence[str]) -> float:
 
 def table(title: str, rows: Sequence[tuple[str, Pair, float]]) -> str:
     """Return a table of pairs with the bound that each is held to."""
-    lines = [title, f"{'workload':34} {'bare ms':>9} {'ratio':>7} {'bound':>6} {'sampled':>8} events"]
+    lines = [
+        title,
+        f"{'workload':34} {'bare ms':>9} {'ratio':>7} {'bound':>6} {'sampled':>8} events",
+    ]
     for name, pair, bound in rows:
         bare = statistics.median(pair.bare) * 1e3
-        lines.append(
-            f"{name:34} {bare:9.3f} {pair.ratio:7.3f} {bound:6.2f} {pair.sampled:8.3f} {pair.events}"
-        )
+        figures = f"{bare:9.3f} {pair.ratio:7.3f} {bound:6.2f} {pair.sampled:8.3f} {pair.events}"
+        lines.append(f"{name:34} {figures}")
     return "\n".join(lines)

@@ -1,0 +1,64 @@
+"""`make bench`: what a watched run costs on this machine, and what rewriting costs.
+
+Slow-down is paired (the same script bare and watched, in turn) and is the median of the ratios.
+One GPU: ``python -m tests.benchmarks.gpu``. All of torch takes long: ``--all`` rewrites it too.
+"""
+
+from __future__ import annotations
+
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from tests.benchmarks import rewriting
+from tests.benchmarks.pairs import measure, table
+
+NEAR_1_MS = ("mlp.py", ["256", "128", "600"])
+NEAR_10_MS = ("cnn.py", ["32", "32", "200"])
+
+
+def slow_down() -> None:
+    """Print the ratios of watched to bare steps, in full watch and within the default budget."""
+    rows = []
+    for name, (script, arguments), bound in (
+        ("MLP, steps near 1 ms", NEAR_1_MS, 1.30),
+        ("CNN, steps of 10 ms and more", NEAR_10_MS, 1.05),
+    ):
+        for label, budget in (("budget 1 %", "1%"), ("full watch", "100%")):
+            rows.append((f"{name}, {label}", measure(script, arguments, budget=budget), bound))
+    print(table("Slow-down on CPU, one thread, median of 5 pairs", rows), flush=True)
+
+
+def start_up() -> None:
+    """Print the start-up of the command, and what a warm run adds to python's own."""
+    with tempfile.TemporaryDirectory() as folder:
+        script = Path(folder, "nothing.py")
+        script.write_text("import torch\n", encoding="utf-8")
+        bare = _seconds([sys.executable, str(script)])
+        _seconds([sys.executable, "-m", "tcstatic", "run", "--quiet", str(script)])
+        watched = _seconds([sys.executable, "-m", "tcstatic", "run", "--quiet", str(script)])
+    shown = _seconds([sys.executable, "-m", "tcstatic", "--help"])
+    print(f"tcstatic --help: {shown:.3f} s; a warm run adds {watched - bare:.3f} s to {bare:.3f} s")
+
+
+def _seconds(command: list[str], runs: int = 5) -> float:
+    times = []
+    for _ in range(runs):
+        start = time.perf_counter()
+        subprocess.run(command, check=True, capture_output=True)
+        times.append(time.perf_counter() - start)
+    return statistics.median(times)
+
+
+def main() -> None:
+    """Print all figures."""
+    start_up()
+    slow_down()
+    rewriting.main(rewriting.PACKAGES if "--all" in sys.argv else ("libcst",))
+
+
+if __name__ == "__main__":
+    main()
