@@ -45,7 +45,8 @@ def call_sites(call: Call, facts: ModuleFacts) -> Iterator[Sketch]:
         yield from _method(call)
     elif _may_call_model(call, facts):
         yield _on(call, "model.forward", callee=True)
-        yield _after(call, "model.forward")
+        dropped = {"result": "dropped"} if call.result == "dropped" else {}
+        yield _after(call, "model.forward", dropped)
     elif kind := _value_kind(call, function):
         yield _after(call, kind, _literals(call))
 
@@ -168,7 +169,11 @@ def _class_kind(call: Call) -> str:
 
 def _makes_something(call: Call, function: bool) -> bool:
     """Whether the value of a call is kept outside of loops, and may be a model or an optimizer."""
-    if not call.result or call.loops or call.function.rpartition(".")[2] == "forward":
+    if (
+        call.result in ("", "dropped")
+        or call.loops
+        or call.function.rpartition(".")[2] == "forward"
+    ):
         return False
     if function:
         tensors = call.callee.startswith("torch.") and call.callee not in MAKERS

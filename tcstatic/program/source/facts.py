@@ -11,7 +11,7 @@ from tcstatic.program.source.text import Span
 # Where an expression stands: an annotation never becomes a site, the others matter to some.
 Place = Literal["", "annotation", "decorator", "raise", "except"]
 # What becomes of a call's value, where the call is the whole of it.
-Result = Literal["", "assigned", "returned"]
+Result = Literal["", "assigned", "returned", "dropped"]
 Action = Literal["assign", "augment", "delete"]
 
 

@@ -254,6 +254,10 @@ class _Reader:
         self.actions[id(node.target)] = "augment"
         self.children(node)
 
+    def expression(self, node: Any) -> None:
+        self.results[id(node.value)] = "dropped"
+        self.children(node)
+
     def returned(self, node: Any) -> None:
         self.results[id(node.value)] = "returned"
         self.children(node)
@@ -321,6 +325,7 @@ _HANDLERS: Final[dict[type[ast.AST], Callable[[_Reader, Any], None]]] = {
     ast.ClassDef: _Reader.class_definition,
     ast.DictComp: _Reader.comprehension,
     ast.ExceptHandler: _Reader.handler,
+    ast.Expr: _Reader.expression,
     ast.For: _Reader.for_loop,
     ast.FunctionDef: _Reader.function_definition,
     ast.GeneratorExp: _Reader.comprehension,

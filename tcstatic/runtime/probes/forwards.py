@@ -109,13 +109,14 @@ class Forwards:
         self._open.append((id(frame), record))
         self._now_reached = []
 
-    def ends(self, output: Any, frame: Any) -> None:
-        """The call begun last in `frame` has returned."""
+    def ends(self, output: Any, frame: Any, *, dropped: bool) -> None:
+        """The call begun last in `frame` has returned; `dropped`: nobody looks at what."""
         if not self._open or self._open[-1][0] != id(frame):
             return
         _, record = self._open.pop()
         if record is None:
             return
+        record.values["output_dropped"] = dropped
         for node in _graph_nodes(output):
             record.recorded = True
             node.register_prehook(self._reached(record))
@@ -193,11 +194,9 @@ class Forwards:
         records, loop.forwards = loop.forwards, []
         if loop.steps or loop.backwards or not self._may_evaluate(loop):
             return
-        known = loop.source != 0 and loop.source in self._stream.trained_on
         waiting = {id(record) for record in self.pending}
         for record in records:
             if not record.reached:
-                record.values["on_training_data"] = known
                 record.after_loop = True  # decided at the next step: a sum may still be used
                 if id(record) not in waiting:
                     self.pending.append(record)
@@ -264,7 +263,6 @@ class Forwards:
             "sensitive": len(known[1]),
             "sensitive_in_train": active,
             "trained_before": trained > 0,
-            "on_training_data": False,
             "left_in_train": bool(module.training) and trained > 0 and called < trained,
         }
 

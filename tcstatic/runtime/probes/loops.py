@@ -25,19 +25,15 @@ class Loop:
         "listed",
         "loaded",
         "site",
-        "source",
         "steps",
         "where",
     )
 
-    def __init__(
-        self, site: Site, where: Location, *, loaded: bool, listed: bool, source: int
-    ) -> None:
+    def __init__(self, site: Site, where: Location, *, loaded: bool, listed: bool) -> None:
         self.site = site
         self.where = where
         self.loaded = loaded
         self.listed = listed
-        self.source = source
         self.index = -1
         self.steps = 0
         self.backwards = 0

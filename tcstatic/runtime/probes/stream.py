@@ -34,7 +34,6 @@ class Stream:
         self.thread = threading.get_ident()
         self.events = 0
         self.loss_scaled = False
-        self.trained_on: set[int] = {0}
         self.last_step_where: Location | None = None
         self._sites = sites
         self._emit = emit

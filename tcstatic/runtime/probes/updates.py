@@ -9,7 +9,6 @@ from typing import Any, Final, final
 
 from tcstatic.model import Location
 from tcstatic.runtime.probes import measure
-from tcstatic.runtime.probes.budget import FULL_STEPS
 from tcstatic.runtime.probes.forwards import Forwards
 from tcstatic.runtime.probes.ledger import version_of
 from tcstatic.runtime.probes.optimizers import (
@@ -26,6 +25,7 @@ from tcstatic.runtime.probes.stream import Stream
 from tcstatic.runtime.probes.structure import Structure
 from tcstatic.runtime.probes.untracked import Untracked
 
+NEVER: Final = 15  # steps without a gradient, within the steps that are watched in full
 MAX_LOSSES: Final = 64  # kept per step: microbatches beyond that are not looked at
 HEARD: Final = "heard"
 
@@ -341,7 +341,7 @@ class Updates:
         called, unused = self.forwards.called_for(optimizer)
         values["forward_unused"] = unused
         values["forward_unrecorded"] = self.forwards.tell_unrecorded(optimizer)
-        never = not values["trained_before"] and optimizer.starved >= FULL_STEPS
+        never = not values["trained_before"] and optimizer.starved >= NEVER
         if never and called and values["backwards"]:
             values["backward_reached_nothing"] = True
 
@@ -352,7 +352,6 @@ class Updates:
         optimizer.ledger.stepped([parameter for parameter, _ in snapshot.pairs])
         for loop in stream.loops:
             loop.steps += 1
-            stream.trained_on.add(loop.source)
         if optimizer.steps > stream.step:
             stream.step = optimizer.steps
             self.untracked.stepped()

@@ -163,9 +163,7 @@ class Watch:
             return iterable
         loaded = role_of(iterable) == LOADER or seen is not None
         listed = not loaded and _is_list_of_batches(iterable)
-        loader = seen if seen is not None else iterable
-        source = self._stream.registry.number(loader) if loaded else 0
-        loop = Loop(site, site.location, loaded=loaded, listed=listed, source=source)
+        loop = Loop(site, site.location, loaded=loaded, listed=listed)
         return watched(iterable, loop, self._loop_turns, self._loop_ends)
 
     def _loop_turns(self, loop: Loop) -> None:
@@ -188,7 +186,7 @@ class Watch:
             self._argument(site, value)
         elif kind == "model.forward":
             if self._budget.watching:
-                parts.forwards.ends(value, frame)
+                parts.forwards.ends(value, frame, dropped="result" in site.arguments)
             if role_of(value) in _MADE:
                 parts.made(site, value)
         elif kind in {"model.new", "wrap.new", "optimizer.new", "model.load", "scheduler.new"}:
