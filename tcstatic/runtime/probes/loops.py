@@ -13,9 +13,9 @@ from tcstatic.model import Location, Site
 class Loop:
     """One execution of a `for` statement. `index` is its current iteration, from 0.
 
-    `loaded` tells that it iterates a DataLoader, `listed` that it iterates a list of batches,
-    `source` is the loader's number; `steps` and `backwards` count what happened in it;
-    `forwards` are the records of the model calls in it that no backward has reached yet.
+    `loaded` tells that it iterates a DataLoader, `listed` that it iterates a list of batches;
+    `steps` and `backwards` count what happened in it; `forwards` are the records of the model
+    calls in it that no backward has reached yet.
     """
 
     __slots__ = (
