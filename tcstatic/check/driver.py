@@ -5,11 +5,11 @@ from __future__ import annotations
 import dataclasses
 from collections import Counter
 from collections.abc import Iterable
-from typing import final
+from typing import Final, final
 
 from tcstatic.check.causes import Diagnosis
 from tcstatic.check.history import History
-from tcstatic.invariants.conditions import Judge, compile_condition, parse
+from tcstatic.invariants.conditions import Judge, compile_condition, fields_of, parse
 from tcstatic.invariants.relations import Monitor, monitor_of, needs_of
 from tcstatic.model import (
     Event,
@@ -21,16 +21,21 @@ from tcstatic.model import (
     Witness,
 )
 
+# Relations whose monitors judge each event by itself, and the fields that differ at every event.
+STATELESS: Final = frozenset({"effect", "member", "count", "argument", "result"})
+MOVING: Final = frozenset({"step", "optimizer_step", "epoch", "loss"})
+
 
 @final
 class _Rule:
     """An invariant at work: its monitor, precondition and diagnosis.
 
     `when` is the scope of every observation; `unless` excuses a failed one, and has nothing to
-    say where the relation holds.
+    say where the relation holds. `held` counts what the last event of its kind gave, all held;
+    None where one failed. An event that says the same again is judged the same again.
     """
 
-    __slots__ = ("diagnosis", "excuse", "invariant", "monitor", "scope")
+    __slots__ = ("diagnosis", "excuse", "held", "invariant", "monitor", "repeats", "scope")
 
     def __init__(self, invariant: Invariant) -> None:
         self.invariant = invariant
@@ -38,10 +43,28 @@ class _Rule:
         self.diagnosis = Diagnosis(invariant)
         self.scope = _compiled(invariant.when)
         self.excuse = _compiled(invariant.unless)
+        asked = _fields(invariant.when) | _fields(invariant.unless)
+        self.repeats = invariant.relation in STATELESS and not asked & MOVING
+        self.held: int | None = None
+
+
+def _fields(text: str) -> frozenset[str]:
+    return fields_of(parse(text)) if text else frozenset()
 
 
 def _compiled(text: str) -> Judge | None:
     return compile_condition(parse(text)) if text else None
+
+
+def _same(last: Event | None, event: Event) -> bool:
+    """Tell whether an event says what the last of its kind said, but for where and when."""
+    if last is None or len(last.members) != len(event.members) or last.values != event.values:
+        return False
+    mine, theirs = event.context.fields, last.context.fields
+    if any(mine[name] != theirs.get(name) for name in mine if name not in MOVING):
+        return False
+    pairs = zip(event.members, last.members, strict=True)
+    return all(a.number == b.number and a.fields == b.fields for a, b in pairs)
 
 
 _Failure = tuple[_Rule, Observation, tuple[Event, ...]]
@@ -77,26 +100,38 @@ class Driver:
         self._failed: list[_Failure] = []
         self._findings: dict[str, Finding] = {}
         self._causes: dict[str, tuple[_Rule, Event]] = {}
+        self._last: dict[str, Event] = {}
         self._checked: Counter[str] = Counter()
         self._violated: set[str] = set()
 
     def feed(self, event: Event) -> None:
         """Take the next event."""
         self._history.note(event)
+        same = _same(self._last.get(event.kind), event)
+        self._last[event.kind] = event
         for rule in self._by_kind.get(event.kind, ()):
+            if same and rule.repeats and rule.held is not None:
+                self._checked[rule.invariant.code] += rule.held
+                continue
+            held: int | None = 0
             for observation in rule.monitor.feed(event):
-                self._take(rule, observation)
+                taken = self._take(rule, observation)
+                held = held + taken if held is not None and taken is not None else None
+            rule.held = held
 
-    def _take(self, rule: _Rule, observation: Observation) -> None:
+    def _take(self, rule: _Rule, observation: Observation) -> int | None:
+        """Count an observation; return how many it stands for, None if it does not hold."""
         fields = observation.context.fields
         if rule.scope is not None and rule.scope(fields) is not True:
-            return
+            return 0 if observation.holds else None
         if not observation.holds and rule.excuse is not None and rule.excuse(fields) is not False:
-            return
+            return None
         self._checked[rule.invariant.code] += observation.times
-        if not observation.holds:
-            trail = rule.diagnosis.trail(observation, self._history)
-            self._failed.append((rule, observation, trail))
+        if observation.holds:
+            return observation.times
+        trail = rule.diagnosis.trail(observation, self._history)
+        self._failed.append((rule, observation, trail))
+        return None
 
     def settle(self, final: bool = False) -> tuple[Finding, ...]:
         """Decide causes of what failed so far; return the findings that are new."""

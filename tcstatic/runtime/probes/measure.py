@@ -36,6 +36,7 @@ class Pending:
 
     def __init__(self, stacked: Any, size: int) -> None:
         self.size = size
+        self._known: list[float] | None = None
         self._event: Any = None
         if stacked is None:
             self._host: Any = None
@@ -50,11 +51,24 @@ class Pending:
 
     def values(self) -> list[float]:
         """Return the numbers; waits only if the device has not reached them yet."""
+        if self._known is not None:
+            return self._known
         if self._host is None:
             return [math.nan] * self.size
         if self._event is not None:
             self._event.synchronize()
-        return list(self._host.tolist())
+        self._known = list(self._host.tolist())
+        return self._known
+
+
+def scalar(tensor: Any) -> Pending:
+    """Return the one number in `tensor`."""
+    value = tensor.detach()
+    if value.device.type == "cpu":
+        pending = Pending(None, 1)
+        pending._known = [float(value)]
+        return pending
+    return Pending(value.double().reshape(1), 1)
 
 
 def norms(tensors: Sequence[Any]) -> Pending:

@@ -178,16 +178,13 @@ class StepReading:
         self._losses = optimizer.interval.losses
 
     def losses(self) -> dict[str, Any]:
-        """Return the losses whose gradients this step used: the last one, or the first bad one."""
+        """Return what is to be said of the losses whose gradients this step used."""
         values = [loss.values()[0] for loss in self._losses]
         if not values:
             return {"loss_zero": False}
         bad = [value for value in values if not math.isfinite(value)]
-        return {
-            "loss": bad[0] if bad else values[-1],
-            "loss_finite": not bad,
-            "loss_zero": not any(values),
-        }
+        told = {"loss_finite": not bad, "loss_zero": not any(values)}
+        return {**told, "loss": bad[0]} if bad else told
 
     def members(self) -> Iterator[Member]:
         """Return how each parameter fared."""
@@ -220,8 +217,8 @@ class StepReading:
                 "gradient_finite": None if gradient is None else math.isfinite(gradient),
                 "finite": math.isfinite(after) if dense and math.isfinite(before) else None,
                 "changed": changed,
-                "since": since,
-                "unchanged_for": self._step - since,
+                "since": None if changed is True else since,
+                "unchanged_for": 0 if changed is True else self._step - since,
                 "ever_changed": number in self._optimizer.ever_changed,
                 "stock": self._stock,
                 "learning_rate": rate,

@@ -121,9 +121,7 @@ class Updates:
         self._open = True
         self._where = where
         starved = any(optimizer.starved for optimizer in self.optimizers.values())
-        self._loss = (
-            measure.Pending(loss.detach().double().reshape(1), 1) if loss is not None else None
-        )
+        self._loss = measure.scalar(loss) if loss is not None else None
         self._round_begins()
         self.untracked.settle_update(self.optimizers, self._finish_step)
         for optimizer in self.live():
@@ -360,6 +358,7 @@ class Updates:
 
     def written(self, gradient: Any, where: Location | None) -> None:
         """A call cleared a gradient in place through an alias that has a version of its own."""
+        self.untracked.settle_update(self.optimizers, self._finish_step)
         pointer = gradient.data_ptr()
         for optimizer in self.live():
             if optimizer.ledger.cleared:
