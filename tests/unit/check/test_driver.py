@@ -319,3 +319,35 @@ def test_a_gap_reaches_every_automaton() -> None:
     given = rule(relation="order", params=params)
     assert found([given], Event("gap", 1, None), event()) == ()
     assert len(found([given], Event("gap", 1, None), event(), event())) == 1
+
+
+@pytest.mark.parametrize("relation", ["count", "order"])
+def test_events_that_say_the_same_are_counted_each(relation: str) -> None:
+    params = {"precedence": "loss.backward", "before": "optimizer.step"}
+    given = rule() if relation == "count" else rule(relation="order", params=params)
+    driver = Driver([given])
+    for flags, codes in ((5 * [1], []), ([0], ["T1"]), (3 * [1], []), (2 * [0], [])):
+        for flag in flags:
+            if flag or relation == "count":
+                driver.feed(event("loss.backward"))
+            driver.feed(event(flag=flag))
+        assert [one.code for one in driver.settle()] == codes
+    assert driver.counts().checked == {"T1": 11}
+    assert driver.findings()[0].count == 3
+
+
+def test_a_scope_that_asks_for_the_step_is_asked_each_time() -> None:
+    driver = Driver([rule(when="step >= 3", unless="step == 4")])
+    for step in range(6):
+        driver.feed(event(flag=0, context=Context({"step": step}), step=step))
+    assert [one.step for one in driver.settle()] == [3]
+    assert driver.counts().checked == {"T1": 2}
+
+
+def test_members_that_change_are_judged_anew() -> None:
+    params = {"of": "optimizer.step", "value": "finite", "is": True, "each": True}
+    driver = Driver([rule(relation="result", params=params)])
+    for step, finite in enumerate((True, True, False, True)):
+        driver.feed(event(members=(Member(1, "p1", {"finite": finite}),), step=step))
+    assert [one.step for one in driver.settle()] == [2]
+    assert driver.counts().checked == {"T1": 4}
