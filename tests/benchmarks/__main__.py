@@ -6,6 +6,7 @@ One GPU: ``python -m tests.benchmarks.gpu``. All of torch takes long: ``--all`` 
 
 from __future__ import annotations
 
+import os
 import statistics
 import subprocess
 import sys
@@ -14,7 +15,7 @@ import time
 from pathlib import Path
 
 from tests.benchmarks import rewriting
-from tests.benchmarks.pairs import measure, table
+from tests.benchmarks.pairs import WORKLOADS, measure, table
 
 NEAR_1_MS = ("mlp.py", ["256", "128", "600"])
 NEAR_10_MS = ("cnn.py", ["32", "32", "200"])
@@ -44,6 +45,27 @@ def start_up() -> None:
     print(f"tcstatic --help: {shown:.3f} s; a warm run adds {watched - bare:.3f} s to {bare:.3f} s")
 
 
+def memory() -> None:
+    """Print the peak resident memory of a bare and of a watched run (bound: +2 % or 40 MB)."""
+    for script, arguments in (NEAR_1_MS, NEAR_10_MS):
+        command = [sys.executable, str(WORKLOADS / script), *arguments]
+        watched = [sys.executable, "-m", "tcstatic", "run", "--quiet", *command[1:]]
+        bare_mb, watched_mb = _peak(command), _peak(watched)
+        print(
+            f"peak memory of {script}: {bare_mb:.0f} MB bare, {watched_mb - bare_mb:+.0f} MB watched"
+        )
+
+
+def _peak(command: list[str], runs: int = 3) -> float:
+    """Return the median peak of a process (its largest child is not counted), in MB."""
+    peaks = []
+    for _ in range(runs):
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        _, _, usage = os.wait4(process.pid, 0)
+        peaks.append(usage.ru_maxrss / 1024)
+    return statistics.median(peaks)
+
+
 def _seconds(command: list[str], runs: int = 5) -> float:
     times = []
     for _ in range(runs):
@@ -56,6 +78,7 @@ def _seconds(command: list[str], runs: int = 5) -> float:
 def main() -> None:
     """Print all figures."""
     start_up()
+    memory()
     slow_down()
     rewriting.main(rewriting.PACKAGES if "--all" in sys.argv else ("libcst",))
 
