@@ -51,9 +51,7 @@ def memory() -> None:
         command = [sys.executable, str(WORKLOADS / script), *arguments]
         watched = [sys.executable, "-m", "tcstatic", "run", "--quiet", *command[1:]]
         bare_mb, watched_mb = _peak(command), _peak(watched)
-        print(
-            f"peak memory of {script}: {bare_mb:.0f} MB bare, {watched_mb - bare_mb:+.0f} MB watched"
-        )
+        print(f"peak memory of {script}: {bare_mb:.0f} MB, watched {watched_mb - bare_mb:+.0f} MB")
 
 
 def _peak(command: list[str], runs: int = 3) -> float:

@@ -97,9 +97,9 @@ class Forwards:
             return
         self._backward_over()
         stream = self._stream
-        number = stream.registry.number(module)
-        if number not in self._structure.modes and not stream.registry.known(module):
+        if not stream.registry.known(module):
             self._ownership.adopt(module)
+        number = stream.registry.number(module)
         record = Forward(number, module, where)
         record.sequence = stream.sequence()
         record.step = stream.step

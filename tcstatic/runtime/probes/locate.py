@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import linecache
 import os
 import sys
 from types import CodeType, FrameType
@@ -16,14 +17,14 @@ _LIBRARY_MARKS = (f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os.s
 class Locator:
     """Finds the user's frame above a probe. Knows which files are the user's.
 
-    State: caches per file name and per (code, instruction); both only grow, with the program.
+    State: caches per file name and per (file, code, instruction); both only grow, with the program.
     """
 
     def __init__(self, root: str) -> None:
         self.root = os.path.join(os.path.realpath(root), "")
         self._plain_root = os.path.join(os.path.abspath(root), "")
         self._mine: dict[str, bool] = {}
-        self._places: dict[tuple[CodeType, int], Location] = {}
+        self._places: dict[tuple[str, CodeType, int], Location] = {}
         self._own = os.path.join(os.path.dirname(os.path.dirname(os.path.dirname(__file__))), "")
 
     def is_users(self, filename: str) -> bool:
@@ -57,7 +58,8 @@ class Locator:
 
     def place(self, frame: FrameType) -> Location:
         """Return the range of the expression that `frame` is executing."""
-        key = (frame.f_code, frame.f_lasti)
+        code = frame.f_code  # equal to that of the same text in another file
+        key = (code.co_filename, code, frame.f_lasti)
         known = self._places.get(key)
         if known is None:
             known = self._places[key] = self._read(frame)
@@ -80,8 +82,14 @@ class Locator:
             first, last, start, stop = positions[index]
             line = first or line
             end_line = last or line
-            column = (start or 0) + 1
-            end_column = (stop or 0) + 1
+            column = _characters(code.co_filename, line, start or 0) + 1
+            end_column = _characters(code.co_filename, end_line, stop or 0) + 1
         return Location(
             self.relative(code.co_filename), line, column, end_line, end_column, code.co_qualname
         )
+
+
+def _characters(filename: str, line: int, offset: int) -> int:
+    """Return a column in characters, given one in UTF-8 bytes."""
+    start = linecache.getline(filename, line).encode()[:offset]
+    return len(start.decode(errors="replace")) if start else offset

@@ -11,6 +11,9 @@ import torch
 COPY_LIMIT: Final = 32 << 20  # bytes kept for bitwise comparison; the memory promise is 40 MB
 _TENSORS: Final = frozenset({torch.Tensor, torch.nn.Parameter})
 MOST_COPIES: Final = 32  # parameters compared per step: others wait for the next one
+_SMALL: Final = frozenset({torch.float16, torch.bfloat16})
+_WIDTH: Final = 1024  # columns that a digest lays a tensor out in
+_ROW, _COLUMN, _REST = 0x9E3779B97F4A7C15 - (1 << 64), 0x2545F4914F6CDD1D, 0x5851F42D4C957F2D
 _VIEWS: Final = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
@@ -105,9 +108,13 @@ def _norms_of_any(tensors: Sequence[Any]) -> Pending:
     if not usable:
         return Pending(torch.full((len(tensors),), -1.0), len(tensors))
     parts = [local(tensors[i]) for i in usable]
-    small = any(p.dtype in (torch.float16, torch.bfloat16) for p in parts)
-    wide = torch.float32 if small else None  # a float16 norm overflows at 65,504
-    found = list(torch._foreach_norm(parts, 2, dtype=wide))
+    found: list[Any] = [None] * len(parts)
+    for wide in (torch.float32, None):  # a float16 norm overflows at 65,504
+        chosen = [i for i, p in enumerate(parts) if (p.dtype in _SMALL) == (wide is not None)]
+        if chosen:
+            results = torch._foreach_norm([parts[i] for i in chosen], 2, dtype=wide)
+            for i, result in zip(chosen, results, strict=True):
+                found[i] = result
     device = parts[0].device
     stacked = torch.stack([f.to(device=device, dtype=torch.float64) for f in found])
     if len(usable) == len(tensors):
@@ -136,13 +143,27 @@ def digests(tensors: Sequence[Any]) -> Pending:
             if tensor is None or not readable(tensor):
                 sums.append(torch.tensor(-1.0, dtype=torch.float64))
                 continue
-            view = bits(tensor).flatten()
-            plain = view.sum(dtype=torch.int64)
-            half = view[::2].sum(dtype=torch.int64)
-            mixed = (plain * 1_000_003 + half * 31) & ((1 << 52) - 1)
-            sums.append(mixed.to(torch.float64))
+            sums.append((_mixed(bits(tensor).flatten()) & ((1 << 52) - 1)).to(torch.float64))
         device = next((t.device for t in sums if t.device.type != "cpu"), sums[0].device)
         return Pending(torch.stack([s.to(device) for s in sums]), len(sums))
+
+
+def _mixed(view: Any) -> Any:
+    """Return a wrapping sum of whole numbers, each weighted by its row and by its column."""
+    if view.element_size() == 8:
+        view = view.view(torch.int32)  # round float64 have zeros in all low bits
+    cut = view.numel() - view.numel() % _WIDTH
+    body, rest = view[:cut].view(-1, _WIDTH), view[cut:]
+    parts = (
+        (body.sum(1, dtype=torch.int64), _ROW),
+        (body.sum(0, dtype=torch.int64), _COLUMN),
+        (rest.to(torch.int64), _REST),
+    )
+    total = view.sum(dtype=torch.int64)
+    for part, weight in parts:
+        index = torch.arange(1, part.numel() + 1, device=part.device)
+        total = total + (part * (index * weight)).sum()
+    return total
 
 
 @final

@@ -206,6 +206,7 @@ class StepReading:
         wanted, trained = self._wanted[position], position in self._trained
         rate = self._snapshot.pairs[position][1]
         changed, since = self._change(position, number, dense, before, after, gradient)
+        unread = gradient is None or gradient < 0.0  # sparse gradients have no norm of ours
         return Member(
             number,
             name,
@@ -214,7 +215,7 @@ class StepReading:
                 "frozen": owned and not wanted and trained,
                 "has_gradient": gradient is not None,
                 "gradient_nonzero": gradient is not None and gradient != 0.0,
-                "gradient_finite": None if gradient is None else math.isfinite(gradient),
+                "gradient_finite": None if unread else math.isfinite(gradient or 0.0),
                 "finite": math.isfinite(after) if dense and math.isfinite(before) else None,
                 "changed": changed,
                 "since": None if changed is True else since,

@@ -140,6 +140,8 @@ class Untracked:
         manual = self._manual
         if manual is None or manual.number not in optimizers or manual.before is None:
             return
+        if any(not optimizer.manual for optimizer in optimizers.values()):
+            return  # an optimizer made out of sight did it
         snapshot = manual.before
         now = measure.norms([p for p, _ in snapshot.pairs]).values()
         versions = [p._version for p, _ in snapshot.pairs]

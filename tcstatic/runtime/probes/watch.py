@@ -60,7 +60,6 @@ class Watch:
         self._main = threading.get_ident()
         self._after: dict[int, Callable[[Site, Any, FrameType], None]] = {}
         self._on: dict[int, Callable[[Site, Any, FrameType], None]] = {}
-        entry.attach(self)
         if "torch" in sys.modules:
             self.torch_imported()
 
@@ -88,6 +87,7 @@ class Watch:
 
         self._parts = Parts(self._stream, self._needs, self._round_done, self._from_backward)
         self._remove, self._hooks = torch_hooks.install(self)
+        entry.attach(self)
 
     def dynamo_imported(self) -> None:
         """Torch's compiler is there: keep out of its graphs and its counts."""
