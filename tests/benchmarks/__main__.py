@@ -1,7 +1,7 @@
 """`make bench`: what a watched run costs on this machine, and what rewriting costs.
 
 Slow-down is paired (the same script bare and watched, in turn) and is the median of the ratios.
-One GPU: ``python -m tests.benchmarks.gpu``. All of torch takes long: ``--all`` rewrites it too.
+One GPU: ``python -m tests.benchmarks.gpu``. Rewriting all of torch takes minutes, at the end.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def main() -> None:
     start_up()
     memory()
     slow_down()
-    rewriting.main(rewriting.PACKAGES if "--all" in sys.argv else ("libcst",))
+    rewriting.main()
 
 
 if __name__ == "__main__":
