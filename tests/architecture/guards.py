@@ -40,6 +40,7 @@ for name in sys.stdin.read().split():
             importlib.import_module(name)
         except BaseException:
             print(name, traceback.format_exc(), flush=True)
+        sys.stdout.flush()
         os._exit(0)
     _, status = os.waitpid(child, 0)
     if status:

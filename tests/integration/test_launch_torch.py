@@ -7,6 +7,8 @@ import os
 import socket
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -93,11 +95,10 @@ Ended = subprocess.CompletedProcess[str]
 
 
 class Project:
-    def __init__(self, folder: Path, repo: Path) -> None:
+    def __init__(self, folder: Path, repo: Path, temporary: Path) -> None:
         self.folder = folder / "project"
         self.folder.mkdir()
-        self.temporary = folder / "tmp"
-        self.temporary.mkdir()
+        self.temporary = temporary
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
@@ -132,8 +133,10 @@ class Project:
 
 
 @pytest.fixture
-def project(tmp_path: Path, repo: Path) -> Project:
-    return Project(tmp_path, repo)
+def project(tmp_path: Path, repo: Path) -> Iterator[Project]:
+    # A socket's path holds 107 bytes: pytest's own folders are too deep for multiprocessing's.
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as temporary:
+        yield Project(tmp_path, repo, Path(temporary))
 
 
 RUN = ("-m", "tcstatic", "run", "--report", "out.json")
