@@ -14,7 +14,7 @@ from tcstatic.model import Location
 from tcstatic.runtime.probes.loops import Loop
 from tcstatic.runtime.probes.optimizers import Optimizer
 from tcstatic.runtime.probes.ownership import Ownership
-from tcstatic.runtime.probes.stream import Stream
+from tcstatic.runtime.probes.stream import HEARD, Stream, listener
 from tcstatic.runtime.probes.structure import Structure
 
 KEPT: Final = 64  # records kept between two steps; more calls are counted, not kept
@@ -178,7 +178,7 @@ class Forwards:
         held = {id(parameter) for parameter in optimizer.parameters()}
         for record in reversed(self.pending):
             if not record.recorded and self._holds(record, held):
-                subjects = {"heard": (-1_000_000 - optimizer.number,)}
+                subjects = {HEARD: (listener(optimizer.number),)}
                 self._stream.tell(
                     self._stream.make("model.forward", record.where, subjects, {"stage": "unknown"})
                 )

@@ -15,7 +15,7 @@ from typing import Any, Final, final
 from tcstatic.model import Member, Site
 from tcstatic.runtime.probes import measure
 from tcstatic.runtime.probes.ownership import Ownership
-from tcstatic.runtime.probes.stream import Stream
+from tcstatic.runtime.probes.stream import HEARD, Stream, listener
 from tcstatic.runtime.probes.structure import Structure
 
 PREFIX: Final = "tcstatic"
@@ -241,7 +241,7 @@ class Replicas:
         event = stream.make(
             "state",
             stream.last_step_where,
-            {**subjects, "heard": (-1_000_000,)},
+            {**subjects, HEARD: (listener(0),)},
             {**values, "world_size": self._world},
             stream.context(world_size=self._world, stage="train"),
             members,

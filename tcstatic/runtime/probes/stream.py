@@ -7,7 +7,7 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping
-from typing import Any, final
+from typing import Any, Final, final
 
 from tcstatic.model import Context, Event, Location, Member, Site
 from tcstatic.runtime.probes.locate import Locator
@@ -15,6 +15,12 @@ from tcstatic.runtime.probes.loops import Loop
 from tcstatic.runtime.probes.registry import Registry
 
 Draft = Callable[[], Event]
+HEARD: Final = "heard"  # the role under which an event is kept for whoever may name it as a cause
+
+
+def listener(optimizer: int) -> int:
+    """Return the number under which events are kept for an optimizer (0: for all ranks' state)."""
+    return -1_000_000 - optimizer
 
 
 @final

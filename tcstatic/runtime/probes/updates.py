@@ -21,18 +21,12 @@ from tcstatic.runtime.probes.optimizers import (
 )
 from tcstatic.runtime.probes.ownership import Ownership
 from tcstatic.runtime.probes.stepfacts import StepFacts
-from tcstatic.runtime.probes.stream import Stream
+from tcstatic.runtime.probes.stream import HEARD, Stream, listener
 from tcstatic.runtime.probes.structure import Structure
 from tcstatic.runtime.probes.untracked import Untracked
 
 NEVER: Final = 15  # steps without a gradient, within the steps that are watched in full
 MAX_LOSSES: Final = 64  # kept per step: microbatches beyond that are not looked at
-HEARD: Final = "heard"
-
-
-def listener(optimizer: int) -> int:
-    """Return the number under which events are kept for an optimizer (0: for all ranks' state)."""
-    return -1_000_000 - optimizer
 
 
 @final
