@@ -7,9 +7,20 @@ from tcstatic.model.findings import (
     Observation,
     ProbeCounts,
     Report,
+    RuleVerdict,
     Witness,
 )
-from tcstatic.model.invariants import Blame, Example, Invariant, Needs, Severity, Verdict
+from tcstatic.model.fixes import Edit, Fix
+from tcstatic.model.invariants import (
+    Blame,
+    Example,
+    Feed,
+    Invariant,
+    Needs,
+    Severity,
+    Verdict,
+    VerdictName,
+)
 from tcstatic.model.outcomes import Failed, RewriteOutcome, Rewritten, Unchanged
 from tcstatic.model.plans import (
     PLAN_SCHEMA,
@@ -26,10 +37,13 @@ __all__ = [
     "PLAN_SCHEMA",
     "Blame",
     "Context",
+    "Edit",
     "Event",
     "Example",
     "Failed",
+    "Feed",
     "Finding",
+    "Fix",
     "Invariant",
     "InvariantCounts",
     "Location",
@@ -44,6 +58,7 @@ __all__ = [
     "Report",
     "RewriteOutcome",
     "Rewritten",
+    "RuleVerdict",
     "RunOptions",
     "Scalar",
     "Severity",
@@ -51,5 +66,6 @@ __all__ = [
     "Skipped",
     "Unchanged",
     "Verdict",
+    "VerdictName",
     "Witness",
 ]

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any, final
 
 from tcstatic.model.events import Context, Event
-from tcstatic.model.invariants import Severity
+from tcstatic.model.fixes import Fix
+from tcstatic.model.invariants import Severity, Verdict
 from tcstatic.model.sites import Location
 
 
@@ -62,6 +63,18 @@ class Finding:
     witness: tuple[Witness, ...] = ()
     count: int = 1
     fingerprint: str = ""
+    fix: Fix | None = None
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class RuleVerdict:
+    """What is known of one rule for one file, or for several alike (`file` is empty then)."""
+
+    code: str
+    verdict: Verdict
+    file: str = ""
+    times: int = 1
 
 
 @final
@@ -92,7 +105,10 @@ class ProbeCounts:
 @final
 @dataclass(frozen=True, slots=True)
 class Report:
-    """Everything that a run has to say; written by `report`, schema ``tcstatic-report/1``."""
+    """Everything that a command has to say; written by `report`, schema ``tcstatic-report/1``.
+
+    `verdicts` are filled where an explanation was asked for.
+    """
 
     command: str
     script: str
@@ -102,3 +118,4 @@ class Report:
     probes: ProbeCounts = ProbeCounts()
     ranks: tuple[int, ...] = (0,)
     incomplete: tuple[str, ...] = ()
+    verdicts: tuple[RuleVerdict, ...] = ()

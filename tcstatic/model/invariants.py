@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, final
 
 Severity = Literal["error", "warning", "note"]
+Feed = Literal["lint", "run"]
 VerdictName = Literal["HOLDS", "VIOLATED", "UNKNOWN", "OUT_OF_SCOPE"]
 
 
@@ -42,7 +43,12 @@ class Example:
 @final
 @dataclass(frozen=True, slots=True)
 class Invariant:
-    """A relation with parameters, a precondition, and what a person reads when it breaks."""
+    """A relation with parameters, a precondition, and what a person reads when it breaks.
+
+    `feeds` are the commands that can decide it, `sometimes` the severity where the source shows it
+    on some paths only ('': not reported then), `fix` the name of a fix, `torch` the versions that
+    it is about ('': all).
+    """
 
     code: str
     name: str
@@ -59,6 +65,10 @@ class Invariant:
     references: tuple[str, ...] = ()
     examples: tuple[Example, ...] = ()
     status: str = "preview"
+    feeds: tuple[Feed, ...] = ("lint", "run")
+    sometimes: Severity | Literal[""] = ""
+    fix: str = ""
+    torch: str = ""
     source: str = field(default="", compare=False)
 
     @property

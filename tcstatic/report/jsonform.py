@@ -5,15 +5,20 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any, Final
 
 from tcstatic.errors import InputError, input_problem
 from tcstatic.model import (
+    Edit,
     Finding,
+    Fix,
     InvariantCounts,
     Location,
     ProbeCounts,
     Report,
+    RuleVerdict,
+    Verdict,
     Witness,
 )
 
@@ -47,6 +52,8 @@ def to_json(report: Report) -> str:
         "incomplete": list(report.incomplete),
         "skipped": [{"path": path, "reason": why} for path, why in probes.skipped],
     }
+    if report.verdicts:
+        data["verdicts"] = [_verdict(one) for one in report.verdicts]
     return json.dumps(_plain(data), indent=2, allow_nan=False) + "\n"
 
 
@@ -70,6 +77,7 @@ def from_json(text: str) -> Report:
 
 def _finding(finding: Finding) -> dict[str, Any]:
     where = finding.where
+    optional = {} if finding.fix is None else {"fix": asdict(finding.fix)}
     return {
         "code": finding.code,
         "name": finding.name,
@@ -100,6 +108,17 @@ def _finding(finding: Finding) -> dict[str, Any]:
         "count": finding.count,
         "fingerprint": finding.fingerprint,
         "end_column": where.end_column,
+        **optional,
+    }
+
+
+def _verdict(one: RuleVerdict) -> dict[str, Any]:
+    return {
+        "code": one.code,
+        "file": one.file,
+        "verdict": one.verdict.name,
+        "reason": one.verdict.reason,
+        "files": one.times,
     }
 
 
@@ -144,6 +163,7 @@ def _report(data: Mapping[str, Any]) -> Report:
         ),
         ranks=tuple(data.get("ranks", (0,))),
         incomplete=tuple(data.get("incomplete", ())),
+        verdicts=tuple(map(_to_verdict, data.get("verdicts", ()))),
     )
 
 
@@ -168,7 +188,20 @@ def _to_finding(data: Mapping[str, Any]) -> Finding:
         )
         for link in data["witness"]
     )
-    return Finding(where=where, witness=witness, **{name: data[name] for name in names.split()})
+    fields = {name: data[name] for name in names.split()}
+    return Finding(where=where, witness=witness, fix=_to_fix(data.get("fix")), **fields)
+
+
+def _to_fix(data: Mapping[str, Any] | None) -> Fix | None:
+    if data is None:
+        return None
+    return Fix(data["title"], data["safe"], tuple(Edit(**edit) for edit in data["edits"]))
+
+
+def _to_verdict(data: Mapping[str, Any]) -> RuleVerdict:
+    return RuleVerdict(
+        data["code"], Verdict(data["verdict"], data["reason"]), data["file"], data["files"]
+    )
 
 
 def _tuples(value: Any) -> Any:

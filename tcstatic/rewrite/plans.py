@@ -33,6 +33,7 @@ from tcstatic.runtime.live.codecache import cache_folder, fetch, store
 
 # Part of every cache key: raise it with each change in what is selected or inserted.
 SELECTION: Final = "3"
+_LINTED: Final = Verdict("OUT_OF_SCOPE", "decided from the source by tcstatic lint")
 # A file of an included package without any of these has no site that matters.
 _WORTH_READING: Final = re.compile(rb"torch|\.(?:step|backward|zero_grad|train|eval)\(")
 
@@ -65,6 +66,8 @@ def compile_plan(
     """
     root = root.absolute()
     script = script.absolute()
+    watched = tuple(one for one in invariants if "run" in one.feeds)
+    unwatched = ((one.code, _LINTED) for one in invariants if "run" not in one.feeds)
     own = local_modules(script, root, ())
     read, skipped = _read_all(own, local_modules(script, root, include), root)
     modules = {module_name(one.path, root): one.facts for one in read}
@@ -82,8 +85,8 @@ def compile_plan(
         root=str(root),
         script=str(script),
         sites=tuple(sites),
-        invariants=tuple(invariants),
-        out_of_scope=out_of_scope,
+        invariants=watched,
+        out_of_scope=(*out_of_scope, *unwatched),
         files=tuple(files),
         skipped=tuple(skipped),
         options=options,

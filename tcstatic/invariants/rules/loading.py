@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 from pathlib import Path
 
-from tcstatic.errors import InputError, RuleError, input_problem
+from tcstatic.errors import RuleError, input_problem
+from tcstatic.invariants.rules.choosing import select_rules
 from tcstatic.invariants.rules.files import rule_files
 from tcstatic.invariants.rules.reading import read_document
 from tcstatic.invariants.rules.schema import CheckParams, to_invariant
@@ -28,14 +28,8 @@ def load_rules(
     that selects nothing.
     """
     found = [one for file in rule_files(paths) for one in _of_file(file, schema)]
-    _refuse_duplicates(found)
-    chosen = {one.code for word in select for one in _matching(word, found, "--select")}
-    dropped = {one.code for word in ignore for one in _matching(word, found, "--ignore")}
-    return tuple(
-        one
-        for one in sorted(found, key=lambda one: one.code)
-        if (one.code in chosen or not select) and one.code not in dropped
-    )
+    refuse_duplicates(found)
+    return select_rules(found, select=select, ignore=ignore)
 
 
 def _of_file(file: Path, schema: CheckParams | None) -> list[Invariant]:
@@ -48,7 +42,8 @@ def _of_file(file: Path, schema: CheckParams | None) -> list[Invariant]:
     return [to_invariant(document, (), schema)]
 
 
-def _refuse_duplicates(found: Sequence[Invariant]) -> None:
+def refuse_duplicates(found: Sequence[Invariant]) -> None:
+    """Raise RuleError where two rules share a code or a name."""
     seen: dict[str, Invariant] = {}
     for one in found:
         for word in (one.code, one.name):
@@ -61,19 +56,3 @@ def _refuse_duplicates(found: Sequence[Invariant]) -> None:
                     )
                 )
             seen[word] = one
-
-
-def _matching(word: str, found: Sequence[Invariant], option: str) -> list[Invariant]:
-    matches = [one for one in found if one.code.startswith(word) or one.name == word]
-    if word and matches:
-        return matches
-    words = sorted({word for one in found for word in (one.code, one.name)})
-    near = difflib.get_close_matches(word, words, n=1)
-    raise InputError(
-        input_problem(
-            f"{option} matches no rule",
-            got=repr(word),
-            expected="a code, the first letters of one, or a name",
-            cure=f"did you mean {near[0]!r}?" if near else "",
-        )
-    )

@@ -11,15 +11,19 @@ from typing import Any, Final, NoReturn, get_args
 from tcstatic.errors import ConditionError, InputError, RuleError, input_problem
 from tcstatic.invariants.conditions import parse
 from tcstatic.invariants.rules.reading import Document, KeyPath
-from tcstatic.model import EVENT_KINDS, Blame, Example, Invariant, Severity
+from tcstatic.model import EVENT_KINDS, Blame, Example, Feed, Invariant, Severity
 
 CheckParams = Callable[[str, Mapping[str, Any]], None]
 
 REQUIRED: Final = ("code", "name", "relation", "that", "severity", "message", "why", "cure")
-OPTIONAL: Final = ("when", "unless", "blame", "explains", "references", "examples", "status")
+OPTIONAL: Final = (
+    "when unless blame explains references examples status feeds sometimes fix torch".split()
+)
+FEEDS: Final[tuple[Feed, ...]] = get_args(Feed)
 CODE: Final = re.compile(r"[A-Z]{2,4}\d{3}")
 _NAME: Final = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 _STATUS: Final = re.compile(r"preview|stable since \d+(\.\d+)*")
+_TORCH: Final = re.compile(r"(>=|<=|==|!=|<|>|~=)\d+(\.\d+)*(, *(>=|<=|==|!=|<|>|~=)\d+(\.\d+)*)*")
 _MAX_RANKS: Final = 8
 _KINDS: Final[dict[type, str]] = {
     str: "text",
@@ -70,9 +74,14 @@ class _RuleReader:
             explains=self._codes(code),
             references=self._texts(("references",)),
             examples=self._examples(),
-            status=self._matching("status", _STATUS, "'preview' or 'stable since VERSION'")
-            if "status" in self._rule
-            else "preview",
+            status=self._optional("status", _STATUS, "'preview' or 'stable since VERSION'")
+            or "preview",
+            feeds=self._feeds(),
+            sometimes=self._choice(("sometimes",), ("warning", "note"))
+            if "sometimes" in self._rule
+            else "",
+            fix=self._optional("fix", _NAME, "the name of a fix: lower-case words joined by '-'"),
+            torch=self._optional("torch", _TORCH, "versions, as in '>=2.0,<2.6'"),
             source=self._document.where(self._path),
         )
 
@@ -140,6 +149,19 @@ class _RuleReader:
         if not 1 <= ranks <= _MAX_RANKS:
             self._refuse((*path, "ranks"), "ranks", got=str(ranks), expected=f"1 to {_MAX_RANKS}")
         return int(ranks)
+
+    def _feeds(self) -> tuple[Feed, ...]:
+        words = self._texts(("feeds",))
+        for number, word in enumerate(words):
+            if word not in FEEDS or word in words[:number]:
+                self._refuse(
+                    ("feeds", number),
+                    "'feeds'",
+                    got=repr(word),
+                    expected="each of lint, run at most once",
+                    cure=_near(word, FEEDS),
+                )
+        return tuple(one for one in FEEDS if one in words) or FEEDS
 
     def _codes(self, own: str) -> tuple[str, ...]:
         codes = self._texts(("explains",))
@@ -231,6 +253,9 @@ class _RuleReader:
         if not pattern.fullmatch(text):
             self._refuse((key,), key, got=repr(text), expected=expected)
         return text
+
+    def _optional(self, key: str, pattern: re.Pattern[str], expected: str) -> str:
+        return self._matching(key, pattern, expected) if key in self._rule else ""
 
     def _choice(self, path: KeyPath, choices: tuple[Any, ...]) -> Any:
         text = self._text(self._rule, path)

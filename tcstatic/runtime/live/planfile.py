@@ -101,6 +101,7 @@ def _plain_invariant(invariant: Invariant) -> dict[str, Any]:
         params=_packed(dict(invariant.params)),
         blame=[asdict(blame) for blame in invariant.blame],
         explains=list(invariant.explains),
+        feeds=list(invariant.feeds),
         references=list(invariant.references),
     )
     del fields["examples"]
@@ -113,6 +114,7 @@ def _invariant(fields: dict[str, Any]) -> Invariant:
         "params": _unpacked(fields["params"]),
         "blame": tuple(Blame(**blame) for blame in fields["blame"]),
         "explains": tuple(fields["explains"]),
+        "feeds": tuple(fields["feeds"]),
         "references": tuple(fields["references"]),
     }
     return Invariant(**known)

@@ -1,0 +1,1 @@
+"""Source -> verdicts, findings and fixes: decided without running anything."""
