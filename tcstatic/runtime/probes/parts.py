@@ -72,7 +72,8 @@ class Parts:
         """A call returned something that may be a model or an optimizer."""
         for thing in flatten(value):
             if role_of(thing) == OPTIMIZER:
-                if hasattr(thing, "param_groups"):
+                # Without hooks it wraps the optimizer that will tell of its steps itself.
+                if "_optimizer_step_pre_hooks" in vars(thing) and hasattr(thing, "param_groups"):
                     self.structure.watchful = True
                     self.updates.known(thing, site.location, made=True)
             else:
@@ -229,8 +230,8 @@ class Parts:
     def _here(self) -> Location | None:
         return self.stream.locator.here(4, thread=self.stream.thread)
 
-    def _before_update(self) -> None:
-        self.replicas.before_update()
+    def _before_update(self, stepping: bool = False) -> None:
+        self.replicas.before_update(stepping=stepping)
 
     def _round_done(self) -> None:
         self._after_round()

@@ -64,7 +64,8 @@ class Replicas:
     """Follows the parameters that may be copies of those on other ranks.
 
     State: `_families` by the models of a backward, in order of their first; `_current` the
-    family whose backward came last and is not updated yet.
+    family whose backward came last and is not updated yet; `_local` whether that backward left its
+    gradients on this rank on purpose (``no_sync()``).
     """
 
     def __init__(self, stream: Stream, ownership: Ownership, structure: Structure) -> None:
@@ -76,6 +77,7 @@ class Replicas:
         self._off = False
         self._families: dict[tuple[int, ...], Family] = {}
         self._current: Family | None = None
+        self._local = False
         self._places: dict[int, Site] = {}
 
     def passed(self, site: Site) -> None:
@@ -102,6 +104,7 @@ class Replicas:
             return
         family = self._family(roots)
         self._current = family
+        self._local = any(not getattr(root, "require_backward_grad_sync", True) for root in roots)
         if family is None:
             return
         if family.round < 0 or family.gradients is not None:
@@ -124,9 +127,14 @@ class Replicas:
             self._families[key] = Family(len(self._families), chosen, declared=bool(declared))
         return self._families.get(key)
 
-    def before_update(self) -> None:
-        """Something will use or change the gradients: note them as the backward left them."""
+    def before_update(self, *, stepping: bool = False) -> None:
+        """Something will use or change the gradients: note them as the backward left them.
+
+        Gradients that were not meant to be equal yet count only where a step uses them.
+        """
         family = self._current
+        if self._local and not stepping:
+            return
         if family is not None and family.gradients is None:
             family.gradients = measure.digests([p.grad for _, p in family.parameters])
             self._current = None

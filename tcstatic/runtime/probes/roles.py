@@ -45,6 +45,8 @@ def _decide(kind: type) -> str:
             return role
     if any(base.__name__.endswith("GradScaler") for base in kind.__mro__):
         return SCALER
+    if any("DataLoader" in base.__name__ for base in kind.__mro__):
+        return LOADER  # a wrapper around one, as accelerate's
     if callable(getattr(kind, "step", None)) and callable(getattr(kind, "zero_grad", None)):
         return ACTOR
     return OTHER

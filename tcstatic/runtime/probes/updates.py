@@ -44,7 +44,7 @@ class Updates:
         ownership: Ownership,
         structure: Structure,
         round_done: Callable[[], None],
-        before_update: Callable[[], None],
+        before_update: Callable[[bool], None],
         round_begins: Callable[[], None],
     ) -> None:
         self._stream = stream
@@ -226,7 +226,7 @@ class Updates:
     def clip_begins(self) -> None:
         """Gradients are about to be clipped."""
         self.backward_ends()
-        self._before_update()
+        self._before_update(False)
         self._clip_live = {o.number for o in self.live() if o.ledger.fresh(o.parameters())}
         self._clip_marks = {
             o.number: [version_of(p.grad) for p in o.parameters()] for o in self.live()
@@ -273,7 +273,7 @@ class Updates:
         if len(self._stepping) > 1 and any(other is thing for other in self._stepping[:-1]):
             return
         self.backward_ends()
-        self._before_update()
+        self._before_update(True)
         optimizer = self.known(thing, where)
         self._observe_clearing(optimizer, where)
         optimizer.before = self._snapshot(optimizer)
