@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Final, final
 
 from tcstatic.check.causes import Diagnosis
@@ -31,11 +31,10 @@ class _Rule:
     """An invariant at work: its monitor, precondition and diagnosis.
 
     `when` is the scope of every observation; `unless` excuses a failed one, and has nothing to
-    say where the relation holds. `held` counts what the last event of its kind gave, all held;
-    None where one failed. An event that says the same again is judged the same again.
+    say where the relation holds. `explains` are the codes that it explains, itself or by others.
     """
 
-    __slots__ = ("diagnosis", "excuse", "held", "invariant", "monitor", "repeats", "scope")
+    __slots__ = ("diagnosis", "excuse", "explains", "invariant", "monitor", "repeats", "scope")
 
     def __init__(self, invariant: Invariant) -> None:
         self.invariant = invariant
@@ -45,7 +44,38 @@ class _Rule:
         self.excuse = _compiled(invariant.unless)
         asked = _fields(invariant.when) | _fields(invariant.unless)
         self.repeats = invariant.relation in STATELESS and not asked & MOVING
-        self.held: int | None = None
+        self.explains: frozenset[str] = frozenset()
+
+
+@final
+class _Kind:
+    """The rules that judge events of one kind, and how the last of them fared.
+
+    State: `last` is that event; `held` what it gave, by code, where all of it held and an event that
+    says the same is judged the same; `again` the other rules, None while `last` is half judged;
+    `times` how many events have said the same since.
+    """
+
+    __slots__ = ("again", "held", "last", "rules", "times")
+
+    def __init__(self) -> None:
+        self.rules: list[_Rule] = []
+        self.last: Event | None = None
+        self.held: list[tuple[str, int]] = []
+        self.again: list[_Rule] | None = None
+        self.times = 0
+
+
+def _explained(invariant: Invariant, explains: Mapping[str, Iterable[str]]) -> frozenset[str]:
+    """Return the codes that an invariant explains, itself or by way of others; never its own."""
+    found: set[str] = set()
+    todo = list(invariant.explains)
+    while todo:
+        code = todo.pop()
+        if code not in found:
+            found.add(code)
+            todo.extend(explains.get(code, ()))
+    return frozenset(found - {invariant.code})
 
 
 def _fields(text: str) -> frozenset[str]:
@@ -56,15 +86,18 @@ def _compiled(text: str) -> Judge | None:
     return compile_condition(parse(text)) if text else None
 
 
-def _same(last: Event | None, event: Event) -> bool:
-    """Tell whether an event says what the last of its kind said, but for where and when."""
-    if last is None or len(last.members) != len(event.members) or last.values != event.values:
+def _same(last: Event, event: Event) -> bool:
+    """Tell whether an event says what the last of its kind said, but for where and when.
+
+    Probes hand on the same members, or values, while they stay equal: that is told at once.
+    """
+    if last.values != event.values or last.members != event.members:
         return False
-    mine, theirs = event.context.fields, last.context.fields
-    if any(mine[name] != theirs.get(name) for name in mine if name not in MOVING):
-        return False
-    pairs = zip(event.members, last.members, strict=True)
-    return all(a.number == b.number and a.fields == b.fields for a, b in pairs)
+    theirs = last.context.fields
+    for name, mine in event.context.fields.items():
+        if name not in MOVING and mine != theirs.get(name):
+            return False
+    return True
 
 
 _Failure = tuple[_Rule, Observation, tuple[Event, ...]]
@@ -72,7 +105,7 @@ _Failure = tuple[_Rule, Observation, tuple[Event, ...]]
 
 def _rank(rule: _Rule, failed: list[_Failure]) -> int:
     """Return how many of the failed rules may explain this one: causes come first."""
-    others = {other.invariant.code: other.invariant.explains for other, _, _ in failed}
+    others = {other.invariant.code: other.explains for other, _, _ in failed}
     return sum(rule.invariant.code in explains for explains in others.values())
 
 
@@ -86,38 +119,56 @@ class Driver:
 
     def __init__(self, invariants: Iterable[Invariant]) -> None:
         self._rules = [_Rule(invariant) for invariant in invariants]
-        self._by_kind: dict[str, list[_Rule]] = {}
+        explains = {rule.invariant.code: rule.invariant.explains for rule in self._rules}
+        self._kinds: dict[str, _Kind] = {}
         kinds: set[str] = set()
         state: set[str] = set()
         for rule in self._rules:
+            rule.explains = _explained(rule.invariant, explains)
             needs = needs_of(rule.invariant)
             kinds |= needs.events
             state |= needs.state
             for kind in (*needs.events, "gap"):
-                self._by_kind.setdefault(kind, []).append(rule)
+                self._kinds.setdefault(kind, _Kind()).rules.append(rule)
         self.needs = Needs(frozenset(kinds), frozenset(state))
         self._history = History()
         self._failed: list[_Failure] = []
         self._findings: dict[str, Finding] = {}
         self._causes: dict[str, tuple[_Rule, Event]] = {}
-        self._last: dict[str, Event] = {}
         self._checked: Counter[str] = Counter()
         self._violated: set[str] = set()
 
     def feed(self, event: Event) -> None:
         """Take the next event."""
         self._history.note(event)
-        same = _same(self._last.get(event.kind), event)
-        self._last[event.kind] = event
-        for rule in self._by_kind.get(event.kind, ()):
-            if same and rule.repeats and rule.held is not None:
-                self._checked[rule.invariant.code] += rule.held
-                continue
+        kind = self._kinds.get(event.kind)
+        if kind is None:
+            return
+        last, kind.last = kind.last, event
+        if last is not None and kind.again is not None and _same(last, event):
+            kind.times += 1
+            for rule in kind.again:
+                for observation in rule.monitor.feed(event):
+                    self._take(rule, observation)
+            return
+        self._count_repeats(kind)
+        again = []
+        for rule in kind.rules:
             held: int | None = 0
             for observation in rule.monitor.feed(event):
                 taken = self._take(rule, observation)
                 held = held + taken if held is not None and taken is not None else None
-            rule.held = held
+            if held is None or not rule.repeats:
+                again.append(rule)
+            else:
+                kind.held.append((rule.invariant.code, held))
+        kind.again = again
+
+    def _count_repeats(self, kind: _Kind) -> None:
+        """Count what held again in the events that said the same, and forget it."""
+        for code, held in kind.held:
+            self._checked[code] += held * kind.times
+        kind.held, kind.again, kind.times = [], None, 0
 
     def _take(self, rule: _Rule, observation: Observation) -> int | None:
         """Count an observation; return how many it stands for, None if it does not hold."""
@@ -162,7 +213,7 @@ class Driver:
     def _explained_by(self, rule: _Rule, observation: Observation) -> str | None:
         mine = set(observation.event.subjects.get("optimizer", ()))
         for name, (cause, event) in self._causes.items():
-            if rule.invariant.code not in cause.invariant.explains:
+            if rule.invariant.code not in cause.explains:
                 continue
             theirs = set(event.subjects.get("optimizer", ()))
             if rule.invariant.severity == "note" or not mine or not theirs or mine & theirs:
@@ -186,6 +237,8 @@ class Driver:
 
     def counts(self) -> InvariantCounts:
         """Return how the invariants fared so far."""
+        for kind in self._kinds.values():
+            self._count_repeats(kind)
         codes = sorted(rule.invariant.code for rule in self._rules)
         return InvariantCounts(
             in_scope=tuple(codes),

@@ -15,6 +15,7 @@ STRUCTURAL: Final = frozenset(
 # The role under which an event is kept for whoever may have to name it as a cause, whatever its
 # kind; the numbers under it stand for listeners, not for objects.
 HEARD: Final = "heard"
+MOST_SEEN: Final = 4096  # places known by identity: those of a replay are all different objects
 KEPT: Final = 32  # different events per object: (kind, place) pairs, so that loops cost nothing
 
 
@@ -22,27 +23,45 @@ KEPT: Final = 32  # different events per object: (kind, place) pairs, so that lo
 class History:
     """Events by object number. Of each kind and place only the last is kept, and the first of all.
 
-    State: `_first` and `_last` by number; `_last` keeps (kind, place) -> event in order of time.
+    State: `_first` and `_last` by number; `_last` keeps (kind, place) -> event in order of time,
+    each such pair as a number of its own: `_pairs`, and `_seen` by ``id`` of a place that it holds.
     """
 
     def __init__(self) -> None:
         self._first: dict[int, Event] = {}
-        self._last: dict[int, dict[tuple[str, Location | None], Event]] = {}
+        self._last: dict[int, dict[int, Event]] = {}
+        self._pairs: dict[tuple[str, Location | None], int] = {}
+        self._seen: dict[tuple[str, int], tuple[Location | None, int]] = {}
 
     def note(self, event: Event) -> None:
         """Remember an event that changes objects."""
         structural = event.kind in STRUCTURAL
+        pair = -1
         for role, numbers in event.subjects.items():
             if structural or role == HEARD:
+                if pair < 0:
+                    pair = self._pair(event.kind, event.where)
                 for number in numbers:
-                    self._keep(number, event)
+                    self._keep(number, pair, event)
 
-    def _keep(self, number: int, event: Event) -> None:
-        self._first.setdefault(number, event)
-        kept = self._last.setdefault(number, {})
-        key = (event.kind, event.where)
-        kept.pop(key, None)
-        kept[key] = event
+    def _pair(self, kind: str, where: Location | None) -> int:
+        """Return the number of (kind, place). A place is hashed only the first time it is seen."""
+        known = self._seen.get((kind, id(where)))
+        if known is not None and known[0] is where:
+            return known[1]
+        if len(self._seen) > MOST_SEEN:
+            self._seen = {}
+        number = self._pairs.setdefault((kind, where), len(self._pairs))
+        self._seen[kind, id(where)] = (where, number)
+        return number
+
+    def _keep(self, number: int, pair: int, event: Event) -> None:
+        kept = self._last.get(number)
+        if kept is None:
+            self._first[number] = event
+            kept = self._last[number] = {}
+        kept.pop(pair, None)
+        kept[pair] = event
         if len(kept) > KEPT:
             del kept[next(iter(kept))]
 

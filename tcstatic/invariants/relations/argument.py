@@ -6,7 +6,7 @@ event, ``{of: call, argument: active, equals_field: module_training}``.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from typing import ClassVar, final
 
 from tcstatic.invariants.relations.base import Params, check_keys, event_kind, observed, register
@@ -20,13 +20,13 @@ class _ArgumentMonitor:
         self._field = params.get("equals_field")
         self._value = params.get("equals")
 
-    def feed(self, event: Event) -> Iterator[Observation]:
+    def feed(self, event: Event) -> Sequence[Observation]:
         if event.kind != self._kind or self._argument not in event.values:
-            return
+            return ()
         expected = event.values.get(self._field) if self._field else self._value
         got = event.values[self._argument]
         holds = got == expected and type(got) is type(expected)
-        yield observed(event, next(iter(event.subjects.values()), ()), holds=holds)
+        return (observed(event, next(iter(event.subjects.values()), ()), holds=holds),)
 
 
 @final

@@ -5,19 +5,20 @@ Checking, replay and inference are written once, elsewhere; they all run the sam
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, ClassVar, Final, Protocol
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, ClassVar, Final, Protocol, final
 
 from tcstatic.invariants.conditions import compile_condition, parse
 from tcstatic.model import EVENT_KINDS, Context, Event, Member, Needs, Observation
 
 Params = Mapping[str, Any]
+_SETS: Final = (frozenset, tuple)  # values that are no scalars
 
 
 class Monitor(Protocol):
-    """Fed events one by one, in order; yields what it could judge."""
+    """Fed events one by one, in order; returns what it could judge."""
 
-    def feed(self, event: Event) -> Iterator[Observation]:
+    def feed(self, event: Event) -> Iterable[Observation]:
         """Return the observations that this event completes."""
         ...
 
@@ -94,7 +95,41 @@ class Selection:
         return chosen
 
 
-class _Widest:
+@final
+class _Widest(Mapping[str, Any]):
+    """The fields of an event's context, and over them the scalars among its values.
+
+    Most are asked for one field or none, so they are merged only for who asks for all.
+    """
+
+    __slots__ = ("_event",)
+
+    def __init__(self, event: Event) -> None:
+        self._event = event
+
+    def __getitem__(self, name: str) -> Any:
+        values = self._event.values
+        if name in values and not isinstance(values[name], _SETS):
+            return values[name]
+        return self._event.context.fields[name]
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """Return one field."""
+        values = self._event.values
+        if name in values and not isinstance(values[name], _SETS):
+            return values[name]
+        return self._event.context.fields.get(name, default)
+
+    def __iter__(self) -> Iterator[str]:
+        fields, values = self._event.context.fields, self._event.values
+        yield from fields
+        yield from (k for k, v in values.items() if k not in fields and not isinstance(v, _SETS))
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
+class _Latest:
     """The last event asked for, with its context: many invariants ask for the same one."""
 
     event: Event | None = None
@@ -103,14 +138,10 @@ class _Widest:
 
 def context_of(event: Event) -> Context:
     """Return the event's context with the scalars among its values."""
-    if _Widest.event is not event:
-        fields = dict(event.context.fields)
-        for key, value in event.values.items():
-            if not isinstance(value, frozenset | tuple):
-                fields[key] = value
-        _Widest.context = Context(fields, event.context.inferred)
-        _Widest.event = event
-    return _Widest.context
+    if _Latest.event is not event:
+        _Latest.context = Context(_Widest(event), event.context.inferred)
+        _Latest.event = event
+    return _Latest.context
 
 
 def widened(event: Event, fields: Mapping[str, Any]) -> Context:
@@ -142,13 +173,15 @@ def about(event: Event, member: Member, *, holds: bool) -> Observation:
     return Observation(holds, event, widened(event, member.fields), (member.number,), facts)
 
 
-def each_member(event: Event, members: Iterable[tuple[Member, bool]]) -> Iterator[Observation]:
+def each_member(event: Event, members: Iterable[tuple[Member, bool]]) -> Sequence[Observation]:
     """Return an observation for each member that fails, and one for all that hold."""
     held = 0
+    found = []
     for member, holds in members:
         if holds:
             held += 1
         else:
-            yield about(event, member, holds=False)
+            found.append(about(event, member, holds=False))
     if held:
-        yield Observation(True, event, context_of(event), (), event.values, (), held)
+        found.append(Observation(True, event, context_of(event), (), event.values, (), held))
+    return found

@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from typing import ClassVar, final
 
 from tcstatic.invariants.relations.base import Params, check_keys, event_kind, observed, register
@@ -20,12 +20,12 @@ class _CountMonitor:
         self._least = params.get("at_least", float("-inf"))
         self._most = params.get("at_most", float("inf"))
 
-    def feed(self, event: Event) -> Iterator[Observation]:
+    def feed(self, event: Event) -> Sequence[Observation]:
         value = event.values.get(self._of) if event.kind == self._kind else None
         if value is None:
-            return
+            return ()
         key = next(iter(event.subjects.values()), ())
-        yield observed(event, key, holds=self._least <= value <= self._most)
+        return (observed(event, key, holds=self._least <= value <= self._most),)
 
 
 @final

@@ -7,7 +7,7 @@ enough, and nothing is judged while any selected member is undecided and none ha
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from typing import ClassVar, final
 
 from tcstatic.invariants.relations.base import (
@@ -34,19 +34,19 @@ class _EffectMonitor:
         self._selection = Selection(params.get("over", ""))
         self._some = params.get("quantifier", "each") == "some"
 
-    def feed(self, event: Event) -> Iterator[Observation]:
+    def feed(self, event: Event) -> Sequence[Observation]:
         if event.kind != self._kind:
-            return
+            return ()
         chosen = self._selection.of(event)
         decided = [member for member in chosen if member.fields.get(self._field) is not None]
         if not self._some:
-            yield from each_member(
+            return each_member(
                 event, ((m, (m.fields[self._field] is True) == self._wanted) for m in decided)
             )
-            return
         moved = any(member.fields[self._field] is True for member in decided)
         if chosen and (moved or len(decided) == len(chosen)):
-            yield self._some_of(event, decided, holds=moved == self._wanted)
+            return (self._some_of(event, decided, holds=moved == self._wanted),)
+        return ()
 
     def _some_of(self, event: Event, decided: list[Member], *, holds: bool) -> Observation:
         key = event.subjects.get("optimizer", ())

@@ -7,7 +7,7 @@ declared by a wrapper, or else observed).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from typing import ClassVar, Final, final
 
 from tcstatic.invariants.relations.base import Params, check_keys, each_member, register
@@ -21,10 +21,10 @@ class _EqualMonitor:
     def __init__(self, params: Params) -> None:
         self._state = params["state"]
 
-    def feed(self, event: Event) -> Iterator[Observation]:
+    def feed(self, event: Event) -> Sequence[Observation]:
         if event.kind != "state" or event.values.get("quantity") != self._state:
-            return
-        yield from each_member(event, ((m, m.fields["equal"] is True) for m in event.members))
+            return ()
+        return each_member(event, ((m, m.fields["equal"] is True) for m in event.members))
 
 
 @final

@@ -7,7 +7,7 @@ tells when it began. An empty `of` lies within anything.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from typing import ClassVar, final
 
 from tcstatic.invariants.relations.base import Params, check_keys, event_kind, observed, register
@@ -21,17 +21,17 @@ class _MemberMonitor:
         self._since = params.get("since", "")
         self._all = params.get("need", "all") == "all"
 
-    def feed(self, event: Event) -> Iterator[Observation]:
+    def feed(self, event: Event) -> Sequence[Observation]:
         if event.kind != self._kind:
-            return
+            return ()
         inner = event.values.get(self._of)
         outer = event.values.get(self._within)
         if inner is None or outer is None:
-            return
+            return ()
         outside = inner - outer
         holds = not outside if self._all else not inner or len(outside) < len(inner)
         key = event.subjects.get("optimizer", ())
-        yield observed(event, key, holds=holds, since=self._since)
+        return (observed(event, key, holds=holds, since=self._since),)
 
 
 @final

@@ -13,7 +13,7 @@ were not watched (a ``gap``) leave every automaton undecided.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final, final
 
@@ -50,45 +50,50 @@ class _OrderMonitor:
         self._states: dict[int, _State] = {}
         self._blind = False
 
-    def feed(self, event: Event) -> Iterator[Observation]:
-        if event.kind == "gap":
+    def feed(self, event: Event) -> Sequence[Observation]:
+        kind = event.kind
+        if kind == "gap":
             self._states = {}
             self._blind = True
-            return
+            return ()
         numbers = event.subjects.get(self._role, ()) if self._role else (0,)
+        found: Sequence[Observation] = ()
         for number in numbers:
             state = self._states.get(number)
             if state is None:
                 state = self._states[number] = _State(blind=self._blind)
-            if event.kind == self._last:
-                yield from self._judge(event, number, state)
-            self._advance(event, state)
+            if kind == self._last:
+                one = self._judge(event, number, state)
+                if one is not None:
+                    found = (*found, one)
+            if kind == self._first:
+                state.opened, state.seen, state.given = event, None, False
+            elif kind == self._event:
+                state.seen = event
+            if kind == self._given:
+                state.given = True
+        return found
 
-    def _judge(self, event: Event, number: int, state: _State) -> Iterator[Observation]:
-        if self._pattern == "precedence":
-            if not state.blind:
-                yield self._observation(event, number, state, holds=state.seen is not None)
-            state.blind = False
-            state.seen = None
-            return
-        if state.opened is not None and (state.given or not self._given):
-            present = state.seen is not None
-            yield self._observation(
-                event, number, state, holds=present == (self._pattern == "existence")
-            )
+    def _judge(self, event: Event, number: int, state: _State) -> Observation | None:
+        opened, seen, given = state.opened, state.seen, state.given or not self._given
         state.opened = state.seen = None
         state.given = False
+        if self._pattern == "precedence":
+            blind, state.blind = state.blind, False
+            if blind:
+                return None
+            return self._observation(event, number, opened, seen, holds=seen is not None)
+        if opened is None or not given:
+            return None
+        holds = (seen is not None) == (self._pattern == "existence")
+        return self._observation(event, number, opened, seen, holds=holds)
 
-    def _advance(self, event: Event, state: _State) -> None:
-        if event.kind == self._first:
-            state.opened, state.seen, state.given = event, None, False
-        elif event.kind == self._event:
-            state.seen = event
-        if event.kind == self._given:
-            state.given = True
-
-    def _observation(self, event: Event, number: int, state: _State, *, holds: bool) -> Observation:
-        trail = tuple(e for e in (state.opened, state.seen) if e is not None)
+    def _observation(
+        self, event: Event, number: int, opened: Event | None, seen: Event | None, *, holds: bool
+    ) -> Observation:
+        trail = () if opened is None else (opened,)
+        if seen is not None:
+            trail = (*trail, seen)
         return observed(event, (number,), holds=holds, trail=trail, since=self._since)
 
 

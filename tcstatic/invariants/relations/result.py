@@ -7,7 +7,7 @@ A value that is not known is not judged; `since` names the event's value that te
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from typing import ClassVar, final
 
 from tcstatic.invariants.relations.base import (
@@ -30,16 +30,16 @@ class _ResultMonitor:
         self._each = params.get("each", False)
         self._selection = Selection(params.get("over", ""))
 
-    def feed(self, event: Event) -> Iterator[Observation]:
+    def feed(self, event: Event) -> Sequence[Observation]:
         if event.kind != self._kind:
-            return
+            return ()
         if not self._each:
             got = event.values.get(self._value)
-            if got is not None:
-                key = event.subjects.get("optimizer", ())
-                yield observed(event, key, holds=got == self._expected, since=self._since)
-            return
-        yield from each_member(
+            if got is None:
+                return ()
+            key = event.subjects.get("optimizer", ())
+            return (observed(event, key, holds=got == self._expected, since=self._since),)
+        return each_member(
             event,
             (
                 (member, member.fields[self._value] == self._expected)

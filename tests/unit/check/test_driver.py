@@ -167,6 +167,24 @@ def test_a_note_is_a_consequence_whatever_the_optimizer() -> None:
     assert [one.code for one in found([CAUSE, note], *stream)] == ["T1"]
 
 
+@pytest.mark.parametrize("between", [True, False])
+@pytest.mark.parametrize("seen", [True, False])
+def test_causes_explain_by_way_of_rules_in_scope(between: bool, seen: bool) -> None:
+    first = rule("T1", of="cause", explains=("T2",))
+    second = rule("T2", of="link", explains=("T3", "T1"))
+    third = rule("T3", of="effect")
+    rules = [third, first, *((second,) if between else ())]
+    stream = [event(effect=0), event(cause=0), *((event(link=0),) if seen else ())]
+    codes = [one.code for one in found(rules, *stream)]
+    assert codes == (["T1"] if between else ["T3", "T1"])
+
+
+def test_rules_that_explain_each_other_do_not_explain_themselves() -> None:
+    rules = [rule("T1", of="one", explains=("T2",)), rule("T2", of="two", explains=("T1",))]
+    stream = (event(one=0, line=1), event(two=0, line=2), event(one=0, line=3))
+    assert [(one.code, one.where.line) for one in found(rules, *stream)] == [("T1", 1), ("T1", 3)]
+
+
 def story(**facts: Any) -> tuple[Event, ...]:
     """An optimizer that is built, a model that is wrapped, and a step that fails."""
     both = {"optimizer": (1,), "model": (2,)}
