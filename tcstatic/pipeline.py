@@ -24,6 +24,7 @@ from tcstatic.invariants.rules import default_rules_folder, rules_hash
 from tcstatic.model import ProbePlan, Rewritten, RunOptions, Skipped
 from tcstatic.runtime.live.codecache import cache_folder, write_whole
 from tcstatic.runtime.live.planfile import dump, load
+from tcstatic.runtime.live.pruning import prune, used
 
 if TYPE_CHECKING:
     from tcstatic.model import Invariant
@@ -208,7 +209,7 @@ def _cached(entry: Path) -> ProbePlan | None:
     if any(map(os.path.lexists, absent)):
         return None
     for file in plan.files:
-        if file.code and not (cache / file.code).exists():
+        if file.code and not used(cache / file.code):
             return None
         try:
             content = Path(plan.root, file.path).read_bytes()
@@ -216,6 +217,8 @@ def _cached(entry: Path) -> ProbePlan | None:
             return None
         if hashlib.sha256(content).hexdigest() != file.source_hash:
             return None
+    for suffix in (".json", ".absent"):
+        used(entry.with_suffix(suffix))
     return plan
 
 
@@ -276,6 +279,7 @@ def child() -> None:
     try:
         plan = make_plan(request, RunOptions())
         answer = {"plan": str(_keep(Path(asked["entry"]), request, plan))}
+        prune(Path(asked["cache"]))
     except InputError as error:
         answer = {"error": type(error).__name__, "text": str(error)}
     except Exception as error:

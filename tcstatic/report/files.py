@@ -19,13 +19,17 @@ _KINDS: Final[dict[str, Callable[[Report], str]]] = {".json": to_json, ".txt": f
 
 
 def check_path(path: Path) -> None:
-    """Raise InputError unless a report can be written there: its suffix, and its folder."""
+    """Raise InputError unless a report can be written there: its suffix, and its folder.
+
+    A folder that is missing now is rather misspelt than to be made; one that is gone when the
+    report is written is made again.
+    """
     _kind(path)
     if path.is_dir():
         raise _unwritable(path, "it is a folder")
     folder = path.absolute().parent
-    while not folder.exists():
-        folder = folder.parent
+    if not folder.exists():
+        raise _unwritable(path, f"there is no folder {folder}")
     if not folder.is_dir():
         raise _unwritable(path, f"{folder} is no folder")
     if not os.access(folder, os.W_OK | os.X_OK):

@@ -30,6 +30,7 @@ from tcstatic.program.source import ModuleFacts, linked, local_modules, module_n
 from tcstatic.rewrite.instrumenting import compile_instrumented, instrument
 from tcstatic.rewrite.selection import select_sites
 from tcstatic.runtime.live.codecache import cache_folder, fetch, store
+from tcstatic.runtime.live.pruning import used
 
 # Part of every cache key: raise it with each change in what is selected or inserted.
 SELECTION: Final = "3"
@@ -133,6 +134,7 @@ def _code(read: _Read, sites: tuple[Site, ...]) -> str | Skipped:
     entry = folder.absolute() / f"{key}.code"
     try:
         fetch(str(entry))
+        used(entry)
         return str(entry)
     except (OSError, ValueError, EOFError, TypeError):
         pass

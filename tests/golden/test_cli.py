@@ -122,6 +122,16 @@ def test_a_healthy_run_and_its_reports(folder: Folder) -> None:
     assert "tcstatic: no finding" in (folder.path / "r.txt").read_text()
 
 
+def test_a_report_without_a_folder_is_refused_before_anything_runs(folder: Folder) -> None:
+    (folder.path / "train.py").write_text(TRAIN)
+    for words in (["run"], ["rewrite", "--diff"]):
+        ran = folder.tcstatic(*words, "--report", "missing/r.json", "train.py")
+        assert (ran.returncode, ran.stdout) == (2, "")
+        (line,) = ran.stderr.splitlines()
+        assert "missing/r.json" in line and "there is no folder" in line
+    assert not (folder.path / "missing").exists()
+
+
 def test_quiet_says_nothing(folder: Folder) -> None:
     ran = folder.tcstatic("run", "--quiet", "train.py")
     assert (ran.returncode, ran.stdout, ran.stderr) == (0, "trained []\n", "")

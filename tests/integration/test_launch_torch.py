@@ -182,14 +182,20 @@ def test_an_error_in_a_rank_counts_for_the_job(project: Project) -> None:
 
 @pytest.mark.distributed
 @pytest.mark.parametrize("start", ["torchrun", "spawn", "fork"])
-def test_a_copy_is_watched_under_any_launcher(project: Project, start: str) -> None:
+def test_a_copy_is_watched_under_any_launcher_wherever_it_was_moved_to(
+    project: Project, start: str
+) -> None:
     (project.folder / "train.py").write_text(RANKS, encoding="utf-8")
     written = project.python("-m", "tcstatic", "rewrite", "train.py", "-o", "../copy")
     assert written.returncode == 0, written.stderr
+    moved = (project.folder / "../copy").resolve().rename(project.folder / "moved")
     launcher = project.launcher if start == "torchrun" else []
     report = str(project.folder / "out.json")
-    ran = project.python(*launcher, "../copy/train.py", start, TCSTATIC_REPORT=report)
-    assert one_finding(project, ran)["exit_status"] == ran.returncode == 0
+    ran = project.python(*launcher, "moved/train.py", start, TCSTATIC_REPORT=report)
+    merged = one_finding(project, ran)
+    assert merged["exit_status"] == ran.returncode == 0
+    assert merged["findings"][0]["file"] == "train.py"
+    assert merged["script"] == str(moved / "train.py")
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn"])

@@ -29,7 +29,7 @@ def attach(plan_path: str | Path) -> Any:
     (a percentage) and ``TCSTATIC_QUIET`` or the plan.
     """
     try:
-        plan = load(plan_path)
+        plan = _placed(load(plan_path), os.path.dirname(os.path.abspath(plan_path)))
         job, calling = inherited() or _own(plan)
         session = begin(plan, calling, job, rewritten_copy=True)
         _learn_status(session)
@@ -39,6 +39,12 @@ def attach(plan_path: str | Path) -> Any:
     except Exception as error:
         complain(f"this run is not watched ({type(error).__name__}: {error})")
     return type("_tcstatic", (), {name: staticmethod(_passed) for name in PROBES})
+
+
+def _placed(plan: ProbePlan, folder: str) -> ProbePlan:
+    """The plan of a copy that may have been moved since it was made."""
+    script = os.path.join(folder, os.path.relpath(plan.script, plan.root))
+    return replace(plan, root=folder, script=script)
 
 
 def _own(plan: ProbePlan) -> tuple[Job, Calling]:

@@ -280,7 +280,8 @@ def test_places_where_no_report_can_be(tmp_path: Path) -> None:
         for function in (check_path, lambda path: write(REPORT, path)):
             with pytest.raises(InputError, match="cannot be written"):
                 function(path)
-    check_path(tmp_path / "a" / "b" / "report.json")
+    with pytest.raises(InputError, match=r"there is no folder .*/a/b\)"):
+        check_path(tmp_path / "a" / "b" / "report.json")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder.json"]
 
 
