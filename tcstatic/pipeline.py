@@ -19,10 +19,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, final
 
 from tcstatic import __version__, errors
+from tcstatic.caching import cache_folder, write_whole
 from tcstatic.errors import InputError, PlanError, input_problem
 from tcstatic.invariants.rules import default_rules_folder, rules_hash
 from tcstatic.model import ProbePlan, Rewritten, RunOptions, Skipped
-from tcstatic.runtime.live.codecache import cache_folder, write_whole
 from tcstatic.runtime.live.planfile import dump, load
 from tcstatic.runtime.live.pruning import prune, used
 

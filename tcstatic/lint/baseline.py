@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, final
 
+from tcstatic.caching import write_whole
 from tcstatic.errors import InputError, input_problem
 from tcstatic.model import Finding
-from tcstatic.runtime.live.codecache import write_whole
 
 SCHEMA: Final = "tcstatic-baseline/1"
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final, final
 
 from tcstatic import __version__
+from tcstatic.caching import cache_folder
 from tcstatic.errors import InputError
 from tcstatic.model import (
     Failed,
@@ -29,7 +30,7 @@ from tcstatic.model import (
 from tcstatic.program.source import ModuleFacts, linked, local_modules, module_name, read_module
 from tcstatic.rewrite.instrumenting import compile_instrumented, instrument
 from tcstatic.rewrite.selection import select_sites
-from tcstatic.runtime.live.codecache import cache_folder, fetch, store
+from tcstatic.runtime.live.codecache import fetch, store
 from tcstatic.runtime.live.pruning import used
 
 # Part of every cache key: raise it with each change in what is selected or inserted.

@@ -11,9 +11,10 @@ from types import FrameType
 from typing import Any, Final, final
 
 import tcstatic
+from tcstatic.caching import write_whole
 from tcstatic.model import ProbePlan
 from tcstatic.runtime.live import signals
-from tcstatic.runtime.live.codecache import whereabouts, write_whole
+from tcstatic.runtime.live.codecache import whereabouts
 from tcstatic.runtime.live.imports import when_imported
 from tcstatic.runtime.live.planfile import dump
 from tcstatic.runtime.live.session import Session

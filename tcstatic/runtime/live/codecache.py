@@ -2,63 +2,18 @@
 
 from __future__ import annotations
 
-import atexit
-import contextlib
-import functools
 import hashlib
 import importlib.util
 import marshal
 import os
-import shutil
 import sys
-import tempfile
 from pathlib import Path
 from types import CodeType
 from typing import Final
 
+from tcstatic.caching import cache_folder, write_whole
+
 HEADER: Final = b"tcstatic-code/1\n"
-
-
-def cache_folder() -> Path:
-    """The folder of all cached things, made if need be; a temporary one where it cannot be used."""
-    named = os.environ.get("TCSTATIC_CACHE")
-    if not named:
-        home = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
-        named = os.path.join(home, "tcstatic")
-    return _usable(os.path.abspath(named))
-
-
-@functools.cache
-def _usable(named: str) -> Path:
-    # Cached: a process that must do with a temporary folder needs the same one until it ends.
-    folder = Path(named)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        if os.access(folder, os.W_OK | os.X_OK):
-            return folder
-    except OSError:
-        pass
-    folder = Path(tempfile.mkdtemp(prefix="tcstatic-cache-"))
-    atexit.register(_remove, folder, os.getpid())
-    return folder
-
-
-def _remove(folder: Path, owner: int) -> None:
-    if os.getpid() == owner:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file so that a reader sees all of it or none; raises OSError."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        os.replace(name, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(name)
-        raise
 
 
 def pack(code: CodeType) -> bytes:

@@ -16,10 +16,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, final
 
+from tcstatic.caching import write_whole
 from tcstatic.errors import TcstaticError
 from tcstatic.model import Report
 from tcstatic.report import from_json, merge, to_json, write
-from tcstatic.runtime.live.codecache import write_whole
 from tcstatic.runtime.live.terminal import complain
 
 # A rank of another host cannot be asked whether it lives: it is taken for dead after this silence.

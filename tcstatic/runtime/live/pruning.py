@@ -13,7 +13,7 @@ DAY: Final = 86_400.0  # seconds
 KEPT_SECONDS: Final = 30 * DAY
 # A program of some thousand lines takes less than one megabyte.
 MOST_BYTES: Final = 256_000_000
-_FOLDERS: Final = ("code", "plans")
+_FOLDERS: Final = ("code", "plans", "lint", "rules")
 _STAMP: Final = "pruned"
 
 
