@@ -2,7 +2,9 @@
 
     python -m tests.benchmarks.rewriting [PACKAGE ...]
 
-Packages that are not installed are left out, and named. Exit status 1 if a file fails.
+A package need not be installed: ``TCSTATIC_BENCH_PACKAGES`` may name folders, joined as in
+``PATH``, that hold unpacked ones. One that is found nowhere is left out, and named. Exit status 1
+if a file fails.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ from tcstatic.program.source import decode, read_module
 from tcstatic.rewrite import compile_instrumented, every_site, instrument, select_sites
 
 PACKAGES = ("torch", "transformers", "libcst")
+UNPACKED = "TCSTATIC_BENCH_PACKAGES"
 # Read by pieces: results of one piece are all that is kept of its files.
 PIECE = 25
 
@@ -84,9 +87,12 @@ def rewrite_piece(paths: list[Path]) -> Figures:
 
 
 def files_of(package: str) -> list[Path]:
-    spec = importlib.util.find_spec(package)
-    folders = (spec.submodule_search_locations or []) if spec else []
-    return sorted(path for folder in folders for path in Path(folder).rglob("*.py"))
+    named = os.environ.get(UNPACKED, "").split(os.pathsep)
+    folders = [path for folder in named if folder and (path := Path(folder, package)).is_dir()]
+    if not folders:
+        spec = importlib.util.find_spec(package)
+        folders = [Path(path) for path in (spec.submodule_search_locations or [])] if spec else []
+    return sorted(path for folder in folders for path in folder.rglob("*.py"))
 
 
 def pieces(paths: list[Path]) -> Iterator[list[Path]]:
@@ -117,7 +123,7 @@ def main(packages: Iterable[str] = PACKAGES) -> int:
         for package in packages:
             paths = files_of(package)
             if not paths:
-                print(f"{package}: not installed")
+                print(f"{package}: not installed, and in no folder of {UNPACKED}")
                 continue
             figures = Figures()
             for part in pool.map(rewrite_piece, pieces(paths)):
