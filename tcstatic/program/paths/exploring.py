@@ -1,0 +1,203 @@
+"""A module is explored: its body, then its functions that nothing in it calls."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, final
+
+from tcstatic.program.paths import calls, lookup, statements
+from tcstatic.program.paths.machine import Frame, Machine
+from tcstatic.program.paths.operations import role_of
+from tcstatic.program.paths.project import MATTERS, Module, Project
+from tcstatic.program.paths.tree import Block
+from tcstatic.program.paths.values import (
+    Class,
+    Const,
+    External,
+    Function,
+    Object,
+    Unknown,
+    Value,
+    options,
+)
+from tcstatic.program.source import syntax
+
+# What a file must mention for training to happen in it.
+_RELEVANT: Final = (b"torch", b"lightning", b"accelerate", b"optim")
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Root:
+    """One way into a module: its body ('') or a function, with all that may happen from there."""
+
+    name: str
+    block: Block
+    objects: Mapping[int, Object]
+    machine: Machine
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Exploration:
+    """What a module may do. `coverage` pairs, by kind of event, sites with a known role and all."""
+
+    module: Module | None
+    roots: tuple[Root, ...] = ()
+    depends: tuple[Path, ...] = ()
+    skipped: str = ""
+    coverage: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    exhausted: bool = False
+
+
+def explore(project: Project, path: Path) -> Exploration:
+    """Explore one file. Raises InputError where it cannot be read or parsed."""
+    project.read = set()
+    content = path.read_bytes() if path.is_file() else b""
+    if content and not any(word in content for word in _RELEVANT):
+        return Exploration(None, depends=(path,), skipped="it does not mention torch")
+    module = project.module(path)
+    if not MATTERS.search(module.text.text):
+        return Exploration(None, depends=(path,), skipped="it trains and evaluates nothing")
+    machine = Machine(project)
+    module.main = True
+    roots = [_body(machine, module)]
+    try:
+        roots += _functions(machine, module)
+    finally:
+        module.main = False
+        module.scope = 0
+    coverage: dict[str, tuple[int, int]] = {}
+    for (file, _, _), (kind, resolved) in machine.sites.items():
+        if file == module.file:
+            known, every = coverage.get(kind, (0, 0))
+            coverage[kind] = (known + resolved, every + 1)
+    return Exploration(
+        module,
+        tuple(roots),
+        tuple(sorted(project.read)),
+        coverage=coverage,
+        exhausted=machine.exhausted,
+    )
+
+
+def _body(m: Machine, module: Module) -> Root:
+    number = Const(None).number
+    module.scope = number
+    frame = Frame(number, module, "", (), m.cells.mark())
+    m.frames.append(frame)
+    m.block = Block()
+    _guarded(m, lambda: statements.run(m, module.tree.body))
+    return Root("", m.block, m.objects, m)
+
+
+def _guarded(m: Machine, run: object) -> None:
+    assert callable(run)
+    run()
+    m.dead = False
+    m.loops = []
+    m.regions = ()
+
+
+def _functions(m: Machine, module: Module) -> Iterator[Root]:
+    """Functions that were not entered; those that others in the module mention come last."""
+    waiting = list(_definitions(m, module))
+    text = module.text.text
+    waiting.sort(key=lambda one: text.count(f"{one[1].name.rpartition('.')[2]}(") > 1)
+    for owner, function in waiting:
+        if function.node in m.entered or not module.matters(function.node):
+            continue
+        mark, objects = m.cells.mark(), dict(m.objects)
+        m.effort, m.exhausted = 0, False
+        m.limit = 6_000
+        m.block = Block()
+        m.templates = {}
+        _guarded(m, lambda function=function, owner=owner: _enter(m, function, owner))
+        yield Root(function.name, m.block, dict(m.objects), m)
+        m.cells.undo(mark)
+        m.objects = objects
+
+
+def _definitions(m: Machine, module: Module) -> Iterator[tuple[Class | None, Function]]:
+    for text in sorted(module.bindings, key=lambda one: module.bindings[one].lineno):
+        value = m.cells.get((module.scope, text))
+        for one in options(value) if value is not None else ():
+            if isinstance(one, Function) and one.module is module:
+                yield None, one
+            elif isinstance(one, Class) and one.module is module:
+                for method in one.namespace.values():
+                    if isinstance(method, Function) and method.owner is one:
+                        yield one, method
+
+
+def _enter(m: Machine, function: Function, owner: Class | None) -> None:
+    from tcstatic.program.paths import objects
+
+    node = function.node
+    if isinstance(node, syntax.Lambda):
+        return
+    arguments: list[Value] = []
+    spec = [*node.args.posonlyargs, *node.args.args]
+    static = any(
+        isinstance(d, External) and d.path == "builtins.staticmethod" for d in function.decorators
+    )
+    if owner is not None and spec and not static:
+        m.quiet += 1
+        at = syntax.Name(id=owner.name, ctx=syntax.Load(), lineno=node.lineno, col_offset=0)
+        at.end_lineno, at.end_col_offset = node.lineno, 0
+        instance = objects.construct(m, owner, (), {}, at)
+        m.quiet -= 1
+        m.dead = False
+        if isinstance(instance, Object):
+            instance.place = None
+        arguments.append(instance)
+        spec = spec[1:]
+    for parameter in spec:
+        arguments.append(_parameter(m, function, parameter))
+    keywords = {p.arg: _parameter(m, function, p) for p in node.args.kwonlyargs}
+    calls.call_function(m, function, tuple(arguments), keywords, node.args.args[0] if False else _at(node))
+
+
+def _at(node: syntax.FunctionDef | syntax.AsyncFunctionDef) -> syntax.expr:
+    at = syntax.Name(id=node.name, ctx=syntax.Load(), lineno=node.lineno, col_offset=node.col_offset)
+    at.end_lineno, at.end_col_offset = node.lineno, node.col_offset + len(node.name)
+    return at
+
+
+def _parameter(m: Machine, function: Function, parameter: syntax.arg) -> Value:
+    """What is known of a parameter: what its annotation declares."""
+    unknown = Unknown("parameter", parameter.arg)
+    if parameter.annotation is None:
+        return unknown
+    m.quiet += 1
+    m.frames.append(
+        Frame(Const(None).number, function.module, "", function.scopes, m.cells.mark())
+    )
+    try:
+        from tcstatic.program.paths.expressions import evaluate
+
+        declared = evaluate(m, parameter.annotation)
+    finally:
+        m.frames.pop()
+        m.quiet -= 1
+    for one in options(declared, 3):
+        made = _declared(m, one)
+        if made is not None:
+            return made
+    return unknown
+
+
+def _declared(m: Machine, annotation: Value) -> Object | None:
+    role, type_ = "", ""
+    if isinstance(annotation, External):
+        role, type_ = role_of(annotation.path), annotation.path
+    if not role or role in ("dataset", "region"):
+        return None
+    made = Object(type_, role)
+    m.objects[made.number] = made
+    return made
+
+
+__all__ = ["Exploration", "Root", "explore", "lookup"]

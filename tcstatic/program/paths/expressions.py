@@ -1,0 +1,305 @@
+"""Expressions -> values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from tcstatic.program.paths import calls, lookup
+from tcstatic.program.paths.conditions import comparison, truth
+from tcstatic.program.paths.machine import Machine
+from tcstatic.program.paths.tree import Block, Branch
+from tcstatic.program.paths.values import (
+    Const,
+    Function,
+    Listing,
+    Node,
+    Phi,
+    Unknown,
+    Value,
+    joined,
+    options,
+)
+from tcstatic.program.source import syntax
+
+_OPERATORS: Final[dict[type, str]] = {
+    syntax.Add: "+",
+    syntax.Sub: "-",
+    syntax.Mult: "*",
+    syntax.Div: "/",
+    syntax.FloorDiv: "//",
+    syntax.Mod: "%",
+    syntax.Pow: "**",
+    syntax.MatMult: "@",
+    syntax.BitAnd: "&",
+    syntax.BitOr: "|",
+    syntax.BitXor: "^",
+    syntax.LShift: "<<",
+    syntax.RShift: ">>",
+    syntax.Eq: "==",
+    syntax.NotEq: "!=",
+    syntax.Lt: "<",
+    syntax.LtE: "<=",
+    syntax.Gt: ">",
+    syntax.GtE: ">=",
+    syntax.Is: "is",
+    syntax.IsNot: "is not",
+    syntax.In: "in",
+    syntax.NotIn: "not in",
+    syntax.UAdd: "pos",
+    syntax.USub: "neg",
+    syntax.Invert: "~",
+}
+
+
+def operator(node: syntax.AST) -> str:
+    """The sign of an operator."""
+    return _OPERATORS.get(type(node), type(node).__name__)
+
+
+def evaluate(m: Machine, node: syntax.expr) -> Value:
+    """What an expression stands for; its happenings are written on the way."""
+    if m.spend():
+        return Unknown("budget")
+    handler = _HANDLERS.get(type(node))
+    if handler is None:
+        return m.unknown("expression", "", node)
+    return handler(m, node)
+
+
+def _constant(m: Machine, node: Any) -> Value:
+    return Const(node.value, m.place(node))
+
+
+def _name(m: Machine, node: Any) -> Value:
+    return lookup.name(m, node.id)
+
+
+def _attribute(m: Machine, node: Any) -> Value:
+    return lookup.attribute(m, evaluate(m, node.value), node.attr, node)
+
+
+def _binary(m: Machine, node: Any) -> Value:
+    left, right = evaluate(m, node.left), evaluate(m, node.right)
+    op = operator(node.op)
+    if isinstance(left, Const) and isinstance(right, Const):
+        folded = _folded(op, left.value, right.value)
+        if folded is not None:
+            return Const(folded, m.place(node))
+    if op in ("*", "+") and (isinstance(left, Listing) or isinstance(right, Listing)):
+        return _listing_arithmetic(m, op, left, right, node)
+    return m.node(op, (left, right), node)
+
+
+def _folded(op: str, left: Any, right: Any) -> Any:
+    if type(left) is not type(right) or not isinstance(left, int | str) or isinstance(left, bool):
+        return None
+    if op == "+":
+        return left + right if not isinstance(left, str) or len(left) < 200 else None
+    if isinstance(left, str):
+        return None
+    return left - right if op == "-" else left * right if op == "*" and abs(left) < 1 << 20 else None
+
+
+def _listing_arithmetic(
+    m: Machine, op: str, left: Value, right: Value, node: syntax.expr
+) -> Value:
+    result = Listing("list", m.place(node))
+    sources = [side for side in (left, right) if isinstance(side, Listing)]
+    items = [item for side in sources for item in lookup.items(m, side)]
+    lookup.fill(m, result, items, closed=False)
+    if op == "*":
+        m.set_attribute(result, "#repeated", m.node("repeat", (left, right), node))
+    return result
+
+
+def _unary(m: Machine, node: Any) -> Value:
+    value = evaluate(m, node.operand)
+    if isinstance(node.op, syntax.Not):
+        known = truth(value)
+        return Const(not known) if known is not None else m.node("not", (value,), node)
+    op = operator(node.op)
+    if isinstance(value, Const) and op == "neg" and isinstance(value.value, int | float):
+        return Const(-value.value, m.place(node))
+    return m.node(op, (value,), node)
+
+
+def _boolean(m: Machine, node: Any) -> Value:
+    op = "and" if isinstance(node.op, syntax.And) else "or"
+    parts: list[Value] = []
+    for part in node.values:
+        value = evaluate(m, part)
+        known = truth(value)
+        if known is (op == "or"):
+            parts.append(value)
+            break
+        if known is None:
+            parts.append(value)
+        elif part is node.values[-1]:
+            parts.append(value)
+    if len(parts) == 1:
+        return parts[0]
+    return m.node(op, tuple(parts), node)
+
+
+def _compare(m: Machine, node: Any) -> Value:
+    left = evaluate(m, node.left)
+    parts: list[Value] = []
+    for sign, comparator in zip(node.ops, node.comparators, strict=True):
+        right = evaluate(m, comparator)
+        op = operator(sign)
+        known = comparison(op, left, right)
+        parts.append(Const(known) if known is not None else m.node(op, (left, right), node))
+        left = right
+    return parts[0] if len(parts) == 1 else m.node("and", tuple(parts), node)
+
+
+def _conditional(m: Machine, node: Any) -> Value:
+    known = truth(evaluate(m, node.test))
+    if known is not None:
+        return evaluate(m, node.body if known else node.orelse)
+    values: list[Value] = []
+    branch = Branch("", 0, [])
+    outcomes = []
+    for part in (node.body, node.orelse):
+        mark = m.cells.mark()
+        with m.writing(Block()) as block:
+            values.append(evaluate(m, part))
+        branch.alternatives.append(block)
+        outcomes.append(m.cells.undo(mark))
+    m.cells.merge(outcomes)
+    if any(block.steps for block in branch.alternatives):
+        m.block.steps.append(branch)
+    return joined(values)
+
+
+def _sequence(m: Machine, node: Any) -> Value:
+    kind = type(node).__name__.lower()
+    result = Listing(kind, m.place(node))
+    closed, items = True, []
+    for element in node.elts:
+        value = evaluate(m, element)
+        if isinstance(element, syntax.Starred):
+            known = lookup.items(m, value) if isinstance(value, Listing) else []
+            items.extend(known or [m.node("item", (value,), element)])
+            closed = closed and bool(known)
+        else:
+            items.append(value)
+    lookup.fill(m, result, items, closed=closed)
+    return result
+
+
+def _dictionary(m: Machine, node: Any) -> Value:
+    result = Listing("dict", m.place(node))
+    for key, value in zip(node.keys, node.values, strict=True):
+        held = evaluate(m, value)
+        if key is None:
+            lookup.update(m, result, held)
+            continue
+        name = evaluate(m, key)
+        lookup.put(m, result, name, held)
+    return result
+
+
+def _subscript(m: Machine, node: Any) -> Value:
+    holder = evaluate(m, node.value)
+    if isinstance(node.slice, syntax.Slice):
+        for part in (node.slice.lower, node.slice.upper, node.slice.step):
+            if part is not None:
+                evaluate(m, part)
+        if isinstance(holder, Listing):
+            return holder
+        return m.node("item", (holder,), node)
+    return lookup.item(m, holder, evaluate(m, node.slice), node)
+
+
+def _comprehension(m: Machine, node: Any) -> Value:
+    from tcstatic.program.paths import statements
+
+    kind = "dict" if isinstance(node, syntax.DictComp) else "list"
+    elements = (node.key, node.value) if isinstance(node, syntax.DictComp) else (node.elt,)
+    result = Listing(kind, m.place(node))
+    values = statements.comprehension(m, node, node.generators, elements)
+    lookup.fill(m, result, [values[-1]], closed=False)
+    return result
+
+
+def _lambda(m: Machine, node: Any) -> Value:
+    frame = m.frame
+    return Function(node, frame.module, f"{frame.name}.<lambda>", (frame.number, *frame.scopes))
+
+
+def _walrus(m: Machine, node: Any) -> Value:
+    value = evaluate(m, node.value)
+    lookup.assign_name(m, node.target.id, value)
+    return value
+
+
+def _starred(m: Machine, node: Any) -> Value:
+    return evaluate(m, node.value)
+
+
+def _text(m: Machine, node: Any) -> Value:
+    for part in node.values:
+        if isinstance(part, syntax.FormattedValue):
+            evaluate(m, part.value)
+    return m.node("text", (), node)
+
+
+def _waited(m: Machine, node: Any) -> Value:
+    return evaluate(m, node.value) if node.value is not None else Const(None)
+
+
+def _yielded(m: Machine, node: Any) -> Value:
+    value = evaluate(m, node.value) if node.value is not None else Const(None)
+    m.frame.yields.append(value)
+    return m.unknown("sent", "", node)
+
+
+def _call(m: Machine, node: Any) -> Value:
+    return calls.call_expression(m, node)
+
+
+def each_known(value: Value) -> list[Value]:
+    """The options of a value but for None, at most a few."""
+    found = [v for v in options(value, 6) if not (isinstance(v, Const) and v.value is None)]
+    return found or [value]
+
+
+def first_node(value: Value) -> Node | None:
+    """The first computed value among the options."""
+    return next((v for v in options(value) if isinstance(v, Node)), None)
+
+
+def is_open(value: Value) -> bool:
+    """Whether a value may be something that the source does not tell."""
+    return any(isinstance(option, Unknown | Node | Phi) for option in options(value))
+
+
+_HANDLERS: Final[dict[type, Callable[[Machine, Any], Value]]] = {
+    syntax.Constant: _constant,
+    syntax.Name: _name,
+    syntax.Attribute: _attribute,
+    syntax.BinOp: _binary,
+    syntax.UnaryOp: _unary,
+    syntax.BoolOp: _boolean,
+    syntax.Compare: _compare,
+    syntax.IfExp: _conditional,
+    syntax.List: _sequence,
+    syntax.Tuple: _sequence,
+    syntax.Set: _sequence,
+    syntax.Dict: _dictionary,
+    syntax.Subscript: _subscript,
+    syntax.ListComp: _comprehension,
+    syntax.SetComp: _comprehension,
+    syntax.GeneratorExp: _comprehension,
+    syntax.DictComp: _comprehension,
+    syntax.Lambda: _lambda,
+    syntax.NamedExpr: _walrus,
+    syntax.Starred: _starred,
+    syntax.JoinedStr: _text,
+    syntax.Await: _waited,
+    syntax.Yield: _yielded,
+    syntax.YieldFrom: _yielded,
+    syntax.Call: _call,
+}

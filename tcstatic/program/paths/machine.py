@@ -1,0 +1,181 @@
+"""The state of the abstract machine: frames, cells, the block that is being written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Final, final
+
+from tcstatic.program.paths.project import Module, Project
+from tcstatic.program.paths.store import Cells, Changes
+from tcstatic.program.paths.tree import Block, Called, Exit, ExitKind, Happening, Loop
+from tcstatic.program.paths.values import (
+    Const,
+    Function,
+    Listing,
+    Node,
+    Object,
+    Place,
+    Unknown,
+    Value,
+)
+from tcstatic.program.source import syntax
+
+# Calls are followed this deep, and a root is explored for this many expressions.
+DEPTH: Final = 14
+EFFORT: Final = 20_000
+
+
+@final
+@dataclass(slots=True, eq=False)
+class Frame:
+    """A function (or module) at work. `scopes` are the numbers of the frames around it."""
+
+    number: int
+    module: Module
+    name: str
+    scopes: tuple[int, ...]
+    mark: int
+    function: Function | None = None
+    owner_self: Value | None = None
+    globals: set[str] = field(default_factory=set)
+    returns: list[tuple[Value, Changes]] = field(default_factory=list)
+    yields: list[Value] = field(default_factory=list)
+
+
+@final
+@dataclass(slots=True, eq=False)
+class LoopState:
+    """A loop at work: where its cells began, and the states that left its body early."""
+
+    mark: int
+    loop: Loop
+    left: list[Changes] = field(default_factory=list)
+
+
+@final
+class Machine:
+    """Everything that changes while a root is explored.
+
+    `dead`: the path that is being written has left its block. `regions`: the ``with`` regions
+    around, outermost first. `entered`: function nodes whose body was run. `effort` counts
+    expressions; beyond the limit everything is unknown and `exhausted` says so.
+    """
+
+    def __init__(self, project: Project) -> None:
+        self.project = project
+        self.cells = Cells()
+        self.block = Block()
+        self.frames: list[Frame] = []
+        self.loops: list[LoopState] = []
+        self.regions: tuple[str, ...] = ()
+        self.dead = False
+        self.effort = 0
+        self.limit = EFFORT
+        self.exhausted = False
+        self.entered: set[syntax.AST] = set()
+        self.objects: dict[int, Object] = {}
+        self.lazy: dict[tuple[int, str], Value] = {}
+        self.globals: dict[int, Module] = {}
+        self.classes: dict[syntax.ClassDef, Value] = {}
+        self.templates: dict[tuple[int, Any, int], Value] = {}
+        self.sites: dict[tuple[str, int, int], tuple[str, bool]] = {}
+        self.quiet = 0
+
+    @property
+    def frame(self) -> Frame:
+        """The innermost frame."""
+        return self.frames[-1]
+
+    def place(self, node: syntax.expr | syntax.stmt) -> Place:
+        """Where a node of the present frame stands."""
+        frame = self.frames[-1]
+        return Place(frame.module, node, frame.name)
+
+    def node(
+        self, op: str, inputs: tuple[Value, ...], at: syntax.expr | syntax.stmt | None, **more: Any
+    ) -> Node:
+        """A value made by an operation, here and now."""
+        place = self.place(at) if at is not None else None
+        return Node(op, inputs, place=place, regions=self.regions, **more)
+
+    def emit(self, kind: str, at: syntax.expr | syntax.stmt, **fields: Any) -> Happening:
+        """Write a happening."""
+        happening = Happening(kind, self.place(at), **fields)
+        happening.facts.setdefault("loops", len(self.loops))
+        happening.facts["grad"] = self.grad_enabled()
+        happening.values["regions"] = self.regions
+        if not self.dead and not self.quiet:
+            self.block.steps.append(happening)
+        return happening
+
+    def leave(self, kind: ExitKind) -> None:
+        """The path leaves its block here."""
+        if not self.dead and not self.quiet:
+            self.block.steps.append(Exit(kind))
+        self.dead = True
+
+    def grad_enabled(self) -> bool | None:
+        """Whether gradients are recorded here, as far as regions tell."""
+        for region in reversed(self.regions):
+            if region in ("no_grad", "inference_mode", "grad_off"):
+                return False
+            if region in ("enable_grad", "grad_on"):
+                return True
+            if region in ("grad_unknown", "unknown"):
+                return None
+        state = self.cells.get((0, "grad"))
+        if state is None:
+            return True
+        return state.value if isinstance(state, Const) and isinstance(state.value, bool) else None
+
+    @contextmanager
+    def writing(self, block: Block) -> Iterator[Block]:
+        """Write into another block meanwhile."""
+        before, self.block = self.block, block
+        try:
+            yield block
+        finally:
+            self.block = before
+
+    @contextmanager
+    def within(self, *regions: str) -> Iterator[None]:
+        """Be inside of further regions meanwhile."""
+        before, self.regions = self.regions, (*self.regions, *regions)
+        try:
+            yield
+        finally:
+            self.regions = before
+
+    def called(self, name: str) -> Called:
+        """A new block for a function's body, written into the present one."""
+        step = Called(Block(), name)
+        if not self.dead and not self.quiet:
+            self.block.steps.append(step)
+        return step
+
+    def spend(self) -> bool:
+        """Count one expression; tell whether the effort is spent."""
+        self.effort += 1
+        if self.effort > self.limit:
+            self.exhausted = True
+        return self.exhausted
+
+    def attribute(self, holder: Value, name: str) -> Value | None:
+        """What an attribute of an object holds, or None."""
+        return self.cells.get((holder.number, name))
+
+    def set_attribute(self, holder: Value, name: str, value: Value | None) -> None:
+        """Set an attribute of anything; its holder remembers the name."""
+        if isinstance(holder, Object | Listing):
+            holder.attributes.add(name)
+        self.cells.set((holder.number, name), value)
+
+    def lazily(self, holder: Value, name: str, make: Value) -> Value:
+        """The same unknown attribute each time it is read, whatever branch read it first."""
+        return self.lazy.setdefault((holder.number, name), make)
+
+    def unknown(self, origin: str, name: str = "", at: syntax.expr | None = None) -> Unknown:
+        """A fresh unknown."""
+        return Unknown(origin, name, self.place(at) if at is not None else None)

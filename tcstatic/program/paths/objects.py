@@ -1,0 +1,437 @@
+"""Objects: how they are made, what their attributes are, what calling them does."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from tcstatic.program.paths import calls, lookup, parameters
+from tcstatic.program.paths.machine import Machine
+from tcstatic.program.paths.operations import (
+    CONTAINERS,
+    LOSSES,
+    WRAPPERS,
+    canonical,
+    role_of,
+)
+from tcstatic.program.paths.values import (
+    Bound,
+    Class,
+    Const,
+    External,
+    Function,
+    Listing,
+    Node,
+    Object,
+    Phi,
+    Unknown,
+    Value,
+    joined,
+    options,
+)
+from tcstatic.program.source import syntax
+
+Keywords = Mapping[str, Value]
+_NEW: Final = {
+    "model": "model.new",
+    "optimizer": "optimizer.new",
+    "scheduler": "scheduler.new",
+    "loader": "loader.new",
+    "sampler": "sampler.new",
+}
+# torch.nn classes whose instances are looked at one by one would be no news: only whole models are.
+_ATTRIBUTES_OF_MODELS: Final = frozenset(
+    """parameters named_parameters modules named_modules children named_children buffers train eval
+    to cuda cpu half float double bfloat16 requires_grad_ zero_grad state_dict load_state_dict
+    apply register_buffer register_parameter add_module forward __call__ append extend insert
+    register_forward_hook register_forward_pre_hook share_memory type get_submodule compile
+    no_sync summon_full_params clip_grad_norm_ save_pretrained add_param_group step values keys
+    items""".split()
+)
+
+
+def role_of_class(m: Machine, owner: Class) -> str:
+    """What instances of a project's class are to training; '?' if a base is not known."""
+    unknown = False
+    for one in lookup.ancestry(owner):
+        if isinstance(one, External):
+            role = "loss" if one.path.endswith("Loss") else role_of(one.path)
+            if role:
+                return role
+        elif isinstance(one, Unknown):
+            unknown = True
+    return "?" if unknown else ""
+
+
+def construct(
+    m: Machine, owner: Class, arguments: tuple[Value, ...], keywords: Keywords, at: syntax.expr
+) -> Value:
+    """An instance of a project's class, its ``__init__`` run."""
+    made = Object(owner, role_of_class(m, owner), arguments, keywords, m.place(at))
+    made.made_in_loops = len(m.loops)
+    m.objects[made.number] = made
+    initializer = lookup.class_attribute(m, owner, "__init__")
+    if isinstance(initializer, Function):
+        calls.call_function(m, initializer, (made, *arguments), keywords, at)
+    else:
+        _fields(m, made, owner, arguments, keywords)
+    _announce(m, made, at)
+    return made
+
+
+def _fields(
+    m: Machine, made: Object, owner: Class, arguments: tuple[Value, ...], keywords: Keywords
+) -> None:
+    """Fields of a dataclass or a named tuple."""
+    names = [
+        statement.target.id
+        for statement in owner.node.body
+        if isinstance(statement, syntax.AnnAssign) and isinstance(statement.target, syntax.Name)
+    ]
+    for text, value in zip(names, arguments, strict=False):
+        m.set_attribute(made, text, value)
+    for text, value in keywords.items():
+        m.set_attribute(made, text, value)
+
+
+def library_object(
+    m: Machine,
+    path: str,
+    role: str,
+    arguments: tuple[Value, ...],
+    keywords: Keywords,
+    at: syntax.expr,
+) -> Object:
+    """An instance of a library's class."""
+    made = Object(path, role, arguments, keywords, m.place(at))
+    made.made_in_loops = len(m.loops)
+    m.objects[made.number] = made
+    if made.type_name in WRAPPERS:
+        _wrap(m, made, at)
+    else:
+        _announce(m, made, at)
+    return made
+
+
+def _wrap(m: Machine, made: Object, at: syntax.expr) -> None:
+    wrapped = made.arguments[0] if made.arguments else made.keywords.get("module")
+    inner = tuple(o for o in options(wrapped, 4) if isinstance(o, Object)) if wrapped else ()
+    how = WRAPPERS[made.type_name]
+    original = made.keywords.get("use_orig_params")
+    if how == "replaces" and not (isinstance(original, Const) and original.value is True):
+        for one in inner:
+            parameters.replace_parameters(m, one)
+    for one in inner:
+        m.set_attribute(made, "module", one)
+    subjects = tuple(one.number for one in inner)
+    values = {"type": made.type_name, "how": how}
+    m.emit("wrap.new", at, subjects={"model": (made.number, *subjects)}, values=values)
+
+
+def _announce(m: Machine, made: Object, at: syntax.expr) -> None:
+    kind = _NEW.get(made.role)
+    if kind is None:
+        return
+    subjects = {made.role: (made.number,)}
+    happening_values: dict[str, object] = {"type": made.type_name}
+    if made.role == "optimizer":
+        tokens, complete = parameters.held(m, (*made.arguments, *made.keywords.values()))
+        m.set_attribute(made, "#tokens", Const(tokens))
+        m.set_attribute(made, "#complete", Const(complete))
+        happening_values["complete"] = complete
+    elif made.role == "scheduler":
+        subjects["optimizer"] = tuple(
+            one.number
+            for value in (*made.arguments[:1], *made.keywords.values())
+            for one in options(value, 4)
+            if isinstance(one, Object | Unknown) and calls.role_of_value(m, one) == "optimizer"
+        )
+        m.set_attribute(made, "#optimizers", Const(subjects["optimizer"]))
+    if made.role == "model" and isinstance(made.type, str) and made.type_name not in CONTAINERS:
+        return
+    m.emit(
+        kind,
+        at,
+        subjects=subjects,
+        values=happening_values,
+        arguments=made.arguments,
+        keywords=dict(made.keywords),
+        result=made,
+    )
+
+
+def method_of(
+    m: Machine, holder: Object, function: Function, text: str, at: syntax.expr
+) -> Value:
+    """A method found in the class of an object: bound, or run where it is a property."""
+    for decorator in function.decorators:
+        path = decorator.path if isinstance(decorator, External) else ""
+        if path.endswith(("property", "cached_property")):
+            return calls.call_function(m, function, (holder,), {}, at)
+        if path == "builtins.staticmethod":
+            return function
+        if path == "builtins.classmethod":
+            return Bound(holder, text, function, m.place(at))
+    return Bound(holder, text, function, m.place(at))
+
+
+def library_attribute(m: Machine, holder: Object, text: str, at: syntax.expr) -> Value:
+    """An attribute that a library's class gives, or one that nobody has set yet."""
+    if holder.role == "model" and text == "training":
+        return m.lazily(holder, "training", Unknown("mode", "training"))
+    if holder.role in ("model", "loss") and text not in _ATTRIBUTES_OF_MODELS:
+        if isinstance(holder.type, str) and holder.type_name not in WRAPPERS:
+            return m.lazily(holder, text, Unknown("attribute", text, m.place(at)))
+        inner = m.attribute(holder, "module")
+        if isinstance(inner, Object) and text != "module":
+            return m.lazily(holder, text, Unknown("attribute", text, m.place(at)))
+        guessed = _assigned_elsewhere(m, holder, text)
+        return guessed if guessed is not None else m.lazily(
+            holder, text, Unknown("attribute", text, m.place(at))
+        )
+    if isinstance(holder.type, Class) and not _library_base(holder.type):
+        guessed = _assigned_elsewhere(m, holder, text)
+        if guessed is not None:
+            return guessed
+        return m.lazily(holder, text, Unknown("attribute", text, m.place(at)))
+    return Bound(holder, text, None, m.place(at))
+
+
+def _library_base(owner: Class) -> bool:
+    return any(isinstance(one, External) for one in lookup.ancestry(owner))
+
+
+def _assigned_elsewhere(m: Machine, holder: Object, text: str) -> Value | None:
+    """What some method of its class, not run yet, would set the attribute to."""
+    if not isinstance(holder.type, Class):
+        return None
+    known = m.lazy.get((holder.number, text))
+    if known is not None:
+        return known
+    for one in lookup.ancestry(holder.type):
+        if not isinstance(one, Class):
+            continue
+        expression, method = _assignment(one, text)
+        if expression is None or method is None:
+            continue
+        m.lazy[(holder.number, text)] = Unknown("attribute", text)
+        value = calls.evaluate_apart(m, method, holder, expression)
+        m.lazy[(holder.number, text)] = value
+        return value
+    return None
+
+
+def _assignment(owner: Class, text: str) -> tuple[syntax.expr | None, Function | None]:
+    for method in owner.namespace.values():
+        if not isinstance(method, Function) or isinstance(method.node, syntax.Lambda):
+            continue
+        for node in syntax.walk(method.node):
+            if not isinstance(node, syntax.Assign):
+                continue
+            for target in node.targets:
+                if (
+                    isinstance(target, syntax.Attribute)
+                    and target.attr == text
+                    and isinstance(target.value, syntax.Name)
+                    and target.value.id == "self"
+                ):
+                    return node.value, method
+    return None, None
+
+
+def forward(
+    m: Machine, model: Object, arguments: tuple[Value, ...], keywords: Keywords, at: syntax.expr
+) -> Value:
+    """A model is called: its output, made of its inputs by what its ``forward`` does."""
+    inner = _output(m, model, arguments, keywords, at)
+    tokens = Const(parameters.tokens_of_model(m, model))
+    extra: dict[str, Value] = {"#tokens": tokens}
+    if m.grad_enabled() is False:
+        extra["#grad"] = Const(False)
+    made = m.node("forward", (inner, *arguments), at, keywords={**keywords, **extra}, subject=model)
+    if not _inside_forward(m):
+        m.emit(
+            "model.forward",
+            at,
+            subjects={"model": (model.number,)},
+            values={"type": model.type_name, "training": mode(m, model)},
+            node=made,
+            arguments=arguments,
+            keywords=dict(keywords),
+            result=made,
+        )
+    return made
+
+
+def _inside_forward(m: Machine) -> bool:
+    return any(frame.name.endswith(".forward") or frame.name == "#forward" for frame in m.frames)
+
+
+def mode(m: Machine, model: Object) -> bool | None:
+    """Whether a model is in training mode, as far as is known."""
+    held = m.cells.get((model.number, "#training"))
+    if held is None:
+        return True if model.place is not None else None
+    return held.value if isinstance(held, Const) else None
+
+
+def set_mode(m: Machine, model: Value, value: bool | None) -> None:
+    """Switch a model and all that is in it."""
+    held = Const(value) if value is not None else Unknown("mode")
+    for one in parameters.tree(m, model) if isinstance(model, Object) else (model,):
+        m.cells.set((one.number, "#training"), held)
+
+
+def _output(
+    m: Machine, model: Object, arguments: tuple[Value, ...], keywords: Keywords, at: syntax.expr
+) -> Value:
+    if isinstance(model.type, Class):
+        method = lookup.class_attribute(m, model.type, "forward")
+        if isinstance(method, Function):
+            return _template(m, model, method, arguments, keywords, at)
+        return m.node("call", arguments, at)
+    if model.type_name in CONTAINERS and model.type_name == "Sequential":
+        return _sequential(m, model, arguments, at)
+    if model.type_name in WRAPPERS:
+        inner = m.attribute(model, "module")
+        if isinstance(inner, Object):
+            return _output(m, inner, arguments, keywords, at)
+    return m.node(
+        canonical(model.type if isinstance(model.type, str) else ""), arguments, at, subject=model
+    )
+
+
+def _template(
+    m: Machine,
+    model: Object,
+    method: Function,
+    arguments: tuple[Value, ...],
+    keywords: Keywords,
+    at: syntax.expr,
+) -> Value:
+    """What ``forward`` returns; run once for each mode, for most of it does not depend on what
+    it is given."""
+    key = (model.number, mode(m, model), parameters.version(m, model))
+    known = m.templates.get(key)
+    if known is None:
+        m.templates[key] = Unknown("recursion")
+        known = calls.call_function(m, method, (model, *arguments), keywords, at)
+        m.templates[key] = known
+    return known
+
+
+def _sequential(m: Machine, model: Object, arguments: tuple[Value, ...], at: syntax.expr) -> Value:
+    value: Value = arguments[0] if arguments else Const(None)
+    stages: list[Value] = []
+    for argument in (*model.arguments, *_added(m, model)):
+        for option in options(argument, 4):
+            if isinstance(option, Listing):
+                stages.extend(
+                    last if not isinstance(last, Listing) else (lookup.items(m, last) or [last])[-1]
+                    for last in lookup.items(m, option)
+                )
+            else:
+                stages.append(option)
+    for stage in stages:
+        if isinstance(stage, Object) and stage.role in ("model", "loss"):
+            inner = _output(m, stage, (value,), {}, at)
+            made = Node(
+                "forward",
+                (inner, value),
+                {"#tokens": Const(parameters.tokens_of_model(m, stage))},
+                stage.place,
+                stage,
+                m.regions,
+            )
+            value = made
+        else:
+            value = m.node("call", (value, stage), at)
+    return value
+
+
+def _added(m: Machine, model: Object) -> list[Value]:
+    added = m.attribute(model, "#added")
+    return list(options(added)) if added is not None else []
+
+
+def call_loss(
+    m: Machine, loss: Object, arguments: tuple[Value, ...], keywords: Keywords, at: syntax.expr
+) -> Value:
+    """A loss module is called."""
+    if isinstance(loss.type, Class):
+        method = lookup.class_attribute(m, loss.type, "forward")
+        if isinstance(method, Function):
+            return calls.call_function(m, method, (loss, *arguments), keywords, at)
+    path = loss.type if isinstance(loss.type, str) else loss.type_name
+    return loss_value(m, canonical(path), arguments, {**loss.keywords, **keywords}, at, loss)
+
+
+def loss_value(
+    m: Machine,
+    operation: str,
+    arguments: tuple[Value, ...],
+    keywords: Keywords,
+    at: syntax.expr,
+    loss: Object | None = None,
+) -> Node:
+    """A loss of known meaning is computed."""
+    made = m.node(operation, arguments, at, keywords=dict(keywords), subject=loss)
+    m.emit(
+        "loss.forward",
+        at,
+        values={"operation": operation},
+        node=made,
+        arguments=arguments,
+        keywords=dict(keywords),
+        result=made,
+        receiver=loss,
+    )
+    return made
+
+
+def deep_copy(m: Machine, value: Value, at: syntax.expr) -> Value:
+    """``copy.deepcopy``: new objects, with new parameters."""
+    if isinstance(value, Phi):
+        return joined([deep_copy(m, one, at) for one in options(value, 4)])
+    if not isinstance(value, Object | Listing):
+        return m.node("deepcopy", (value,), at)
+    return _copied(m, value, at, {})
+
+
+def _copied(m: Machine, value: Value, at: syntax.expr, done: dict[int, Value]) -> Value:
+    if value.number in done:
+        return done[value.number]
+    if isinstance(value, Object) and value.role not in ("sampler", "loader", "dataset", "region"):
+        made: Object | Listing = Object(
+            value.type, value.role, value.arguments, value.keywords, m.place(at)
+        )
+        assert isinstance(made, Object)
+        m.objects[made.number] = made
+    elif isinstance(value, Listing):
+        made = Listing(value.kind, m.place(at))
+    else:
+        return value
+    done[value.number] = made
+    for text in sorted(value.attributes):
+        held = m.attribute(value, text)
+        if held is not None and not text.startswith("#tokens"):
+            m.set_attribute(made, text, _copied(m, held, at, done))
+    if isinstance(made, Object):
+        made.arguments = tuple(_copied(m, one, at, done) for one in made.arguments)
+        trained = m.cells.get((value.number, "#training"))
+        m.cells.set((made.number, "#training"), trained)
+    if len(done) == 1 or (isinstance(made, Object) and next(iter(done)) == value.number):
+        if isinstance(made, Object) and made.role == "model":
+            m.emit(
+                "model.new",
+                at,
+                subjects={"model": (made.number,)},
+                values={"type": made.type_name, "how": "copy"},
+                result=made,
+            )
+    return made
+
+
+def is_loss(path: str) -> bool:
+    """Whether a library's function computes a loss of known meaning."""
+    return canonical(path) in LOSSES

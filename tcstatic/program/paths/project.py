@@ -1,0 +1,186 @@
+"""The modules of a project: found by name, read once, their names looked up on demand."""
+
+from __future__ import annotations
+
+import re
+from collections import OrderedDict
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final, final
+
+from tcstatic.errors import InputError
+from tcstatic.model import Location
+from tcstatic.program.source import SourceText, decode, module_name, parse, syntax
+
+# Trees that are kept at a time, by the number of their lines: about 1 KB a line.
+KEPT_LINES: Final = 60_000
+# What makes a function worth a look of its own: names of things that train, judge or are judged.
+MATTERS: Final = re.compile(
+    r"backward|zero_grad|\.step\b|\.eval\b|\.train\b|cross_entropy|CrossEntropy|nll_loss|NLLLoss|"
+    r"BCE|binary_cross_entropy|kl_div|KLDiv|dropout\(|no_grad|set_grad_enabled|inference_mode|"
+    r"GradScaler|clip_grad|set_epoch|manual_seed|state_dict|requires_grad|require_grad|\boptim\b|"
+    r"random_split|nn\.Parameter|DataLoader|all_reduce|barrier\(|\.grad\b|torch\.save|"
+    r"param_groups|\.lr\b"
+)
+
+
+@final
+class Module:
+    """One source file. `lines` are the numbers of lines that hold a word that matters."""
+
+    def __init__(self, path: Path, name: str, file: str, text: SourceText, tree: syntax.Module):
+        self.path = path
+        self.name = name
+        self.file = file
+        self.text = text
+        self.tree = tree
+        self.bindings = _bindings(tree)
+        self.stars = tuple(_stars(tree))
+        self.package = name if path.stem == "__init__" else name.rpartition(".")[0]
+        self.main = False
+        self.scope = 0
+        self._lines: list[int] | None = None
+
+    def matters(self, node: syntax.AST) -> bool:
+        """Whether a function or class holds anything that training is about."""
+        if self._lines is None:
+            text = self.text.text
+            breaks, line, found = 0, 1, []
+            for match in MATTERS.finditer(text):
+                line += text.count("\n", breaks, match.start())
+                breaks = match.start()
+                found.append(line)
+            self._lines = found
+        first, last = node.lineno, node.end_lineno or node.lineno  # type: ignore[attr-defined]
+        return any(first <= line <= last for line in self._lines)
+
+    def location(self, node: syntax.expr | syntax.stmt, function: str) -> Location:
+        """The place of a node, in the words of a report."""
+        span = self.text.span(node)
+        return Location(
+            self.file, span.line, span.column, span.end_line, span.end_column, function or "<module>"
+        )
+
+
+@final
+class Project:
+    """The files below a root. State: the modules read lately, and every file that was asked for."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._modules: OrderedDict[Path, Module] = OrderedDict()
+        self._broken: set[Path] = set()
+        self._lines = 0
+        self.read: set[Path] = set()
+
+    def module(self, path: Path) -> Module:
+        """The module in a file. Raises InputError where it cannot be read or parsed."""
+        known = self._modules.get(path)
+        self.read.add(path)
+        if known is not None:
+            self._modules.move_to_end(path)
+            return known
+        try:
+            content = path.read_bytes()
+        except OSError as error:
+            raise InputError(f"{path}: cannot be read ({error.strerror})") from None
+        text = decode(content, str(path))
+        tree = parse(text.text, str(path))
+        module = Module(path, module_name(path, self.root), self._relative(path), text, tree)
+        self._keep(module)
+        return module
+
+    def find(self, name: str, beside: Path) -> Module | None:
+        """The project's own module of that name: below the root, or beside the asking file's
+        top folder (where a script's own imports are looked for)."""
+        parts = name.split(".")
+        for folder in self._folders(beside):
+            base = folder.joinpath(*parts)
+            for candidate in (base / "__init__.py", base.with_name(f"{base.name}.py")):
+                if candidate in self._broken or not candidate.is_file():
+                    continue
+                try:
+                    return self.module(candidate)
+                except InputError:
+                    self._broken.add(candidate)
+        return None
+
+    def _folders(self, beside: Path) -> Iterator[Path]:
+        folder = beside.parent
+        yield folder
+        while folder != self.root and (folder / "__init__.py").is_file():
+            folder = folder.parent
+        if folder != beside.parent:
+            yield folder
+        if self.root not in (beside.parent, folder):
+            yield self.root
+
+    def _keep(self, module: Module) -> None:
+        self._modules[module.path] = module
+        self._lines += len(module.text.lines)
+        while self._lines > KEPT_LINES and len(self._modules) > 1:
+            _, oldest = self._modules.popitem(last=False)
+            self._lines -= len(oldest.text.lines)
+
+    def _relative(self, path: Path) -> str:
+        try:
+            return path.relative_to(self.root).as_posix()
+        except ValueError:
+            return path.as_posix()
+
+
+def absolute(module: Module, name: str, level: int) -> str:
+    """The absolute name of an import; relative ones start at the module's own package."""
+    if not level:
+        return name
+    parts = module.package.split(".") if module.package else []
+    base = parts[: len(parts) - (level - 1)] if level > 1 else parts
+    return ".".join([*base, name] if name else base)
+
+
+def _bindings(tree: syntax.Module) -> dict[str, syntax.stmt]:
+    """The statement that binds each module-level name last, as written."""
+    found: dict[str, syntax.stmt] = {}
+    for statement in _top_level(tree.body):
+        for name in _bound(statement):
+            found[name] = statement
+    return found
+
+
+def _top_level(body: list[syntax.stmt]) -> Iterator[syntax.stmt]:
+    for statement in body:
+        yield statement
+        if isinstance(statement, syntax.If | syntax.Try | syntax.With | syntax.For | syntax.While):
+            yield from _top_level(getattr(statement, "orelse", []))
+            for handler in getattr(statement, "handlers", ()):
+                yield from _top_level(handler.body)
+            yield from _top_level(statement.body)
+
+
+def _bound(statement: syntax.stmt) -> Iterator[str]:
+    if isinstance(statement, syntax.FunctionDef | syntax.AsyncFunctionDef | syntax.ClassDef):
+        yield statement.name
+    elif isinstance(statement, syntax.Import | syntax.ImportFrom):
+        for alias in statement.names:
+            if alias.name != "*":
+                whole = isinstance(statement, syntax.Import) and not alias.asname
+                yield alias.name.partition(".")[0] if whole else alias.asname or alias.name
+    elif isinstance(statement, syntax.Assign):
+        for target in statement.targets:
+            yield from _names(target)
+    elif isinstance(statement, syntax.AnnAssign) and statement.value is not None:
+        yield from _names(statement.target)
+
+
+def _names(target: syntax.expr) -> Iterator[str]:
+    if isinstance(target, syntax.Name):
+        yield target.id
+    elif isinstance(target, syntax.Tuple | syntax.List):
+        for item in target.elts:
+            yield from _names(item)
+
+
+def _stars(tree: syntax.Module) -> Iterator[tuple[str, int]]:
+    for statement in _top_level(tree.body):
+        if isinstance(statement, syntax.ImportFrom) and statement.names[0].name == "*":
+            yield statement.module or "", statement.level

@@ -1,0 +1,72 @@
+"""Cells: what names and attributes stand for now, with a way back to an earlier state."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final, final
+
+from tcstatic.program.paths.values import Value, joined, same
+
+Key = tuple[int, str]
+Changes = dict[Key, Value | None]
+
+
+@final
+class Cells:
+    """Values by (frame or object, name). State: the values, and a journal of what they replaced."""
+
+    def __init__(self) -> None:
+        self._values: dict[Key, Value] = {}
+        self._journal: list[tuple[Key, Value | None]] = []
+
+    def get(self, key: Key) -> Value | None:
+        """What lies in a cell, or None."""
+        return self._values.get(key)
+
+    def set(self, key: Key, value: Value | None) -> None:
+        """Put a value into a cell; None empties it."""
+        old = self._values.get(key)
+        if old is value:
+            return
+        self._journal.append((key, old))
+        if value is None:
+            self._values.pop(key, None)
+        else:
+            self._values[key] = value
+
+    def mark(self) -> int:
+        """A point to which the cells can be taken back."""
+        return len(self._journal)
+
+    def changes(self, mark: int) -> Changes:
+        """What cells hold now that were written since the mark."""
+        return {key: self._values.get(key) for key, _ in self._journal[mark:]}
+
+    def undo(self, mark: int) -> Changes:
+        """Take the cells back to the mark; return what was undone."""
+        undone = self.changes(mark)
+        for key, old in reversed(self._journal[mark:]):
+            if old is None:
+                self._values.pop(key, None)
+            else:
+                self._values[key] = old
+        del self._journal[mark:]
+        return undone
+
+    def merge(self, branches: Iterable[Changes]) -> None:
+        """Join the outcomes of branches that all start from the present state."""
+        outcomes = list(branches)
+        keys = dict.fromkeys(key for changes in outcomes for key in changes)
+        for key in keys:
+            base = self._values.get(key)
+            ends = [changes.get(key, base) if key in changes else base for changes in outcomes]
+            known = [end for end in ends if end is not None]
+            if not known:
+                self.set(key, None)
+            elif all(same(known[0], end) for end in known[1:]):
+                self.set(key, known[0])
+            else:
+                self.set(key, joined(known))
+
+
+NO_CHANGES: Final[Changes] = {}

@@ -1,0 +1,151 @@
+"""Assignments to attributes, and values that nobody takes: what they do to training."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from tcstatic.program.paths import lookup, parameters
+from tcstatic.program.paths.machine import Machine
+from tcstatic.program.paths.values import (
+    Bound,
+    Class,
+    Const,
+    External,
+    Function,
+    Node,
+    Object,
+    Unknown,
+    Value,
+    options,
+)
+from tcstatic.program.source import syntax
+
+# Methods that do nothing unless they are called.
+_ACTIONS: Final = frozenset("step zero_grad backward eval train update unscale_ set_epoch".split())
+
+
+def attribute(m: Machine, holder: Value, text: str, value: Value, at: syntax.expr) -> None:
+    """One holder's attribute is assigned to."""
+    if isinstance(holder, External):
+        return
+    owner = owner_of_parameter(holder)
+    if text == "grad" and owner is not None:
+        _cleared(m, holder, value, at)
+        return
+    if isinstance(holder, Object) and holder.role == "model":
+        _model_attribute(m, holder, text, value, at)
+    m.emit(
+        "call",
+        at,
+        values={"operation": "store", "attribute": text},
+        receiver=holder,
+        arguments=(value,),
+    )
+    if text == "requires_grad" and owner is not None:
+        m.emit(
+            "model.freeze",
+            at,
+            subjects={"model": (owner.number,)},
+            values={"trainable": value.value if isinstance(value, Const) else None},
+        )
+    m.set_attribute(holder, text, value)
+
+
+def owner_of_parameter(value: Value) -> Object | Unknown | None:
+    """The model (or optimizer) of which a value is one of the parameters."""
+    if isinstance(value, Node) and value.op == "item" and value.inputs:
+        inner = value.inputs[0]
+        if isinstance(inner, Node) and inner.op in ("parameters", "named_parameters"):
+            subject = inner.subject
+            return subject if isinstance(subject, Object | Unknown) else None
+    return None
+
+
+def _cleared(m: Machine, holder: Value, value: Value, at: syntax.expr) -> None:
+    if not (isinstance(value, Const) and value.value is None):
+        return
+    assert isinstance(holder, Node)
+    tokens, _ = parameters.held(m, (holder.inputs[0],))
+    m.emit(
+        "optimizer.zero_grad",
+        at,
+        subjects={"optimizer": parameters.owners(m, tokens)},
+        maybe=frozenset(o.number for o in m.objects.values() if o.role == "optimizer"),
+    )
+
+
+def _model_attribute(m: Machine, holder: Object, text: str, value: Value, at: syntax.expr) -> None:
+    before = m.attribute(holder, text)
+    if before is None or m.frame.name.endswith("__init__"):
+        return
+    replaced = [o for o in options(before, 4) if isinstance(o, Object) and o.role == "model"]
+    if replaced and value not in replaced:
+        dead = frozenset().union(*(parameters.tokens_of_model(m, one) for one in replaced))
+        kept = (
+            parameters.tokens_of_model(m, value) if isinstance(value, Object) else frozenset()
+        )
+        known = m.cells.get((0, "#dead"))
+        earlier = known.value if isinstance(known, Const) else frozenset()
+        m.cells.set((0, "#dead"), Const(earlier | (dead - kept)))
+        m.emit(
+            "model.mutate",
+            at,
+            subjects={"model": (holder.number, *(one.number for one in replaced))},
+            values={"attribute": text},
+        )
+
+
+def augmented(m: Machine, node: Any, before: Value, made: Node) -> None:
+    """``x += y`` for the rules that look at what is summed."""
+    m.emit(
+        "call",
+        node.target,
+        values={"operation": "augmented", "operator": made.op},
+        receiver=before,
+        arguments=made.inputs[1:],
+        node=made,
+    )
+
+
+def dropped(m: Machine, node: syntax.expr, value: Value) -> None:
+    """A value that nobody takes: a method that was not called, a region without ``with``."""
+    if isinstance(node, syntax.Attribute):
+        _not_called(m, node, value)
+        return
+    if not isinstance(node, syntax.Call):
+        return
+    if isinstance(value, Object) and value.role == "region":
+        path = value.type if isinstance(value.type, str) else ""
+        if path.endswith("set_grad_enabled"):
+            mode = value.arguments[0] if value.arguments else value.keywords.get("mode")
+            known = isinstance(mode, Const) and isinstance(mode.value, bool)
+            m.cells.set((0, "grad"), mode if known else Unknown("mode"))
+            m.emit("call", node, values={"operation": "set_grad_enabled"}, arguments=value.arguments)
+        else:
+            m.emit("call", node, values={"operation": "region-dropped", "region": path})
+    elif isinstance(value, Node):
+        m.emit("call", node, values={"operation": "dropped", "of": value.op}, node=value)
+
+
+def _not_called(m: Machine, node: syntax.Attribute, value: Value) -> None:
+    if node.attr not in _ACTIONS:
+        return
+    receiver = value.receiver if isinstance(value, Bound) else None
+    if receiver is None:
+        from tcstatic.program.paths.expressions import evaluate
+
+        m.quiet += 1
+        receiver = evaluate(m, node.value)
+        m.quiet -= 1
+    if isinstance(value, Bound | Unknown | Node | Function) and not isinstance(receiver, External):
+        is_property = isinstance(receiver, Object) and isinstance(receiver.type, Class) and (
+            lookup.class_attribute(m, receiver.type, node.attr) is not None
+            and not isinstance(value, Bound)
+        )
+        if not is_property:
+            m.emit(
+                "call",
+                node,
+                values={"operation": "not-called", "method": node.attr},
+                receiver=receiver,
+            )

@@ -1,0 +1,116 @@
+"""What a program may do, as a tree: happenings in order, branches, loops, calls."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, Literal, final
+
+from tcstatic.program.paths.values import Node, Place, Value
+
+ExitKind = Literal["return", "break", "continue", "raise", "stop"]
+
+
+@final
+@dataclass(slots=True, eq=False)
+class Happening:
+    """One abstract event.
+
+    `subjects` are certain by role, `maybe` are objects that it may concern as well, `assumed`
+    says that a subject was inferred from the shape of the code. `wild` happenings may be anything
+    to the objects in `maybe`: they were handed to code that is not known. `node` is the value that
+    is looked at by relations over flow; `facts` go to the context, `values` to the event.
+    """
+
+    kind: str
+    place: Place
+    subjects: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    maybe: frozenset[int] = frozenset()
+    wild: bool = False
+    assumed: bool = False
+    values: dict[str, Any] = field(default_factory=dict)
+    facts: dict[str, Any] = field(default_factory=dict)
+    inferred: set[str] = field(default_factory=set)
+    node: Node | None = None
+    arguments: tuple[Value, ...] = ()
+    keywords: dict[str, Value] = field(default_factory=dict)
+    receiver: Value | None = None
+    result: Value | None = None
+
+
+@final
+@dataclass(slots=True, eq=False)
+class Exit:
+    """The path leaves its loop, its function, or the program."""
+
+    kind: ExitKind
+
+
+@final
+@dataclass(slots=True, eq=False)
+class Branch:
+    """One of several blocks. `key` names the condition: equal keys decide alike while the values
+    in them (the newest is number `birth`) are the same; alternative 0 is its being true."""
+
+    key: str
+    birth: int
+    alternatives: list[Block]
+
+
+@final
+@dataclass(slots=True, eq=False)
+class Loop:
+    """A loop. `begun` is the number of the first value made inside; `certain` says that its body
+    runs at least once."""
+
+    body: Block
+    place: Place
+    begun: int
+    certain: bool
+    kind: Literal["for", "while"]
+    role: str = ""
+
+
+@final
+@dataclass(slots=True, eq=False)
+class Called:
+    """The body of a function that was called: a return leaves it."""
+
+    body: Block
+    name: str
+
+
+Step = Happening | Branch | Loop | Called | Exit
+
+
+@final
+@dataclass(slots=True, eq=False)
+class Block:
+    """Steps in order."""
+
+    steps: list[Step] = field(default_factory=list)
+
+
+def happenings(block: Block) -> Iterator[Happening]:
+    """All happenings of a block, as written."""
+    for step in block.steps:
+        if isinstance(step, Happening):
+            yield step
+        elif isinstance(step, Branch):
+            for alternative in step.alternatives:
+                yield from happenings(alternative)
+        elif isinstance(step, Loop | Called):
+            yield from happenings(step.body)
+
+
+def loops(block: Block, around: tuple[Loop, ...] = ()) -> Iterator[tuple[Loop, tuple[Loop, ...]]]:
+    """All loops of a block, each with those around it, outermost first."""
+    for step in block.steps:
+        if isinstance(step, Branch):
+            for alternative in step.alternatives:
+                yield from loops(alternative, around)
+        elif isinstance(step, Loop):
+            yield step, around
+            yield from loops(step.body, (*around, step))
+        elif isinstance(step, Called):
+            yield from loops(step.body, around)

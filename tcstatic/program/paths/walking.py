@@ -1,0 +1,112 @@
+"""Questions about how a value came about."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Final, final
+
+from tcstatic.program.paths import lookup
+from tcstatic.program.paths.machine import Machine
+from tcstatic.program.paths.operations import CUTS
+from tcstatic.program.paths.values import (
+    Const,
+    Listing,
+    Node,
+    Object,
+    Phi,
+    Unknown,
+    Value,
+)
+
+_LIMIT: Final = 3000
+Token = tuple[int, int]
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """What a backward from a value gets to: parameters, the forwards on the way, and whether
+    there is something on the way that the source does not tell. `cuts` are the operations that
+    stopped it."""
+
+    tokens: frozenset[Token]
+    forwards: tuple[Node, ...]
+    unknown: bool
+    cuts: tuple[Node, ...]
+
+
+def inputs_of(m: Machine, value: Value) -> Iterator[Value]:
+    """What a value was made of, directly."""
+    if isinstance(value, Phi):
+        yield from value.options
+    elif isinstance(value, Node):
+        yield from value.inputs
+        yield from value.keywords.values()
+    elif isinstance(value, Listing):
+        yield from lookup.items(m, value)
+
+
+def upstream(m: Machine, value: Value, through: Callable[[Value], bool]) -> Iterator[Value]:
+    """A value and all it was made of, as long as `through` says to go on behind one."""
+    waiting, seen = [value], set()
+    while waiting and len(seen) < _LIMIT:
+        one = waiting.pop()
+        if id(one) in seen:
+            continue
+        seen.add(id(one))
+        yield one
+        if through(one):
+            waiting.extend(inputs_of(m, one))
+
+
+def reach(m: Machine, value: Value) -> Reach:
+    """What a backward from this value reaches."""
+    tokens: set[Token] = set()
+    forwards: list[Node] = []
+    cuts: list[Node] = []
+    unknown = False
+    for one in upstream(m, value, _differentiable):
+        if isinstance(one, Node):
+            if _is_cut(one):
+                cuts.append(one)
+            elif one.op == "forward":
+                forwards.append(one)
+                held = one.keywords.get("#tokens")
+                if isinstance(held, Const):
+                    tokens |= held.value
+            elif one.op in ("parameters", "parameter", "item") and one.subject is not None:
+                held = one.keywords.get("#tokens")
+                if isinstance(held, Const):
+                    tokens |= held.value
+            elif one.op.startswith("call"):
+                unknown = True
+        elif isinstance(one, Unknown):
+            unknown = unknown or one.origin in ("budget", "recursion", "attribute", "name")
+    return Reach(frozenset(tokens), tuple(forwards), unknown, tuple(cuts))
+
+
+def _is_cut(one: Node) -> bool:
+    if one.op in CUTS:
+        return True
+    return one.op == "forward" and bool(one.regions) and one.keywords.get("#grad") is not None
+
+
+def _differentiable(value: Value) -> bool:
+    return not (isinstance(value, Node) and _is_cut(value))
+
+
+def objects_in(m: Machine, values: tuple[Value, ...]) -> Iterator[Object | Unknown]:
+    """Objects among values and within listings, not behind operations."""
+    waiting, seen = list(values), set()
+    while waiting and len(seen) < _LIMIT:
+        one = waiting.pop()
+        if id(one) in seen:
+            continue
+        seen.add(id(one))
+        if isinstance(one, Object | Unknown):
+            yield one
+        elif isinstance(one, Phi):
+            waiting.extend(one.options)
+        elif isinstance(one, Listing):
+            waiting.extend(lookup.items(m, one))
