@@ -35,9 +35,12 @@ def _losses(file: File) -> Iterator[Loss]:
             name = makers.get(text_of(call.func)) or _functional(file, call)
             if name in CLASSES.values() and len(call.args) == 2 and not call.keywords:
                 model = _model_call(region, call.args[0])
-                if model is not None and _is_label(region, call.args[1]):
-                    if any(repeated(file, region.scope, e.place) for e in region.of("backward")):
-                        yield name, call, model, region
+                if (
+                    model is not None
+                    and _is_label(region, call.args[1])
+                    and any(repeated(file, region.scope, e.place) for e in region.of("backward"))
+                ):
+                    yield name, call, model, region
 
 
 def _functional(file: File, call: ast.Call) -> str:
@@ -166,9 +169,12 @@ def _return_through(function: str) -> object:
 def _log_softmax_returns(file: File) -> Iterator[tuple[Loss, ast.Return]]:
     for loss, returned in _returns(file):
         value = returned.value
-        if loss[0] == "nll_loss" and isinstance(value, ast.Call):
-            if file.called(value).endswith("log_softmax"):
-                yield loss, returned
+        if (
+            loss[0] == "nll_loss"
+            and isinstance(value, ast.Call)
+            and file.called(value).endswith("log_softmax")
+        ):
+            yield loss, returned
 
 
 def _to_softmax(draft: Draft, site: tuple[Loss, ast.Return]) -> None:
@@ -196,9 +202,13 @@ def _dim_returns(file: File) -> Iterator[tuple[Loss, ast.Return]]:
 def _sigmoid_returns(file: File) -> Iterator[tuple[Loss, ast.Return]]:
     for loss, returned in _returns(file):
         value = returned.value
-        if loss[0] == "binary_cross_entropy" and isinstance(value, ast.Call):
-            if file.called(value) in ("torch.sigmoid", "F.sigmoid") and len(value.args) == 1:
-                yield loss, returned
+        if (
+            loss[0] == "binary_cross_entropy"
+            and isinstance(value, ast.Call)
+            and file.called(value) in ("torch.sigmoid", "F.sigmoid")
+            and len(value.args) == 1
+        ):
+            yield loss, returned
 
 
 def _drop_sigmoid(draft: Draft, site: tuple[Loss, ast.Return]) -> None:
@@ -219,6 +229,8 @@ def _loss_names(file: File) -> Iterator[Place]:
                 if isinstance(node, ast.Assign) and text_of(node.targets[0]) == event.subject:
                     if isinstance(node.value, ast.Call) and "torch" in file.imports:
                         yield Place(node, event.place.block, event.place.around)
+                    break
+                if f"{event.subject} " in text_of(node):
                     break
 
 

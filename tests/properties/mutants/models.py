@@ -35,9 +35,14 @@ def _mode_calls(file: File, kind: str) -> Iterator[tuple[Scope, Place]]:
     for scope in _scopes(file):
         for place in places_in(scope.body):
             call = call_in(place.node)
-            if call and isinstance(call.func, ast.Attribute) and call.func.attr == kind:
-                if not call.args and isinstance(place.node, ast.Expr):
-                    yield scope, place
+            if (
+                call
+                and isinstance(call.func, ast.Attribute)
+                and call.func.attr == kind
+                and not call.args
+                and isinstance(place.node, ast.Expr)
+            ):
+                yield scope, place
 
 
 def _only_train(file: File) -> Iterator[tuple[File, Place]]:
@@ -50,10 +55,11 @@ def _only_train(file: File) -> Iterator[tuple[File, Place]]:
     for loop in loops:
         inside = {id(node) for node in ast.walk(loop)}
         names = called_names(loop)
-        if id(place.node) in inside or scope_name(scope) in names:
-            if any(id(e.node) in inside or scope_name(s) in names for s, e in evals):
-                yield file, place
-                return
+        if (id(place.node) in inside or scope_name(scope) in names) and any(
+            id(e.node) in inside or scope_name(s) in names for s, e in evals
+        ):
+            yield file, place
+            return
 
 
 def _sensitive(file: File) -> bool:
@@ -141,9 +147,12 @@ def _share(draft: Draft, site: tuple[ast.ListComp, ast.expr]) -> None:
 def _dropouts(file: File) -> Iterator[tuple[ast.Call, ast.keyword]]:
     for call in _calls(file, "F.dropout", "torch.dropout"):
         for keyword in call.keywords:
-            if keyword.arg == "training" and text_of(keyword.value) == "self.training":
-                if len(call.args) + len(call.keywords) > 1:
-                    yield call, keyword
+            if (
+                keyword.arg == "training"
+                and text_of(keyword.value) == "self.training"
+                and len(call.args) + len(call.keywords) > 1
+            ):
+                yield call, keyword
 
 
 def _drop_training(draft: Draft, site: tuple[ast.Call, ast.keyword]) -> None:
@@ -186,9 +195,13 @@ def _copy_after(draft: Draft, site: tuple[Turn, Place, ast.stmt]) -> None:
 def _copied(file: File) -> Iterator[tuple[Turn, Place, ast.stmt]]:
     for turn, place, loop in _constructors(file):
         call = call_in(place.node)
-        if "copy" in file.imports and call and call.args:
-            if text_of(call.args[0]).endswith(".parameters()"):
-                yield turn, place, loop
+        if (
+            "copy" in file.imports
+            and call
+            and call.args
+            and text_of(call.args[0]).endswith(".parameters()")
+        ):
+            yield turn, place, loop
 
 
 def _heads(file: File) -> Iterator[tuple[Place, Place]]:
@@ -201,9 +214,13 @@ def _heads(file: File) -> Iterator[tuple[Place, Place]]:
                 continue
             for head in places:
                 value = head.node.value if isinstance(head.node, ast.Assign) else None
-                if head.block is place.block and head.position < place.position:
-                    if file.called(value) == "torch.nn.Linear" and _is_head(head.node, node):
-                        yield place, head
+                if (
+                    head.block is place.block
+                    and head.position < place.position
+                    and file.called(value) == "torch.nn.Linear"
+                    and _is_head(head.node, node)
+                ):
+                    yield place, head
 
 
 def _is_head(head: ast.stmt, made: ast.Assign) -> bool:
@@ -251,7 +268,7 @@ def _shuffled(file: File) -> Iterator[tuple[ast.Assign, ast.keyword]]:
         call = node.value
         assert isinstance(call, ast.Call)
         given = [k for k in call.keywords if k.arg == "shuffle" and text_of(k.value) == "True"]
-        if given and ("train" in name or name in trained) and file.regions:
+        if given and name in trained:
             yield node, given[0]
 
 
@@ -264,9 +281,13 @@ def _unshuffled(draft: Draft, site: tuple[ast.Assign, ast.keyword]) -> None:
 def _best(file: File) -> Iterator[ast.Call]:
     for node in file.nodes:
         value = node.value if isinstance(node, ast.Assign) else None
-        if isinstance(value, ast.Call) and file.called(value) == "copy.deepcopy":
-            if text_of(value.args[0]).endswith(".state_dict()") and "best" in text_of(node):
-                yield value
+        if (
+            isinstance(value, ast.Call)
+            and file.called(value) == "copy.deepcopy"
+            and text_of(value.args[0]).endswith(".state_dict()")
+            and "best" in text_of(node)
+        ):
+            yield value
 
 
 def _by_reference(draft: Draft, call: ast.Call) -> None:
@@ -276,9 +297,10 @@ def _by_reference(draft: Draft, call: ast.Call) -> None:
 def _inner(file: File) -> Iterator[ast.expr]:
     wrapped = file.made.get("wrapper", {})
     for region in file.regions:
+        own = [place.node for place in region.places if not place.around]
         for place in region.places:
             call = call_in(place.node)
-            if call and text_of(call.func) in wrapped and place.loops:
+            if call and wrapped.get(text_of(call.func)) in own and place.loops:
                 yield call.func
 
 
@@ -320,11 +342,19 @@ def _drop_result(draft: Draft, node: ast.Assign) -> None:
 
 def _rates(file: File) -> Iterator[tuple[ast.For, str, ast.expr]]:
     for node in file.nodes:
-        if isinstance(node, ast.For) and isinstance(node.iter, ast.Attribute):
-            if node.iter.attr == "param_groups" and len(node.body) == 1:
-                body = node.body[0]
-                if isinstance(body, ast.Assign) and text_of(body.targets[0]).endswith("['lr']"):
-                    yield node, text_of(node.iter.value), body.value
+        if (
+            isinstance(node, ast.For)
+            and isinstance(node.iter, ast.Attribute)
+            and node.iter.attr == "param_groups"
+            and len(node.body) == 1
+        ):
+            body = node.body[0]
+            optimizer = text_of(node.iter.value)
+            known = optimizer in file.optimizers or optimizer.endswith("optimizer")
+            rate = isinstance(body, ast.Assign) and text_of(body.targets[0])
+            if known and rate and rate.endswith("['lr']"):
+                assert isinstance(body, ast.Assign)
+                yield node, optimizer, body.value
 
 
 def _rate_in_vain(draft: Draft, site: tuple[ast.For, str, ast.expr]) -> None:
@@ -337,9 +367,14 @@ def _seeds(file: File) -> Iterator[tuple[Place, ast.stmt]]:
         for place in turn.region.places:
             call = call_in(place.node)
             loops = turn.step.place.loops
-            if call and file.called(call) == "torch.manual_seed" and loops and not place.around:
-                if loops[0] in place.block:
-                    yield place, loops[-1].body[0]
+            if (
+                call
+                and file.called(call) == "torch.manual_seed"
+                and loops
+                and not place.around
+                and loops[0] in place.block
+            ):
+                yield place, loops[-1].body[0]
 
 
 def _reseed(draft: Draft, site: tuple[Place, ast.stmt]) -> None:

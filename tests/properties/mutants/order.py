@@ -67,9 +67,12 @@ def _drop_backward(draft: Draft, turn: Turn) -> None:
 def _only_step(file: File) -> Iterator[Turn]:
     for turn in turns(file):
         name = turn.optimizer.rsplit(".")[-1]
-        if len([r for r in file.regions if r.of("step")]) == 1 or name in file.optimizers:
-            if not turn.scaled and file.text.count(f"{name}.step(") == 1:
-                yield turn
+        if (
+            (len([r for r in file.regions if r.of("step")]) == 1 or name in file.optimizers)
+            and not turn.scaled
+            and file.text.count(f"{name}.step(") == 1
+        ):
+            yield turn
 
 
 def _drop_step(draft: Draft, turn: Turn) -> None:
@@ -195,9 +198,13 @@ def _scaled_losses(file: File) -> Iterator[Event]:
         for event in region.of("backward"):
             function = event.call.func
             receiver = function.value if isinstance(function, ast.Attribute) else None
-            if isinstance(receiver, ast.Call) and text_of(receiver.func).endswith(".scale"):
-                if region.of("scaler.step") and len(receiver.args) == 1:
-                    yield event
+            if (
+                isinstance(receiver, ast.Call)
+                and text_of(receiver.func).endswith(".scale")
+                and region.of("scaler.step")
+                and len(receiver.args) == 1
+            ):
+                yield event
 
 
 def _unscaled_loss(draft: Draft, event: Event) -> None:
@@ -214,9 +221,14 @@ def _accumulations(file: File) -> Iterator[Turn]:
     for turn in _plain_turns(file):
         inside = turn.step.place.around
         guard = inside[-1] if inside else None
-        if isinstance(guard, ast.If) and same_block(turn.step, turn.zero) and not guard.orelse:
-            if turn.backward.node in turn.step.place.loops[-1].body and "%" in text_of(guard.test):
-                yield turn
+        if (
+            isinstance(guard, ast.If)
+            and same_block(turn.step, turn.zero)
+            and not guard.orelse
+            and turn.backward.node in turn.step.place.loops[-1].body
+            and "%" in text_of(guard.test)
+        ):
+            yield turn
 
 
 def _clear_each_time(draft: Draft, turn: Turn) -> None:
@@ -248,10 +260,14 @@ def _calls_of(kinds: str) -> object:
     def sites(file: File) -> Iterator[tuple[Event, Region]]:
         for region in file.regions:
             for event in region.events:
-                if event.kind in kinds.split() and isinstance(event.node, ast.Expr):
-                    if not event.call.args and not event.call.keywords:
-                        if repeated(file, region.scope, event.place):
-                            yield event, region
+                if (
+                    event.kind in kinds.split()
+                    and isinstance(event.node, ast.Expr)
+                    and not event.call.args
+                    and not event.call.keywords
+                    and repeated(file, region.scope, event.place)
+                ):
+                    yield event, region
 
     return sites
 
