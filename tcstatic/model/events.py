@@ -22,7 +22,7 @@ EVENT_KINDS: Final = frozenset(
     wrap.new dist.init dist.collective
     region.enter region.exit
     loop.step loop.epoch gap
-    state call
+    state call end
     """.split()
 )
 

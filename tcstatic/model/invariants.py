@@ -47,7 +47,8 @@ class Invariant:
 
     `feeds` are the commands that can decide it, `sometimes` the severity where the source shows it
     on some paths only ('': not reported then), `fix` the name of a fix, `torch` the versions that
-    it is about ('': all).
+    it is about ('': all). `lint` holds what is said otherwise where the source decides: any of
+    that, when, unless, blame, message.
     """
 
     code: str
@@ -69,6 +70,7 @@ class Invariant:
     sometimes: Severity | Literal[""] = ""
     fix: str = ""
     torch: str = ""
+    lint: Mapping[str, Any] = field(default_factory=dict)
     source: str = field(default="", compare=False)
 
     @property

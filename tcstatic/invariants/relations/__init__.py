@@ -7,6 +7,7 @@ from tcstatic.invariants.relations import (  # noqa: F401  (each registers itsel
     count,
     effect,
     equal,
+    flow,
     member,
     order,
     result,

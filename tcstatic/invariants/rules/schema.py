@@ -16,8 +16,9 @@ from tcstatic.model import EVENT_KINDS, Blame, Example, Feed, Invariant, Severit
 CheckParams = Callable[[str, Mapping[str, Any]], None]
 
 REQUIRED: Final = ("code", "name", "relation", "that", "severity", "message", "why", "cure")
+LINT: Final = ("that", "when", "unless", "message", "blame")
 OPTIONAL: Final = (
-    "when unless blame explains references examples status feeds sometimes fix torch".split()
+    "when unless blame explains references examples status feeds sometimes fix torch lint".split()
 )
 FEEDS: Final[tuple[Feed, ...]] = get_args(Feed)
 CODE: Final = re.compile(r"[A-Z]{2,4}\d{3}")
@@ -82,6 +83,7 @@ class _RuleReader:
             else "",
             fix=self._optional("fix", _NAME, "the name of a fix: lower-case words joined by '-'"),
             torch=self._optional("torch", _TORCH, "versions, as in '>=2.0,<2.6'"),
+            lint=self._lint(relation, schema) if "lint" in self._rule else {},
             source=self._document.where(self._path),
         )
 
@@ -96,6 +98,30 @@ class _RuleReader:
                 self._refuse(("that",), f"{relation} cannot have these parameters ({error!r})")
         return dict(params)
 
+    def _lint(self, relation: str, schema: CheckParams | None) -> dict[str, Any]:
+        """What the rule says otherwise where the source decides."""
+        given = self._of_kind(self._rule, ("lint",), dict)
+        self._check_keys(given, ("lint",), (), LINT)
+        found: dict[str, Any] = {}
+        if "that" in given:
+            found["that"] = dict(self._of_kind(given, ("lint", "that"), dict))
+            if schema is not None:
+                try:
+                    schema(relation, found["that"])
+                except (ValueError, InputError) as error:
+                    self._refuse(("lint", "that"), str(error))
+        for key in ("when", "unless"):
+            if key in given:
+                found[key] = self._condition(given, ("lint", key))
+        if "message" in given:
+            found["message"] = self._text(given, ("lint", "message"))
+            self._check_placeholders(found["message"])
+        if "blame" in given:
+            found["blame"] = [
+                {"at": one.at, "when": one.when} for one in self._blame(("lint", "blame"), given)
+            ]
+        return found
+
     def _blamed_key(self, problem: str) -> KeyPath:
         """The first key under `that` that the relation's message names, else `that` itself."""
         if "unknown relation" in problem:
@@ -108,9 +134,11 @@ class _RuleReader:
                 return path[len(self._path) :]
         return ("that",)
 
-    def _blame(self) -> tuple[Blame, ...]:
+    def _blame(
+        self, where: KeyPath = ("blame",), within: Mapping[str, Any] | None = None
+    ) -> tuple[Blame, ...]:
         found = []
-        for path, item in self._mappings(("blame",)):
+        for path, item in self._mappings(where, within):
             self._check_keys(item, path, ("at",), ("when",))
             at = self._text(item, (*path, "at"))
             if at not in EVENT_KINDS:
@@ -223,10 +251,13 @@ class _RuleReader:
             if key not in item:
                 self._refuse(path, f"the key {key!r} is missing")
 
-    def _mappings(self, path: KeyPath) -> list[tuple[KeyPath, dict[str, Any]]]:
-        if path[-1] not in self._rule:
+    def _mappings(
+        self, path: KeyPath, within: Mapping[str, Any] | None = None
+    ) -> list[tuple[KeyPath, dict[str, Any]]]:
+        holder = self._rule if within is None else within
+        if path[-1] not in holder:
             return []
-        items = self._of_kind(self._rule, path, list)
+        items = self._of_kind(holder, path, list)
         for number, item in enumerate(items):
             if not isinstance(item, dict):
                 self._refuse((*path, number), "an item", got=_described(item), expected="a mapping")
