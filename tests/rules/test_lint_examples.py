@@ -1,0 +1,78 @@
+"""Every example of every rule under lint: a bad one has its `# expect:` line, a good one none.
+
+An example of a rule that only a run can decide must not alarm lint either, unless it is bad.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from tcstatic.invariants.relations import check_params
+from tcstatic.invariants.rules import default_rules_folder, load_rules
+from tcstatic.lint.analysis import Analyser
+from tcstatic.model import Example, Finding, Invariant
+
+EXPECT: Final = re.compile(r"# expect: ([A-Z]+\d+)(?: step=\d+)?$")
+RULES: Final = load_rules([default_rules_folder()], schema=check_params)
+LINTED: Final = tuple(rule for rule in RULES if "lint" in rule.feeds)
+DECIDED: Final = [
+    pytest.param(rule, example, id=f"{rule.code}-{number}-{example.kind}")
+    for rule in LINTED
+    for number, example in enumerate(rule.examples)
+]
+SILENT: Final = [
+    pytest.param(example, id=f"{rule.code}-{number}")
+    for rule in RULES
+    if rule not in LINTED
+    for number, example in enumerate(rule.examples)
+    if example.kind == "good"
+]
+
+
+def linted(text: str, folder: Path) -> tuple[Finding, ...]:
+    """What the shipped rules find in a script that stands alone."""
+    script = folder / "train.py"
+    script.write_text(text)
+    return Analyser(folder, LINTED).analyse(script).findings
+
+
+def expected(text: str) -> list[tuple[str, int]]:
+    """The (code, line) that the comments of a script announce."""
+    return [
+        (match[1], number)
+        for number, line in enumerate(text.splitlines(), 1)
+        if (match := EXPECT.search(line))
+    ]
+
+
+def alarming(findings: tuple[Finding, ...]) -> list[tuple[str, int | None, str]]:
+    """Those that a person would call an alarm."""
+    return [(one.code, one.where.line, one.message) for one in findings if one.severity != "note"]
+
+
+@pytest.mark.parametrize(("rule", "example"), DECIDED)
+def test_an_example_is_decided_from_its_source(
+    rule: Invariant, example: Example, tmp_path: Path
+) -> None:
+    found = linted(example.text, tmp_path)
+    assert [(one.code, one.where.line) for one in found] == expected(example.text), alarming(found)
+    assert [one.severity for one in found] == [rule.severity] * len(found)
+
+
+@pytest.mark.parametrize("example", SILENT)
+def test_a_correct_script_gives_no_alarm(example: Example, tmp_path: Path) -> None:
+    assert alarming(linted(example.text, tmp_path)) == []
+
+
+@pytest.mark.parametrize("rule", [pytest.param(rule, id=rule.code) for rule in LINTED])
+def test_a_rule_that_lint_decides_has_examples_of_both_kinds(rule: Invariant) -> None:
+    bad = [example for example in rule.examples if example.kind == "bad"]
+    good = [example for example in rule.examples if example.kind == "good"]
+    assert len(bad) >= 1 and len(good) >= 2
+    for example in bad:
+        assert [code for code, _ in expected(example.text)] == [rule.code]
+    assert not any(expected(example.text) for example in good)
