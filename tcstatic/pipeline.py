@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, final
 
 from tcstatic import __version__, errors
-from tcstatic.caching import cache_folder, write_whole
+from tcstatic.caching import cache_folder, own_files, write_whole
 from tcstatic.errors import InputError, PlanError, input_problem
 from tcstatic.invariants.rules import default_rules_folder, rules_hash
 from tcstatic.model import ProbePlan, Rewritten, RunOptions, Skipped
@@ -181,21 +181,11 @@ def _key(request: Request) -> str:
         "request": asdict(request),
         "rules": rules_hash(request.rule_paths()),
         "version": __version__,
-        "program": list(_own_files(Path(__file__).parent)),
+        "program": list(own_files()),
         "python": [sys.version, sys.flags.optimize],
         "path": sys.path if request.include else [],
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
-
-
-def _own_files(folder: Path) -> Iterator[tuple[str, int, int]]:
-    """Names, sizes and times of our modules: an editable install changes without a new version."""
-    for path, folders, names in os.walk(folder):
-        folders.sort()
-        for name in sorted(names):
-            if name.endswith(".py"):
-                status = os.stat(os.path.join(path, name))
-                yield name, status.st_size, status.st_mtime_ns
 
 
 def _cached(entry: Path) -> ProbePlan | None:

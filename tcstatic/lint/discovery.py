@@ -10,7 +10,7 @@ from typing import Final, final
 
 from tcstatic.errors import InputError, input_problem
 from tcstatic.lint.settings import Settings, settings_for
-from tcstatic.lint.walking import Ignored, is_ignored, patterns, walk
+from tcstatic.lint.walking import Ignored, is_covered, patterns, walk
 from tcstatic.model import Skipped
 
 _MARKS: Final = ("pyproject.toml", ".git")
@@ -102,18 +102,8 @@ def _files(
         yield from walk(path, [*around.excluded(settings), *here], git=True)
         return
     _, settings = around.of(path.parent)
-    if not _is_excluded(path, [*around.excluded(settings), *here]):
+    if not is_covered(path, [*around.excluded(settings), *here]):
         yield path
-
-
-def _is_excluded(path: Path, layers: Sequence[Ignored]) -> bool:
-    """Whether a file, or a folder around it, is left out."""
-    if not layers:
-        return False
-    around = (str(folder) for folder in reversed(path.parents))
-    return is_ignored(str(path), False, layers) or any(
-        is_ignored(folder, True, layers) for folder in around
-    )
 
 
 def project_root(folder: Path, fallback: Path) -> Path:

@@ -29,13 +29,15 @@ _BLANK: Final = frozenset(
 class Suppression:
     """One comment. `words` are codes or names, none where all is silenced (a bare ``noqa``).
 
-    It holds for findings on the lines `first` to `last`; a `column` from 1 says where it stands.
+    It holds for findings on the lines `first` to `last`. It begins at `column`, what stands before
+    it on its line ends before `code_end` (1: nothing does).
     """
 
     kind: Literal["noqa", "allow"]
     words: tuple[str, ...]
     line: int
     column: int
+    code_end: int
     text: str
     first: int
     last: int
@@ -79,7 +81,8 @@ def _suppressions(tokens: list[tokenize.TokenInfo]) -> Iterator[Suppression]:
             if kind == "noqa" and alone:
                 continue
             line, column = token.start[0], token.start[1] + 1
-            yield Suppression(kind, words, line, column, token.string, *span)
+            code_end = len(token.line[: column - 1].rstrip()) + 1
+            yield Suppression(kind, words, line, column, code_end, token.string, *span)
 
 
 def _read(comment: str) -> Iterator[tuple[Literal["noqa", "allow"], tuple[str, ...]]]:

@@ -29,7 +29,7 @@ class Ignored:
 
     def verdict(self, path: str, is_folder: bool) -> bool | None:
         """Return whether it ignores `path` (True), takes it in again (False), or says nothing."""
-        if not path.startswith(self.folder):
+        if not path.startswith(self.folder) or path == self.folder:
             return None
         relative = path[len(self.folder) :].lstrip(os.sep)
         return self.spec.check_file(relative + "/" if is_folder else relative).include
@@ -49,6 +49,16 @@ def is_ignored(path: str, is_folder: bool, layers: Sequence[Ignored]) -> bool:
         if verdict is not None:
             return verdict
     return False
+
+
+def is_covered(path: Path, layers: Sequence[Ignored]) -> bool:
+    """Return whether `layers` ignore a file, or a folder that it lies in."""
+    if not layers:
+        return False
+    around = (str(folder) for folder in path.parents)
+    return is_ignored(str(path), False, layers) or any(
+        is_ignored(folder, True, layers) for folder in around
+    )
 
 
 def walk(

@@ -41,7 +41,7 @@ def to_json(report: Report) -> str:
             "never_triggered": list(counts.never_triggered),
             "out_of_scope": dict(sorted(counts.out_of_scope.items())),
         },
-        "findings": [_finding(finding) for finding in report.findings],
+        "findings": [finding_data(finding) for finding in report.findings],
         "probes": {
             "installed": probes.installed,
             "events": probes.events,
@@ -54,7 +54,7 @@ def to_json(report: Report) -> str:
     }
     if report.verdicts:
         data["verdicts"] = [_verdict(one) for one in report.verdicts]
-    return json.dumps(_plain(data), indent=2, allow_nan=False) + "\n"
+    return json.dumps(plain(data), indent=2, allow_nan=False) + "\n"
 
 
 def from_json(text: str) -> Report:
@@ -75,7 +75,8 @@ def from_json(text: str) -> Report:
         ) from None
 
 
-def _finding(finding: Finding) -> dict[str, Any]:
+def finding_data(finding: Finding) -> dict[str, Any]:
+    """Return a finding as the json report has it; its witness may hold what json has not."""
     where = finding.where
     optional = {} if finding.fix is None else {"fix": asdict(finding.fix)}
     return {
@@ -122,8 +123,8 @@ def _verdict(one: RuleVerdict) -> dict[str, Any]:
     }
 
 
-def _plain(value: Any) -> Any:
-    """`value` as strict json: numbers that json has not, and foreign objects, become text."""
+def plain(value: Any) -> Any:
+    """Return `value` as strict json: what json has not (infinity, foreign objects) becomes text."""
     if value is None or isinstance(value, bool | str):
         return value
     if isinstance(value, int):
@@ -131,11 +132,11 @@ def _plain(value: Any) -> Any:
     if isinstance(value, float):
         return float(value) if math.isfinite(value) else str(float(value))
     if isinstance(value, Mapping):
-        return {str(key): _plain(one) for key, one in value.items()}
+        return {str(key): plain(one) for key, one in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(one) for one in value]
+        return [plain(one) for one in value]
     if isinstance(value, set | frozenset):
-        return sorted((_plain(one) for one in value), key=repr)
+        return sorted((plain(one) for one in value), key=repr)
     return str(value)
 
 
@@ -153,7 +154,7 @@ def _report(data: Mapping[str, Any]) -> Report:
             never_triggered=tuple(counts["never_triggered"]),
             out_of_scope=dict(counts["out_of_scope"]),
         ),
-        findings=tuple(map(_to_finding, data["findings"])),
+        findings=tuple(map(finding_from, data["findings"])),
         probes=ProbeCounts(
             installed=probes["installed"],
             events=probes["events"],
@@ -167,7 +168,8 @@ def _report(data: Mapping[str, Any]) -> Report:
     )
 
 
-def _to_finding(data: Mapping[str, Any]) -> Finding:
+def finding_from(data: Mapping[str, Any]) -> Finding:
+    """Return the finding that json data hold; raise KeyError or TypeError where they do not."""
     where = Location(
         file=data["file"],
         line=data["line"],

@@ -18,7 +18,7 @@ CheckParams = Callable[[str, Mapping[str, Any]], None]
 REQUIRED: Final = ("code", "name", "relation", "that", "severity", "message", "why", "cure")
 LINT: Final = ("that", "when", "unless", "message", "blame")
 OPTIONAL: Final = (
-    "when unless blame explains references examples status feeds sometimes fix torch lint".split()
+    "when unless doubt blame explains references examples status feeds sometimes fix torch lint".split()
 )
 FEEDS: Final[tuple[Feed, ...]] = get_args(Feed)
 CODE: Final = re.compile(r"[A-Z]{2,4}\d{3}")
@@ -71,6 +71,7 @@ class _RuleReader:
             cure=self._text(self._rule, ("cure",)),
             when=self._condition(self._rule, ("when",)),
             unless=self._condition(self._rule, ("unless",)),
+            doubt=self._condition(self._rule, ("doubt",)),
             blame=self._blame(),
             explains=self._codes(code),
             references=self._texts(("references",)),
