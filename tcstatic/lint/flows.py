@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal, final
 
+from tcstatic.program.paths import Machine
+from tcstatic.program.paths.lookup import key_of
 from tcstatic.program.paths.operations import LOSS_PARAMETERS, LOSSES, SHAPE
 from tcstatic.program.paths.tree import Happening
 from tcstatic.program.paths.values import Const, Listing, Node, Phi, Unknown, Value
@@ -54,9 +56,9 @@ def operation_is_loss(happening: Happening) -> bool:
     return happening.values.get("operation") in LOSSES
 
 
-def flowed(value: Value, params: Mapping[str, Any]) -> Flowed:
+def flowed(m: Machine, value: Value, params: Mapping[str, Any]) -> Flowed:
     """Whether a value was made by one of the operations of `params`."""
-    walk = _Walk(frozenset(params["from"]), _through(params.get("through", ())))
+    walk = _Walk(m, frozenset(params["from"]), _through(params.get("through", ())))
     answers = list(walk.answers(value, 0))
     sources = tuple(dict.fromkeys(walk.sources))
     if not sources:
@@ -83,7 +85,8 @@ def _through(families: tuple[str, ...]) -> frozenset[str] | None:
 class _Walk:
     """State: the values seen, and the sources found."""
 
-    def __init__(self, wanted: frozenset[str], through: frozenset[str] | None) -> None:
+    def __init__(self, m: Machine, wanted: frozenset[str], through: frozenset[str] | None) -> None:
+        self._machine = m
         self._wanted = wanted
         self._through = through
         self._seen: set[int] = set()
@@ -119,11 +122,22 @@ class _Walk:
 
     def _of_forward(self, value: Node, depth: int) -> Iterator[Answer]:
         """A model's output is what its ``forward`` returned."""
-        if "#tokens" in value.keywords and isinstance(value.subject, Unknown):
+        if isinstance(value.subject, Unknown):
             yield "unknown"
         else:
             yield from self.answers(value.inputs[0], depth + 1)
 
     def _of_item(self, value: Node, depth: int) -> Iterator[Answer]:
         """One part of what a model returned as a tuple; which one is known where it is written."""
-        yield from self.answers(value.inputs[0], depth + 1)
+        holder, index = value.inputs
+        while isinstance(holder, Node) and holder.op == "forward" and holder.inputs:
+            holder = holder.inputs[0]
+        if isinstance(holder, Listing) and isinstance(index, Const):
+            part = self._machine.attribute(holder, key_of(index))
+            if part is not None:
+                yield from self.answers(part, depth + 1)
+                return
+        if isinstance(holder, Node) and self._through is not None and "item" in self._through:
+            yield from self.answers(holder, depth + 1)
+        else:
+            yield "unknown"

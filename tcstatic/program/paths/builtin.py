@@ -59,7 +59,9 @@ def _dict(m: Machine, arguments: tuple[Value, ...], keywords: Keywords, at: synt
     return made
 
 
-def _getattr(m: Machine, arguments: tuple[Value, ...], keywords: Keywords, at: syntax.expr) -> Value:
+def _getattr(
+    m: Machine, arguments: tuple[Value, ...], keywords: Keywords, at: syntax.expr
+) -> Value:
     if len(arguments) > 1 and isinstance(arguments[1], Const) and isinstance(at, syntax.expr):
         if isinstance(arguments[1].value, str):
             return lookup.attribute(m, arguments[0], arguments[1].value, at)
@@ -77,7 +79,9 @@ def _some_of(m: Machine, path: str, at: syntax.expr) -> Value:
     return m.node("getattr", (), at)
 
 
-def _setattr(m: Machine, arguments: tuple[Value, ...], keywords: Keywords, at: syntax.expr) -> Value:
+def _setattr(
+    m: Machine, arguments: tuple[Value, ...], keywords: Keywords, at: syntax.expr
+) -> Value:
     from tcstatic.program.paths import calls
 
     if len(arguments) > 2:
@@ -136,7 +140,9 @@ def _next(m: Machine, arguments: tuple[Value, ...], keywords: Keywords, at: synt
 
 
 def _as_node(name: str) -> Callable[..., Value]:
-    def made(m: Machine, arguments: tuple[Value, ...], keywords: Keywords, at: syntax.expr) -> Value:
+    def made(
+        m: Machine, arguments: tuple[Value, ...], keywords: Keywords, at: syntax.expr
+    ) -> Value:
         return m.node(name, arguments, at, keywords=dict(keywords))
 
     return made
@@ -149,7 +155,11 @@ def _sum(m: Machine, arguments: tuple[Value, ...], keywords: Keywords, at: synta
 
 
 def _type(m: Machine, arguments: tuple[Value, ...], keywords: Keywords, at: syntax.expr) -> Value:
-    kinds = [one.type for one in options(arguments[0], 3) if isinstance(one, Object)] if arguments else []
+    kinds = (
+        [one.type for one in options(arguments[0], 3) if isinstance(one, Object)]
+        if arguments
+        else []
+    )
     if len(kinds) == 1 and isinstance(kinds[0], Class):
         return kinds[0]
     return m.node("type", arguments, at)

@@ -299,9 +299,7 @@ def _is_context_manager(function: Function) -> bool:
     )
 
 
-def bind(
-    m: Machine, function: Function, arguments: tuple[Value, ...], keywords: Keywords
-) -> None:
+def bind(m: Machine, function: Function, arguments: tuple[Value, ...], keywords: Keywords) -> None:
     """Bind a function's parameters in the present frame."""
     spec = function.node.args
     positional = [*spec.posonlyargs, *spec.args]
@@ -477,9 +475,7 @@ def set_attribute(m: Machine, holder: Value, text: str, value: Value, at: syntax
         stores.attribute(m, one, text, value, at)
 
 
-def set_item(
-    m: Machine, holder: Value, index: Value | None, value: Value, at: syntax.expr
-) -> None:
+def set_item(m: Machine, holder: Value, index: Value | None, value: Value, at: syntax.expr) -> None:
     """``holder[index] = value``."""
     for one in options(holder, 4):
         if isinstance(one, Listing) and index is not None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, final
 
-from tcstatic.program.paths import calls, lookup, statements
+from tcstatic.program.paths import calls, facts, lookup, statements
+from tcstatic.program.paths.finishing import finish
 from tcstatic.program.paths.machine import Frame, Machine
 from tcstatic.program.paths.operations import role_of
 from tcstatic.program.paths.project import MATTERS, Module, Project
@@ -42,30 +43,32 @@ class Root:
 @final
 @dataclass(frozen=True, slots=True)
 class Exploration:
-    """What a module may do. `coverage` pairs, by kind of event, sites with a known role and all."""
+    """What was explored. `coverage` pairs, by kind of event, sites with a known role and all."""
 
     module: Module | None
-    roots: tuple[Root, ...] = ()
     depends: tuple[Path, ...] = ()
     skipped: str = ""
     coverage: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     exhausted: bool = False
 
 
-def explore(project: Project, path: Path) -> Exploration:
-    """Explore one file. Raises InputError where it cannot be read or parsed."""
+def explore(project: Project, path: Path, visit: Callable[[Root], None]) -> Exploration:
+    """Explore one file; `visit` sees each root while its values are still known.
+
+    Raises InputError where the file cannot be read or parsed."""
     project.read = set()
-    content = path.read_bytes() if path.is_file() else b""
-    if content and not any(word in content for word in _RELEVANT):
+    content = project.content(path)
+    if not any(word in content for word in _RELEVANT):
         return Exploration(None, depends=(path,), skipped="it does not mention torch")
     module = project.module(path)
     if not MATTERS.search(module.text.text):
         return Exploration(None, depends=(path,), skipped="it trains and evaluates nothing")
     machine = Machine(project)
     module.main = True
-    roots = [_body(machine, module)]
     try:
-        roots += _functions(machine, module)
+        visit(_body(machine, module))
+        for root in _functions(machine, module):
+            visit(root)
     finally:
         module.main = False
         module.scope = 0
@@ -76,7 +79,6 @@ def explore(project: Project, path: Path) -> Exploration:
             coverage[kind] = (known + resolved, every + 1)
     return Exploration(
         module,
-        tuple(roots),
         tuple(sorted(project.read)),
         coverage=coverage,
         exhausted=machine.exhausted,
@@ -90,6 +92,8 @@ def _body(m: Machine, module: Module) -> Root:
     m.frames.append(frame)
     m.block = Block()
     _guarded(m, lambda: statements.run(m, module.tree.body))
+    finish(m, m.block)
+    facts.complete(m, m.block)
     return Root("", m.block, m.objects, m)
 
 
@@ -115,6 +119,8 @@ def _functions(m: Machine, module: Module) -> Iterator[Root]:
         m.block = Block()
         m.templates = {}
         _guarded(m, lambda function=function, owner=owner: _enter(m, function, owner))
+        finish(m, m.block)
+        facts.complete(m, m.block)
         yield Root(function.name, m.block, dict(m.objects), m)
         m.cells.undo(mark)
         m.objects = objects
@@ -157,11 +163,13 @@ def _enter(m: Machine, function: Function, owner: Class | None) -> None:
     for parameter in spec:
         arguments.append(_parameter(m, function, parameter))
     keywords = {p.arg: _parameter(m, function, p) for p in node.args.kwonlyargs}
-    calls.call_function(m, function, tuple(arguments), keywords, node.args.args[0] if False else _at(node))
+    calls.call_function(m, function, tuple(arguments), keywords, _at(node))
 
 
 def _at(node: syntax.FunctionDef | syntax.AsyncFunctionDef) -> syntax.expr:
-    at = syntax.Name(id=node.name, ctx=syntax.Load(), lineno=node.lineno, col_offset=node.col_offset)
+    at = syntax.Name(
+        id=node.name, ctx=syntax.Load(), lineno=node.lineno, col_offset=node.col_offset
+    )
     at.end_lineno, at.end_col_offset = node.lineno, node.col_offset + len(node.name)
     return at
 
@@ -172,9 +180,7 @@ def _parameter(m: Machine, function: Function, parameter: syntax.arg) -> Value:
     if parameter.annotation is None:
         return unknown
     m.quiet += 1
-    m.frames.append(
-        Frame(Const(None).number, function.module, "", function.scopes, m.cells.mark())
-    )
+    m.frames.append(Frame(Const(None).number, function.module, "", function.scopes, m.cells.mark()))
     try:
         from tcstatic.program.paths.expressions import evaluate
 

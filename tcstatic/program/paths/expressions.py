@@ -98,12 +98,12 @@ def _folded(op: str, left: Any, right: Any) -> Any:
         return left + right if not isinstance(left, str) or len(left) < 200 else None
     if isinstance(left, str):
         return None
-    return left - right if op == "-" else left * right if op == "*" and abs(left) < 1 << 20 else None
+    return (
+        left - right if op == "-" else left * right if op == "*" and abs(left) < 1 << 20 else None
+    )
 
 
-def _listing_arithmetic(
-    m: Machine, op: str, left: Value, right: Value, node: syntax.expr
-) -> Value:
+def _listing_arithmetic(m: Machine, op: str, left: Value, right: Value, node: syntax.expr) -> Value:
     result = Listing("list", m.place(node))
     sources = [side for side in (left, right) if isinstance(side, Listing)]
     items = [item for side in sources for item in lookup.items(m, side)]
@@ -133,9 +133,7 @@ def _boolean(m: Machine, node: Any) -> Value:
         if known is (op == "or"):
             parts.append(value)
             break
-        if known is None:
-            parts.append(value)
-        elif part is node.values[-1]:
+        if known is None or part is node.values[-1]:
             parts.append(value)
     if len(parts) == 1:
         return parts[0]

@@ -22,7 +22,13 @@ _TOLD: Final = re.compile(
 )
 _STOPS: Final = frozenset({"sys.exit", "os._exit", "os.abort", "builtins.exit", "builtins.quit"})
 _DECORATORS: Final = frozenset(
-    {"functools.wraps", "functools.lru_cache", "functools.cache", "torch.jit.ignore", "torch.jit.script"}
+    {
+        "functools.wraps",
+        "functools.lru_cache",
+        "functools.cache",
+        "torch.jit.ignore",
+        "torch.jit.script",
+    }
 )
 
 

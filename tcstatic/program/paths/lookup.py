@@ -89,9 +89,7 @@ def _starred(m: Machine, module: Module, text: str, hops: int) -> Value | None:
     return None
 
 
-def _bind(
-    m: Machine, module: Module, statement: syntax.stmt, text: str, hops: int
-) -> Value | None:
+def _bind(m: Machine, module: Module, statement: syntax.stmt, text: str, hops: int) -> Value | None:
     from tcstatic.program.paths import statements
 
     if isinstance(statement, syntax.Import):

@@ -472,7 +472,14 @@ def _model(
         return whole
     if text == "state_dict":
         made = m.node("state_dict", tuple(group), at)
-        m.emit("call", at, values={"operation": "state_dict"}, subjects=subjects, node=made, result=made)
+        m.emit(
+            "call",
+            at,
+            values={"operation": "state_dict"},
+            subjects=subjects,
+            node=made,
+            result=made,
+        )
         return made
     if text in ("append", "add_module", "register_module", "extend", "insert") and arguments:
         for one in group:
@@ -591,7 +598,9 @@ def _engine(
         return m.node(f"method:{text}", (*group, *arguments), at)
     if text == "step":
         _note_site(m, "step", at, resolved=True)
-        m.emit("call", at, wild=True, maybe=frozenset(m.objects), values={"operation": "engine.step"})
+        m.emit(
+            "call", at, wild=True, maybe=frozenset(m.objects), values={"operation": "engine.step"}
+        )
         return Const(None)
     return None
 

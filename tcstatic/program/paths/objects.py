@@ -135,7 +135,7 @@ def _announce(m: Machine, made: Object, at: syntax.expr) -> None:
     subjects = {made.role: (made.number,)}
     happening_values: dict[str, object] = {"type": made.type_name}
     if made.role == "optimizer":
-        tokens, complete = parameters.held(m, (*made.arguments, *made.keywords.values()))
+        tokens, complete = parameters.held(m, _given(made))
         m.set_attribute(made, "#tokens", Const(tokens))
         m.set_attribute(made, "#complete", Const(complete))
         happening_values["complete"] = complete
@@ -160,9 +160,15 @@ def _announce(m: Machine, made: Object, at: syntax.expr) -> None:
     )
 
 
-def method_of(
-    m: Machine, holder: Object, function: Function, text: str, at: syntax.expr
-) -> Value:
+def _given(made: Object) -> tuple[Value, ...]:
+    """What an optimizer is given to train: its first argument, or ``params=``."""
+    named = made.keywords.get("params")
+    if named is not None:
+        return (named,)
+    return made.arguments[:1] if isinstance(made.type, str) else made.arguments
+
+
+def method_of(m: Machine, holder: Object, function: Function, text: str, at: syntax.expr) -> Value:
     """A method found in the class of an object: bound, or run where it is a property."""
     for decorator in function.decorators:
         path = decorator.path if isinstance(decorator, External) else ""
@@ -186,8 +192,10 @@ def library_attribute(m: Machine, holder: Object, text: str, at: syntax.expr) ->
         if isinstance(inner, Object) and text != "module":
             return m.lazily(holder, text, Unknown("attribute", text, m.place(at)))
         guessed = _assigned_elsewhere(m, holder, text)
-        return guessed if guessed is not None else m.lazily(
-            holder, text, Unknown("attribute", text, m.place(at))
+        return (
+            guessed
+            if guessed is not None
+            else m.lazily(holder, text, Unknown("attribute", text, m.place(at)))
         )
     if isinstance(holder.type, Class) and not _library_base(holder.type):
         guessed = _assigned_elsewhere(m, holder, text)

@@ -109,9 +109,9 @@ def held(m: Machine, values: tuple[Value, ...]) -> tuple[frozenset[Token], bool]
             waiting.extend(lookup.items(m, one))
         elif isinstance(one, Phi):
             waiting.extend(one.options)
-        elif isinstance(one, Unknown):
-            complete = False
-        elif isinstance(one, Bound) and isinstance(one.receiver, Object):
+        elif isinstance(one, Unknown) or (
+            isinstance(one, Bound) and isinstance(one.receiver, Object)
+        ):
             complete = False
     return frozenset(found), complete and bool(found)
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final, final
 
-from tcstatic.errors import InputError
+from tcstatic.errors import InputError, input_problem
 from tcstatic.model import Location
 from tcstatic.program.source import SourceText, decode, module_name, parse, syntax
 
@@ -58,16 +58,25 @@ class Module:
         """The place of a node, in the words of a report."""
         span = self.text.span(node)
         return Location(
-            self.file, span.line, span.column, span.end_line, span.end_column, function or "<module>"
+            self.file,
+            span.line,
+            span.column,
+            span.end_line,
+            span.end_column,
+            function or "<module>",
         )
 
 
 @final
 class Project:
-    """The files below a root. State: the modules read lately, and every file that was asked for."""
+    """The files below a root; `overlay` holds text that stands for what lies on disk.
 
-    def __init__(self, root: Path) -> None:
+    State: the modules read lately, and every file that was asked for.
+    """
+
+    def __init__(self, root: Path, overlay: Mapping[Path, bytes] | None = None) -> None:
         self.root = root
+        self._overlay = dict(overlay or {})
         self._modules: OrderedDict[Path, Module] = OrderedDict()
         self._broken: set[Path] = set()
         self._lines = 0
@@ -80,15 +89,21 @@ class Project:
         if known is not None:
             self._modules.move_to_end(path)
             return known
-        try:
-            content = path.read_bytes()
-        except OSError as error:
-            raise InputError(f"{path}: cannot be read ({error.strerror})") from None
-        text = decode(content, str(path))
+        text = decode(self.content(path), str(path))
         tree = parse(text.text, str(path))
         module = Module(path, module_name(path, self.root), self._relative(path), text, tree)
         self._keep(module)
         return module
+
+    def content(self, path: Path) -> bytes:
+        """The bytes of a file, or what stands for them. Raises InputError."""
+        if path in self._overlay:
+            return self._overlay[path]
+        try:
+            return path.read_bytes()
+        except OSError as error:
+            reason = error.strerror or type(error).__name__
+            raise InputError(input_problem(f"cannot be read ({reason})", where=str(path))) from None
 
     def find(self, name: str, beside: Path) -> Module | None:
         """The project's own module of that name: below the root, or beside the asking file's

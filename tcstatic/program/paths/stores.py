@@ -81,9 +81,7 @@ def _model_attribute(m: Machine, holder: Object, text: str, value: Value, at: sy
     replaced = [o for o in options(before, 4) if isinstance(o, Object) and o.role == "model"]
     if replaced and value not in replaced:
         dead = frozenset().union(*(parameters.tokens_of_model(m, one) for one in replaced))
-        kept = (
-            parameters.tokens_of_model(m, value) if isinstance(value, Object) else frozenset()
-        )
+        kept = parameters.tokens_of_model(m, value) if isinstance(value, Object) else frozenset()
         known = m.cells.get((0, "#dead"))
         earlier = known.value if isinstance(known, Const) else frozenset()
         m.cells.set((0, "#dead"), Const(earlier | (dead - kept)))
@@ -120,7 +118,9 @@ def dropped(m: Machine, node: syntax.expr, value: Value) -> None:
             mode = value.arguments[0] if value.arguments else value.keywords.get("mode")
             known = isinstance(mode, Const) and isinstance(mode.value, bool)
             m.cells.set((0, "grad"), mode if known else Unknown("mode"))
-            m.emit("call", node, values={"operation": "set_grad_enabled"}, arguments=value.arguments)
+            m.emit(
+                "call", node, values={"operation": "set_grad_enabled"}, arguments=value.arguments
+            )
         else:
             m.emit("call", node, values={"operation": "region-dropped", "region": path})
     elif isinstance(value, Node):
@@ -138,9 +138,13 @@ def _not_called(m: Machine, node: syntax.Attribute, value: Value) -> None:
         receiver = evaluate(m, node.value)
         m.quiet -= 1
     if isinstance(value, Bound | Unknown | Node | Function) and not isinstance(receiver, External):
-        is_property = isinstance(receiver, Object) and isinstance(receiver.type, Class) and (
-            lookup.class_attribute(m, receiver.type, node.attr) is not None
-            and not isinstance(value, Bound)
+        is_property = (
+            isinstance(receiver, Object)
+            and isinstance(receiver.type, Class)
+            and (
+                lookup.class_attribute(m, receiver.type, node.attr) is not None
+                and not isinstance(value, Bound)
+            )
         )
         if not is_property:
             m.emit(

@@ -1,0 +1,144 @@
+"""What can only be said once all of a root is known: whose backward it was, which forward trains."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from tcstatic.program.paths.machine import Machine
+from tcstatic.program.paths.tree import Block, Called, Happening, Loop, happenings, loops
+from tcstatic.program.paths.values import Const, Node, Object, Unknown
+from tcstatic.program.paths.walking import Reach, Token
+
+_TRAINING = frozenset({"loss.backward", "optimizer.step"})
+
+
+def finish(m: Machine, block: Block) -> None:
+    """Complete the happenings of a root."""
+    every = list(happenings(block))
+    closed = _optimizers(m, every)
+    trained: set[int] = set()
+    for one in every:
+        if one.kind == "loss.backward":
+            _backward(one, closed)
+            reached = one.values.get("#reach")
+            if isinstance(reached, Reach):
+                trained |= {node.number for node in reached.forwards}
+        elif one.kind == "optimizer.zero_grad" and one.values.get("by_model"):
+            _owned(one, closed)
+    _stages(every, trained)
+    _loop_facts(block)
+
+
+def _optimizers(m: Machine, every: list[Happening]) -> dict[int, frozenset[Token] | None]:
+    """The optimizers of a root; to each, the parameters it holds, None where they are not known."""
+    found: dict[int, frozenset[Token] | None] = {}
+    for one in every:
+        for number in one.subjects.get("optimizer", ()):
+            found.setdefault(number, None)
+        if one.kind == "optimizer.new":
+            for number in one.subjects["optimizer"]:
+                found.setdefault(number, None)
+    for number in found:
+        tokens = m.cells.get((number, "#tokens"))
+        complete = m.cells.get((number, "#complete"))
+        if isinstance(tokens, Const) and isinstance(complete, Const) and tokens.value:
+            found[number] = tokens.value if complete.value else None
+        known = m.objects.get(number)
+        if known is not None and isinstance(tokens, Const) and tokens.value:
+            found[number] = tokens.value
+    return found
+
+
+def _backward(one: Happening, closed: dict[int, frozenset[Token] | None]) -> None:
+    reached = one.values.get("#reach")
+    if not isinstance(reached, Reach):
+        return
+    sure = {n for n, tokens in closed.items() if tokens and tokens & reached.tokens}
+    sure |= set(one.subjects.get("optimizer", ()))
+    open_ = {n for n, tokens in closed.items() if not tokens} - sure
+    if not sure and len(open_) == 1 and len(closed) == 1:
+        sure, open_ = open_, set()
+        one.assumed = True
+    elif reached.unknown or not reached.tokens:
+        open_ = set(closed) - sure
+    one.subjects["optimizer"] = tuple(sorted(sure))
+    one.maybe = frozenset(open_)
+    if not reached.unknown:
+        nothing = not reached.tokens and not reached.forwards
+        one.values["connected"] = False if nothing and reached.cuts else True if sure else None
+    one.values["cut_by"] = reached.cuts[0].op if reached.cuts else None
+
+
+def _owned(one: Happening, closed: dict[int, frozenset[Token] | None]) -> None:
+    tokens = one.values.get("#tokens", frozenset())
+    sure = {n for n, held in closed.items() if held and held & tokens}
+    open_ = {n for n, held in closed.items() if not held} - sure
+    if not sure and len(closed) == 1:
+        sure, open_ = open_, set()
+        one.assumed = True
+    one.subjects["optimizer"] = tuple(sorted(sure))
+    one.maybe = frozenset(open_)
+
+
+def _stages(every: list[Happening], trained: set[int]) -> None:
+    for one in every:
+        if one.kind != "model.forward" or one.node is None:
+            continue
+        if one.node.number in trained:
+            one.facts["stage"] = "train"
+        elif one.facts.get("grad") is False:
+            one.facts["stage"] = "evaluate"
+
+
+def _loop_facts(block: Block) -> None:
+    for loop, around in loops(block):
+        inside = list(happenings(loop.body))
+        kinds = {one.kind for one in inside}
+        if kinds & _TRAINING:
+            loop.role = "training"
+        for one in inside:
+            one.facts["in_loop"] = True
+            if kinds & _TRAINING:
+                one.facts["in_training_loop"] = True
+            if not around:
+                continue
+    for loop, step_kinds in _innermost(block):
+        for step in loop.body.steps:
+            _mark(step, "in_step_loop", bool(step_kinds & _TRAINING))
+
+
+def _innermost(block: Block) -> Iterator[tuple[Loop, set[str]]]:
+    """Loops that step or run backward in their own body, not only in a loop inside of it."""
+    for loop, _ in loops(block):
+        own = {one.kind for one in _own(loop.body)}
+        if own & _TRAINING:
+            yield loop, own
+
+
+def _own(block: Block) -> Iterator[Happening]:
+    for step in block.steps:
+        if isinstance(step, Happening):
+            yield step
+        elif isinstance(step, Called):
+            yield from _own(step.body)
+        elif not isinstance(step, Loop):
+            for alternative in getattr(step, "alternatives", ()):
+                yield from _own(alternative)
+
+
+def _mark(step: Any, fact: str, value: bool) -> None:
+    if isinstance(step, Happening):
+        step.facts.setdefault(fact, value)
+    elif isinstance(step, Called | Loop):
+        for inner in step.body.steps:
+            _mark(inner, fact, value)
+    else:
+        for alternative in getattr(step, "alternatives", ()):
+            for inner in alternative.steps:
+                _mark(inner, fact, value)
+
+
+def number_of(value: object) -> int:
+    """The number of an object or an unknown, 0 for anything else."""
+    return value.number if isinstance(value, Object | Unknown | Node) else 0
