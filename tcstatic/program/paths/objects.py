@@ -343,6 +343,8 @@ def _sequential(m: Machine, model: Object, arguments: tuple[Value, ...], at: syn
     for stage in stages:
         if isinstance(stage, Object) and stage.role in ("model", "loss"):
             inner = _output(m, stage, (value,), {}, at)
+            if isinstance(inner, Node) and inner.subject is stage:
+                inner.place = stage.place  # no call of it is written
             made = Node(
                 "forward",
                 (inner, value),
