@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import Final, final
 
 from tcstatic.check.causes import Diagnosis
+from tcstatic.check.doubts import Doubts
 from tcstatic.check.history import History
 from tcstatic.invariants.conditions import Judge, compile_condition, fields_of, parse
 from tcstatic.invariants.relations import Monitor, monitor_of, needs_of
@@ -31,10 +32,20 @@ class _Rule:
     """An invariant at work: its monitor, precondition and diagnosis.
 
     `when` is the scope of every observation; `unless` excuses a failed one, and has nothing to
-    say where the relation holds. `explains` are the codes that it explains, itself or by others.
+    say where the relation holds; under `doubt` it waits for the end. `explains` are the codes that
+    it explains, itself or by others.
     """
 
-    __slots__ = ("diagnosis", "excuse", "explains", "invariant", "monitor", "repeats", "scope")
+    __slots__ = (
+        "diagnosis",
+        "doubt",
+        "excuse",
+        "explains",
+        "invariant",
+        "monitor",
+        "repeats",
+        "scope",
+    )
 
     def __init__(self, invariant: Invariant) -> None:
         self.invariant = invariant
@@ -42,6 +53,7 @@ class _Rule:
         self.diagnosis = Diagnosis(invariant)
         self.scope = _compiled(invariant.when)
         self.excuse = _compiled(invariant.unless)
+        self.doubt = _compiled(invariant.doubt)
         asked = _fields(invariant.when) | _fields(invariant.unless)
         self.repeats = invariant.relation in STATELESS and not asked & MOVING
         self.explains: frozenset[str] = frozenset()
@@ -51,8 +63,8 @@ class _Rule:
 class _Kind:
     """The rules that judge events of one kind, and how the last of them fared.
 
-    State: `last` is that event; `held` what it gave, by code, where all of it held and an event that
-    says the same is judged the same; `again` the other rules, None while `last` is half judged;
+    State: `last` is that event; `held` what it gave, by code, where all of it held and an event
+    that says the same is judged the same; `again` the other rules, None while `last` is half judged;
     `times` how many events have said the same since.
     """
 
@@ -100,12 +112,13 @@ def _same(last: Event, event: Event) -> bool:
     return True
 
 
-_Failure = tuple[_Rule, Observation, tuple[Event, ...]]
+# With how often it was seen.
+_Failure = tuple[_Rule, Observation, tuple[Event, ...], int]
 
 
 def _rank(rule: _Rule, failed: list[_Failure]) -> int:
     """Return how many of the failed rules may explain this one: causes come first."""
-    others = {other.invariant.code: other.explains for other, _, _ in failed}
+    others = {other.invariant.code: other.explains for other, *_ in failed}
     return sum(rule.invariant.code in explains for explains in others.values())
 
 
@@ -133,6 +146,7 @@ class Driver:
         self.needs = Needs(frozenset(kinds), frozenset(state))
         self._history = History()
         self._failed: list[_Failure] = []
+        self._doubts: Doubts[_Failure] = Doubts()
         self._findings: dict[str, Finding] = {}
         self._causes: dict[str, tuple[_Rule, Event]] = {}
         self._checked: Counter[str] = Counter()
@@ -141,6 +155,9 @@ class Driver:
     def feed(self, event: Event) -> None:
         """Take the next event."""
         self._history.note(event)
+        if event.kind == "gap":
+            for number in event.subjects.get("optimizer", ()):
+                self._doubts.disprove((number,))
         kind = self._kinds.get(event.kind)
         if kind is None:
             return
@@ -177,20 +194,28 @@ class Driver:
             return 0 if observation.holds else None
         if not observation.holds and rule.excuse is not None and rule.excuse(fields) is not False:
             return None
-        self._checked[rule.invariant.code] += observation.times
+        code = rule.invariant.code
+        self._checked[code] += observation.times
         if observation.holds:
+            if rule.doubt is not None:
+                self._doubts.held((code, *observation.key))
             return observation.times
-        trail = rule.diagnosis.trail(observation, self._history)
-        self._failed.append((rule, observation, trail))
+        failure = rule, observation, rule.diagnosis.trail(observation, self._history), 1
+        if rule.doubt is not None and rule.doubt(fields) is True:
+            self._doubts.failed((code, *observation.key), failure)
+        else:
+            self._failed.append(failure)
         return None
 
     def settle(self, final: bool = False) -> tuple[Finding, ...]:
         """Decide causes of what failed so far; return the findings that are new."""
         failed, self._failed = self._failed, []
+        if final:
+            failed += [(*failure[:3], times) for failure, times in self._doubts.due()]
         if not failed:
             return ()
         fresh: list[str] = []
-        for rule, observation, trail in sorted(
+        for rule, observation, trail, times in sorted(
             failed, key=lambda one: (_rank(one[0], failed), one[1].event.sequence)
         ):
             cause = self._explained_by(rule, observation)
@@ -202,10 +227,10 @@ class Driver:
             known = self._findings.get(finding.fingerprint)
             if known is not None:
                 self._findings[finding.fingerprint] = dataclasses.replace(
-                    known, count=known.count + 1
+                    known, count=known.count + times
                 )
                 continue
-            self._findings[finding.fingerprint] = finding
+            self._findings[finding.fingerprint] = dataclasses.replace(finding, count=times)
             self._causes[finding.fingerprint] = (rule, observation.event)
             fresh.append(finding.fingerprint)
         return tuple(self._findings[name] for name in fresh)

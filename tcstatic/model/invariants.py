@@ -45,6 +45,8 @@ class Example:
 class Invariant:
     """A relation with parameters, a precondition, and what a person reads when it breaks.
 
+    Where `doubt` holds, a failure waits for the end of the run, and counts only if the relation
+    held at no time for the same objects.
     `feeds` are the commands that can decide it, `sometimes` the severity where the source shows it
     on some paths only ('': not reported then), `fix` the name of a fix, `torch` the versions that
     it is about ('': all). `lint` holds what is said otherwise where the source decides: any of
@@ -61,6 +63,7 @@ class Invariant:
     cure: str
     when: str = ""
     unless: str = ""
+    doubt: str = ""
     blame: tuple[Blame, ...] = ()
     explains: tuple[str, ...] = ()
     references: tuple[str, ...] = ()

@@ -47,7 +47,7 @@ class Optimizer:
     -> step since which it looks unchanged; `copies` bitwise copies over the step in progress;
     `starved` how many steps in a row found no gradient at all; `cleared_again` whether another
     clearing now would be the second one since a backward; `ever_changed` numbers of the
-    parameters that some step changed.
+    parameters that some step changed; `first` their norms before the first step that was watched.
     """
 
     def __init__(
@@ -69,6 +69,7 @@ class Optimizer:
         self.before: Snapshot | None = None
         self.live: Sequence[Any] = ()
         self.last: tuple[list[int], measure.Pending] | None = None
+        self.first: measure.Pending | None = None
         self._facts: tuple[tuple[int, int, int], list[Facts]] = ((-1, 0, 0), [])
 
     @property
@@ -113,6 +114,12 @@ class Optimizer:
     def parameters(self) -> list[Any]:
         """Return its parameters in order."""
         return [parameter for parameter, _ in self.pairs()]
+
+    @property
+    def has_trained(self) -> bool:
+        """Whether its parameters are others than at first, whoever watched it."""
+        now = measure.norms(self.parameters()).values() if self.first is not None else []
+        return self.first is not None and now != self.first.values()
 
 
 @final
@@ -293,6 +300,7 @@ def resolved(event: Event, reading: StepReading) -> Callable[[], Event]:
             **reading.losses(),
             "trainable": sum(1 for m in found if m.fields["trainable"]),
             "changed": sum(1 for c in moved if c is True),
+            "idle": True not in moved,
             "gradient_left": any(m.fields["gradient_nonzero"] for m in found),
         }
         return Event(

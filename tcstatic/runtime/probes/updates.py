@@ -25,7 +25,6 @@ from tcstatic.runtime.probes.stream import HEARD, Stream, listener
 from tcstatic.runtime.probes.structure import Structure
 from tcstatic.runtime.probes.untracked import Untracked
 
-NEVER: Final = 15  # steps without a gradient, within the steps that are watched in full
 MAX_LOSSES: Final = 64  # kept per step: microbatches beyond that are not looked at
 
 
@@ -277,6 +276,7 @@ class Updates:
         optimizer = self.known(thing, where)
         self._observe_clearing(optimizer, where)
         optimizer.before = self._snapshot(optimizer)
+        optimizer.first = optimizer.first or optimizer.before.norms
 
     def _snapshot(self, optimizer: Optimizer) -> Snapshot:
         snapshot = Snapshot(optimizer.pairs(), optimizer.last)
@@ -333,8 +333,7 @@ class Updates:
         called, unused = self.forwards.called_for(optimizer)
         values["forward_unused"] = unused
         values["forward_unrecorded"] = self.forwards.tell_unrecorded(optimizer)
-        never = not values["trained_before"] and optimizer.starved >= NEVER
-        if never and called and values["backwards"]:
+        if called and values["others_reached"] and not values["trained_before"]:
             values["backward_reached_nothing"] = True
 
     def _stepped(self, optimizer: Optimizer, snapshot: Snapshot) -> None:
@@ -361,6 +360,11 @@ class Updates:
             if any(one.data_ptr() == pointer for one in held):
                 optimizer.ledger.announce_clearing()
                 self._tell_cleared(optimizer, where)
+
+    def tell_trained(self) -> None:
+        """The run ends: of steps that nobody watched, tell which optimizers trained in them."""
+        trained = tuple(o.number for o in self.live() if o.has_trained)
+        self._stream.tell(self._stream.make("gap", None, {"optimizer": trained}))
 
     # -- sampling -----------------------------------------------------------------------------
 

@@ -116,6 +116,9 @@ class Watch:
     def close(self) -> ProbeCounts:
         """Stop watching: hand on what is known, take the hooks back."""
         self.flush()
+        if self._parts is not None and self._budget.sampled < 1.0:
+            self._guarded("flush", self._parts.updates.tell_trained)
+            self._guarded("flush", self._stream.flush)
         entry.attach(None)
         if self._remove is not None:
             self._guarded("torch", self._remove)

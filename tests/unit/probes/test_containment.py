@@ -132,7 +132,9 @@ def test_steps_that_are_not_watched_are_a_gap() -> None:
     train(model, torch.optim.SGD(model.parameters(), lr=0.01), 40)
     seen.watch.close()
     assert len(seen.of("optimizer.step")) == 20
-    assert len(seen.of("gap")) == 1
+    (begun, over) = seen.of("gap")
+    assert not begun.subjects
+    assert over.subjects == {"optimizer": seen.of("optimizer.step")[0].subjects["optimizer"]}
     assert seen.watch.steps == 40
     assert seen.watch.counts().sampled == 0.5
     assert seen.codes() == []
