@@ -1,17 +1,16 @@
 """The order of the steps: rules, facts and rewriting in a short-lived child, then the plan.
 
 `prepare` is what a run calls: it answers from the cache, or asks the child. It loads neither libcst
-nor yaml, because the process that calls it becomes the user's script.
+nor yaml, because the process that calls it becomes the user's script. `lint` has to answer at once:
+what only a run needs is imported by the functions that need it.
 """
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import io
 import json
 import os
-import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
@@ -23,10 +22,11 @@ from tcstatic.caching import cache_folder, own_files, write_whole
 from tcstatic.errors import InputError, PlanError, input_problem
 from tcstatic.invariants.rules import default_rules_folder, rules_hash
 from tcstatic.model import ProbePlan, Rewritten, RunOptions, Skipped
-from tcstatic.runtime.live.planfile import dump, load
-from tcstatic.runtime.live.pruning import prune, used
 
 if TYPE_CHECKING:
+    from tcstatic.lint.linting import Progress
+    from tcstatic.lint.linting import Request as LintRequest
+    from tcstatic.lint.outcome import Outcome
     from tcstatic.model import Invariant
 
 # Planning takes a second or two; a child that hangs must not hold up a training run for ever.
@@ -110,6 +110,8 @@ def prepare(request: Request, options: RunOptions) -> Prepared:
 
     Raises InputError where the user's rules or options are wrong; no other failure raises.
     """
+    from subprocess import TimeoutExpired
+
     problem = ""
     plan = ProbePlan(request.root, request.script)
     try:
@@ -119,13 +121,32 @@ def prepare(request: Request, options: RunOptions) -> Prepared:
         plan = _cached(entry) or _planned(request, cache, entry)
     except InputError:
         raise
-    except subprocess.TimeoutExpired:
+    except TimeoutExpired:
         problem = f"planning took more than {PLANNING_SECONDS} seconds"
     except Exception as error:
         problem = " ".join(str(error).split()) or type(error).__name__
     if problem:
         plan = replace(plan, skipped=(Skipped(request.script, f"planning failed: {problem}"),))
     return Prepared(replace(plan, options=options), problem)
+
+
+def lint(
+    request: LintRequest,
+    given: tuple[str, ...],
+    progress: Progress | None = None,
+    *,
+    explained: bool = False,
+) -> Outcome:
+    """Lint the files of a request; `given` is how the command line named them.
+
+    Raises InputError where rules, settings or a baseline are wrong; a file that cannot be read is
+    part of the outcome. Writes nothing but the cache, and a baseline that was asked for.
+    """
+    from tcstatic.lint.linting import lint_projects
+    from tcstatic.lint.outcome import outcome_of
+
+    projects = lint_projects(request, progress)
+    return outcome_of(given, request.discovered, projects, explained=explained)
 
 
 def make_plan(request: Request, options: RunOptions) -> ProbePlan:
@@ -160,6 +181,8 @@ def shown_rewrite(plan: ProbePlan, *, as_diff: bool) -> Iterator[tuple[str, str]
 
 
 def _diff(name: str, old: str, new: str) -> str:
+    import difflib
+
     # Not splitlines(), which ends a line at a form feed too.
     before, after = (io.StringIO(text, newline="").readlines() for text in (old, new))
     return "".join(difflib.unified_diff(before, after, f"a/{name}", f"b/{name}"))
@@ -190,6 +213,9 @@ def _key(request: Request) -> str:
 
 def _cached(entry: Path) -> ProbePlan | None:
     """The plan of a cache entry, if the files it is about are as they were."""
+    from tcstatic.runtime.live.planfile import load
+    from tcstatic.runtime.live.pruning import used
+
     try:
         plan = load(entry.with_suffix(".json"))
         absent: list[str] = json.loads(entry.with_suffix(".absent").read_bytes())
@@ -215,6 +241,7 @@ def _cached(entry: Path) -> ProbePlan | None:
 def _keep(entry: Path, request: Request, plan: ProbePlan) -> Path:
     """Write a cache entry: the plan last, because it makes the entry valid."""
     from tcstatic.program.source import absent_candidates
+    from tcstatic.runtime.live.planfile import dump
 
     entry.parent.mkdir(parents=True, exist_ok=True)
     absent = absent_candidates(Path(request.script), Path(request.root), request.include)
@@ -225,6 +252,10 @@ def _keep(entry: Path, request: Request, plan: ProbePlan) -> Path:
 
 def _planned(request: Request, cache: Path, entry: Path) -> ProbePlan:
     """Ask a child process for the plan; raise what it raises, RuntimeError if it failed."""
+    import subprocess
+
+    from tcstatic.runtime.live.planfile import load
+
     asked = {
         "request": asdict(request),
         "path": sys.path,
@@ -269,6 +300,8 @@ def child() -> None:
     try:
         plan = make_plan(request, RunOptions())
         answer = {"plan": str(_keep(Path(asked["entry"]), request, plan))}
+        from tcstatic.runtime.live.pruning import prune
+
         prune(Path(asked["cache"]))
     except InputError as error:
         answer = {"error": type(error).__name__, "text": str(error)}

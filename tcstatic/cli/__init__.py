@@ -14,7 +14,10 @@ from typing import NoReturn
 import click
 
 from tcstatic import __version__
+from tcstatic.cli.explain import explain
+from tcstatic.cli.lint import lint
 from tcstatic.cli.rewrite import rewrite
+from tcstatic.cli.rules import rules
 from tcstatic.cli.run import run
 from tcstatic.errors import TcstaticError
 
@@ -22,7 +25,8 @@ __all__ = ["main", "tcstatic"]
 
 EPILOG = (
     "Exit codes: of `run`, the script's own (1 with --on-violation fail or stop where an error was "
-    "found); else 0, or 2 for a usage or input error, 3 for a bug in tcstatic."
+    "found); of `lint`, 1 for findings; else 0, or 2 for a usage or input error, 3 for a bug in "
+    "tcstatic."
 )
 
 
@@ -32,8 +36,8 @@ def tcstatic() -> None:
     """Find silent errors in PyTorch training: runs that do not crash, but train the wrong thing."""
 
 
-tcstatic.add_command(run)
-tcstatic.add_command(rewrite)
+for _command in (run, rewrite, lint, explain, rules):
+    tcstatic.add_command(_command)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

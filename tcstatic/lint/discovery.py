@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, final
@@ -64,16 +64,21 @@ class _Surroundings:
 
 
 def discover(
-    paths: Sequence[str], *, isolated: bool = False, exclude: Sequence[str] = ()
+    paths: Sequence[str],
+    *,
+    isolated: bool = False,
+    exclude: Sequence[str] = (),
+    texts: Collection[Path] = (),
 ) -> Discovered:
     """Return the Python files that `paths` name: files themselves, those below folders.
 
-    What the settings, or `exclude`, leave out is left out even if it is named. Raises InputError
-    for a path that does not exist, or settings that cannot be read.
+    What the settings, or `exclude`, leave out is left out even if it is named. `texts` are files
+    that need not exist: their text comes from elsewhere. Raises InputError for a path that does not
+    exist, or settings that cannot be read.
     """
-    around = _Surroundings(isolated, _common(paths))
+    around = _Surroundings(isolated, _common([*paths, *map(str, texts)]))
     here = [patterns(exclude, Path.cwd())] if exclude else []
-    found: dict[Path, Path] = {}
+    found: dict[Path, Path] = {path: path for path in texts}
     unreadable: dict[str, Skipped] = {}
     for path in paths:
         for one in _files(Path(os.path.abspath(path)), path, around, here):
