@@ -64,8 +64,8 @@ class _Kind:
     """The rules that judge events of one kind, and how the last of them fared.
 
     State: `last` is that event; `held` what it gave, by code, where all of it held and an event
-    that says the same is judged the same; `again` the other rules, None while `last` is half judged;
-    `times` how many events have said the same since.
+    that says the same is judged the same; `again` the other rules, None while `last` is half
+    judged; `times` how many events have said the same since.
     """
 
     __slots__ = ("again", "held", "last", "rules", "times")

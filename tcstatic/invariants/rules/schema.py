@@ -17,7 +17,10 @@ CheckParams = Callable[[str, Mapping[str, Any]], None]
 
 REQUIRED: Final = ("code", "name", "relation", "that", "severity", "message", "why", "cure")
 LINT: Final = ("that", "when", "unless", "message", "blame")
-OPTIONAL: Final = "when unless doubt blame explains references examples status feeds sometimes fix torch lint".split()
+OPTIONAL: Final = (
+    "when unless doubt blame explains references examples status feeds sometimes fix torch "
+    "lint".split()
+)
 FEEDS: Final[tuple[Feed, ...]] = get_args(Feed)
 CODE: Final = re.compile(r"[A-Z]{2,4}\d{3}")
 _NAME: Final = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
