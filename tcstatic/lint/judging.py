@@ -26,7 +26,7 @@ _SEQUENCE: Final = 1_000_000
 @final
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """An observation that fails. `always`: on every path on which it is made."""
+    """An observation that fails. `always`: on every full path on which it is made."""
 
     observation: Observation
     before: tuple[Event, ...]
@@ -239,7 +239,7 @@ class Judging:
         end = rooted.end() if "end" in self._needs else None
         if end is not None:
             found = [
-                Path((*path.steps, (end, "end")), path.decisions, path.ended)
+                dataclasses.replace(path, steps=(*path.steps, (end, "end")))
                 for path in found
                 if path.ended not in ("raise", "stop")
             ]
@@ -248,20 +248,24 @@ class Judging:
     def _over_paths(self, rooted: Rooted, role: str, number: int, found: list[Path]) -> Judged:
         failed: dict[int, tuple[Observation, Path]] = {}
         passed: set[int] = set()
+        full: set[int] = set()
         held, unknown = 0, ""
         for path in found:
             fails, holds = self._one_path(rooted, role, number, path)
             for key, observation in fails.items():
-                failed.setdefault(key, (observation, path))
+                if key not in failed or (path.full and key not in full):
+                    failed[key] = (observation, path)
             held += len(holds)
-            passed |= holds
+            if path.full:
+                full |= set(fails)
+                passed |= holds - set(fails)
             if any(concern == WILD or concern.endswith("?") for _, concern in path.steps):
                 unknown = "an object is handed to code that is not known"
         failures = []
         for key, (observation, path) in failed.items():
             before = tuple(rooted.event(one) for one, _ in path.steps)
             before = _up_to(before, observation.event)
-            failures.append(Failure(observation, before, key not in passed))
+            failures.append(Failure(observation, before, key in full and key not in passed))
         return Judged(tuple(failures), held, unknown)
 
     def _one_path(
@@ -303,7 +307,7 @@ class Judging:
                     fails.setdefault(id(one), observation)
                 else:
                     holds.add(id(one))
-        return {key: value for key, value in fails.items() if key not in holds}, holds
+        return fails, holds
 
 
 def source_facts(source: Node) -> dict[str, Any]:

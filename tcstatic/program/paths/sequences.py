@@ -6,6 +6,7 @@ what concerns the question asked is kept, so that few sequences are left.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, final
@@ -30,11 +31,13 @@ _Decisions = frozenset[tuple[str, int, int]]
 @dataclass(frozen=True, slots=True)
 class Path:
     """One way through a block: happenings with how they concern the question, the decisions that
-    were taken on the way (key, birth, alternative), and how it ended ('' at its end)."""
+    were taken on the way (key, birth, alternative), and how it ended ('' at its end). On a `full`
+    path each loop went on to its second round, unless nothing but its own exit kept it from it."""
 
     steps: tuple[tuple[Happening, str], ...] = ()
     decisions: _Decisions = frozenset()
     ended: str = ""
+    full: bool = True
 
 
 @final
@@ -49,7 +52,11 @@ def paths(block: Block, concerns: Concerns) -> tuple[list[Path], bool]:
     """The ways through a root, and whether that is all of them."""
     count = Count()
     found = _block(block, concerns, frozenset(), count)
-    unique = {(path.steps, path.ended): path for path in found}
+    unique: dict[object, Path] = {}
+    for path in found:
+        key = (path.steps, path.ended)
+        if path.full or key not in unique:
+            unique[key] = path
     return list(unique.values()), not count.cut
 
 
@@ -72,7 +79,8 @@ def _block(block: Block, concerns: Concerns, decided: _Decisions, count: Count) 
 
 
 def _joined(path: Path, more: Path) -> Path:
-    return Path(path.steps + more.steps, more.decisions, more.ended)
+    full = path.full and more.full
+    return Path(path.steps + more.steps, more.decisions, more.ended, full)
 
 
 def _matters(step: object, concerns: Concerns) -> bool:
@@ -113,7 +121,7 @@ def _step(step: object, concerns: Concerns, path: Path, count: Count) -> list[Pa
     assert isinstance(step, Called)
     inner = _block(step.body, concerns, path.decisions, count)
     return [
-        Path(one.steps, one.decisions, "" if one.ended == "return" else one.ended) for one in inner
+        dataclasses.replace(one, ended="" if one.ended == "return" else one.ended) for one in inner
     ]
 
 
@@ -132,12 +140,13 @@ def _branch(step: Branch, concerns: Concerns, path: Path, count: Count) -> list[
 
 def _loop(step: Loop, concerns: Concerns, path: Path, count: Count) -> list[Path]:
     once = _round(step, concerns, path.decisions, count)
-    found = [] if step.certain else [Path((), path.decisions)]
+    found = [] if step.certain else [Path((), path.decisions, full=False)]
+    leaves = all(one.ended for one in once)
     for one in once:
         if one.ended:
-            found.append(_after(one))
+            found.append(dataclasses.replace(_after(one), full=one.full and leaves))
             continue
-        found.append(one)
+        found.append(dataclasses.replace(one, full=False))
         for two in _round(step, concerns, one.decisions, count):
             found.append(_after(_joined(one, two)))
     unique = list(dict.fromkeys(found))
@@ -147,7 +156,7 @@ def _loop(step: Loop, concerns: Concerns, path: Path, count: Count) -> list[Path
 
 
 def _after(path: Path) -> Path:
-    return Path(path.steps, path.decisions, "" if path.ended == "break" else path.ended)
+    return dataclasses.replace(path, ended="" if path.ended == "break" else path.ended)
 
 
 def _round(step: Loop, concerns: Concerns, decided: _Decisions, count: Count) -> list[Path]:
@@ -155,5 +164,5 @@ def _round(step: Loop, concerns: Concerns, decided: _Decisions, count: Count) ->
     for one in _block(step.body, concerns, decided, count):
         kept = frozenset(d for d in one.decisions if d[1] < step.begun)
         ended = "" if one.ended == "continue" else one.ended
-        found.append(Path(one.steps, kept, ended))
+        found.append(Path(one.steps, kept, ended, one.full))
     return list(dict.fromkeys(found))
