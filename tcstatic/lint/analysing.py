@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import final
 
-from tcstatic.lint.analysis import Analysis
 from tcstatic.lint.cache import Cache
 from tcstatic.lint.discovery import Project, file_name
 from tcstatic.lint.importers import importers
 from tcstatic.lint.jobs import Outcome, analyse_all, jobs_for
+from tcstatic.lint.results import Analysis
 from tcstatic.model import Failed, Invariant, Skipped
 
 Progress = Callable[[int, int], None]

@@ -4,35 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, final
 
 from tcstatic.check.causes import Diagnosis
 from tcstatic.check.history import History
 from tcstatic.lint.judging import Failure, Judging, Rooted
+from tcstatic.lint.results import Analysis
 from tcstatic.model import Finding, Invariant, Verdict
 from tcstatic.program.paths import Project, Root, explore
 
+__all__ = ["Analyser", "Analysis"]
+
 NOT_FROM_SOURCE: Final = "it needs evidence from a run"
-
-
-@final
-@dataclass(frozen=True, slots=True)
-class Analysis:
-    """Of one module: its body, and its functions that the body does not call.
-
-    A finding may lie in another file than `path`: in one that it imports. `depends` are the files
-    that were read for it, itself first. `skipped` says why it was not analysed at all. `coverage`
-    maps a kind of site to (those whose role is known, all).
-    """
-
-    path: Path
-    findings: tuple[Finding, ...] = ()
-    verdicts: Mapping[str, Verdict] = field(default_factory=dict)
-    depends: tuple[Path, ...] = ()
-    skipped: str = ""
-    coverage: Mapping[str, tuple[int, int]] = field(default_factory=dict)
 
 
 @final

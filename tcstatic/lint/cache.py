@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any, final
 
 from tcstatic.caching import write_whole
-from tcstatic.lint.analysis import Analysis
 from tcstatic.lint.discovery import file_name
 from tcstatic.lint.index import Index, facts_from
+from tcstatic.lint.results import Analysis
 from tcstatic.model import Verdict
 from tcstatic.report.jsonform import finding_data, finding_from, plain
 

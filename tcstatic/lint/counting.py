@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from tcstatic.lint.analysis import Analysis
 from tcstatic.lint.discovery import file_name
+from tcstatic.lint.results import Analysis
 from tcstatic.model import Finding, InvariantCounts, RuleVerdict, Verdict
 
 _ORDER: Final = ("VIOLATED", "HOLDS", "UNKNOWN", "OUT_OF_SCOPE")

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Final, final
 
 from tcstatic.errors import InputError
-from tcstatic.lint.analysis import Analysis
 from tcstatic.lint.choosing import Chosen, codes_of
 from tcstatic.lint.discovery import Project, file_name
 from tcstatic.lint.fingerprints import place, with_fingerprints
+from tcstatic.lint.results import Analysis
 from tcstatic.lint.silencing import silence
 from tcstatic.lint.sources import Sources
 from tcstatic.lint.walking import is_covered, patterns

@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from tcstatic.errors import InputError
-from tcstatic.lint.analysis import Analyser, Analysis
+from tcstatic.lint.results import Analysis
 from tcstatic.lint.sources import read_source
 from tcstatic.model import Failed, Invariant, Skipped
-from tcstatic.program.source import decode, parse
+
+if TYPE_CHECKING:
+    from tcstatic.lint.analysis import Analyser
 
 # A process costs about as much as the analysis of some thousand lines.
 _FILES_PER_JOB: Final = 24
@@ -38,6 +40,11 @@ def analyse_all(
     overlay: Mapping[Path, bytes] | None = None,
 ) -> Iterator[tuple[Path, Outcome]]:
     """Yield each path with its outcome, as they come; one bad file ends nothing."""
+    if not paths:
+        return
+    # Not at the top: a run whose answers are all in the cache needs no analyser.
+    from tcstatic.lint.analysis import Analyser
+
     if jobs == 1:
         analyser = Analyser(root, invariants, overlay)
         yield from ((path, _one(analyser, path, overlay)) for path in paths)
@@ -62,6 +69,8 @@ _worker: list[tuple[Analyser, Mapping[Path, bytes]]] = []
 
 
 def _begin(root: Path, invariants: Sequence[Invariant], overlay: Mapping[Path, bytes]) -> None:
+    from tcstatic.lint.analysis import Analyser
+
     _worker[:] = [(Analyser(root, invariants, overlay), overlay)]
 
 
@@ -71,6 +80,8 @@ def _chunk(paths: Sequence[Path]) -> list[tuple[Path, Outcome]]:
 
 
 def _one(analyser: Analyser, path: Path, overlay: Mapping[Path, bytes] | None) -> Outcome:
+    from tcstatic.program.source import decode, parse
+
     try:
         source = (overlay or {}).get(path)
         if source is None:

@@ -10,12 +10,12 @@ from typing import Final, final
 
 from tcstatic.caching import cache_folder
 from tcstatic.lint.analysing import Analysed, analyse_project
-from tcstatic.lint.analysis import Analysis
 from tcstatic.lint.cache import cache_file
 from tcstatic.lint.choosing import Chosen, choose_rules
 from tcstatic.lint.discovery import Discovered, Project
 from tcstatic.lint.findings import Told, tell
 from tcstatic.lint.known import Baseline
+from tcstatic.lint.results import Analysis
 from tcstatic.lint.ruleset import rules_of
 from tcstatic.lint.sources import Sources
 from tcstatic.model import Failed, Finding, Invariant, Skipped

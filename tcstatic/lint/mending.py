@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Final, final
 
 from tcstatic.errors import InputError
-from tcstatic.lint.analysis import Analyser, Analysis
+from tcstatic.lint.analysis import Analyser
 from tcstatic.lint.choosing import Chosen
 from tcstatic.lint.discovery import Project, file_name
 from tcstatic.lint.findings import Told, tell
+from tcstatic.lint.results import Analysis
 from tcstatic.lint.sources import Sources
 from tcstatic.model import Finding, Fix
 from tcstatic.rewrite.fixing import apply_fixes
