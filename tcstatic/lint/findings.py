@@ -49,9 +49,7 @@ def tell(project: Project, chosen: Chosen, analyses: Sequence[Analysis], sources
         source = _content(paths[file], sources)
         if source is None:
             continue
-        answer = silence(
-            file, source, findings, names, lambda code, file=file: code in judged.get(file, ())
-        )
+        answer = silence(file, source, findings, names, judged.get(file, frozenset()))
         silenced += answer.silenced
         useless = with_fingerprints(answer.useless, line_of) if chosen.tells_useless else ()
         left_out = ignored(file)

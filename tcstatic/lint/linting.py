@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, final
+from typing import final
 
 from tcstatic.caching import cache_folder
 from tcstatic.lint.analysing import Analysed, analyse_project
@@ -22,8 +22,6 @@ from tcstatic.model import Failed, Finding, Invariant, Skipped
 
 Progress = Callable[[int, int], None]
 """Is told how many files are done, of how many."""
-
-_NOTHING: Final[Mapping[Path, bytes]] = {}
 
 
 @final
@@ -127,7 +125,9 @@ def _lint(
     told = tell(project, chosen, analysed.analyses, Sources(request.overlay))
     baseline = Baseline.of(request.baseline, project, request.write_baseline)
     untouched = baseline.fingerprints
-    analyses, fixed, contents = analysed.analyses, (), _NOTHING
+    analyses = analysed.analyses
+    fixed: tuple[Finding, ...] = ()
+    contents: Mapping[Path, bytes] = {}
     if request.fix:
         from tcstatic.lint.mending import Mender
 

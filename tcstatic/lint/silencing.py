@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, final
 
@@ -30,20 +30,18 @@ def silence(
     source: bytes,
     findings: Sequence[Finding],
     known: Mapping[str, Invariant],
-    was_judged: Callable[[str], bool],
+    judged: Collection[str],
 ) -> Silenced:
     """Apply the comments of one file to its findings.
 
-    `known` maps codes and names to rules; `was_judged` says of a code whether this run knows that
-    the rule finds nothing more here: a comment for any other rule is not called useless.
+    `known` maps codes and names to rules; `judged` are the codes of which this run knows that they
+    find nothing more here: a comment for any other rule is not called useless.
     """
     comments = find_suppressions(source)
     kept = tuple(one for one in findings if not any(mark.covers(one) for mark in comments))
     useless = []
     for mark in comments:
-        reasons = {
-            word: _uselessness(mark, word, findings, known, was_judged) for word in mark.words
-        }
+        reasons = {word: _uselessness(mark, word, findings, known, judged) for word in mark.words}
         words = {word: reason for word, reason in reasons.items() if reason}
         if words:
             useless.append(_finding(file, mark, words))
@@ -57,7 +55,7 @@ def _uselessness(
     word: str,
     findings: Sequence[Finding],
     known: Mapping[str, Invariant],
-    was_judged: Callable[[str], bool],
+    judged: Collection[str],
 ) -> str:
     """Why one word of a comment is useless, '' where it is not (or nobody knows)."""
     rule = known.get(word.upper()) or known.get(word)
@@ -67,7 +65,7 @@ def _uselessness(
         near = difflib.get_close_matches(word, sorted(known), n=1)
         cure = f"; did you mean {near[0]!r}?" if near else ""
         return f"there is no rule {word!r}{cure}"
-    if not was_judged(rule.code):
+    if rule.code not in judged:
         return ""
     hit = any(
         mark.names(word, one) and mark.first <= one.where.line <= mark.last for one in findings
