@@ -63,7 +63,7 @@ class _Rule:
 class _Kind:
     """The rules that judge events of one kind, and how the last of them fared.
 
-    State: `last` is that event; `held` what it gave, by code, where all of it held and an event
+    State: `last` is that event; `held` what it gave, by code, where nothing failed and an event
     that says the same is judged the same; `again` the other rules, None while `last` is half
     judged; `times` how many events have said the same since.
     """
@@ -188,20 +188,21 @@ class Driver:
         kind.held, kind.again, kind.times = [], None, 0
 
     def _take(self, rule: _Rule, observation: Observation) -> int | None:
-        """Count an observation; return how many it stands for, None if it does not hold."""
-        fields = observation.context.fields
-        if rule.scope is not None and rule.scope(fields) is not True:
-            return 0 if observation.holds else None
-        if not observation.holds and rule.excuse is not None and rule.excuse(fields) is not False:
-            return None
+        """Count an observation; return how many it stands for, None if it is a failure."""
+        holds = observation.holds
+        if rule.scope is not None and rule.scope(observation.context.fields) is not True:
+            return 0
+        excuse = None if holds else rule.excuse
+        if excuse is not None and excuse(observation.context.fields) is not False:
+            return 0
         code = rule.invariant.code
         self._checked[code] += observation.times
-        if observation.holds:
+        if holds:
             if rule.doubt is not None:
                 self._doubts.held((code, *observation.key))
             return observation.times
         failure = rule, observation, rule.diagnosis.trail(observation, self._history), 1
-        if rule.doubt is not None and rule.doubt(fields) is True:
+        if rule.doubt is not None and rule.doubt(observation.context.fields) is True:
             self._doubts.failed((code, *observation.key), failure)
         else:
             self._failed.append(failure)

@@ -14,7 +14,7 @@ from tcstatic.model import Location
 from tcstatic.runtime.probes.loops import Loop
 from tcstatic.runtime.probes.optimizers import Optimizer
 from tcstatic.runtime.probes.ownership import Ownership
-from tcstatic.runtime.probes.stream import HEARD, Stream, listener
+from tcstatic.runtime.probes.stream import HEARD, Moment, Stream, listener
 from tcstatic.runtime.probes.structure import Structure
 
 KEPT: Final = 64  # records kept between two steps; more calls are counted, not kept
@@ -30,15 +30,13 @@ class Forward:
 
     __slots__ = (
         "after_loop",
-        "context",
         "differentiated",
-        "epoch",
         "module",
+        "moment",
         "number",
         "reached",
         "recorded",
         "sequence",
-        "step",
         "values",
         "where",
     )
@@ -52,10 +50,8 @@ class Forward:
         self.after_loop = False
         self.differentiated = False
         self.values: dict[str, Any] = {}
-        self.context: Any = None
+        self.moment: Moment = (0, 0, False, None, None)
         self.sequence = 0
-        self.step = 0
-        self.epoch: int | None = None
 
 
 @final
@@ -97,15 +93,14 @@ class Forwards:
             return
         self._backward_over()
         stream = self._stream
-        if not stream.registry.known(module):
+        number = stream.registry.known(module)
+        if not number:
             self._ownership.adopt(module)
-        number = stream.registry.number(module)
+            number = stream.registry.number(module)
         record = Forward(number, module, where)
         record.sequence = stream.sequence()
-        record.step = stream.step
-        record.epoch = stream.epoch
         record.values = self._mode(module, number)
-        record.context = stream.context()
+        record.moment = stream.moment()
         self._open.append((id(frame), record))
         self._now_reached = []
 
@@ -235,16 +230,15 @@ class Forwards:
         live = [n for n in live if n in self._structure.replicating]
         values["wrapped"] = bool(live)
         values["bypasses"] = bool(live) and not any(n in called for n in live)
-        fields = {**record.context.fields, "stage": stage, **values}
         event = self._stream.make(
             "model.forward",
             record.where,
             {"model": (record.number, *self._structure.related(record.module)[1:])},
             values,
-            type(record.context)(fields),
+            self._stream.context_at(record.moment, stage=stage),
             sequence=record.sequence,
-            step=record.step,
-            epoch=record.epoch,
+            step=record.moment[0],
+            epoch=record.moment[4],
         )
         self._stream.tell(event)
 
@@ -253,17 +247,18 @@ class Forwards:
         if known is None or known[0] != self._ownership.version:
             known = (self._ownership.version, [m for m in module.modules() if _sensitive(m)])
             self._sensitive[number] = known
-        active = sum(1 for part in known[1] if part.training)
-        related = self._structure.related(module)
-        trained = max((self.trained.get(n, 0) for n in related), default=0)
-        called = max((self._structure.modes.get(n, 0) for n in related), default=0)
+        sensitive, training = known[1], bool(module.training)
+        trained = called = 0
+        for related in self._structure.related(module):
+            trained = max(trained, self.trained.get(related, 0))
+            called = max(called, self._structure.modes.get(related, 0))
         return {
             "type": type(module).__name__,
-            "training": bool(module.training),
-            "sensitive": len(known[1]),
-            "sensitive_in_train": active,
+            "training": training,
+            "sensitive": len(sensitive),
+            "sensitive_in_train": len([1 for part in sensitive if part.training]),
             "trained_before": trained > 0,
-            "left_in_train": bool(module.training) and trained > 0 and called < trained,
+            "left_in_train": training and trained > 0 and called < trained,
         }
 
     def _reached(self, record: Forward) -> Callable[[Any], None]:
@@ -278,7 +273,7 @@ class Forwards:
 
     def _drop_abandoned(self, frame: Any) -> None:
         """Forget calls that ended by an exception: their frames are no callers of this one."""
-        if not self._open:
+        if not self._open or self._open[-1][0] == id(frame):
             return
         callers = set()
         while frame is not None:

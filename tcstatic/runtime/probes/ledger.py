@@ -24,6 +24,14 @@ def mark(gradient: Any) -> Mark:
         return NOTHING
 
 
+def marks_of(gradients: Sequence[Any]) -> list[Mark]:
+    """Return the marks of several gradients."""
+    try:
+        return [NOTHING if g is None else (weakref.ref(g), g._version) for g in gradients]
+    except (RuntimeError, TypeError):
+        return [mark(gradient) for gradient in gradients]
+
+
 def version_of(gradient: Any) -> int:
     """Return a tensor's version counter; -1 for a missing one."""
     return -1 if gradient is None else int(gradient._version)
@@ -58,37 +66,36 @@ class Ledger:
         self.touched: set[int] = set()
         self.ever_touched: set[int] = set()
         self.cleared = False
-        self.cleared_since_backward = False
         self.backwards = 0
 
     def backward_begins(self, parameters: Sequence[Any]) -> bool:
         """Note the gradients before a backward; return whether they were cleared since."""
         gradients = [parameter.grad for parameter in parameters]
-        self.before_backward = [(g, version_of(g)) for g in gradients]
+        self.before_backward = [(g, -1 if g is None else g._version) for g in gradients]
         return self._observe_clearing(gradients)
 
     def observe(self, parameters: Sequence[Any]) -> bool:
         """Look for clearing that nobody announced; return whether there was any just now."""
+        marks = self.after_backward or self.after_step
+        if not marks or (parameters and same(parameters[0].grad, marks[0])):
+            return False
         return self._observe_clearing([parameter.grad for parameter in parameters])
 
     def backward_ends(self, parameters: Sequence[Any]) -> set[int]:
         """Return the positions whose gradient this backward made or added to."""
         reached: set[int] = set()
-        marks: list[Mark] = []
-        before = self.before_backward
-        for index, parameter in enumerate(parameters):
-            gradient = parameter.grad
-            marks.append(mark(gradient))
+        gradients: list[Any] = [parameter.grad for parameter in parameters]
+        before, self.before_backward = self.before_backward, []
+        for index, gradient in enumerate(gradients):
             if gradient is None:
                 continue
+            old: Any
             old, version = before[index] if index < len(before) else (None, -1)
-            if gradient is not old or version_of(gradient) > version:
+            if gradient is not old or gradient._version > version:
                 reached.add(index)
-        self.before_backward = []
-        self.after_backward = marks
+        self.after_backward = marks_of(gradients)
         if reached:
             self.backwards += 1
-            self.cleared_since_backward = False
         self.touched |= reached
         self.ever_touched |= reached
         return reached
@@ -104,19 +111,16 @@ class Ledger:
     def announce_clearing(self) -> None:
         """The user's own call cleared all gradients."""
         self.cleared = True
-        if self.backwards:
-            self.cleared_since_backward = True
         self.after_step = []
         self.after_backward = []
 
     def stepped(self, parameters: Sequence[Any]) -> None:
         """Start a new period: the step is done."""
-        now = [mark(parameter.grad) for parameter in parameters]
-        self.after_step = self.observed_before or now
-        self.observed_before = []
+        seen, self.observed_before = self.observed_before, []
+        self.after_step = seen or marks_of([parameter.grad for parameter in parameters])
         self.after_backward = []
         self.touched = set()
-        self.cleared = self.cleared_since_backward = False
+        self.cleared = False
         self.backwards = 0
 
     def forget(self) -> None:
@@ -125,7 +129,7 @@ class Ledger:
         self.before_backward = []
         self.after_backward = []
         self.touched = set()
-        self.cleared = self.cleared_since_backward = False
+        self.cleared = False
         self.backwards = 0
 
     def _observe_clearing(self, gradients: Sequence[Any | None]) -> bool:
@@ -141,7 +145,5 @@ class Ledger:
         if not gone and not moved_since_step:
             return False  # clipped, unscaled or scaled in place after a backward
         self.cleared = True
-        if self.after_backward and len(gone) == len(held):
-            self.cleared_since_backward = True
         self.after_step, self.after_backward = [], []
         return True

@@ -17,14 +17,16 @@ _LIBRARY_MARKS = (f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os.s
 class Locator:
     """Finds the user's frame above a probe. Knows which files are the user's.
 
-    State: caches per file name and per (file, code, instruction); both only grow, with the program.
+    State: caches per file name and per (code, instruction); both only grow, with the program. A
+    place keeps its code, so that the ``id`` of that stays its own; to hash a code is slow, and code
+    of the same text in another file is equal.
     """
 
     def __init__(self, root: str) -> None:
         self.root = os.path.join(os.path.realpath(root), "")
         self._plain_root = os.path.join(os.path.abspath(root), "")
         self._mine: dict[str, bool] = {}
-        self._places: dict[tuple[str, CodeType, int], Location] = {}
+        self._places: dict[tuple[int, int], tuple[CodeType, Location]] = {}
         self._own = os.path.join(os.path.dirname(os.path.dirname(os.path.dirname(__file__))), "")
 
     def is_users(self, filename: str) -> bool:
@@ -43,9 +45,13 @@ class Locator:
     def frame(self, depth: int = 1) -> FrameType | None:
         """Return the nearest user's frame, `depth` levels above the caller at least."""
         frame: FrameType | None = sys._getframe(depth)
-        while frame is not None and not self.is_users(frame.f_code.co_filename):
+        known = self._mine
+        while frame is not None:
+            name = frame.f_code.co_filename
+            if known[name] if name in known else self.is_users(name):
+                return frame
             frame = frame.f_back
-        return frame
+        return None
 
     def here(self, depth: int = 1, *, thread: int | None = None) -> Location | None:
         """Return the user's line that is being executed, in `thread` if it is given."""
@@ -58,12 +64,12 @@ class Locator:
 
     def place(self, frame: FrameType) -> Location:
         """Return the range of the expression that `frame` is executing."""
-        code = frame.f_code  # equal to that of the same text in another file
-        key = (code.co_filename, code, frame.f_lasti)
+        code = frame.f_code
+        key = (id(code), frame.f_lasti)
         known = self._places.get(key)
         if known is None:
-            known = self._places[key] = self._read(frame)
-        return known
+            known = self._places[key] = (code, self._read(frame))
+        return known[1]
 
     def relative(self, filename: str) -> str:
         """Return a path relative to the script's folder where it lies in it."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+import operator
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, final
 
@@ -14,6 +15,7 @@ from tcstatic.runtime.probes.ownership import Ownership
 from tcstatic.runtime.probes.registry import Registry
 
 _EPSILON: Final = {"torch.float64": 2.3e-16, "torch.float32": 1.2e-7, "torch.float16": 9.8e-4}
+_INF: Final = math.inf
 _EPSILON_OTHER: Final = 7.9e-3  # bfloat16, and a safe guess for anything narrower
 
 
@@ -35,8 +37,12 @@ class Interval:
     other_cleared: bool = False
 
 
-# Number, name, whether a module ever held it, whether its norm can be read, elements, epsilon.
-Facts = tuple[int, str, bool, bool, int, float]
+# Number, name, whether a module ever held it, whether its norm can be read, the square root of its
+# elements, the smallest part of its norm that surely shows.
+Facts = tuple[int, str, bool, bool, float, float]
+# What decides how a parameter is told that changes at every step, and how it was told: whether it
+# is wanted, whether it was ever trained, its learning rate, and whether a step of its size shows.
+Steady = tuple[Facts, tuple[bool, bool, float | None, bool | None], Member]
 
 
 @final
@@ -47,7 +53,12 @@ class Optimizer:
     -> step since which it looks unchanged; `copies` bitwise copies over the step in progress;
     `starved` how many steps in a row found no gradient at all; `cleared_again` whether another
     clearing now would be the second one since a backward; `ever_changed` numbers of the
-    parameters that some step changed; `first` their norms before the first step that was watched.
+    parameters that some step changed; `first` their norms before the first step that was watched;
+    `steady` and `told` how the parameters were told last, by number and all together: the same is
+    handed on again while nothing new is to be said.
+
+    `stock` tells whether it is one of torch's own, which change what they are given at every step;
+    `title` is the name of its class, for people.
     """
 
     def __init__(
@@ -70,27 +81,30 @@ class Optimizer:
         self.live: Sequence[Any] = ()
         self.last: tuple[list[int], measure.Pending] | None = None
         self.first: measure.Pending | None = None
+        kind = type(thing())
+        self.stock = not manual and kind.__module__.startswith("torch.optim")
+        self.title = "hand-written update" if manual else kind.__name__
+        self.steady: dict[int, Steady] = {}
+        self.told: tuple[tuple[Member, ...], dict[str, Any]] = ((), {})
         self._facts: tuple[tuple[int, int, int], list[Facts]] = ((-1, 0, 0), [])
+        self._numbers: tuple[list[Facts] | None, frozenset[int]] = (None, frozenset())
 
-    @property
-    def stock(self) -> bool:
-        """Whether it is one of torch's own, which change what they are given at every step."""
-        return not self.manual and type(self.thing()).__module__.startswith("torch.optim")
-
-    @property
-    def title(self) -> str:
-        """The name of its class, for people."""
-        return "hand-written update" if self.manual else type(self.thing()).__name__
-
-    def pairs(self) -> list[tuple[Any, float | None]]:
-        """Return (parameter, learning rate); a rate that sits on a device is not read."""
+    def parameters(self) -> list[Any]:
+        """Return its parameters in order."""
         if self.manual:
-            return [(parameter, None) for parameter in self.live]
-        thing = self.thing()
-        found: list[tuple[Any, float | None]] = []
-        for group in getattr(thing, "param_groups", ()):
-            rate = _rate(group.get("lr"))
-            found.extend((parameter, rate) for parameter in group.get("params", ()))
+            return list(self.live)
+        found: list[Any] = []
+        for group in getattr(self.thing(), "param_groups", ()):
+            found.extend(group.get("params", ()))
+        return found
+
+    def rates(self) -> list[float | None]:
+        """Return the learning rate of each parameter; one that sits on a device is not read."""
+        if self.manual:
+            return [None] * len(self.live)
+        found: list[float | None] = []
+        for group in getattr(self.thing(), "param_groups", ()):
+            found.extend([_rate(group.get("lr"))] * len(group.get("params", ())))
         return found
 
     def facts(self, parameters: list[Any], registry: Registry, ownership: Ownership) -> list[Facts]:
@@ -103,17 +117,19 @@ class Optimizer:
                     ownership.name_of(p) or f"#{position}",
                     ownership.had_owner(p),
                     measure.readable(p),
-                    p.numel(),
-                    _EPSILON.get(str(p.dtype), _EPSILON_OTHER),
+                    math.sqrt(p.numel()),
+                    4.0 * _EPSILON.get(str(p.dtype), _EPSILON_OTHER),
                 )
                 for position, p in enumerate(parameters)
             ]
             self._facts = (key, found)
         return self._facts[1]
 
-    def parameters(self) -> list[Any]:
-        """Return its parameters in order."""
-        return [parameter for parameter, _ in self.pairs()]
+    def numbers(self, facts: list[Facts]) -> frozenset[int]:
+        """Return the numbers of its parameters; the same object while `facts` is."""
+        if self._numbers[0] is not facts:
+            self._numbers = (facts, frozenset(fact[0] for fact in facts))
+        return self._numbers[1]
 
     @property
     def has_trained(self) -> bool:
@@ -126,12 +142,10 @@ class Optimizer:
 class Snapshot:
     """What was true right before a step, for each parameter of an optimizer in order."""
 
-    __slots__ = ("gradient_norms", "gradients", "norms", "pairs", "versions")
+    __slots__ = ("gradient_norms", "gradients", "norms", "parameters", "rates", "versions")
 
     def __init__(
-        self,
-        pairs: list[tuple[Any, float | None]],
-        last: tuple[list[int], measure.Pending] | None = None,
+        self, optimizer: Optimizer, last: tuple[list[int], measure.Pending] | None = None
     ) -> None:
         """Read the parameters; `last` are the versions and norms that the last step left.
 
@@ -139,16 +153,17 @@ class Snapshot:
         through ``.data`` moves no version: then the step is taken to have changed what that write
         did, which may hide a step without effect, and never accuses one.
         """
-        self.pairs = pairs
-        parameters = [parameter for parameter, _ in pairs]
-        self.gradients = [parameter.grad is not None for parameter in parameters]
+        self.parameters = parameters = optimizer.parameters()
+        self.rates = optimizer.rates()
+        gradients = [parameter.grad for parameter in parameters]
+        self.gradients = [gradient is not None for gradient in gradients]
         self.versions = [parameter._version for parameter in parameters]
         kept = last is not None and last[0] == self.versions
-        if kept and all(parameter.requires_grad for parameter in parameters):
+        if kept and all([parameter.requires_grad for parameter in parameters]):
             self.norms = last[1] if last is not None else measure.norms(parameters)
         else:
             self.norms = measure.norms(parameters)
-        self.gradient_norms = measure.norms([parameter.grad for parameter in parameters])
+        self.gradient_norms = measure.norms(gradients)
 
 
 def keep_suspects(optimizer: Optimizer, snapshot: Snapshot, registry: Registry) -> None:
@@ -156,7 +171,7 @@ def keep_suspects(optimizer: Optimizer, snapshot: Snapshot, registry: Registry) 
     if not optimizer.suspects:
         return
     suspects = optimizer.suspects
-    parameters = {registry.number(parameter): parameter for parameter, _ in snapshot.pairs}
+    parameters = {registry.number(parameter): parameter for parameter in snapshot.parameters}
     for number in list(suspects):
         if number in parameters and not optimizer.copies.keep(number, parameters[number]):
             break
@@ -173,7 +188,7 @@ class StepReading:
         self._optimizer = optimizer
         self._snapshot = snapshot
         self._step = optimizer.steps
-        parameters = [parameter for parameter, _ in snapshot.pairs]
+        parameters = snapshot.parameters
         self._after = measure.norms(parameters)
         self._versions = [parameter._version for parameter in parameters]
         optimizer.last = (self._versions, self._after)
@@ -193,13 +208,45 @@ class StepReading:
         told = {"loss_finite": not bad, "loss_zero": not any(values)}
         return {**told, "loss": bad[0]} if bad else told
 
-    def members(self) -> Iterator[Member]:
-        """Return how each parameter fared."""
+    def members(self) -> tuple[tuple[Member, ...], dict[str, Any]]:
+        """Return how each parameter fared, and the sums over all."""
         before, after = self._snapshot.norms.values(), self._after.values()
         gradients = self._snapshot.gradient_norms.values()
+        optimizer, present = self._optimizer, self._snapshot.gradients
+        found = []
         for position, facts in enumerate(self._facts):
-            gradient = gradients[position] if self._snapshot.gradients[position] else None
-            yield self._member(position, facts, before[position], after[position], gradient)
+            gradient = gradients[position] if present[position] else None
+            old, new = before[position], after[position]
+            if gradient and facts[3] and old != new and 0.0 < gradient < _INF > new and old < _INF:
+                found.append(self._usual(position, facts, old, new, gradient))
+            else:
+                found.append(self._member(position, facts, old, new, gradient))
+        told = optimizer.told
+        if len(found) != len(told[0]) or not all(map(operator.is_, found, told[0])):
+            told = optimizer.told = (tuple(found), _sums(found))
+        return told
+
+    def _usual(
+        self, position: int, facts: Facts, before: float, after: float, gradient: float
+    ) -> Member:
+        """Return the usual: finite numbers, a gradient, and a norm that moved."""
+        number = facts[0]
+        optimizer = self._optimizer
+        rate = self._snapshot.rates[position]
+        key = (
+            self._wanted[position],
+            position in self._trained,
+            rate,
+            _representable(gradient, before, rate, facts),
+        )
+        last = optimizer.steady.get(number)
+        if last is not None and last[0] is facts and last[1] == key:
+            if optimizer.suspects:
+                optimizer.suspects.pop(number, None)
+            return last[2]
+        member = self._member(position, facts, before, after, gradient)
+        optimizer.steady[number] = (facts, key, member)
+        return member
 
     def _member(
         self,
@@ -209,9 +256,9 @@ class StepReading:
         after: float,
         gradient: float | None,
     ) -> Member:
-        number, name, owned, dense, size, epsilon = facts
+        number, name, owned, dense, _, _ = facts
         wanted, trained = self._wanted[position], position in self._trained
-        rate = self._snapshot.pairs[position][1]
+        rate = self._snapshot.rates[position]
         changed, since = self._change(position, number, dense, before, after, gradient)
         unread = gradient is None or gradient < 0.0  # sparse gradients have no norm of ours
         return Member(
@@ -230,7 +277,7 @@ class StepReading:
                 "ever_changed": number in self._optimizer.ever_changed,
                 "stock": self._stock,
                 "learning_rate": rate,
-                "representable": _representable(gradient, before, rate, size, epsilon),
+                "representable": _representable(gradient, before, rate, facts),
             },
         )
 
@@ -266,7 +313,7 @@ class StepReading:
 
 
 def _representable(
-    gradient: float | None, norm: float, rate: float | None, size: int, epsilon: float
+    gradient: float | None, norm: float, rate: float | None, facts: Facts
 ) -> bool | None:
     """Tell whether a step of this size shows in this number format.
 
@@ -276,8 +323,9 @@ def _representable(
     """
     if rate is None or gradient is None or math.isnan(gradient) or gradient < 0.0:
         return None
-    update = rate * min(1.0, gradient / math.sqrt(size))
-    return update > 4.0 * epsilon * norm and update > 1e-38
+    mean = gradient / facts[4]
+    update = rate * (mean if mean < 1.0 else 1.0)
+    return update > facts[5] * norm and update > 1e-38
 
 
 def _rate(value: Any) -> float | None:
@@ -293,27 +341,19 @@ def resolved(event: Event, reading: StepReading) -> Callable[[], Event]:
     """Return a draft: `event` with its members and the sums over them."""
 
     def draft() -> Event:
-        found = tuple(reading.members())
-        moved = [m.fields["changed"] for m in found]
-        values = {
-            **event.values,
-            **reading.losses(),
-            "trainable": sum(1 for m in found if m.fields["trainable"]),
-            "changed": sum(1 for c in moved if c is True),
-            "idle": True not in moved,
-            "gradient_left": any(m.fields["gradient_nonzero"] for m in found),
-        }
-        return Event(
-            event.kind,
-            event.sequence,
-            event.where,
-            event.subjects,
-            values,
-            event.context,
-            found,
-            event.step,
-            event.epoch,
-            event.rank,
-        )
+        found, sums = reading.members()
+        values = {**event.values, **reading.losses(), **sums}
+        kind, sequence, where, subjects, _, context, _, step, epoch, rank = event
+        return Event(kind, sequence, where, subjects, values, context, found, step, epoch, rank)
 
     return draft
+
+
+def _sums(found: list[Member]) -> dict[str, Any]:
+    moved = sum(1 for m in found if m.fields["changed"] is True)
+    return {
+        "trainable": sum(1 for m in found if m.fields["trainable"]),
+        "changed": moved,
+        "idle": moved == 0,
+        "gradient_left": any(m.fields["gradient_nonzero"] for m in found),
+    }

@@ -55,7 +55,9 @@ class Parts:
         torch: Any = sys.modules["torch"]
         self._transform: Callable[[], Any] = torch._C._functorch.peek_interpreter_stack
         self._tracing: Callable[[], bool] = torch._C._is_tracing
-        self._cuda = torch.cuda
+        # None where torch was built without CUDA: then there are no graphs to capture.
+        built = hasattr(torch._C, "_cuda_isCurrentStreamCapturing")
+        self._cuda: Any = torch.cuda if built else None
         self._calls: dict[str, Any] = {}
         self._dropout_seen: dict[int, int] = {}
         self.on_host = True
@@ -64,7 +66,10 @@ class Parts:
         """Tell whether reading tensors now would become part of a recording or a transform."""
         if self._transform() is not None or self._tracing():
             return True
-        return self._cuda.is_initialized() and bool(self._cuda.is_current_stream_capturing())
+        cuda = self._cuda
+        if cuda is None:
+            return False
+        return bool(cuda.is_initialized() and cuda.is_current_stream_capturing())
 
     # -- made, called, returned, assigned -----------------------------------------------------
 
@@ -197,10 +202,7 @@ class Parts:
             "type": type(module).__name__,
         }
         number = self.stream.registry.number(module)
-        context = self.stream.context(**values)
-        self.stream.tell(
-            self.stream.make("call", site.location, {"model": (number,)}, values, context)
-        )
+        self.stream.tell(self.stream.make("call", site.location, {"model": (number,)}, values))
 
     # -- torch --------------------------------------------------------------------------------
 
@@ -212,7 +214,7 @@ class Parts:
     def step_ends(self, optimizer: Any) -> None:
         """Torch's hook after a step."""
         self._note_devices(optimizer)
-        self.updates.step_ends(optimizer, self._here())
+        self.updates.step_ends(optimizer)
 
     def step_passed(self, optimizer: Any) -> None:
         """A step that is not watched: count it."""
@@ -223,7 +225,7 @@ class Parts:
             self._round_done()
 
     def _note_devices(self, optimizer: Any) -> None:
-        if self.on_host and sys.modules["torch"].cuda.is_initialized():
+        if self.on_host and self._cuda is not None and self._cuda.is_initialized():
             groups = getattr(optimizer, "param_groups", ())
             self.on_host = all(p.device.type == "cpu" for g in groups for p in g["params"])
 
@@ -237,7 +239,8 @@ class Parts:
         self._after_round()
 
     def _round_begins(self) -> None:
-        self.replicas.round_begins(self.forwards.roots())
+        if self.replicas.expected:
+            self.replicas.round_begins(self.forwards.roots())
 
     def forget(self) -> None:
         """The next steps are not watched."""

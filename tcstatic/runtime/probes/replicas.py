@@ -73,6 +73,7 @@ class Replicas:
         self._ownership = ownership
         self._structure = structure
         self._store: Any = None
+        self._dist: Any = None
         self._world = 1
         self._off = False
         self._families: dict[tuple[int, ...], Family] = {}
@@ -98,10 +99,16 @@ class Replicas:
             if getattr(result, "numel", lambda: 0)() == 1 and result.device.type == "cpu":
                 family.results[site.number] = float(result)
 
+    @property
+    def expected(self) -> bool:
+        """Whether there are other ranks that may hold copies."""
+        return not self._off and self._ready()
+
     def round_begins(self, roots: Sequence[Any]) -> None:
-        """A backward: if an update came since the last one, the state after it is what counts."""
-        if self._off or not self._ready():
-            return
+        """A backward: if an update came since the last one, the state after it is what counts.
+
+        Only to be called while copies are `expected`.
+        """
         family = self._family(roots)
         self._current = family
         self._local = any(not getattr(root, "require_backward_grad_sync", True) for root in roots)
@@ -141,7 +148,7 @@ class Replicas:
 
     def finish(self) -> None:
         """The run ends: publish the last state and compare what has arrived."""
-        if self._off or not self._families or not self._ready():
+        if not self._families or not self.expected:
             return
         for family in self._families.values():
             if family.gradients is not None:
@@ -162,9 +169,13 @@ class Replicas:
     def _ready(self) -> bool:
         if self._store is not None:
             return True
-        torch = sys.modules.get("torch")
-        dist = getattr(torch, "distributed", None)
-        if dist is None or not dist.is_available() or not dist.is_initialized():
+        dist = self._dist
+        if dist is None:
+            dist = getattr(sys.modules.get("torch"), "distributed", None)
+            if dist is None or not dist.is_available():
+                return False
+            self._dist = dist
+        if not dist.is_initialized():
             return False
         self._world = dist.get_world_size()
         self._stream.rank = dist.get_rank()

@@ -14,6 +14,14 @@ LOADER: Final = "loader"
 ACTOR: Final = "actor"  # has step() and zero_grad() but is none of torch's: perhaps an optimizer
 OTHER: Final = ""
 
+# Where the wrappers keep what they wrap, by the name of their class.
+_WRAPPED: Final = {
+    "DistributedDataParallel": "module",
+    "DataParallel": "module",
+    "FullyShardedDataParallel": "_fsdp_wrapped_module",
+    "OptimizedModule": "_orig_mod",
+}
+
 _roles: dict[type, str] = {}
 
 
@@ -59,11 +67,5 @@ def is_replicating(module: object) -> bool:
 
 def wrapped_module(module: object) -> Any | None:
     """Return what a data-parallel or compiling wrapper wraps, or None for any other module."""
-    name = type(module).__name__
-    if name in {"DistributedDataParallel", "DataParallel"}:
-        return getattr(module, "module", None)
-    if name == "FullyShardedDataParallel":
-        return getattr(module, "_fsdp_wrapped_module", None)
-    if name == "OptimizedModule":
-        return getattr(module, "_orig_mod", None)
-    return None
+    attribute = _WRAPPED.get(type(module).__name__)
+    return None if attribute is None else getattr(module, attribute, None)

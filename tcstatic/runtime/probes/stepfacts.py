@@ -31,27 +31,28 @@ class StepFacts:
 
     def of(self, optimizer: Optimizer, snapshot: Snapshot) -> tuple[dict[str, Any], frozenset[int]]:
         """Return the values of a step's event, and the parameters whose history matters."""
-        parameters = [parameter for parameter, _ in snapshot.pairs]
+        parameters, gradients = snapshot.parameters, snapshot.gradients
         facts = optimizer.facts(parameters, self._registry, self._ownership)
-        has_gradient = any(snapshot.gradients)
+        has_gradient = True in gradients
         trainable = has_gradient or any(parameter.requires_grad for parameter in parameters)
         self._count_starving(optimizer, starving=trainable and not has_gradient)
-        stale = frozenset(
-            facts[i][0]
-            for i, p in enumerate(parameters)
-            if not snapshot.gradients[i] and self._is_stale(p, i, optimizer)
-        )
-        numbers = frozenset(fact[0] for fact in facts)
+        numbers = with_gradient = optimizer.numbers(facts)
+        stale = _NOBODY
+        if False in gradients:
+            with_gradient = frozenset(fact[0] for i, fact in enumerate(facts) if gradients[i])
+            stale = frozenset(
+                facts[i][0]
+                for i, p in enumerate(parameters)
+                if not gradients[i] and self._is_stale(p, i, optimizer)
+            )
         interval = optimizer.interval
         orphans = frozenset(interval.orphans) if interval.orphans else _NOBODY
         values = {
             "type": optimizer.title,
             "optimizer.parameters": numbers,
-            "live.parameters": numbers - stale,
+            "live.parameters": numbers - stale if stale else numbers,
             "untracked.parameters": orphans,
-            "gradient.parameters": frozenset(
-                fact[0] for i, fact in enumerate(facts) if snapshot.gradients[i]
-            ),
+            "gradient.parameters": with_gradient,
             "has_gradient": has_gradient,
             "has_trainable": trainable,
             "stale": len(stale),
@@ -74,8 +75,10 @@ class StepFacts:
             "stock": optimizer.stock,
             "writes_elsewhere": interval.foreign_writes,
         }
+        if has_gradient and not stale:
+            return values, _NOBODY
         idle = _NOBODY if trainable else numbers
-        return values, stale | idle | (orphans if stale or not has_gradient else _NOBODY)
+        return values, stale | idle | orphans
 
     def _count_starving(self, optimizer: Optimizer, *, starving: bool) -> None:
         optimizer.starved = optimizer.starved + 1 if starving else 0

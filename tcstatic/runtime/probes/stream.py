@@ -15,6 +15,8 @@ from tcstatic.runtime.probes.loops import Loop
 from tcstatic.runtime.probes.registry import Registry
 
 Draft = Callable[[], Event]
+# Step, rank, whether the loss is scaled, whether gradients are recorded, epoch.
+Moment = tuple[int, int, bool, bool | None, int | None]
 HEARD: Final = "heard"  # the role under which an event is kept for whoever may name it as a cause
 
 
@@ -44,7 +46,8 @@ class Stream:
         self._sites = sites
         self._emit = emit
         self._sequence = 0
-        self._queue: deque[Draft] = deque()
+        self._queue: deque[Event | Draft] = deque()
+        self._recording: Callable[[], bool] | None = None
 
     def site(self, number: int) -> Site | None:
         """Return the site with this number."""
@@ -58,20 +61,39 @@ class Stream:
     @property
     def epoch(self) -> int | None:
         """The iteration of the loop around the loop over batches, if there is one."""
-        for position, loop in enumerate(self.loops):
+        loops = self.loops
+        for position, loop in enumerate(loops):
             if loop.loaded:
-                return self.loops[position - 1].index if position else None
-        return self.loops[0].index if len(self.loops) > 1 else None
+                return loops[position - 1].index if position else None
+        return loops[0].index if len(loops) > 1 else None
 
     def context(self, **more: Any) -> Context:
         """Return the context of this moment, with further fields."""
-        fields = {"step": self.step, "rank": self.rank, "loss_scaled": self.loss_scaled}
-        torch = sys.modules.get("torch")
-        if torch is not None:
-            fields["grad_enabled"] = torch.is_grad_enabled()
-        if self.epoch is not None:
-            fields["epoch"] = self.epoch
-        fields.update(more)
+        return self.context_at(self.moment(), **more)
+
+    def moment(self) -> Moment:
+        """Return what a context tells of this moment."""
+        recording = self._recording
+        if recording is None and "torch" in sys.modules:
+            recording = self._recording = sys.modules["torch"].is_grad_enabled
+        return (
+            self.step,
+            self.rank,
+            self.loss_scaled,
+            None if recording is None else recording(),
+            self.epoch,
+        )
+
+    def context_at(self, moment: Moment, **more: Any) -> Context:
+        """Return the context of a moment, with further fields."""
+        step, rank, loss_scaled, grad_enabled, epoch = moment
+        fields = {"step": step, "rank": rank, "loss_scaled": loss_scaled}
+        if grad_enabled is not None:
+            fields["grad_enabled"] = grad_enabled
+        if epoch is not None:
+            fields["epoch"] = epoch
+        if more:
+            fields.update(more)
         return Context(fields)
 
     def make(
@@ -88,22 +110,23 @@ class Stream:
         epoch: int | None = None,
     ) -> Event:
         """Return an event of this moment (or of an earlier one, where `sequence` is given)."""
+        moment = self.moment()
         return Event(
             kind,
             sequence or self.sequence(),
             where,
             subjects,
             values or {},
-            context or self.context(),
+            self.context_at(moment) if context is None else context,
             members,
-            self.step if step is None else step,
-            self.epoch if epoch is None else epoch,
-            self.rank,
+            moment[0] if step is None else step,
+            moment[4] if epoch is None else epoch,
+            moment[1],
         )
 
     def tell(self, event: Event) -> None:
         """Queue an event that is complete."""
-        self._queue.append(lambda: event)
+        self._queue.append(event)
 
     def draft(self, draft: Draft) -> None:
         """Queue an event that will be complete once the device has got there."""
@@ -115,7 +138,8 @@ class Stream:
 
     def flush(self, keep: int = 0) -> None:
         """Hand on all queued events but the `keep` newest, in order."""
-        while len(self._queue) > keep:
-            event = self._queue.popleft()()
+        queue = self._queue
+        while len(queue) > keep:
+            next_one = queue.popleft()
             self.events += 1
-            self._emit(event)
+            self._emit(next_one if isinstance(next_one, Event) else next_one())

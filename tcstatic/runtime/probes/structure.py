@@ -161,6 +161,8 @@ class Structure:
         registry = self._stream.registry
         numbers = [registry.number(module)]
         inner = wrapped_module(module)
+        if inner is None and numbers[0] not in self.wrappers:
+            return numbers
         if inner is not None:
             numbers.append(registry.number(inner))
         for number in list(numbers):

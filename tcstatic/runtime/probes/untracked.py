@@ -33,6 +33,7 @@ class Untracked:
         self._before: list[tuple[Any, int]] = []
         self._roots: list[Any] = []
         self._leaves: list[weakref.ref[Any]] = []
+        self._outside: tuple[Any, list[weakref.ref[Any]]] = (None, [])
         self._manual: Optimizer | None = None
         self._last: tuple[list[Any], measure.Pending, list[int]] | None = None
         self.models: dict[int, Any] = {}
@@ -55,14 +56,25 @@ class Untracked:
                 self._leaves.append(weakref.ref(leaf))
             todo.extend(following for following, _ in node.next_functions)
 
-    def backward_begins(self, roots: list[Any], held: set[int]) -> None:
-        """Note the gradients of what any model holds and no optimizer does."""
+    def backward_begins(self, roots: list[Any], held: tuple[int, ...]) -> None:
+        """Note the gradients of what any model holds and no optimizer does.
+
+        `held` are the ``id`` of all parameters in optimizers.
+        """
         self._roots = roots
-        bare = [leaf for known in self._leaves if (leaf := known()) is not None]
-        everyone = [*self._ownership.everyone(), *bare]
-        self._candidates = [p for p in everyone if id(p) not in held and p.requires_grad]
+        self._candidates = [p for p in self._unheld(held) if p.requires_grad]
         gradients = [p.grad for p in self._candidates]
         self._before = [(g, version_of(g)) for g in gradients]
+
+    def _unheld(self, held: tuple[int, ...]) -> list[Any]:
+        """Return the parameters outside of all optimizers, found anew after each change."""
+        key = (self._ownership.version, len(self._leaves), held)
+        if self._outside[0] != key:
+            ids = set(held)
+            bare = [leaf for known in self._leaves if (leaf := known()) is not None]
+            everyone = [*self._ownership.everyone(), *bare]
+            self._outside = (key, [weakref.ref(p) for p in everyone if id(p) not in ids])
+        return [p for known in self._outside[1] if (p := known()) is not None]
 
     def backward_ends(self) -> list[Any]:
         """Return the untracked parameters that this backward reached."""
@@ -129,7 +141,7 @@ class Untracked:
             self._manual.ledger.backwards += 1
             self._manual.ledger.after_backward = [mark(p.grad) for p in self._manual.live]
         self._manual.where = where
-        self._manual.before = Snapshot(self._manual.pairs())
+        self._manual.before = Snapshot(self._manual)
 
     def settle_update(
         self,
@@ -143,8 +155,8 @@ class Untracked:
         if any(not optimizer.manual for optimizer in optimizers.values()):
             return  # an optimizer made out of sight did it
         snapshot = manual.before
-        now = measure.norms([p for p, _ in snapshot.pairs]).values()
-        versions = [p._version for p, _ in snapshot.pairs]
+        now = measure.norms(snapshot.parameters).values()
+        versions = [p._version for p in snapshot.parameters]
         if now == snapshot.norms.values() and versions == snapshot.versions:
             return
         manual.before = None

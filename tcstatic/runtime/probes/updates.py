@@ -33,8 +33,8 @@ class Updates:
     """Follows every optimizer of one process.
 
     State: `optimizers` by number; `_open` whether a backward has begun and not ended, `_where` and
-    `_loss` of it; `_stepping` the optimizers whose step is in progress, outermost first;
-    `last_write` the place of the last write to a gradient that the source shows.
+    `_loss` of it; `_stepping` the optimizers whose step is in progress, outermost first, and from
+    where; `last_write` the place of the last write to a gradient that the source shows.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class Updates:
         self._open = False
         self._where: Location | None = None
         self._loss: measure.Pending | None = None
-        self._stepping: list[Any] = []
+        self._stepping: list[tuple[Any, Location | None]] = []
         self._clip_marks: dict[int, list[int]] = {}
         self._clip_live: set[int] = set()
         self.last_write: Location | None = None
@@ -100,12 +100,18 @@ class Updates:
 
     def live(self) -> list[Optimizer]:
         """Return the optimizers that still exist."""
-        gone = [n for n, o in self.optimizers.items() if not o.manual and o.thing() is None]
-        for number in gone:
-            del self.optimizers[number]
-        return list(self.optimizers.values())
+        found = list(self.optimizers.values())
+        for optimizer in found:
+            if not optimizer.manual and optimizer.thing() is None:
+                del self.optimizers[optimizer.number]
+        return found if len(found) == len(self.optimizers) else list(self.optimizers.values())
 
     # -- backward -----------------------------------------------------------------------------
+
+    @property
+    def in_backward(self) -> bool:
+        """Whether a backward has begun and not ended."""
+        return self._open
 
     def backward_begins(self, where: Location | None, loss: Any | None = None) -> None:
         """A backward starts: told by its call site, or by a gradient that reaches a model."""
@@ -113,18 +119,22 @@ class Updates:
             return
         self._open = True
         self._where = where
-        starved = any(optimizer.starved for optimizer in self.optimizers.values())
+        starved = any([optimizer.starved for optimizer in self.optimizers.values()])
         self._loss = measure.scalar(loss) if loss is not None else None
         self._round_begins()
         self.untracked.settle_update(self.optimizers, self._finish_step)
+        held: list[int] = []
         for optimizer in self.live():
-            if optimizer.ledger.backward_begins(optimizer.parameters()):
+            parameters = optimizer.parameters()
+            if not optimizer.manual:
+                held.extend(map(id, parameters))
+            if optimizer.ledger.backward_begins(parameters):
                 self._tell_cleared(optimizer, self.last_write or where, observed=True)
-        held = self._held()
         bare = not self.optimizers and not self._ownership.everyone()
         if loss is not None and (bare or starved):
             self.untracked.find_leaves(loss)
-        self.untracked.backward_begins(self.forwards.roots() if self.forwards else [], held)
+        roots = self.forwards.roots() if self.forwards else []
+        self.untracked.backward_begins(roots, tuple(held))
 
     def backward_ends(self) -> None:
         """The backward is over, or must be: something else happens."""
@@ -179,9 +189,6 @@ class Updates:
         }
         values = {"reached": len(reached), "untracked": orphans}
         self._stream.tell(self._stream.make("loss.backward", self._where, subjects, values))
-
-    def _held(self) -> set[int]:
-        return {id(p) for o in self.live() if not o.manual for p in o.parameters()}
 
     # -- clearing -----------------------------------------------------------------------------
 
@@ -260,16 +267,16 @@ class Updates:
             "clipped_live": any(o.interval.clipped_live for o in concerned or everyone),
             "nothing_to_clip": idle,
         }
-        context = self._stream.context(**values)
         subjects = {"optimizer": tuple(o.number for o in concerned or everyone)}
-        self._stream.tell(self._stream.make("grad.clip", where, subjects, values, context))
+        self._stream.tell(self._stream.make("grad.clip", where, subjects, values))
 
     # -- stepping -----------------------------------------------------------------------------
 
     def step_begins(self, thing: Any, where: Location | None) -> None:
         """Torch's hook before a step. Only the outermost step counts."""
-        self._stepping.append(thing)
-        if len(self._stepping) > 1 and any(other is thing for other in self._stepping[:-1]):
+        again = any(other is thing for other, _ in self._stepping)
+        self._stepping.append((thing, where))
+        if again:
             return
         self.backward_ends()
         self._before_update(True)
@@ -279,18 +286,20 @@ class Updates:
         optimizer.first = optimizer.first or optimizer.before.norms
 
     def _snapshot(self, optimizer: Optimizer) -> Snapshot:
-        snapshot = Snapshot(optimizer.pairs(), optimizer.last)
+        snapshot = Snapshot(optimizer, optimizer.last)
         keep_suspects(optimizer, snapshot, self._stream.registry)
         return snapshot
 
-    def step_ends(self, thing: Any, where: Location | None) -> None:
+    def step_ends(self, thing: Any) -> None:
         """Torch's hook after a step."""
-        if not any(other is thing for other in self._stepping):
+        if not any(other is thing for other, _ in self._stepping):
             return
+        where = None
         while self._stepping:
-            if self._stepping.pop() is thing:
+            last, where = self._stepping.pop()
+            if last is thing:
                 break
-        if any(other is thing for other in self._stepping):
+        if any(other is thing for other, _ in self._stepping):
             return
         self.backward_ends()
         optimizer = self.known(thing, where)
@@ -309,7 +318,6 @@ class Updates:
             if values["starved"]:
                 self._about_starving(optimizer, values)
             self.forwards.stepped(optimizer)
-        scalars = {k: v for k, v in values.items() if not isinstance(v, frozenset)}
         event = stream.make(
             "optimizer.step",
             where,
@@ -320,7 +328,7 @@ class Updates:
                 HEARD: (listener(optimizer.number),),
             },
             values,
-            stream.context(stage="train", optimizer_step=optimizer.steps, **scalars),
+            stream.context(stage="train", optimizer_step=optimizer.steps),
             step=optimizer.steps,
         )
         stream.draft(resolved(event, reading))
@@ -340,7 +348,7 @@ class Updates:
         stream = self._stream
         optimizer.steps += 1
         optimizer.interval = Interval()
-        optimizer.ledger.stepped([parameter for parameter, _ in snapshot.pairs])
+        optimizer.ledger.stepped(snapshot.parameters)
         for loop in stream.loops:
             loop.steps += 1
         if optimizer.steps > stream.step:

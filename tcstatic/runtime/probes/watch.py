@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 import threading
 import time
@@ -25,14 +26,17 @@ from tcstatic.runtime.probes.stream import Stream
 _ALWAYS: Final = frozenset({"optimizer.zero_grad", "loss.backward", "model.freeze"})
 _MADE: Final = frozenset({MODULE, OPTIMIZER})
 
+Handler = Callable[[Any, FrameType], None]  # given the object, and the user's frame
+
 
 @final
 class Watch:
     """Follows one process from its rewritten code and torch's hooks to events.
 
     Never raises into the user's program, but for what `settle` raises on purpose.
-    State: `_parts` is what needs torch, made when torch arrives; `_disabled` the probes that
-    raised, `_off` the numbers of their sites; `_busy` guards against our own reads being watched.
+    State: `_parts` is what needs torch, made when torch arrives; `_values`, `_receivers` and
+    `_targets` what is done at each site, empty until then; `_disabled` the probes that raised;
+    `_busy` guards against our own reads being watched.
     """
 
     def __init__(
@@ -53,13 +57,13 @@ class Watch:
         self._remove: Callable[[], None] | None = None
         self._hooks: list[Callable[..., None]] = []
         self._disabled: dict[str, str] = {}
-        self._off: set[int] = set()
         self._busy = False
         self._loader_seen: Any = None
         self._bounds: dict[int, float] = {}
         self._main = threading.get_ident()
-        self._after: dict[int, Callable[[Site, Any, FrameType], None]] = {}
-        self._on: dict[int, Callable[[Site, Any, FrameType], None]] = {}
+        self._values: dict[int, Handler] = {}
+        self._receivers: dict[int, Handler] = {}
+        self._targets: dict[int, Handler] = {}
         if "torch" in sys.modules:
             self.torch_imported()
 
@@ -86,6 +90,10 @@ class Watch:
         from tcstatic.runtime.probes.parts import Parts
 
         self._parts = Parts(self._stream, self._needs, self._round_done, self._from_backward)
+        for number, site in self._sites.items():
+            self._values[number] = self._of_value(site)
+            self._receivers[number] = self._of_receiver(site)
+            self._targets[number] = self._of_target(site)
         self._remove, self._hooks = torch_hooks.install(self)
         entry.attach(self)
 
@@ -136,27 +144,21 @@ class Watch:
 
     def saw_value(self, number: int, value: Any) -> None:
         """A call returned (or an argument was computed)."""
-        if self._busy or self._parts is None or threading.get_ident() != self._main:
-            return
-        site = self._sites.get(number)
-        if site is not None:
-            self._contained(site, self._value, site, value, sys._getframe(3))
+        handler = self._values.get(number)
+        if handler is not None and not self._busy and threading.get_ident() == self._main:
+            self._at_site(number, handler, value, sys._getframe(3))
 
     def saw_receiver(self, number: int, thing: Any) -> None:
         """A method of `thing` (or `thing` itself) is about to be called."""
-        if self._busy or self._parts is None or threading.get_ident() != self._main:
-            return
-        site = self._sites.get(number)
-        if site is not None:
-            self._contained(site, self._receiver, site, thing, sys._getframe(3))
+        handler = self._receivers.get(number)
+        if handler is not None and not self._busy and threading.get_ident() == self._main:
+            self._at_site(number, handler, thing, sys._getframe(3))
 
     def saw_target(self, number: int, thing: Any) -> None:
         """An attribute of `thing` is about to be set or deleted."""
-        if self._busy or self._parts is None or threading.get_ident() != self._main:
-            return
-        site = self._sites.get(number)
-        if site is not None:
-            self._contained(site, self._target, site, thing, sys._getframe(3))
+        handler = self._targets.get(number)
+        if handler is not None and not self._busy and threading.get_ident() == self._main:
+            self._at_site(number, handler, thing, sys._getframe(3))
 
     def saw_loop(self, number: int, iterable: Iterable[Any]) -> Iterable[Any]:
         """A `for` statement begins."""
@@ -180,43 +182,66 @@ class Watch:
             if self._budget.watching and self._parts is not None:
                 self._guarded("loop.step", self._parts.forwards.loop_ended, loop)
 
-    # -- dispatch -----------------------------------------------------------------------------
+    # -- what is done at a site: decided once ---------------------------------------------------
 
-    def _value(self, site: Site, value: Any, frame: FrameType) -> None:
-        parts = self._parts
-        kind = site.kind
+    def _of_value(self, site: Site) -> Handler:
+        parts, budget, kind = self._parts, self._budget, site.kind
         if site.attribute and site.probe == "after":
-            self._argument(site, value)
-        elif kind == "model.forward":
-            if self._budget.watching:
-                parts.forwards.ends(value, frame, dropped="result" in site.arguments)
-            if role_of(value) in _MADE:
-                parts.made(site, value)
-        elif kind in {"model.new", "wrap.new", "optimizer.new", "model.load", "scheduler.new"}:
-            parts.made(site, value)
-        elif self._budget.watching:
-            parts.returned(site, value, frame, self._bounds)
-
-    def _receiver(self, site: Site, thing: Any, frame: FrameType) -> None:
-        parts = self._parts
-        kind = site.kind
+            return functools.partial(self._argument, site)
         if kind == "model.forward":
-            if role_of(thing) == MODULE and self._budget.watching:
-                parts.forwards.begins(thing, site.location, frame)
-        elif kind == "loader.next":
-            self._loader_seen = thing if role_of(thing) == LOADER else None
-        elif kind == "model.save":
-            self.flush()
-            self._settle()
-        elif kind in _ALWAYS or self._budget.watching:
-            parts.called(site, thing, watching=self._budget.watching)
+            dropped = "result" in site.arguments
 
-    def _target(self, site: Site, thing: Any, frame: FrameType) -> None:
-        self._parts.assigned(site, thing, watching=self._budget.watching)
+            def forward(value: Any, frame: FrameType) -> None:
+                if budget.watching:
+                    parts.forwards.ends(value, frame, dropped=dropped)
+                if role_of(value) in _MADE:
+                    parts.made(site, value)
 
-    def _argument(self, site: Site, value: Any) -> None:
+            return forward
+        if kind in {"model.new", "wrap.new", "optimizer.new", "model.load", "scheduler.new"}:
+            return lambda value, frame: parts.made(site, value)
+
+        def returned(value: Any, frame: FrameType) -> None:
+            if budget.watching:
+                parts.returned(site, value, frame, self._bounds)
+
+        return returned
+
+    def _of_receiver(self, site: Site) -> Handler:
+        parts, budget, kind = self._parts, self._budget, site.kind
+        if kind == "model.forward":
+
+            def forward(thing: Any, frame: FrameType) -> None:
+                if budget.watching and role_of(thing) == MODULE:
+                    parts.forwards.begins(thing, site.location, frame)
+
+            return forward
+        if kind == "loader.next":
+            return self._loader
+        if kind == "model.save":
+            return self._saving
+        always = kind in _ALWAYS
+
+        def called(thing: Any, frame: FrameType) -> None:
+            if always or budget.watching:
+                parts.called(site, thing, watching=budget.watching)
+
+        return called
+
+    def _of_target(self, site: Site) -> Handler:
+        parts, budget = self._parts, self._budget
+        return lambda thing, frame: parts.assigned(site, thing, watching=budget.watching)
+
+    def _argument(self, site: Site, value: Any, frame: FrameType) -> None:
         if isinstance(value, int | float):
             self._bounds[site.location.line] = float(value)
+
+    def _loader(self, thing: Any, frame: FrameType) -> None:
+        self._loader_seen = thing if role_of(thing) == LOADER else None
+
+    def _saving(self, thing: Any, frame: FrameType) -> None:
+        self.flush()
+        self._settle()
 
     # -- what torch tells ---------------------------------------------------------------------
 
@@ -244,7 +269,7 @@ class Watch:
 
     def _from_backward(self) -> None:
         """A gradient reached a model's output: a backward is under way, whoever called it."""
-        if self._budget.watching:
+        if self._budget.watching and not self._parts.updates.in_backward:
             where = self._stream.locator.here(2, thread=self._main)
             self._guarded("loss.backward", self._parts.updates.backward_begins, where)
 
@@ -262,14 +287,22 @@ class Watch:
         elif watching and not was:
             self._parts.resume()
 
-    def _contained(self, site: Site, work: Callable[..., None], *args: Any) -> None:
-        if site.number in self._off:
-            return
-        self._guarded(site, work, *args)
+    def _at_site(self, number: int, handler: Handler, thing: Any, frame: FrameType) -> None:
+        """Run what is done at a site: count its time, and switch the site off if it raises."""
+        self._busy = True
+        start = time.perf_counter()
+        try:
+            if not self._parts.untouchable():
+                handler(thing, frame)
+        except Exception as problem:
+            self._site_off(number, problem)
+        finally:
+            self._busy = False
+            self._budget.spent += time.perf_counter() - start
 
-    def _guarded(self, probe: str | Site, work: Callable[..., None], *args: Any) -> None:
+    def _guarded(self, probe: str, work: Callable[..., None], *args: Any) -> None:
         """Run a probe: count its time, and switch it off if it raises."""
-        if isinstance(probe, str) and probe in self._disabled:
+        if probe in self._disabled:
             return
         outer, self._busy = self._busy, True
         start = time.perf_counter()
@@ -277,17 +310,18 @@ class Watch:
             if self._parts is None or not self._parts.untouchable():
                 work(*args)
         except Exception as problem:
-            self._switch_off(probe, f"{type(problem).__name__}: {problem}")
+            self._disabled[probe] = f"{type(problem).__name__}: {problem}"
         finally:
             self._busy = outer
             if not outer:
                 self._budget.spent += time.perf_counter() - start
 
-    def _switch_off(self, probe: str | Site, reason: str) -> None:
-        if isinstance(probe, Site):
-            self._off.add(probe.number)
-            probe = f"{probe.kind} at {probe.location.file}:{probe.location.line}"
-        self._disabled[probe] = reason
+    def _site_off(self, number: int, problem: Exception) -> None:
+        for handlers in (self._values, self._receivers, self._targets):
+            handlers.pop(number, None)
+        site = self._sites[number]
+        probe = f"{site.kind} at {site.location.file}:{site.location.line}"
+        self._disabled[probe] = f"{type(problem).__name__}: {problem}"
 
 
 def _is_list_of_batches(iterable: Any) -> bool:
