@@ -1,0 +1,117 @@
+"""Values that models make of other values, one at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import final
+
+from tcstatic.program.callgraph.effects import Effects, Wrap
+from tcstatic.program.callgraph.machine import Instance
+from tcstatic.program.callgraph.values import Kind, Value
+
+OVERLOADS = "<overloads>"
+_CALLABLE = (Kind.FUNCTION, Kind.BOUND, Kind.PARTIAL, Kind.CLASS, Kind.WRAPPED, Kind.INSTANCE)
+
+
+@final
+class Conversions:
+    """Runs each `Wrap` by its name."""
+
+    def __init__(self, effects: Effects) -> None:
+        self._effects = effects
+        self._machine = effects.machine
+        effects.machine.handlers[Wrap] = self._wrap
+        self._ways: dict[str, Callable[[Wrap, Instance, Value, Kind], None]] = {
+            "manager": self._manager,
+            "type": self._type,
+            "iterator": self._iterator,
+            "record": self._record,
+            "callable": self._callable,
+            "fresh": self._fresh,
+            "super": self._super,
+            "bind": self._bind,
+            "module": self._module,
+            "generic": self._generic,
+            "overload": self._overload,
+            "field": self._field,
+        }
+
+    def _wrap(self, wrap: Wrap, instance: Instance, value: Value) -> None:
+        self._ways[wrap.how](wrap, instance, value, self._machine.values.kind[value])
+
+    def _manager(self, wrap: Wrap, instance: Instance, value: Value, kind: Kind) -> None:
+        if kind is Kind.GENERATOR:
+            index = self._machine.values.data[value][0]
+            self._machine.add(wrap.target, self._machine.values.get(Kind.MANAGER, index))
+
+    def _type(self, wrap: Wrap, instance: Instance, value: Value, kind: Kind) -> None:
+        if kind is Kind.INSTANCE:
+            self._machine.add(wrap.target, self._machine.values.data[value][0])
+        elif kind is Kind.CLASS:
+            self._machine.flow(wrap.target, self._effects.attributes.types(value))
+
+    def _iterator(self, wrap: Wrap, instance: Instance, value: Value, kind: Kind) -> None:
+        machine, items = self._machine, self._effects.items
+        node = self._effects.iteration.iterator(value, instance, wrap.place)
+        if node is not None:
+            machine.link(node, wrap.target)
+        elif items.is_dict(value):
+            made = items.new("list", -3 - wrap.target, instance)
+            machine.link(items.keys(value), items.rest(made))
+            machine.add(wrap.target, made)
+        else:
+            machine.add(wrap.target, value)
+
+    def _record(self, wrap: Wrap, instance: Instance, value: Value, kind: Kind) -> None:
+        if kind is Kind.CLASS:
+            self._effects.classes.known[value].is_record = True
+
+    def _callable(self, wrap: Wrap, instance: Instance, value: Value, kind: Kind) -> None:
+        if kind in _CALLABLE:
+            self._machine.add(wrap.target, value)
+
+    def _fresh(self, wrap: Wrap, instance: Instance, value: Value, kind: Kind) -> None:
+        if kind is Kind.CLASS:
+            made = self._effects.classes.object(value, -3 - wrap.target, instance)
+            self._machine.add(wrap.target, made)
+
+    def _super(self, wrap: Wrap, instance: Instance, value: Value, kind: Kind) -> None:
+        if kind in (Kind.INSTANCE, Kind.CLASS):
+            found = self._machine.values.get(Kind.SUPER, wrap.other, value)
+            self._machine.add(wrap.target, found)
+
+    def _bind(self, wrap: Wrap, instance: Instance, value: Value, kind: Kind) -> None:
+        found = self._machine.values.get(Kind.BOUND, wrap.other, value)
+        self._machine.add(wrap.target, found)
+
+    def _module(self, wrap: Wrap, instance: Instance, value: Value, kind: Kind) -> None:
+        if kind is not Kind.TEXT:
+            return
+        modules = self._machine.program.modules
+        importer = modules.all[instance.unit.module]
+        name = self._machine.values.data[value][0]
+        found = modules.find(name, importer)
+        if found is not None:
+            self._machine.add(wrap.target, self._machine.values.get(Kind.MODULE, found.index))
+        else:
+            self._machine.add(wrap.target, self._machine.values.get(Kind.EXTERNAL, name))
+
+    def _generic(self, wrap: Wrap, instance: Instance, value: Value, kind: Kind) -> None:
+        """A function of functools.singledispatch."""
+        self._machine.field(value, OVERLOADS)
+        self._machine.add(wrap.target, value)
+
+    def _overload(self, wrap: Wrap, instance: Instance, value: Value, kind: Kind) -> None:
+        machine = self._machine
+        if kind in (Kind.FUNCTION, Kind.BOUND):
+            machine.add(machine.field(wrap.other, OVERLOADS), value)
+            machine.add(wrap.target, value)
+        else:
+            register = machine.values.get(Kind.METHOD, "callable.register", wrap.other)
+            machine.add(wrap.target, register)
+
+    def _field(self, wrap: Wrap, instance: Instance, value: Value, kind: Kind) -> None:
+        """Write an attribute past ``__setattr__``."""
+        if kind is Kind.TEXT:
+            name = self._machine.values.data[value][0]
+            self._machine.link(wrap.target, self._machine.field(wrap.other, name))

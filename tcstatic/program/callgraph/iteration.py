@@ -1,0 +1,155 @@
+"""``for``, ``await``, ``yield from``: what iterating over a value gives, and who is called."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple, final
+
+from tcstatic.program.callgraph import operations as ops
+from tcstatic.program.callgraph.attributes import Attributes
+from tcstatic.program.callgraph.classes import Classes
+from tcstatic.program.callgraph.items import Items
+from tcstatic.program.callgraph.machine import Instance, Machine
+from tcstatic.program.callgraph.operations import Place
+from tcstatic.program.callgraph.values import Kind, Value
+
+if TYPE_CHECKING:
+    from tcstatic.program.callgraph.calls import Calls
+
+_ITERATOR, _ELEMENT = "<iterator>", "<element>"
+
+
+class Next(NamedTuple):
+    """An iterator is asked for its next element."""
+
+    target: int
+    name: str
+    place: Place
+
+
+@final
+class Iteration:
+    """Iteration over any value."""
+
+    def __init__(
+        self,
+        machine: Machine,
+        classes: Classes,
+        items: Items,
+        attributes: Attributes,
+        calls: Calls,
+    ) -> None:
+        self._machine = machine
+        self._classes = classes
+        self._items = items
+        self._attributes = attributes
+        self._calls = calls
+        machine.handlers.update(
+            {
+                ops.Iterate: self._iterate,
+                ops.Await: self._await,
+                ops.Delegate: self._delegate,
+                Next: self._next,
+            }
+        )
+
+    def elements(
+        self, value: Value, instance: Instance, place: Place, prefix: str = "__"
+    ) -> int | None:
+        """Return the absolute node with what iterating gives; None if nothing is known."""
+        machine = self._machine
+        kind = machine.values.kind[value]
+        if kind is Kind.ITEMS:
+            is_dict = self._items.is_dict(value)
+            return self._items.keys(value) if is_dict else self._items.all(value)
+        if kind is Kind.GENERATOR:
+            return machine.instances[machine.values.data[value][0]].at(ops.YIELDED)
+        if kind is Kind.RESULT:
+            return self._items.all(value)
+        if kind is Kind.INSTANCE or (kind is Kind.CLASS and self._attributes.types(value)):
+            return self._object(value, instance, place, prefix)
+        if kind is Kind.CLASS and self._attributes.is_enumeration(value):
+            node = machine.field(value, _ELEMENT)
+            known = self._classes.known[value]
+            machine.add(node, self._classes.object(value, 0, known.instance))
+            return node
+        return None
+
+    def iterator(self, value: Value, instance: Instance, place: Place) -> int | None:
+        """Return the absolute node with what ``iter(value)`` gives."""
+        if not self._attributes.has_method(value, "__iter__"):
+            return None
+        node = self._machine.field(value, _ITERATOR)
+        method = self._attributes.method(value, "__iter__")
+        self._calls.implicit(method, (), node, instance, place)
+        return node
+
+    def next(self, node: int, target: int, instance: Instance, place: Place) -> None:
+        """Have the next elements of the iterators in a node flow to an absolute node."""
+        self._machine.use(node, Next(target, "__next__", place), instance)
+
+    def _object(self, value: Value, instance: Instance, place: Place, prefix: str) -> int | None:
+        machine, attributes = self._machine, self._attributes
+        node = machine.field(value, _ELEMENT)
+        if attributes.has_method(value, f"{prefix}iter__"):
+            iterator = machine.field(value, _ITERATOR)
+            method = attributes.method(value, f"{prefix}iter__")
+            self._calls.implicit(method, (), iterator, instance, place)
+            machine.use(iterator, Next(node, f"{prefix}next__", place), instance)
+            return node
+        if attributes.has_method(value, "__getitem__"):
+            method = attributes.method(value, "__getitem__")
+            self._calls.implicit(method, (machine.node(),), node, instance, place)
+            return node
+        owner = self._classes.class_of(value)
+        bases = self._classes.foreign(owner) if owner is not None else []
+        names = {str(machine.values.data[base][0]) for base in bases}
+        keyed = names & {"dict", "collections.OrderedDict", "collections.UserDict"}
+        return self._items.keys(value) if keyed else self._items.all(value)
+
+    def _iterate(self, iterate: ops.Iterate, instance: Instance, value: Value) -> None:
+        prefix = "__a" if iterate.waits else "__"
+        node = self.elements(value, instance, iterate.place, prefix)
+        if node is not None:
+            self._machine.link(node, instance.at(iterate.target))
+
+    def _next(self, step: Next, instance: Instance, value: Value) -> None:
+        machine = self._machine
+        if self._attributes.has_method(value, step.name):
+            method = self._attributes.method(value, step.name)
+            if step.name == "__anext__":
+                awaited = machine.node()
+                self._calls.implicit(method, (), awaited, instance, step.place)
+                machine.use(awaited, ops.Await(~awaited, ~step.target, step.place), instance)
+            else:
+                self._calls.implicit(method, (), step.target, instance, step.place)
+        elif machine.values.kind[value] is not Kind.INSTANCE:
+            node = self.elements(value, instance, step.place)
+            if node is not None:
+                machine.link(node, step.target)
+
+    def _await(self, wait: ops.Await, instance: Instance, value: Value) -> None:
+        machine = self._machine
+        kind = machine.values.kind[value]
+        target = instance.at(wait.target)
+        if kind is Kind.COROUTINE:
+            result = machine.instances[machine.values.data[value][0]].at(ops.RESULT)
+            machine.link(result, target)
+        elif kind is Kind.INSTANCE and self._attributes.has_method(value, "__await__"):
+            method = self._attributes.method(value, "__await__")
+            made = machine.node()
+            self._calls.implicit(method, (), made, instance, wait.place)
+            machine.use(made, ops.Delegate(~made, ~target, wait.place), instance)
+        elif kind is Kind.ITEMS:
+            # what asyncio.gather makes
+            machine.add(target, value)
+        elif kind is Kind.RESULT:
+            machine.link(self._items.all(value), target)
+            self._attributes.opaque(value, target)
+
+    def _delegate(self, delegate: ops.Delegate, instance: Instance, value: Value) -> None:
+        machine = self._machine
+        if machine.values.kind[value] is Kind.GENERATOR:
+            generator = machine.instances[machine.values.data[value][0]]
+            target = instance.at(delegate.target)
+            machine.link(generator.at(ops.RESULT), target)
+            machine.link(instance.at(ops.SENT), generator.at(ops.SENT))

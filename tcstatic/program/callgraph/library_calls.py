@@ -1,0 +1,433 @@
+"""What functions and classes of the standard library, and some of torch, do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from tcstatic.program.callgraph.builtin_calls import (
+    BUILTINS,
+    Model,
+    collect,
+    fill_named,
+    mapping,
+    unpacked,
+)
+from tcstatic.program.callgraph.effects import Call, Effects
+from tcstatic.program.callgraph.operations import Await
+from tcstatic.program.callgraph.values import Kind
+
+
+def _same(effects: Effects, call: Call) -> None:
+    effects.returns(call, effects.argument(call, 0))
+
+
+def _cast(effects: Effects, call: Call) -> None:
+    effects.returns(call, effects.argument(call, 1))
+
+
+def _copied(effects: Effects, call: Call) -> None:
+    for node in effects.arguments(call)[:1]:
+        effects.protocol(call, node, ("__deepcopy__", "__copy__"), (), call.target)
+        effects.returns(call, node)
+
+
+def _cached(effects: Effects, call: Call) -> None:
+    """``cache`` is a decorator; ``lru_cache`` may also make one."""
+    for node in effects.arguments(call)[:1]:
+        effects.wrap(call, node, "callable")
+    effects.answer(call, effects.machine.values.get(Kind.METHOD, "<same>", 0))
+
+
+def _partial(effects: Effects, call: Call) -> None:
+    node = effects.argument(call, 0)
+    if node is not None:
+        effects.answer(call, effects.partial(call, node, 1))
+
+
+def _partial_method(effects: Effects, call: Call) -> None:
+    node = effects.argument(call, 0)
+    if node is not None:
+        value = effects.partial(call, node, 1)
+        effects.calls.methods.add(value)
+        held = effects.machine.node()
+        effects.machine.add(held, value)
+        effects.answer(call, effects.wrapper(call, "partialmethod", "func", held))
+
+
+def _wraps(effects: Effects, call: Call) -> None:
+    node = effects.argument(call, 0)
+    if node is not None:
+        effects.answer(call, effects.machine.values.get(Kind.METHOD, "<wraps>", node))
+
+
+def _generic(effects: Effects, call: Call) -> None:
+    for node in effects.arguments(call)[:1]:
+        effects.wrap(call, node, "generic")
+
+
+def _reduce(effects: Effects, call: Call) -> None:
+    given = effects.arguments(call)
+    if len(given) > 1:
+        running, element = effects.machine.node(), effects.elements(call, given[1])
+        effects.machine.link(given[2] if len(given) > 2 else element, running)
+        effects.apply(call, given[0], [running, element], running)
+        effects.returns(call, running)
+
+
+def _wrapper(how: str, field: str = "func") -> Model:
+    def model(effects: Effects, call: Call) -> None:
+        node = effects.argument(call, 0, field)
+        effects.answer(call, effects.wrapper(call, how, field, node))
+
+    return model
+
+
+def _record(effects: Effects, call: Call) -> None:
+    for node in effects.arguments(call)[:1]:
+        effects.wrap(call, node, "record")
+        effects.returns(call, node)
+    if not call.invoke.arguments:
+        effects.answer(call, effects.machine.values.get(Kind.METHOD, "<record>", 0))
+
+
+def _field(effects: Effects, call: Call) -> None:
+    factory = effects.argument(call, -1, "default_factory")
+    factory = factory or effects.argument(call, -1, "factory")
+    if factory is not None:
+        effects.apply(call, factory, [], call.target)
+    effects.returns(call, effects.argument(call, -1, "default"))
+
+
+def _chained(effects: Effects, call: Call) -> None:
+    made = effects.container(call, "itertools.chain")
+    for node in effects.arguments(call):
+        effects.holds(made, None, effects.elements(call, node))
+    effects.answer(call, made)
+
+
+def _flattened(effects: Effects, call: Call) -> None:
+    made = effects.container(call, "itertools.chain")
+    for node in effects.arguments(call)[:1]:
+        effects.holds(made, None, effects.elements(call, effects.elements(call, node)))
+    effects.answer(call, made)
+
+
+def _tested(effects: Effects, call: Call) -> None:
+    """``takewhile``, ``dropwhile`` and ``filterfalse``"""
+    given = effects.arguments(call)
+    if len(given) > 1:
+        made = effects.container(call, "itertools.filterfalse")
+        node = effects.elements(call, given[1])
+        effects.apply(call, given[0], [node])
+        effects.holds(made, None, node)
+        effects.answer(call, made)
+
+
+def _accumulated(effects: Effects, call: Call) -> None:
+    given = effects.arguments(call)
+    if given:
+        made = effects.container(call, "itertools.accumulate")
+        node = effects.elements(call, given[0])
+        effects.holds(made, None, node)
+        function = effects.argument(call, 1, "func")
+        if function is not None:
+            running = effects.machine.node()
+            effects.machine.link(node, running)
+            effects.apply(call, function, [running, node], running)
+            effects.holds(made, None, running)
+        effects.answer(call, made)
+
+
+def _starmap(effects: Effects, call: Call) -> None:
+    given = effects.arguments(call)
+    if len(given) > 1:
+        made = effects.container(call, "itertools.starmap")
+        parts = unpacked(effects, call, effects.elements(call, given[1]), 3)
+        effects.holds(made, None, effects.apply(call, given[0], parts))
+        effects.answer(call, made)
+
+
+def _rows(effects: Effects, call: Call) -> None:
+    """``product``, ``permutations``, ``combinations``, ``pairwise``"""
+    made, row = effects.container(call, "itertools.product"), effects.container(call, "tuple", 1)
+    for node in effects.arguments(call):
+        effects.holds(row, None, effects.elements(call, node))
+    effects.machine.add(effects.items.rest(made), row)
+    effects.answer(call, made)
+
+
+def _repeat(effects: Effects, call: Call) -> None:
+    made = effects.container(call, "itertools.repeat")
+    for node in effects.arguments(call)[:1]:
+        effects.holds(made, None, node)
+    effects.answer(call, made)
+
+
+def _group(effects: Effects, call: Call) -> None:
+    made, row = effects.container(call, "itertools.groupby"), effects.container(call, "tuple", 1)
+    group = effects.container(call, "list", 2)
+    for node in effects.arguments(call)[:1]:
+        elements = effects.elements(call, node)
+        effects.holds(group, None, elements)
+        key = effects.argument(call, 1, "key")
+        if key is not None:
+            effects.holds(row, 0, effects.apply(call, key, [elements]))
+    effects.machine.add(effects.items.item(row, 1), group)
+    effects.machine.add(effects.items.rest(made), row)
+    effects.answer(call, made)
+
+
+def _default_dict(effects: Effects, call: Call) -> None:
+    made = effects.container(call, "collections.defaultdict")
+    given = effects.arguments(call)
+    if given:
+        effects.machine.link(given[0], effects.machine.field(made, "<factory>"))
+    for node in given[1:]:
+        effects.subscripts.spread(node, made, call.instance)
+    fill_named(effects, call, made)
+    effects.answer(call, made)
+
+
+def _thread(effects: Effects, call: Call) -> None:
+    target = effects.argument(call, 1, "target") or effects.argument(call, 1, "function")
+    given = effects.argument(call, 3, "args") or effects.argument(call, 2, "args")
+    if target is not None:
+        parts = unpacked(effects, call, given, 4) if given is not None else []
+        effects.apply(call, target, parts)
+
+
+def _run(effects: Effects, call: Call) -> None:
+    """``asyncio.run``"""
+    for node in effects.arguments(call)[:1]:
+        wait = Await(~node, ~call.target, call.place)
+        effects.machine.use(node, wait, call.instance)
+
+
+def _gather(effects: Effects, call: Call) -> None:
+    made = effects.container(call, "list")
+    for node in effects.arguments(call):
+        result = effects.machine.node()
+        effects.machine.use(node, Await(~node, ~result, call.place), call.instance)
+        effects.holds(made, None, result)
+    effects.answer(call, made)
+
+
+def _spawn(effects: Effects, call: Call) -> None:
+    """``torch.multiprocessing.spawn(function, args)``"""
+    function = effects.argument(call, 0, "fn")
+    given = effects.argument(call, 1, "args")
+    if function is not None:
+        parts = unpacked(effects, call, given, 6) if given is not None else []
+        effects.apply(call, function, [effects.machine.node(), *parts])
+
+
+def _method_type(effects: Effects, call: Call) -> None:
+    given = effects.arguments(call)
+    if len(given) > 1:
+        effects.bind_all(call, given[0], given[1])
+
+
+def _simple_namespace(effects: Effects, call: Call) -> None:
+    path = "types.SimpleNamespace"
+    made = effects.machine.values.get(Kind.RESULT, path, call.invoke.site)
+    for name, node in call.invoke.keywords:
+        if name is not None:
+            effects.machine.link(call.instance.at(node), effects.machine.field(made, name))
+    effects.answer(call, made)
+
+
+def _reference(effects: Effects, call: Call) -> None:
+    for node in effects.arguments(call)[:1]:
+        effects.answer(call, effects.machine.values.get(Kind.METHOD, "<held>", node))
+
+
+def _getter(name: str) -> Model:
+    def model(effects: Effects, call: Call) -> None:
+        for node in effects.arguments(call)[:1]:
+            effects.answer(call, effects.machine.values.get(Kind.METHOD, name, node))
+
+    return model
+
+
+def _import_module(effects: Effects, call: Call) -> None:
+    node = effects.argument(call, 0, "name")
+    if node is not None:
+        effects.wrap(call, node, "module")
+
+
+def _entered(effects: Effects, call: Call) -> None:
+    """``ExitStack.enter_context``"""
+    for node in effects.arguments(call)[:1]:
+        effects.protocol(call, node, ("__enter__",), (), call.target)
+        effects.protocol(call, node, ("__exit__",))
+
+
+def _submitted(effects: Effects, call: Call) -> None:
+    given = effects.arguments(call)
+    if given:
+        effects.apply(call, given[0], given[1:], call.target)
+
+
+def _mapped(effects: Effects, call: Call) -> None:
+    BUILTINS["map"](effects, call)
+
+
+def _layers(effects: Effects, call: Call) -> None:
+    """Containers of torch hold their modules, and call them when they are called."""
+    path = effects.path(call)
+    made = effects.machine.values.get(Kind.RESULT, path, call.invoke.site)
+    for node in effects.arguments(call):
+        effects.holds(made, None, node)
+        effects.holds(made, None, effects.elements(call, node))
+    effects.answer(call, made)
+
+
+def _parallel(effects: Effects, call: Call) -> None:
+    """Wrappers of a module: a call of the wrapper is a call of the module."""
+    path = effects.path(call)
+    made = effects.machine.values.get(Kind.RESULT, path, call.invoke.site)
+    for node in effects.arguments(call)[:1]:
+        effects.machine.link(node, effects.machine.field(made, "module"))
+        effects.holds(made, None, node)
+    effects.answer(call, made)
+
+
+_IDENTITIES = (
+    "functools.total_ordering",
+    "functools.update_wrapper",
+    "functools.cmp_to_key",
+    "abc.abstractmethod",
+    "atexit.register",
+    "typing.overload",
+    "typing.final",
+    "typing.override",
+    "typing.runtime_checkable",
+    "typing.no_type_check",
+    "enum.unique",
+    "weakref.proxy",
+    "contextlib.closing",
+    "contextlib.nullcontext",
+    "types.coroutine",
+    "asyncio.create_task",
+    "asyncio.ensure_future",
+    "asyncio.wait_for",
+    "asyncio.shield",
+    "torch.compile",
+    "torch.jit.script",
+    "torch.jit.export",
+    "torch.jit.ignore",
+    "dataclasses.replace",
+    "inspect.unwrap",
+    "itertools.tee",
+)
+
+LIBRARY: Mapping[str, Model] = {
+    **{name: _same for name in _IDENTITIES},
+    "typing.cast": _cast,
+    "copy.copy": _copied,
+    "copy.deepcopy": _copied,
+    "copy.replace": _copied,
+    "functools.lru_cache": _cached,
+    "functools.cache": _cached,
+    "functools.partial": _partial,
+    "functools.partialmethod": _partial_method,
+    "functools.wraps": _wraps,
+    "functools.reduce": _reduce,
+    "functools.singledispatch": _generic,
+    "functools.singledispatchmethod": _generic,
+    "functools.cached_property": _wrapper("property", "fget"),
+    "abc.abstractproperty": _wrapper("property", "fget"),
+    "contextlib.contextmanager": _wrapper("manager"),
+    "contextlib.asynccontextmanager": _wrapper("manager"),
+    "contextlib.ExitStack.enter_context": _entered,
+    "dataclasses.dataclass": _record,
+    "attr.s": _record,
+    "attr.attrs": _record,
+    "attr.define": _record,
+    "attr.frozen": _record,
+    "attr.dataclass": _record,
+    "attrs.define": _record,
+    "attrs.frozen": _record,
+    "dataclasses.field": _field,
+    "attr.ib": _field,
+    "attr.field": _field,
+    "attrs.field": _field,
+    "itertools.chain": _chained,
+    "itertools.chain.from_iterable": _flattened,
+    "itertools.islice": collect("itertools.islice"),
+    "itertools.cycle": collect("itertools.cycle"),
+    "itertools.compress": collect("itertools.compress"),
+    "itertools.takewhile": _tested,
+    "itertools.dropwhile": _tested,
+    "itertools.filterfalse": _tested,
+    "itertools.accumulate": _accumulated,
+    "itertools.starmap": _starmap,
+    "itertools.product": _rows,
+    "itertools.permutations": _rows,
+    "itertools.combinations": _rows,
+    "itertools.pairwise": _rows,
+    "itertools.zip_longest": lambda effects, call: BUILTINS["zip"](effects, call),
+    "itertools.repeat": _repeat,
+    "itertools.groupby": _group,
+    "collections.deque": collect("collections.deque"),
+    "collections.OrderedDict": mapping("collections.OrderedDict"),
+    "collections.Counter": mapping("collections.Counter"),
+    "collections.ChainMap": mapping("collections.ChainMap"),
+    "collections.defaultdict": _default_dict,
+    "types.MappingProxyType": mapping("dict"),
+    "types.MethodType": _method_type,
+    "types.SimpleNamespace": _simple_namespace,
+    "weakref.ref": _reference,
+    "operator.attrgetter": _getter("<attribute>"),
+    "operator.methodcaller": _getter("<method>"),
+    "operator.itemgetter": _getter("<item>"),
+    "threading.Thread": _thread,
+    "threading.Timer": _thread,
+    "multiprocessing.Process": _thread,
+    "torch.multiprocessing.Process": _thread,
+    "torch.multiprocessing.spawn": _spawn,
+    "concurrent.futures.ThreadPoolExecutor.submit": _submitted,
+    "concurrent.futures.ProcessPoolExecutor.submit": _submitted,
+    "concurrent.futures.ThreadPoolExecutor.map": _mapped,
+    "concurrent.futures.ProcessPoolExecutor.map": _mapped,
+    "multiprocessing.Pool.map": _mapped,
+    "asyncio.run": _run,
+    "asyncio.gather": _gather,
+    "importlib.import_module": _import_module,
+    "torch.nn.Sequential": _layers,
+    "torch.nn.ModuleList": _layers,
+    "torch.nn.ModuleDict": _layers,
+    "torch.nn.DataParallel": _parallel,
+    "torch.nn.parallel.DistributedDataParallel": _parallel,
+    "torch.distributed.fsdp.FullyShardedDataParallel": _parallel,
+}
+
+QUIET = frozenset(
+    {
+        "functools.wraps",
+        "functools.update_wrapper",
+        "inspect.signature",
+        "inspect.iscoroutinefunction",
+        "typing.get_type_hints",
+        "functools.singledispatch",
+        "functools.lru_cache",
+        "functools.cache",
+        "functools.partial",
+        "functools.partialmethod",
+        "functools.cached_property",
+        "contextlib.contextmanager",
+        "contextlib.asynccontextmanager",
+        "copy.copy",
+        "copy.deepcopy",
+        "types.MethodType",
+        "types.SimpleNamespace",
+        "weakref.ref",
+        "weakref.proxy",
+        "warnings.warn",
+        "typing.cast",
+    }
+)
+"""Functions that keep what they are given, and don't call it."""
+
+CALLERS = frozenset({"atexit.register", "functools.cmp_to_key"})
+"""Functions with a model that call what they are given all the same."""

@@ -1,0 +1,275 @@
+"""The fixpoint: values flow along links between nodes until nothing is new.
+
+Only what is new at a node is passed on. Everything but copying waits until no copy is left to
+do, so that the bases of classes are known before an attribute is looked up in them.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, NamedTuple, TypeAlias, final
+
+from tcstatic.program.callgraph import operations as ops
+from tcstatic.program.callgraph.operations import Invoke, Node, Place, Unit
+from tcstatic.program.callgraph.program import Program
+from tcstatic.program.callgraph.values import Kind, Value
+
+LARGEST_CLONE = 40
+"""A function of more operations has one instance for all its calls."""
+MOST_CLONES = 16
+"""Instances of one function, beyond which its calls share one."""
+DEEPEST_CLONE = 3
+CLONED_NODES = 400_000
+"""Nodes of all clones together; beyond it nothing is cloned any more."""
+MOST_VALUES = 3_000
+"""Values at one node; beyond it the node is capped, and calls of it have an unknown callee."""
+
+
+@final
+@dataclass(eq=False, slots=True)
+class Instance:
+    """A template with nodes of its own, from `base` up."""
+
+    index: int
+    unit: Unit
+    base: int
+    parent: Instance | None
+    chain: tuple[int, ...]
+
+    def at(self, node: Node) -> int:
+        """Return the absolute node."""
+        return self.base + node if node >= 0 else ~node
+
+
+class Use(NamedTuple):
+    """What is run for each value at a node."""
+
+    operation: Any
+    instance: Instance
+
+
+Handler: TypeAlias = Callable[[Any, Instance, Value], None]
+ClosureKey: TypeAlias = tuple[int, int]
+
+
+@final
+class Machine:
+    """Nodes, links and instances, and what was found to be called."""
+
+    def __init__(self, program: Program) -> None:
+        self.program = program
+        self.values = program.values
+        self.held: list[set[Value]] = [set() for _ in range(program.modules.nodes)]
+        self.links: list[set[int] | None] = [None] * len(self.held)
+        self.uses: list[list[Use] | None] = [None] * len(self.held)
+        self.capped: set[int] = set()
+        self.fields: dict[Value, dict[str, int]] = {}
+        self.instances: list[Instance] = []
+        self.by_unit: dict[int, list[Instance]] = {}
+        self.closures: dict[int, list[ClosureKey]] = {}
+        self.handlers: dict[type, Handler] = {}
+        self.immediate: frozenset[Kind] = frozenset({Kind.MODULE, Kind.EXTERNAL, Kind.BUILTIN})
+        self.edges: dict[int, set[str]] = {}
+        self.places: dict[tuple[int, Place], set[str]] = {}
+        self.reasons: dict[tuple[int, Place], str] = {}
+        self.make: Callable[[Any, Instance], None] = lambda made, instance: None
+        self._changed: dict[int, set[Value]] = {}
+        self._queue: deque[int] = deque()
+        self._later: deque[tuple[Handler, Any, Instance, Value]] = deque()
+        self._keyed: dict[tuple[Any, ...], Instance] = {}
+        self._cloned = 0
+        self._clones: dict[int, int] = {}
+        self.sink = self.node()
+
+    def node(self) -> int:
+        """Return a new absolute node."""
+        self.held.append(set())
+        self.links.append(None)
+        self.uses.append(None)
+        return len(self.held) - 1
+
+    def flow(self, node: int, found: Iterable[Value]) -> None:
+        """Add values to a node."""
+        held = self.held[node]
+        new = set(found) - held
+        if not new or node == self.sink:
+            return
+        if len(held) + len(new) > MOST_VALUES:
+            self.capped.add(node)
+            return
+        held |= new
+        waiting = self._changed.get(node)
+        if waiting is None:
+            self._changed[node] = new
+            self._queue.append(node)
+        else:
+            waiting |= new
+
+    def add(self, node: int, value: Value) -> None:
+        """Add one value to a node."""
+        if value not in self.held[node]:
+            self.flow(node, (value,))
+
+    def link(self, source: int, target: int) -> None:
+        """Have all that `source` holds, now or later, flow to `target`."""
+        if source == target:
+            return
+        links = self.links[source]
+        if links is None:
+            links = self.links[source] = set()
+        elif target in links:
+            return
+        links.add(target)
+        if self.held[source]:
+            self.flow(target, self.held[source])
+
+    def use(self, node: int, operation: Any, instance: Instance) -> None:
+        """Have the operation run for all that a node holds, now or later."""
+        use = Use(operation, instance)
+        uses = self.uses[node]
+        if uses is None:
+            uses = self.uses[node] = []
+        uses.append(use)
+        for value in sorted(self.held[node]):
+            self._run(use, value)
+
+    def field(self, value: Value, name: str) -> int:
+        """Return the node of an attribute, or of something else that belongs to a value."""
+        fields = self.fields.get(value)
+        if fields is None:
+            fields = self.fields[value] = {}
+        found = fields.get(name)
+        if found is None:
+            found = fields[name] = self.node()
+        return found
+
+    def solve(self) -> None:
+        """Run until nothing is new."""
+        while self._queue or self._later:
+            while self._queue:
+                self._step(self._queue.popleft())
+            if self._later:
+                handler, operation, instance, value = self._later.popleft()
+                handler(operation, instance, value)
+
+    def postpone(self, handler: Handler, operation: Any, instance: Instance, value: Value) -> None:
+        """Run a handler when no copy is left to do."""
+        self._later.append((handler, operation, instance, value))
+
+    def instantiate(self, unit: Unit, parent: Instance | None, chain: tuple[int, ...]) -> Instance:
+        """Return a new instance of a template."""
+        base = len(self.held)
+        self.held.extend(set() for _ in range(unit.nodes))
+        self.links.extend([None] * unit.nodes)
+        self.uses.extend([None] * unit.nodes)
+        instance = Instance(len(self.instances), unit, base, parent, chain)
+        self.instances.append(instance)
+        self.by_unit.setdefault(unit.index, []).append(instance)
+        at = instance.at
+        for free in unit.free:
+            self._reach_out(free, instance)
+        for source, target in unit.copies:
+            self.link(at(source), at(target))
+        for made in unit.making:
+            self.make(made, instance)
+        for operation in unit.operations:
+            self.use(at(operation[0]), operation, instance)
+        for node, value in unit.seeds:
+            self.add(at(node), value)
+        if parent is not None:
+            for parameter, default in unit.parameters.defaults:
+                self.link(parent.at(default), at(parameter))
+        return instance
+
+    def callee(
+        self, unit: Unit, parent: Instance | None, caller: Instance, site: int, receiver: Value
+    ) -> Instance:
+        """Return the instance that a call enters: its own where that pays, else a shared one."""
+        own = (unit.index, parent.index if parent else -1)
+        key: tuple[Any, ...] = own
+        chain: tuple[int, ...] = ()
+        if self._may_clone(unit, caller):
+            key = (*own, site, caller.index, receiver)
+            chain = (*caller.chain, unit.index)
+        found = self._keyed.get(key)
+        if found is None and chain:
+            count = self._clones.get(unit.index, 0)
+            if count >= MOST_CLONES or self._cloned > CLONED_NODES:
+                key, chain = own, ()
+                found = self._keyed.get(key)
+            else:
+                self._clones[unit.index] = count + 1
+                self._cloned += unit.nodes
+        if found is None:
+            found = self._keyed[key] = self.instantiate(unit, parent, chain)
+        return found
+
+    def shared(self, unit: Unit, parent: Instance | None) -> Instance:
+        """Return the one instance for all calls of unknown origin."""
+        key = (unit.index, parent.index if parent else -1)
+        found = self._keyed.get(key)
+        if found is None:
+            found = self._keyed[key] = self.instantiate(unit, parent, ())
+        return found
+
+    def called(self, instance: Instance, place: Place, name: str) -> None:
+        """Record that code of the instance calls `name` at a place."""
+        unit = instance.unit
+        self.edges.setdefault(unit.index, set()).add(name)
+        self.places.setdefault((unit.module, place), set()).add(name)
+
+    def unresolved(self, instance: Instance, place: Place, reason: str) -> None:
+        """Record why it is not known what is called at a place."""
+        self.reasons.setdefault((instance.unit.module, place), reason)
+
+    def absolute(self, call: Invoke, instance: Instance) -> Invoke:
+        """Return a call with nodes that mean the same in every instance."""
+        at = instance.at
+        return call._replace(
+            function=~at(call.function),
+            arguments=tuple(~at(node) for node in call.arguments),
+            keywords=tuple((name, ~at(node)) for name, node in call.keywords),
+            target=~at(call.target),
+        )
+
+    def _may_clone(self, unit: Unit, caller: Instance) -> bool:
+        return (
+            unit.answers
+            and unit.size <= LARGEST_CLONE
+            and len(caller.chain) < DEEPEST_CLONE
+            and unit.index not in caller.chain
+            and unit.index != caller.unit.index
+        )
+
+    def _reach_out(self, free: ops.Free, instance: Instance) -> None:
+        owner = instance
+        for _ in range(free.depth):
+            assert owner.parent is not None
+            owner = owner.parent
+        local, outer = instance.at(free.local), owner.at(free.outer)
+        if free.stores:
+            self.link(local, outer)
+        else:
+            self.link(outer, local)
+
+    def _step(self, node: int) -> None:
+        new = self._changed.pop(node)
+        links = self.links[node]
+        if links:
+            for target in sorted(links) if len(links) < 8 else links:
+                self.flow(target, new)
+        uses = self.uses[node]
+        if uses:
+            for use in tuple(uses):
+                for value in sorted(new) if len(new) > 1 else new:
+                    self._run(use, value)
+
+    def _run(self, use: Use, value: Value) -> None:
+        operation, instance = use
+        handler = self.handlers[type(operation)]
+        if type(operation) is ops.Load and self.values.kind[value] in self.immediate:
+            handler(operation, instance, value)
+        else:
+            self._later.append((handler, operation, instance, value))
