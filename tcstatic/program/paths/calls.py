@@ -19,6 +19,7 @@ from tcstatic.program.paths.values import (
     Node,
     Object,
     Phi,
+    Place,
     Unknown,
     Value,
     joined,
@@ -210,8 +211,8 @@ def call_function(
     active = any(f.function is not None and f.function.node is function.node for f in m.frames)
     if active or len(m.frames) > DEPTH:
         return m.node("call:recursion", (*arguments, *keywords.values()), at)
-    decorated = _decorations(function)
-    with m.within(*decorated):
+    decorated, places = _decorations(function)
+    with m.within(*decorated, places=places):
         frame, value = _run(m, function, arguments, keywords, at)
     if frame.yields and _is_context_manager(function):
         inside = frame.yields[-1]
@@ -279,17 +280,22 @@ def _returned(m: Machine, frame: Frame) -> Value:
     return joined([value for value, _ in frame.returns])
 
 
-def _decorations(function: Function) -> list[str]:
+def _decorations(function: Function) -> tuple[list[str], tuple[Place | None, ...]]:
     from tcstatic.program.paths import regions
 
-    found = []
-    for decorator in function.decorators:
+    found: list[str] = []
+    places: list[Place | None] = []
+    written = getattr(function.node, "decorator_list", [])
+    for index, decorator in enumerate(function.decorators):
         region = regions._one(decorator)
         if region == "set_grad_enabled":
             region = "grad_unknown"
         if region:
             found.append(region)
-    return found
+            known = index < len(written)
+            at = Place(function.module, written[index], function.name) if known else None
+            places.append(at)
+    return found, tuple(places)
 
 
 def _is_context_manager(function: Function) -> bool:

@@ -159,6 +159,15 @@ def _deep_copy(
     return objects.deep_copy(m, arguments[0], at) if arguments else Const(None)
 
 
+def _shallow_copy(
+    m: Machine, path: str, arguments: tuple[Value, ...], keywords: Keywords, at: syntax.expr
+) -> Value:
+    """``copy.copy``: of a model, another name for the same parameters."""
+    if any(isinstance(one, Object) and one.role == "model" for one in arguments[:1]):
+        return arguments[0]
+    return _deep_copy(m, path, arguments, keywords, at)
+
+
 def _backward(
     m: Machine, path: str, arguments: tuple[Value, ...], keywords: Keywords, at: syntax.expr
 ) -> Value:
@@ -192,7 +201,7 @@ _HANDLERS: Final[dict[str, Handler]] = {
     "torch.compile": _compile,
     "torch.jit.script": _compile,
     "copy.deepcopy": _deep_copy,
-    "copy.copy": _deep_copy,
+    "copy.copy": _shallow_copy,
     "torch.autograd.backward": _backward,
     "functools.partial": _partial,
     "itertools.chain": _chain,

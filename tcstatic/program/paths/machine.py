@@ -70,6 +70,7 @@ class Machine:
         self.frames: list[Frame] = []
         self.loops: list[LoopState] = []
         self.regions: tuple[str, ...] = ()
+        self.region_places: tuple[Place | None, ...] = ()
         self.dead = False
         self.effort = 0
         self.limit = EFFORT
@@ -140,13 +141,22 @@ class Machine:
             self.block = before
 
     @contextmanager
-    def within(self, *regions: str) -> Iterator[None]:
+    def within(self, *regions: str, places: tuple[Place | None, ...] = ()) -> Iterator[None]:
         """Be inside of further regions meanwhile."""
-        before, self.regions = self.regions, (*self.regions, *regions)
+        before = self.regions, self.region_places
+        self.regions = (*self.regions, *regions)
+        self.region_places = (*self.region_places, *(places or (None,) * len(regions)))
         try:
             yield
         finally:
-            self.regions = before
+            self.regions, self.region_places = before
+
+    def grad_off_place(self) -> Place | None:
+        """Where the region begins that switches gradients off here, if a region does."""
+        for region, place in zip(reversed(self.regions), reversed(self.region_places), strict=True):
+            if region in ("no_grad", "inference_mode", "grad_off"):
+                return place
+        return None
 
     def called(self, name: str) -> Called:
         """A new block for a function's body, written into the present one."""

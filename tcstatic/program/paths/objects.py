@@ -109,8 +109,17 @@ def library_object(
     if made.type_name in WRAPPERS:
         _wrap(m, made, at)
     else:
+        if role == "loader":
+            _loader_parts(m, made)
         _announce(m, made, at)
     return made
+
+
+def _loader_parts(m: Machine, made: Object) -> None:
+    for index, text in enumerate(("dataset", "batch_size", "shuffle", "sampler", "batch_sampler")):
+        given = made.arguments[index] if index < len(made.arguments) else made.keywords.get(text)
+        if given is not None:
+            m.set_attribute(made, text, given)
 
 
 def _wrap(m: Machine, made: Object, at: syntax.expr) -> None:
@@ -256,6 +265,7 @@ def forward(
     extra: dict[str, Value] = {"#tokens": tokens}
     if m.grad_enabled() is False:
         extra["#grad"] = Const(False)
+        extra["#off"] = Const(m.grad_off_place())
     made = m.node("forward", (inner, *arguments), at, keywords={**keywords, **extra}, subject=model)
     if not _inside_forward(m):
         m.emit(

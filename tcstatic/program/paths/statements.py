@@ -21,6 +21,7 @@ from tcstatic.program.paths.values import (
     Node,
     Object,
     Phi,
+    Place,
     Unknown,
     Value,
     joined,
@@ -224,14 +225,20 @@ def _if(m: Machine, node: Any) -> None:
         return
     key, flipped, birth = named(test)
     bodies = [lambda: run(m, node.body), lambda: run(m, node.orelse)]
-    branch(m, bodies, key, birth, flipped=flipped)
+    branch(m, bodies, key, birth, flipped=flipped, condition=test)
 
 
 def branch(
-    m: Machine, bodies: list[Callable[[], None]], key: str, birth: int, *, flipped: bool = False
+    m: Machine,
+    bodies: list[Callable[[], None]],
+    key: str,
+    birth: int,
+    *,
+    flipped: bool = False,
+    condition: Value | None = None,
 ) -> None:
     """Run alternatives from one state, and join what they leave."""
-    step = Branch(key, birth, [])
+    step = Branch(key, birth, [], condition)
     outcomes: list[Changes] = []
     for body in bodies:
         mark = m.cells.mark()
@@ -362,15 +369,17 @@ def _try(m: Machine, node: Any) -> None:
 
 def _with(m: Machine, node: Any) -> None:
     entered: list[str] = []
+    places: list[Place | None] = []
     for item in node.items:
         value = evaluate(m, item.context_expr)
         inside = regions.region_of(m, value, item.context_expr)
         if inside:
             entered.append(inside)
+            places.append(m.place(item.context_expr))
             m.emit("region.enter", item.context_expr, values={"region": inside}, receiver=value)
         if item.optional_vars is not None:
             assign(m, item.optional_vars, regions.entered(m, value, item.context_expr))
-    with m.within(*entered):
+    with m.within(*entered, places=tuple(places)):
         run(m, node.body)
 
 

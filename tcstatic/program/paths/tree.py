@@ -55,6 +55,7 @@ class Branch:
     key: str
     birth: int
     alternatives: list[Block]
+    condition: Value | None = None
 
 
 @final

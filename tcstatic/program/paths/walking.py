@@ -20,6 +20,7 @@ from tcstatic.program.paths.values import (
 )
 
 _LIMIT: Final = 3000
+_CHOOSERS: Final = frozenset({"max", "min", "topk", "sort", "kthvalue", "median", "mode"})
 Token = tuple[int, int]
 
 
@@ -87,9 +88,25 @@ def reach(m: Machine, value: Value) -> Reach:
 
 
 def _is_cut(one: Node) -> bool:
-    if one.op in CUTS:
+    if one.op in CUTS or is_choice(one):
         return True
     return one.op == "forward" and bool(one.regions) and one.keywords.get("#grad") is not None
+
+
+def is_choice(one: Node) -> bool:
+    """Whether a value is the positions that ``max(dim=)``, ``topk`` or ``sort`` give."""
+    if one.op == "attr:indices":
+        return True
+    if one.op != "item" or len(one.inputs) != 2:
+        return False
+    holder, index = one.inputs
+    return (
+        isinstance(holder, Node)
+        and holder.op in _CHOOSERS
+        and (len(holder.inputs) > 1 or bool(holder.keywords))
+        and isinstance(index, Const)
+        and index.value == 1
+    )
 
 
 def _differentiable(value: Value) -> bool:
