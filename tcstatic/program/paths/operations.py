@@ -43,6 +43,8 @@ _ALIASES: Final[Mapping[str, str]] = {
     "Flatten": "flatten",
     "Identity": "identity",
     "Linear": "linear",
+    # `item` is a part of a value: a subscript, an element of a loop.
+    "item": "item()",
 }
 LOSSES: Final = frozenset(
     """cross_entropy nll_loss bce bce_with_logits kl_div mse_loss l1_loss smooth_l1_loss huber_loss
@@ -128,7 +130,7 @@ SHAPE: Final = frozenset(
 )
 # Operations through which no gradient flows.
 CUTS: Final = frozenset(
-    """detach detach_ item numpy tolist attr:data argmax argmin argsort compare not and or tensor
+    """detach detach_ item() numpy tolist attr:data argmax argmin argsort compare not and or tensor
     as_tensor from_numpy long int bool byte short round floor ceil sign eq ne gt lt ge le
     zeros_like ones_like full_like rand_like randn_like empty_like attr:shape attr:device
     attr:dtype size dim numel len one_hot randint bernoulli multinomial attr:grad float_ int_

@@ -7,7 +7,10 @@ from tcstatic.program.paths.machine import Machine
 from tcstatic.program.paths.operations import LOSS_PARAMETERS
 from tcstatic.program.paths.tree import Happening
 from tcstatic.program.paths.values import Const, Node, Unknown, Value
-from tcstatic.program.paths.walking import upstream
+from tcstatic.program.paths.walking import reach, upstream
+
+# Losses whose two tensors mean different things, and that take floating-point targets.
+_ONE_SIDED = frozenset({"cross_entropy", "bce", "bce_with_logits", "nll_loss", "poisson_nll_loss"})
 
 
 def argument(one: Happening, name: str) -> Value | None:
@@ -36,5 +39,24 @@ def origins(m: Machine, one: Happening) -> None:
         value = argument(one, name)
         if value is not None:
             one.values[f"{name}_from"] = origin(m, value)
+    _sides(m, one)
     reduction = one.keywords.get("reduction")
     one.values["reduction"] = reduction.value if isinstance(reduction, Const) else "mean"
+
+
+def _sides(m: Machine, one: Happening) -> None:
+    """``swapped``: gradients reach a model through the target, and nothing through the input."""
+    given, target = argument(one, "input"), argument(one, "target")
+    if one.values.get("operation") not in _ONE_SIDED or given is None or target is None:
+        return
+    first, second = reach(m, given), reach(m, target)
+    if first.unknown or second.unknown or any(_opaque(m, given)):
+        return
+    live = bool(second.forwards) and bool(second.tokens)
+    cut = any(reach(m, part).tokens for node in first.cuts for part in node.inputs)
+    one.values["swapped"] = live and not first.tokens and not first.forwards and not cut
+
+
+def _opaque(m: Machine, value: Value) -> list[Value]:
+    """What is behind a value and not told by the source; a batch of a known loader is told."""
+    return [one for one in upstream(m, value, lambda _: True) if isinstance(one, Unknown)]

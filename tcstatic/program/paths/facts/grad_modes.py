@@ -1,0 +1,194 @@
+"""Forwards of trained models that record no gradients, and who switched them off."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Final, final
+
+from tcstatic.program.paths.facts.registry import surveys
+from tcstatic.program.paths.machine import Machine
+from tcstatic.program.paths.operations import CUTS
+from tcstatic.program.paths.tree import Block, Branch, Called, Exit, Happening, Loop, happenings
+from tcstatic.program.paths.values import Const, Listing, Node, Object, Phi, Place, Value
+from tcstatic.program.paths.walking import Reach, Token, upstream
+
+_ON: Final = frozenset({"enable_grad", "grad_on"})
+_OFF: Final = frozenset({"no_grad", "inference_mode", "grad_off"})
+_ANY: Final = frozenset({"grad_unknown", "unknown"})
+
+
+@surveys
+def switched_off(m: Machine, block: Block) -> None:
+    """Emit a ``call`` where gradients are switched off: ``grad_region_of`` a model that is
+    trained (a region), ``grad_left_off`` (a statement)."""
+    every = list(happenings(block))
+    trained, reached, unrecorded = _training(m, every)
+    _statements(block, every, trained)
+    for node in unrecorded:
+        held = node.keywords.get("#tokens")
+        tokens = held.value if isinstance(held, Const) else frozenset()
+        place = node.keywords.get("#off")
+        if not tokens or not tokens <= trained or tokens & reached:
+            continue
+        if isinstance(place, Const) and isinstance(place.value, Place):
+            block.steps.append(_told(m, place.value, tokens))
+
+
+def _told(m: Machine, place: Place, tokens: frozenset[Token]) -> Happening:
+    from tcstatic.program.paths.parameters import owners
+
+    subjects = {"optimizer": owners(m, tokens), "model": tuple(sorted({t[0] for t in tokens}))[:1]}
+    return Happening("call", place, subjects, values={"grad_region": "off"})
+
+
+def _training(
+    m: Machine, every: list[Happening]
+) -> tuple[frozenset[Token], frozenset[Token], list[Node]]:
+    """The parameters of optimizers that step, those that some backward reaches, and the forwards
+    that a loss with other parameters in it contains, and that recorded nothing."""
+    stepped = {
+        n for one in every if one.kind == "optimizer.step" for n in one.subjects["optimizer"]
+    }
+    trained: frozenset[Token] = frozenset()
+    for number in stepped:
+        held = m.cells.get((number, "#tokens"))
+        trained |= held.value if isinstance(held, Const) else frozenset()
+    reached: set[Token] = set()
+    unrecorded: list[Node] = []
+    for one in every:
+        if one.kind == "loss.backward":
+            live, cut, unknown = _recorded(m, one.arguments[0])
+            reached |= live
+            if unknown:
+                return trained, trained, []
+            unrecorded += cut if live else []
+    return trained, frozenset(reached), unrecorded
+
+
+def _recorded(m: Machine, loss: Value) -> tuple[frozenset[Token], list[Node], bool]:
+    """The parameters that a backward reaches, layer by layer; the forwards that it does not get
+    behind, because they recorded nothing; whether something on the way is not known."""
+    live: set[Token] = set()
+    cut: list[Node] = []
+    unknown = False
+
+    def through(value: Value) -> bool:
+        return not (isinstance(value, Node) and (value.op in CUTS or "#grad" in value.keywords))
+
+    for one in upstream(m, loss, through):
+        if not isinstance(one, Node):
+            continue
+        if one.op == "forward":
+            if "#grad" in one.keywords:
+                cut.append(one)
+            elif not _is_opened(one):
+                live |= _tokens(one)
+        elif one.op in ("parameter", "parameters", "item") and one.subject is not None:
+            live |= _tokens(one)
+        unknown = unknown or one.op.startswith("call")
+    return frozenset(live), cut, unknown
+
+
+def _is_opened(node: Node) -> bool:
+    """Whether what a model did is known: its output is made of the outputs of its parts."""
+    inner = node.inputs[0] if node.inputs else None
+    return (
+        isinstance(node.subject, Object)
+        and isinstance(inner, Node | Listing | Phi)
+        and not (isinstance(inner, Node) and inner.subject is node.subject)
+    )
+
+
+@final
+@dataclass(slots=True)
+class _Walk:
+    """State: `forwards` are the numbers of those that train; `blamed` grows."""
+
+    forwards: frozenset[int]
+    blamed: dict[int, Happening] = field(default_factory=dict)
+    returns: list[list[frozenset[Happening | None]]] = field(default_factory=list)
+    leaves: list[list[frozenset[Happening | None]]] = field(default_factory=list)
+
+
+_State = frozenset[Happening | None]
+
+
+def _statements(block: Block, every: list[Happening], trained: frozenset[Token]) -> None:
+    if not any(one.values.get("operation") == "set_grad_enabled" for one in every):
+        return
+    mine: set[int] = set()
+    for one in every:
+        found = one.values.get("#reach") if one.kind == "loss.backward" else None
+        if isinstance(found, Reach):
+            mine |= {n.number for n in found.forwards}
+            mine |= {n.number for n in found.cuts if n.op == "forward"}
+    walk = _Walk(
+        frozenset(
+            one.node.number
+            for one in every
+            if one.kind == "model.forward" and one.node is not None and one.node.number in mine
+            if _tokens(one.node) and _tokens(one.node) <= trained
+        )
+    )
+    _through(walk, block, frozenset({None}))
+    for one in walk.blamed.values():
+        subjects = {"optimizer": tuple(sorted(_stepped(every)))}
+        block.steps.append(Happening("call", one.place, subjects, values={"grad_left": "off"}))
+
+
+def _stepped(every: list[Happening]) -> Iterator[int]:
+    for one in every:
+        if one.kind in ("optimizer.step", "loss.backward"):
+            yield from one.subjects.get("optimizer", ())
+
+
+def _tokens(node: Node) -> frozenset[Token]:
+    held = node.keywords.get("#tokens")
+    return held.value if isinstance(held, Const) else frozenset()
+
+
+def _through(walk: _Walk, block: Block, state: _State) -> _State:
+    """The state behind a block: which statements may have switched gradients off last."""
+    pending: list[tuple[str, _State]] = []
+    for step in block.steps:
+        if isinstance(step, Happening):
+            state = _happening(walk, step, state)
+        elif isinstance(step, Branch):
+            state = frozenset[Happening | None]().union(
+                *(_through(walk, one, state) for one in step.alternatives)
+            )
+        elif isinstance(step, Loop):
+            walk.leaves.append([])
+            once = _through(walk, step.body, state)
+            once = once.union(*walk.leaves[-1])
+            twice = _through(walk, step.body, once)
+            state = state.union(once, twice, *walk.leaves.pop())
+        elif isinstance(step, Called):
+            walk.returns.append([])
+            after = _through(walk, step.body, state)
+            state = after.union(*walk.returns.pop())
+        elif isinstance(step, Exit):
+            pending.append((step.kind, state))
+    for kind, _ in pending:
+        target = walk.returns if kind == "return" else walk.leaves
+        if kind in ("return", "break", "continue") and target:
+            target[-1].append(state)
+        return frozenset()
+    return state
+
+
+def _happening(walk: _Walk, one: Happening, state: _State) -> _State:
+    if one.values.get("operation") == "set_grad_enabled":
+        value = one.arguments[0] if one.arguments else None
+        if isinstance(value, Const) and value.value is False:
+            return frozenset({one})
+        known = isinstance(value, Const) and value.value is True
+        return frozenset({None}) if known else frozenset({None, one})
+    if one.kind == "model.forward" and one.node is not None and one.node.number in walk.forwards:
+        regions = set(one.values.get("regions", ()))
+        if len(state) == 1 and not regions & (_ON | _OFF | _ANY):
+            blamed = next(iter(state))
+            if blamed is not None:
+                walk.blamed[id(blamed)] = blamed
+    return state

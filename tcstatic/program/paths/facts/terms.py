@@ -1,0 +1,121 @@
+"""Terms of a loss that are constants although a trained model is behind them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from tcstatic.program.paths import lookup
+from tcstatic.program.paths.facts.registry import surveys
+from tcstatic.program.paths.machine import Machine
+from tcstatic.program.paths.tree import Block, Happening, happenings
+from tcstatic.program.paths.values import Const, Listing, Node, Phi, Value
+from tcstatic.program.paths.walking import Reach, Token, is_choice, reach
+
+_SUMS: Final = frozenset({"+", "-", "add", "sub"})
+_FACTORS: Final = frozenset({"*", "/", "mul", "div"})
+_SAME: Final = frozenset("neg sum mean float double half to cuda squeeze stack cat scale".split())
+# Cuts that choose among classes or compare: the scores are lost, not only the graph.
+_CHOICES: Final = frozenset("argmax argmin argsort round floor ceil sign gt lt ge le eq ne".split())
+_COMPARISONS: Final = frozenset("< <= > >= == !=".split())
+_VALUES: Final = frozenset(
+    "item() detach detach_ tolist numpy attr:data float_ tensor as_tensor new_tensor".split()
+)
+_MOST: Final = 40
+
+
+@surveys
+def terms(m: Machine, block: Block) -> None:
+    """Emit a ``call`` for each cut: ``lost_term`` (by item, detach, ...), ``chosen_term``."""
+    told: set[int] = set()
+    for one in list(happenings(block)):
+        if one.kind != "loss.backward" or one.values.get("connected") is False:
+            continue
+        for value in one.arguments[:1]:
+            for cut in _lost(m, list(_terms(m, value, set()))):
+                if cut.number not in told and cut.place is not None:
+                    told.add(cut.number)
+                    block.steps.append(_event(one, cut))
+
+
+def _event(backward: Happening, cut: Node) -> Happening:
+    assert cut.place is not None
+    chosen = cut.op in _CHOICES or cut.op in _COMPARISONS or is_choice(cut)
+    return Happening(
+        "call",
+        cut.place,
+        dict(backward.subjects),
+        values={"chosen_term" if chosen else "lost_term": True, "cut": cut.op.removesuffix("()")},
+        facts=dict(backward.facts),
+    )
+
+
+def _terms(m: Machine, value: Value, seen: set[int]) -> Iterator[Value]:
+    """What a sum is made of; factors that are plain numbers do not matter."""
+    if id(value) in seen or len(seen) > _MOST:
+        return
+    seen.add(id(value))
+    if isinstance(value, Phi):
+        for option in value.options:
+            yield from _terms(m, option, seen)
+    elif isinstance(value, Listing):
+        for item in lookup.items(m, value):
+            yield from _terms(m, item, seen)
+    elif isinstance(value, Node) and value.op in _SUMS | {"sum"}:
+        for part in value.inputs[:2] if value.op != "sum" else value.inputs[:1]:
+            yield from _terms(m, part, seen)
+    elif isinstance(value, Node) and value.op in _FACTORS and len(value.inputs) == 2:
+        live = [part for part in value.inputs if not _constant(m, part)]
+        yield from _terms(m, live[0], seen) if len(live) == 1 else iter((value,))
+    elif isinstance(value, Node) and value.op in _SAME and value.inputs:
+        yield from _terms(m, value.inputs[0], seen)
+    else:
+        yield value
+
+
+def _constant(m: Machine, value: Value) -> bool:
+    """Whether no model is behind a value, neither live nor cut."""
+    found = reach(m, value)
+    return not found.tokens and not found.forwards and not any(_behind(m, c) for c in found.cuts)
+
+
+def _behind(m: Machine, cut: Node) -> frozenset[Token]:
+    """The parameters that a value depended on before it was cut."""
+    if cut.op == "forward":
+        return frozenset()
+    found = frozenset[Token]().union(*(reach(m, part).tokens for part in cut.inputs))
+    inner = [c for part in cut.inputs for c in reach(m, part).cuts if c is not cut]
+    return found if found else found.union(*(_behind(m, c) for c in inner[:3]))
+
+
+def _lost(m: Machine, found: list[Value]) -> Iterator[Node]:
+    reached = [(value, reach(m, value)) for value in found]
+    live = [one for _, one in reached if one.tokens]
+    if not live:
+        return
+    for value, one in reached:
+        if one.tokens or one.forwards or one.unknown or isinstance(value, Const):
+            continue
+        cut = _deepest(m, one)
+        if cut is not None and not _balanced(cut, found):
+            yield cut
+
+
+def _deepest(m: Machine, found: Reach) -> Node | None:
+    """The cut that is nearest to the model; None where something else may be behind it."""
+    for cut in found.cuts:
+        inner = [c for part in cut.inputs for c in reach(m, part).cuts]
+        if any(reach(m, part).unknown for part in cut.inputs):
+            return None
+        if any(reach(m, part).tokens for part in cut.inputs):
+            known = cut.op in _VALUES | _CHOICES | _COMPARISONS or is_choice(cut)
+            return cut if known else None
+        for deeper in inner:
+            if _behind(m, deeper):
+                return _deepest(m, Reach(frozenset(), (), False, (deeper,)))
+    return None
+
+
+def _balanced(cut: Node, found: list[Value]) -> bool:
+    """Whether the live value itself is another term: then the cut one cancels its value."""
+    return any(part is other for part in cut.inputs for other in found)
