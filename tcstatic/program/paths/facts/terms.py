@@ -67,7 +67,7 @@ def _terms(m: Machine, value: Value, seen: set[int]) -> Iterator[Value]:
     elif isinstance(value, Node) and value.op in _FACTORS and len(value.inputs) == 2:
         live = [part for part in value.inputs if not _constant(m, part)]
         yield from _terms(m, live[0], seen) if len(live) == 1 else iter((value,))
-    elif isinstance(value, Node) and value.op in _SAME and value.inputs:
+    elif isinstance(value, Node) and value.op in _SAME | {"forward"} and value.inputs:
         yield from _terms(m, value.inputs[0], seen)
     else:
         yield value
