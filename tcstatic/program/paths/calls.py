@@ -209,8 +209,11 @@ def call_function(
 ) -> Value:
     """Run the body of a function of the project with these arguments."""
     active = any(f.function is not None and f.function.node is function.node for f in m.frames)
-    if active or len(m.frames) > DEPTH:
-        return m.node("call:recursion", (*arguments, *keywords.values()), at)
+    skipped = not m.thorough and not function.module.touches(function.node)
+    if active or skipped or len(m.frames) > DEPTH:
+        return m.node(
+            "call:skipped" if skipped else "call:recursion", (*arguments, *keywords.values()), at
+        )
     decorated, places = _decorations(function)
     with m.within(*decorated, places=places):
         frame, value = _run(m, function, arguments, keywords, at)
@@ -462,10 +465,20 @@ def iterated(m: Machine, iterable: Value, node: Any) -> None:
         inner = one
         while isinstance(inner, Node) and inner.op in ("enumerate", "iter", "zip") and inner.inputs:
             inner = only_option(inner.inputs[0])
+        at = node.iter if hasattr(node, "iter") else node
         if role_of_value(m, inner) == "loader" and isinstance(inner, Object | Unknown):
             m.loops[-1].loop.role = "loader"
-            at = node.iter if hasattr(node, "iter") else node
             m.emit("loader.next", at, subjects={"loader": (inner.number,)}, receiver=inner)
+        elif _is_one_shot(inner):
+            m.emit("call", at, values={"operation": "consumed"}, receiver=inner)
+
+
+def _is_one_shot(value: Value) -> bool:
+    """Whether going through a value uses it up."""
+    if isinstance(value, Node):
+        return value.op in ("parameters", "named_parameters", "filter")
+    made = value.place.node if isinstance(value, Listing) and value.place is not None else None
+    return isinstance(made, syntax.GeneratorExp)
 
 
 def only_option(value: Value) -> Value:

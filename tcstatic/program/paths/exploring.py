@@ -27,6 +27,10 @@ from tcstatic.program.source import syntax
 
 # What a file must mention for training to happen in it.
 _RELEVANT: Final = (b"torch", b"lightning", b"accelerate", b"optim")
+# Expressions that the functions of a module may cost: by its lines, at least, and each at most.
+_SHARE: Final = 6
+_LEAST: Final = 4_000
+_MOST: Final = 6_000
 
 
 @final
@@ -109,13 +113,14 @@ def _functions(m: Machine, module: Module) -> Iterator[Root]:
     """Functions that were not entered; those that others in the module mention come last."""
     waiting = list(_definitions(m, module))
     text = module.text.text
+    m.thorough = False
+    left = _SHARE * len(module.text.lines) + _LEAST
     waiting.sort(key=lambda one: text.count(f"{one[1].name.rpartition('.')[2]}(") > 1)
     for owner, function in waiting:
         if function.node in m.entered or not module.matters(function.node):
             continue
         mark, objects = m.cells.mark(), dict(m.objects)
-        m.effort, m.exhausted = 0, False
-        m.limit = 6_000
+        m.effort, m.exhausted, m.limit = 0, False, min(left, _MOST)
         m.block = Block()
         m.templates = {}
         _guarded(m, lambda function=function, owner=owner: _enter(m, function, owner))
@@ -124,6 +129,7 @@ def _functions(m: Machine, module: Module) -> Iterator[Root]:
         yield Root(function.name, m.block, dict(m.objects), m)
         m.cells.undo(mark)
         m.objects = objects
+        left = max(left - m.effort, 0)
 
 
 def _definitions(m: Machine, module: Module) -> Iterator[tuple[Class | None, Function]]:

@@ -14,6 +14,7 @@ from tcstatic.program.paths.values import (
     Const,
     External,
     Function,
+    Imported,
     Listing,
     ModuleRef,
     Node,
@@ -41,7 +42,7 @@ def name(m: Machine, text: str) -> Value:
         for number in (frame.number, *frame.scopes):
             value = m.cells.get((number, text))
             if value is not None:
-                return value
+                return resolved(m, value)
     value = module_name(m, frame.module, text)
     if value is not None:
         return value
@@ -56,13 +57,27 @@ def name(m: Machine, text: str) -> Value:
 _HOLDERS: Final = Unknown("names")
 
 
+def resolved(m: Machine, value: Value) -> Value:
+    """A value; what was imported is looked up now."""
+    if not isinstance(value, Imported):
+        return value
+    known = m.lazy.get((value.number, ""))
+    if known is None:
+        if value.name:
+            known = from_import(m, value.module, value.source, value.name)
+        else:
+            known = of_module(m, value.module, value.source)
+        m.lazy[(value.number, "")] = known
+    return known
+
+
 def module_name(m: Machine, module: Module, text: str, hops: int = 0) -> Value | None:
     """What a module binds a name to: as it runs, for the root; else by the statement that binds
     it last."""
     if module.scope:
         value = m.cells.get((module.scope, text))
         if value is not None:
-            return value
+            return resolved(m, value)
     known = m.lazy.get((-id(module), text))
     if known is not None:
         return known
@@ -232,6 +247,8 @@ def item(m: Machine, holder: Value, index: Value, at: syntax.expr) -> Value:
     """What a subscript gives."""
     if isinstance(holder, Phi):
         return joined([item(m, one, index, at) for one in _known(holder)])
+    if isinstance(holder, External) and holder.path == "os.environ":
+        return m.node("item", (holder, index), at)
     if isinstance(holder, External):
         return holder  # a generic alias: Sequence[int]
     if isinstance(holder, Listing):

@@ -60,7 +60,8 @@ class Machine:
 
     `dead`: the path that is being written has left its block. `regions`: the ``with`` regions
     around, outermost first. `entered`: function nodes whose body was run. `effort` counts
-    expressions; beyond the limit everything is unknown and `exhausted` says so.
+    expressions; beyond the limit everything is unknown and `exhausted` says so. `thorough`: every
+    call is followed, else those that may touch what is trained.
     """
 
     def __init__(self, project: Project) -> None:
@@ -83,6 +84,7 @@ class Machine:
         self.templates: dict[tuple[int, Any, int], Value] = {}
         self.sites: dict[tuple[str, int, int], tuple[str, bool]] = {}
         self.quiet = 0
+        self.thorough = True
 
     @property
     def frame(self) -> Frame:

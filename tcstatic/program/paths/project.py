@@ -13,14 +13,18 @@ from tcstatic.model import Location
 from tcstatic.program.source import SourceText, decode, module_name, parse, syntax
 
 # Trees that are kept at a time, by the number of their lines: about 1 KB a line.
-KEPT_LINES: Final = 60_000
-# What makes a function worth a look of its own: names of things that train, judge or are judged.
+KEPT_LINES: Final = 150_000
+# What makes a function worth a look of its own: it trains, or computes a loss.
 MATTERS: Final = re.compile(
-    r"backward|zero_grad|\.step\b|\.eval\b|\.train\b|cross_entropy|CrossEntropy|nll_loss|NLLLoss|"
-    r"BCE|binary_cross_entropy|kl_div|KLDiv|dropout\(|no_grad|set_grad_enabled|inference_mode|"
-    r"GradScaler|clip_grad|set_epoch|manual_seed|state_dict|requires_grad|require_grad|\boptim\b|"
-    r"random_split|nn\.Parameter|DataLoader|all_reduce|barrier\(|\.grad\b|torch\.save|"
-    r"param_groups|\.lr\b"
+    r"\.backward\b|zero_grad|\.step\b(?!_)|cross_entropy|CrossEntropyLoss|nll_loss|NLLLoss|BCELoss|"
+    r"BCEWithLogits|binary_cross_entropy|kl_div|KLDivLoss|set_grad_enabled|set_epoch|manual_seed|"
+    r"require_grad\b|random_split|load_state_dict|no_grad\(\)$|\.grad\b|\.eval$|\.lr =",
+    re.MULTILINE,
+)
+# What makes it worth while to go into a function that is called from such a one.
+TOUCHES: Final = re.compile(
+    MATTERS.pattern + r"|\.eval\(|\.train\(|dropout|no_grad|inference_mode|GradScaler|clip_grad|"
+    r"state_dict|requires_grad|optim|nn\.|DataLoader|all_reduce|barrier|torch\.save|oss\b|[Mm]odel"
 )
 
 
@@ -40,9 +44,19 @@ class Module:
         self.main = False
         self.scope = 0
         self._lines: list[int] | None = None
+        self._touches: dict[syntax.AST, bool] = {}
+
+    def touches(self, node: syntax.AST) -> bool:
+        """Whether a function may do something to what is trained."""
+        known = self._touches.get(node)
+        if known is None:
+            first, last = node.lineno, node.end_lineno or node.lineno  # type: ignore[attr-defined]
+            text = "\n".join(self.text.lines[first - 1 : last])
+            known = self._touches[node] = TOUCHES.search(text) is not None
+        return known
 
     def matters(self, node: syntax.AST) -> bool:
-        """Whether a function or class holds anything that training is about."""
+        """Whether a function holds anything that training is about."""
         if self._lines is None:
             text = self.text.text
             breaks, line, found = 0, 1, []

@@ -17,6 +17,7 @@ from tcstatic.program.paths.values import (
     Const,
     External,
     Function,
+    Imported,
     Listing,
     Node,
     Object,
@@ -160,9 +161,33 @@ def _unpack(m: Machine, targets: list[syntax.expr], value: Value) -> None:
 
 
 def _assign(m: Machine, node: Any) -> None:
+    begun = Const(None).number
     value = evaluate(m, node.value)
     for target in node.targets:
         assign(m, target, value)
+        _told_aliases(m, target, node.value, value, begun)
+
+
+def _told_aliases(
+    m: Machine, target: syntax.expr, source: syntax.expr, value: Value, begun: int
+) -> None:
+    """Tell of a further name for a model that was made before."""
+    if isinstance(target, syntax.Tuple | syntax.List):
+        if isinstance(source, syntax.Tuple | syntax.List) and isinstance(value, Listing):
+            for index, (inner, part) in enumerate(zip(target.elts, source.elts, strict=False)):
+                held = m.attribute(value, f"[{index}]")
+                if held is not None:
+                    _told_aliases(m, inner, part, held, begun)
+        return
+    text = target.attr if isinstance(target, syntax.Attribute) else getattr(target, "id", "")
+    if text and isinstance(value, Object) and value.role == "model" and value.number < begun:
+        m.emit(
+            "call",
+            source,
+            subjects={"model": (value.number,)},
+            values={"operation": "alias", "name": text},
+            receiver=value,
+        )
 
 
 def _annotated(m: Machine, node: Any) -> None:
@@ -394,8 +419,8 @@ def _class(m: Machine, node: Any) -> None:
 def _import(m: Machine, node: Any) -> None:
     for alias in node.names:
         bound = alias.asname or alias.name.partition(".")[0]
-        value = lookup.of_module(m, m.frame.module, alias.name if alias.asname else bound)
-        m.cells.set((m.frame.number, bound), value)
+        path = alias.name if alias.asname else bound
+        m.cells.set((m.frame.number, bound), Imported(m.frame.module, path, ""))
 
 
 def _import_from(m: Machine, node: Any) -> None:
@@ -405,7 +430,7 @@ def _import_from(m: Machine, node: Any) -> None:
         if alias.name == "*":
             _star(m, source)
         else:
-            value = lookup.from_import(m, module, source, alias.name)
+            value = Imported(module, source, alias.name)
             m.cells.set((m.frame.number, alias.asname or alias.name), value)
 
 
@@ -415,9 +440,7 @@ def _star(m: Machine, source: str) -> None:
         return
     for text in sorted(found.bindings):
         if not text.startswith("_"):
-            value = lookup.module_name(m, found, text)
-            if value is not None:
-                m.cells.set((m.frame.number, text), value)
+            m.cells.set((m.frame.number, text), Imported(m.frame.module, source, text))
 
 
 def _delete(m: Machine, node: Any) -> None:

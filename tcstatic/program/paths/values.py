@@ -75,6 +75,19 @@ class External(Value):
 
 
 @final
+class Imported(Value):
+    """A name that was imported, and that nobody has looked at yet: `name` is '' for a module."""
+
+    __slots__ = ("module", "name", "source")
+
+    def __init__(self, module: Module, source: str, name: str) -> None:
+        super().__init__()
+        self.module = module
+        self.source = source
+        self.name = name
+
+
+@final
 class ModuleRef(Value):
     """A module of the project."""
 
@@ -148,9 +161,10 @@ class Bound(Value):
 @final
 class Object(Value):
     """An instance. `type` is a Class or the dotted path of a library's class; its attributes lie
-    in the cells under its number. `role` is what it is to training: model, optimizer, ..."""
+    in the cells under its number. `role` is what it is to training: model, optimizer, ... `within`
+    are the functions at work when it was made, outermost first."""
 
-    __slots__ = ("arguments", "attributes", "keywords", "made_in_loops", "role", "type")
+    __slots__ = ("arguments", "attributes", "keywords", "made_in_loops", "role", "type", "within")
 
     def __init__(
         self,
@@ -167,6 +181,7 @@ class Object(Value):
         self.keywords: Mapping[str, Value] = keywords or {}
         self.attributes: set[str] = set()
         self.made_in_loops = 0
+        self.within: tuple[str, ...] = ()
 
     @property
     def type_name(self) -> str:
