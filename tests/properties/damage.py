@@ -58,10 +58,24 @@ def _names(tokens: list[bytes]) -> list[bytes]:
 
 
 def _lines(source: bytes, chance: random.Random) -> bytes:
+    """Swap, double or drop lines of one depth: most files stay Python, in another order."""
     lines = source.split(b"\n")
-    one, other = chance.randrange(len(lines)), chance.randrange(len(lines))
-    lines[one], lines[other] = lines[other], lines[one]
+    one = chance.randrange(len(lines))
+    depth = _depth(lines[one])
+    same = [n for n, line in enumerate(lines) if line.strip() and _depth(line) == depth]
+    other = chance.choice(same or [one])
+    edit = chance.randrange(4)
+    if edit == 0:
+        del lines[one]
+    elif edit == 1:
+        lines.insert(other, lines[one])
+    else:
+        lines[one], lines[other] = lines[other], lines[one]
     return b"\n".join(lines)
+
+
+def _depth(line: bytes) -> int:
+    return len(line) - len(line.lstrip())
 
 
 def _cut(source: bytes, chance: random.Random) -> bytes:
@@ -99,8 +113,9 @@ def _chain(source: bytes, chance: random.Random) -> bytes:
 
 _DAMAGES: tuple[Callable[[bytes, random.Random], bytes], ...] = (
     *(_edited(one) for one in (_drop, _double, _swap, _rename)),
-    _edited(_drop),
-    _lines,
+    _edited(_rename),
+    _edited(_rename),
+    *[_lines] * 8,
     _cut,
     _break,
     _nest,

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tests.properties.mutants import losses, models, order
+from tests.properties.mutants import data, losses, models, order
 from tests.properties.mutants.drafts import Draft, Mutant, NoMutant
 from tests.properties.mutants.loops import File
 
 __all__ = ["KINDS", "Mutant", "mutants_of"]
 
-KINDS = (*order.KINDS, *losses.KINDS, *models.KINDS)
+KINDS = (*order.KINDS, *losses.KINDS, *models.KINDS, *data.KINDS)
 
 
 def mutants_of(text: str) -> Iterator[Mutant]:

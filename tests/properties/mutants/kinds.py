@@ -68,6 +68,11 @@ def repeated(file: File, scope: Scope, place: Place) -> bool:
     return bool(place.loops) or scope_name(scope) in _called_in_loops(file)
 
 
+def scopes(file: File) -> list[Scope]:
+    """Return the module and its functions."""
+    return [file.tree, *file.functions]
+
+
 def scope_name(scope: Scope) -> str:
     return "" if isinstance(scope, ast.Module) else scope.name
 

@@ -1,4 +1,4 @@
-"""Mutations of models, modes, data and what is kept: wrong objects and wrong places."""
+"""Mutations of models, modes and optimizers: wrong objects and wrong places."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import ast
 from collections.abc import Iterator
 
 from tests.properties.mutants.drafts import Draft
-from tests.properties.mutants.kinds import Kind, Turn, called_names, scope_name, turns
+from tests.properties.mutants.kinds import Kind, Turn, called_names, scope_name, scopes, turns
 from tests.properties.mutants.loops import (
     Event,
     File,
@@ -32,7 +32,7 @@ def _scopes(file: File) -> list[Scope]:
 
 
 def _mode_calls(file: File, kind: str) -> Iterator[tuple[Scope, Place]]:
-    for scope in _scopes(file):
+    for scope in scopes(file):
         for place in places_in(scope.body):
             call = call_in(place.node)
             if (
@@ -206,7 +206,7 @@ def _copied(file: File) -> Iterator[tuple[Turn, Place, ast.stmt]]:
 
 def _heads(file: File) -> Iterator[tuple[Place, Place]]:
     """A head that is replaced before the optimizer is made in the same block."""
-    for scope in _scopes(file):
+    for scope in scopes(file):
         places = list(places_in(scope.body))
         for place in places:
             node = place.node
@@ -237,63 +237,6 @@ def _optimizer_before_head(draft: Draft, site: tuple[Place, Place]) -> None:
     draft.mark(head.node)
 
 
-def _epochs(file: File) -> Iterator[tuple[File, Place]]:
-    found = []
-    for scope in _scopes(file):
-        for place in places_in(scope.body):
-            call = call_in(place.node)
-            if call and text_of(call.func).endswith(".set_epoch") and place.loops:
-                found.append(place)
-    if len(found) == 1 and file.made.get("sampler") and file.regions:
-        yield file, found[0]
-
-
-def _drop_epoch(draft: Draft, site: tuple[File, Place]) -> None:
-    file, place = site
-    draft.delete(place.node, place.block)
-    draft.mark(*file.made["sampler"].values(), *file.made.get("loader", {}).values())
-
-
-def _shuffled(file: File) -> Iterator[tuple[ast.Assign, ast.keyword]]:
-    trained = {
-        text_of(one)
-        for region in file.regions
-        for event in region.of("backward")
-        for loop in event.place.loops
-        if isinstance(loop, ast.For)
-        for one in ast.walk(loop.iter)
-        if isinstance(one, ast.Name | ast.Attribute)
-    }
-    for name, node in file.made.get("loader", {}).items():
-        call = node.value
-        assert isinstance(call, ast.Call)
-        given = [k for k in call.keywords if k.arg == "shuffle" and text_of(k.value) == "True"]
-        if given and name in trained:
-            yield node, given[0]
-
-
-def _unshuffled(draft: Draft, site: tuple[ast.Assign, ast.keyword]) -> None:
-    node, keyword = site
-    draft.replace(keyword.value, "False")
-    draft.mark(node)
-
-
-def _best(file: File) -> Iterator[ast.Call]:
-    for node in file.nodes:
-        value = node.value if isinstance(node, ast.Assign) else None
-        if (
-            isinstance(value, ast.Call)
-            and file.called(value) == "copy.deepcopy"
-            and text_of(value.args[0]).endswith(".state_dict()")
-            and "best" in text_of(node)
-        ):
-            yield value
-
-
-def _by_reference(draft: Draft, call: ast.Call) -> None:
-    draft.replace(call, draft.source(call.args[0]))
-
-
 def _inner(file: File) -> Iterator[ast.expr]:
     wrapped = file.made.get("wrapper", {})
     for region in file.regions:
@@ -318,68 +261,6 @@ def _frozen(file: File) -> Iterator[ast.Attribute]:
 
 def _typo(draft: Draft, target: ast.Attribute) -> None:
     draft.replace(target, f"{draft.source(target.value)}.require_grad")
-
-
-def _moved(file: File) -> Iterator[ast.Assign]:
-    """`x = x.to(device)` of what a loop over batches hands out."""
-    for region in file.regions:
-        for place in region.places:
-            node, call = place.node, call_in(place.node)
-            if not isinstance(node, ast.Assign) or call is None or not place.loops:
-                continue
-            name = text_of(node.targets[0])
-            loop = place.loops[-1]
-            bound = isinstance(loop, ast.For) and name in {
-                n.id for n in ast.walk(loop.target) if isinstance(n, ast.Name)
-            }
-            if bound and text_of(call.func) in (f"{name}.to", f"{name}.cuda"):
-                yield node
-
-
-def _drop_result(draft: Draft, node: ast.Assign) -> None:
-    draft.replace(node, draft.source(node.value))
-
-
-def _rates(file: File) -> Iterator[tuple[ast.For, str, ast.expr]]:
-    for node in file.nodes:
-        if (
-            isinstance(node, ast.For)
-            and isinstance(node.iter, ast.Attribute)
-            and node.iter.attr == "param_groups"
-            and len(node.body) == 1
-        ):
-            body = node.body[0]
-            optimizer = text_of(node.iter.value)
-            known = optimizer in file.optimizers or optimizer.endswith("optimizer")
-            rate = isinstance(body, ast.Assign) and text_of(body.targets[0])
-            if known and rate and rate.endswith("['lr']"):
-                assert isinstance(body, ast.Assign)
-                yield node, optimizer, body.value
-
-
-def _rate_in_vain(draft: Draft, site: tuple[ast.For, str, ast.expr]) -> None:
-    node, optimizer, value = site
-    draft.replace(node, f"{optimizer}.lr = {draft.source(value)}")
-
-
-def _seeds(file: File) -> Iterator[tuple[Place, ast.stmt]]:
-    for turn in turns(file):
-        for place in turn.region.places:
-            call = call_in(place.node)
-            loops = turn.step.place.loops
-            if (
-                call
-                and file.called(call) == "torch.manual_seed"
-                and loops
-                and not place.around
-                and loops[0] in place.block
-            ):
-                yield place, loops[-1].body[0]
-
-
-def _reseed(draft: Draft, site: tuple[Place, ast.stmt]) -> None:
-    place, first = site
-    draft.move_before(place.node, place.block, first)
 
 
 def _generators(file: File) -> Iterator[tuple[Turn, Place, Event]]:
@@ -411,13 +292,7 @@ KINDS = (
     Kind("optimizer-in-loop", "125", _constructors, _rebuild),
     Kind("copy-after-optimizer", "201", _copied, _copy_after),
     Kind("optimizer-before-head", "201 202", _heads, _optimizer_before_head),
-    Kind("drop-set-epoch", "601", _epochs, _drop_epoch),
-    Kind("no-shuffle", "603", _shuffled, _unshuffled),
-    Kind("best-by-reference", "701", _best, _by_reference),
     Kind("wrapper-bypassed", "206", _inner, _bypass),
     Kind("require-grad-typo", "127", _frozen, _typo),
-    Kind("result-dropped", "132", _moved, _drop_result),
-    Kind("learning-rate-in-vain", "128", _rates, _rate_in_vain),
-    Kind("seed-in-loop", "604", _seeds, _reseed),
     Kind("parameters-twice", "126", _generators, _exhaust),
 )
