@@ -74,17 +74,22 @@ def _equal(left: Value, right: Value) -> bool | None:
     return True if left is right and not isinstance(left, Phi) else None
 
 
-def named(value: Value) -> tuple[str, bool, int]:
-    """A name for a condition, whether it is the negated one, and the number of its newest part."""
+def unflipped(value: Value) -> tuple[Value, bool]:
+    """A condition without negations, and whether it was the negated one."""
     flipped = False
     while isinstance(value, Node):
         if value.op == "not":
             value, flipped = value.inputs[0], not flipped
         elif value.op in _FLIPPED:
-            text, birth = _text(Node(_FLIPPED[value.op], value.inputs), 0)
-            return text, not flipped, birth
+            return Node(_FLIPPED[value.op], value.inputs), not flipped
         else:
             break
+    return value, flipped
+
+
+def named(value: Value) -> tuple[str, bool, int]:
+    """A name for a condition, whether it is the negated one, and the number of its newest part."""
+    value, flipped = unflipped(value)
     text, birth = _text(value, 0)
     return text, flipped, birth
 

@@ -202,12 +202,14 @@ def _dictionary(m: Machine, node: Any) -> Value:
 def _subscript(m: Machine, node: Any) -> Value:
     holder = evaluate(m, node.value)
     if isinstance(node.slice, syntax.Slice):
-        for part in (node.slice.lower, node.slice.upper, node.slice.step):
-            if part is not None:
-                evaluate(m, part)
+        bounds = {
+            text: evaluate(m, part)
+            for text in ("lower", "upper", "step")
+            if (part := getattr(node.slice, text)) is not None
+        }
         if isinstance(holder, Listing):
             return holder
-        return m.node("item", (holder,), node)
+        return m.node("item", (holder,), node, keywords=bounds)
     return lookup.item(m, holder, evaluate(m, node.slice), node)
 
 
@@ -238,10 +240,10 @@ def _starred(m: Machine, node: Any) -> Value:
 
 
 def _text(m: Machine, node: Any) -> Value:
-    for part in node.values:
-        if isinstance(part, syntax.FormattedValue):
-            evaluate(m, part.value)
-    return m.node("text", (), node)
+    parts = tuple(
+        evaluate(m, part.value) for part in node.values if isinstance(part, syntax.FormattedValue)
+    )
+    return m.node("text", parts, node)
 
 
 def _waited(m: Machine, node: Any) -> Value:
