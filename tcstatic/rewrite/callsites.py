@@ -43,7 +43,7 @@ def call_sites(call: Call, facts: ModuleFacts) -> Iterator[Sketch]:
         yield _after(call, "loss.backward")
     elif is_method(call, function):
         yield from _method(call)
-    elif _may_call_model(call, facts):
+    elif may_call_model(call, facts):
         yield _on(call, "model.forward", callee=True)
         dropped = {"result": "dropped"} if call.result == "dropped" else {}
         yield _after(call, "model.forward", dropped)
@@ -76,7 +76,7 @@ def is_method(call: Call, function: bool) -> bool:
     return call.name in METHODS or in_place
 
 
-def _may_call_model(call: Call, facts: ModuleFacts) -> bool:
+def may_call_model(call: Call, facts: ModuleFacts) -> bool:
     """Whether what is called may be a model: a value with no known definition, outside of a
     module's own ``forward`` (there, the outermost call has been seen already).
 

@@ -17,7 +17,7 @@ from tcstatic.program.source import PROBES, Marks
 Part = Literal["value", "receiver", "callee"] | int
 
 _BLANK: Final = cst.SimpleWhitespace(" ")
-_ANCHORS: Final = (cst.Call, cst.Attribute, cst.For, cst.WithItem)
+_ANCHORS: Final = (cst.Call, cst.Attribute, cst.For, cst.CompFor, cst.WithItem)
 _SMALL: Final = (cst.SimpleStatementLine, cst.SimpleStatementSuite)
 # Nothing in these is an expression or a statement.
 _LEAVES: Final = frozenset(
@@ -163,7 +163,7 @@ class Inserter(cst.CSTTransformer):
         """Remember a child that no keyword stands directly before."""
         if type(node) in _FREE:
             self._free.add(id(node.value))
-        elif isinstance(node, cst.For):
+        elif isinstance(node, cst.For | cst.CompFor):
             if not node.whitespace_after_in.empty:
                 self._free.add(id(node.iter))
         elif isinstance(node, cst.Return):
@@ -199,7 +199,7 @@ def unvalidated() -> Iterator[None]:
 
 
 def _part(node: Any, part: Part) -> Any:
-    if isinstance(node, cst.For):
+    if isinstance(node, cst.For | cst.CompFor):
         return node.iter
     if isinstance(node, cst.WithItem):
         return node.item

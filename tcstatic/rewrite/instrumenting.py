@@ -133,7 +133,7 @@ def _places(facts: ModuleFacts) -> dict[tuple[str, Span], tuple[int, Part]]:
             places.setdefault(("on", argument.span), (call.ordinal, index))
     for item in facts.withs:
         places.setdefault(("after", item.span), (item.ordinal, "value"))
-    for loop in facts.loops:
+    for loop in (*facts.loops, *facts.comprehensions):
         places[("loop", loop.iterable)] = (loop.ordinal, "value")
     for store in facts.stores:
         places[("target", store.base)] = (store.ordinal, "value")

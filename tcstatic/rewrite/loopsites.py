@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import builtins
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from tcstatic.program.source import Argument, Call, Loop, ModuleFacts, Store
-from tcstatic.rewrite.callsites import is_library
+from tcstatic.rewrite.callsites import is_library, may_call_model
 from tcstatic.rewrite.sketch import Sketch
 from tcstatic.rewrite.vocabulary import CONTAINER_METHODS, ITERATION, WATCHED_ATTRIBUTES
 
 _BUILTINS: Final = frozenset(dir(builtins))
 _LITERALS: Final = ('"', "'", "[", "{", 'f"', "f'")
+_AHEAD: Final = 8  # ordinals between a call and that of its first argument
 
 
 def loop_sites(facts: ModuleFacts) -> Iterator[Sketch]:
@@ -25,10 +26,32 @@ def loop_sites(facts: ModuleFacts) -> Iterator[Sketch]:
         if loop.asynchronous or not _may_train(loop, facts.calls[first:last]):
             continue
         yield Sketch("loop", "loop.step", loop.iterable, loop.function, "", loop.text)
-        source = _source(by_ordinal.get(loop.iterable_call), facts, loop)
+        source = _source(by_ordinal.get(loop.iterable_call), by_ordinal)
         if source:
             text = source.text
             yield Sketch("on", "loader.next", source.span, loop.function, "", text)
+
+
+def comprehension_sites(facts: ModuleFacts) -> Iterator[Sketch]:
+    """Comprehensions that may run a model over batches: not over a list of layers, which their
+    element calls by the name that they bind."""
+    by_ordinal = {call.ordinal: call for call in facts.calls}
+    ordinals = [call.ordinal for call in facts.calls]
+    for loop in facts.comprehensions:
+        first, last = (bisect_left(ordinals, bound) for bound in loop.body)
+        calls = facts.calls[first:last]
+        if loop.asynchronous or not any(_runs_model(call, loop, facts) for call in calls):
+            continue
+        said = {"within": "comprehension"}
+        yield Sketch("loop", "loop.step", loop.iterable, loop.function, "", loop.text, "", said)
+        source = _source(by_ordinal.get(loop.iterable_call), by_ordinal)
+        if source:
+            yield Sketch("on", "loader.next", source.span, loop.function, "", source.text)
+
+
+def _runs_model(call: Call, loop: Loop, facts: ModuleFacts) -> bool:
+    root = call.callee_text.partition(".")[0]
+    return root not in loop.targets and may_call_model(call, facts)
 
 
 def store_sites(facts: ModuleFacts) -> Iterator[Sketch]:
@@ -68,14 +91,15 @@ def _is_plain(call: Call) -> bool:
     )
 
 
-def _source(call: Call | None, facts: ModuleFacts, loop: Loop) -> Argument | None:
+def _source(call: Call | None, by_ordinal: Mapping[int, Call]) -> Argument | None:
     """What ``enumerate(tqdm(X))`` takes its items from, however deep."""
     found: Argument | None = None
-    by_span = {other.span: other for other in facts.calls if other.ordinal < loop.body[0]}
     while call is not None and call.name in ITERATION and call.arguments:
         first = call.arguments[0]
         if first.keyword:
             break
         found = first
-        call = by_span.get(first.span)
+        # What stands in its callee comes before it, which is a name or two.
+        near = (by_ordinal.get(call.ordinal + ahead) for ahead in range(1, _AHEAD))
+        call = next((other for other in near if other and other.span == first.span), None)
     return found

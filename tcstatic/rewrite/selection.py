@@ -9,7 +9,7 @@ from typing import Final
 from tcstatic.model import Location, Probe, Site
 from tcstatic.program.source import ModuleFacts, Span
 from tcstatic.rewrite.callsites import call_sites
-from tcstatic.rewrite.loopsites import loop_sites, store_sites
+from tcstatic.rewrite.loopsites import comprehension_sites, loop_sites, store_sites
 from tcstatic.rewrite.sketch import Sketch
 from tcstatic.rewrite.vocabulary import COMPILERS
 
@@ -30,6 +30,7 @@ def select_sites(facts: ModuleFacts, first_number: int) -> tuple[Site, ...]:
         for sketch in call_sites(call, facts)
     ]
     sketches += loop_sites(facts)
+    sketches += comprehension_sites(facts)
     sketches += store_sites(facts)
     compiled = _compiled_functions(facts)
     kept = (sketch for sketch in sketches if not _lies_in(sketch.function, compiled))
@@ -37,8 +38,8 @@ def select_sites(facts: ModuleFacts, first_number: int) -> tuple[Site, ...]:
 
 
 def every_site(facts: ModuleFacts, first_number: int) -> tuple[Site, ...]:
-    """Every call, method receiver, attribute assigned to or deleted, ``for`` and ``with`` item: a
-    test of the rewriter, not of training."""
+    """Every call, method receiver, attribute assigned to or deleted, loop and ``with`` item: a test
+    of the rewriter, not of training."""
     shared = _shared_spans(facts)
     sketches = list(_every_sketch(facts, shared))
     return _numbered(facts, sketches, first_number)
@@ -52,7 +53,7 @@ def _every_sketch(facts: ModuleFacts, shared: frozenset[Span]) -> Iterator[Sketc
         yield Sketch("after", "call", call.span, function, callee, call.callee_text)
         if call.receiver:
             yield Sketch("on", "call", call.receiver, function, callee, call.receiver_text)
-    for loop in facts.loops:
+    for loop in (*facts.loops, *facts.comprehensions):
         if not loop.asynchronous:
             yield Sketch("loop", "loop.step", loop.iterable, loop.function, "", loop.text)
     for item in facts.withs:

@@ -58,8 +58,9 @@ class Call:
 @final
 @dataclass(frozen=True, slots=True)
 class Loop:
-    """A ``for`` statement. `iterable_call` is the ordinal of the call that it iterates over, or -1;
-    `body` the range of ordinals in its body."""
+    """A ``for`` statement, or the first ``for`` of a comprehension. `iterable_call` is the ordinal
+    of the call that it iterates over, or -1; `body` the range of ordinals in its body (in the
+    element of a comprehension); `targets` the names that a comprehension binds by it."""
 
     ordinal: int
     iterable: Span
@@ -69,6 +70,7 @@ class Loop:
     function: str
     loops: int
     asynchronous: bool
+    targets: frozenset[str] = frozenset()
 
 
 @final
@@ -125,7 +127,7 @@ class ModuleFacts:
     the names of its functions and classes, wherever in it they are defined; `decorated` pairs the
     qualified name of a function with the dotted name of one of its decorators.
 
-    An `ordinal` counts calls, attributes, ``for`` loops and ``with`` items together, as they are
+    An `ordinal` counts calls, attributes, every ``for`` and ``with`` items together, as they are
     written, from 0 to `ordinals`; so do the statements of `statements`, among
     themselves. Another parser's tree can be matched by them, whatever its positions are.
     """
@@ -140,6 +142,7 @@ class ModuleFacts:
     decorated: tuple[tuple[str, str], ...] = ()
     calls: tuple[Call, ...] = ()
     loops: tuple[Loop, ...] = ()
+    comprehensions: tuple[Loop, ...] = ()
     withs: tuple[With, ...] = ()
     stores: tuple[Store, ...] = ()
     statements: tuple[Marks, ...] = ()

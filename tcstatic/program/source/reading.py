@@ -68,6 +68,7 @@ class _Reader:
         self.actions: dict[int, Action] = {}
         self.ordinal = 0
         self.for_loops: list[Loop] = []
+        self.comprehensions: list[Loop] = []
         self.items: list[With] = []
         self.stores: list[Store] = []
         self.marks: list[Marks | None] = []
@@ -222,7 +223,36 @@ class _Reader:
 
     def comprehension(self, node: Any) -> None:
         with self.standing(loops=self.loops + 1):
-            self.children(node)
+            begin = self.ordinal
+            self.each(part for part in ordered_children(node) if part not in node.generators)
+            body = (begin, self.ordinal)
+            for position, part in enumerate(node.generators):
+                self.generator(part, body, first=position == 0)
+
+    def generator(self, node: Any, body: tuple[int, int], *, first: bool) -> None:
+        """One ``for`` of a comprehension; its ``if``s stand with it."""
+        ordinal = self.next_ordinal()
+        self.visit(node.target)
+        begin = self.ordinal
+        self.visit(node.iter)
+        # Before Python 3.12, ``ast`` misplaces what stands in an f-string.
+        if first and not self.quoted and self.place != "annotation":
+            span = self.text.span(node.iter)
+            call = begin if isinstance(node.iter, ast.Call) else -1
+            names = (n.id for n in ast.walk(node.target) if isinstance(n, ast.Name))
+            loop = Loop(
+                ordinal,
+                span,
+                self.text.segment(span),
+                call,
+                body,
+                self.function,
+                self.loops,
+                bool(node.is_async),
+                frozenset(names),
+            )
+            self.comprehensions.append(loop)
+        self.each(node.ifs)
 
     def with_block(self, node: Any) -> None:
         asynchronous = isinstance(node, ast.AsyncWith)
@@ -305,6 +335,7 @@ class _Reader:
                 for seen in self.seen
             ),
             loops=tuple(self.for_loops),
+            comprehensions=tuple(self.comprehensions),
             withs=tuple(self.items),
             stores=tuple(self.stores),
             statements=tuple(mark for mark in self.marks if mark is not None),

@@ -187,6 +187,8 @@ class Forwards:
     def loop_ended(self, loop: Loop) -> None:
         """A loop without a step is over: over a loader, it was an evaluation."""
         records, loop.forwards = loop.forwards, []
+        if loop.sliced:  # strides are no proof of batches
+            records = [record for record in records if not record.recorded]
         if loop.steps or loop.backwards or not self._may_evaluate(loop):
             return
         waiting = {id(record) for record in self.pending}
@@ -199,10 +201,10 @@ class Forwards:
     def _may_evaluate(self, loop: Loop) -> bool:
         """Tell whether a loop without a step may be an evaluation.
 
-        One over a list of batches, in a loop that steps once per turn, is part of that turn:
-        chunks of its batch, or its tasks.
+        One over a list of batches, or over slices, in a loop that steps once per turn, is part of
+        that turn: chunks of its batch, or its tasks.
         """
-        if not loop.listed:
+        if not loop.listed and not loop.sliced:
             return loop.loaded
         around = self._stream.loops[-1] if self._stream.loops else None
         return around is None or around.steps > around.index + 1

@@ -13,9 +13,10 @@ from tcstatic.model import Location, Site
 class Loop:
     """One execution of a `for` statement. `index` is its current iteration, from 0.
 
-    `loaded` tells that it iterates a DataLoader, `listed` that it iterates a list of batches;
-    `steps` and `backwards` count what happened in it; `forwards` are the records of the model
-    calls in it that no backward has reached yet.
+    `loaded` tells that it iterates a DataLoader, `listed` that it iterates a list of batches,
+    `sliced` that it counts in strides, as over the beginnings of batches; `steps` and `backwards`
+    count what happened in it; `forwards` are the records of the model calls in it that no backward
+    has reached yet.
     """
 
     __slots__ = (
@@ -25,15 +26,19 @@ class Loop:
         "listed",
         "loaded",
         "site",
+        "sliced",
         "steps",
         "where",
     )
 
-    def __init__(self, site: Site, where: Location, *, loaded: bool, listed: bool) -> None:
+    def __init__(
+        self, site: Site, where: Location, *, loaded: bool, listed: bool, sliced: bool = False
+    ) -> None:
         self.site = site
         self.where = where
         self.loaded = loaded
         self.listed = listed
+        self.sliced = sliced
         self.index = -1
         self.steps = 0
         self.backwards = 0

@@ -168,7 +168,15 @@ class Watch:
             return iterable
         loaded = role_of(iterable) == LOADER or seen is not None
         listed = not loaded and _is_list_of_batches(iterable)
-        loop = Loop(site, site.location, loaded=loaded, listed=listed)
+        sliced = type(iterable) is range and iterable.step > 1
+        if site.arguments:  # a comprehension, which asks for its iterator now, whatever follows
+            if not (loaded or listed or sliced):
+                return iterable
+            try:
+                iterable = iter(iterable)
+            except Exception:
+                return iterable  # and raises again, from the user's own line
+        loop = Loop(site, site.location, loaded=loaded, listed=listed, sliced=sliced)
         return watched(iterable, loop, self._loop_turns, self._loop_ends)
 
     def _loop_turns(self, loop: Loop) -> None:

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from tcstatic.runtime.probes import entry
 from tcstatic.runtime.probes.loops import Loop, watched
-from tests.unit.probes.watching import LOOP, Watched
+from tests.unit.probes.watching import LOOP, WITHIN, Watched
 
 
 class Told:
@@ -138,3 +138,30 @@ def test_a_loop_left_by_an_exception_ends(watched: Watched) -> None:
         for _ in entry.loop(LOOP, range(3)):
             raise KeyError
     assert watched.parts.stream.loops == []
+
+
+def test_a_comprehension_asks_for_its_iterator_at_once(watched: Watched) -> None:
+    loader = DataLoader(TensorDataset(torch.arange(4.0)), batch_size=2, shuffle=True)
+    drawn = []
+    for seen in (False, True):
+        torch.manual_seed(0)
+        batches = (x.tolist() for (x,) in (entry.loop(WITHIN, loader) if seen else loader))
+        noise = torch.rand(1).item()  # after the loader has drawn its seed
+        drawn.append((noise, list(batches)))
+    assert drawn[0] == drawn[1]
+    assert watched.parts.stream.loops == []
+
+
+@pytest.mark.parametrize("what", [5, None, [1, 2], (x for x in "ab"), range(4)])
+def test_a_comprehension_over_anything_else_is_let_be(watched: Watched, what: Any) -> None:
+    assert entry.loop(WITHIN, what) is what
+
+
+def test_a_comprehension_over_slices_counts_as_a_loop(watched: Watched) -> None:
+    loops = watched.parts.stream.loops
+    assert [(i, loops[-1].sliced) for i in entry.loop(WITHIN, range(0, 9, 4))] == [
+        (0, True),
+        (4, True),
+        (8, True),
+    ]
+    assert loops == []

@@ -13,7 +13,7 @@ from tcstatic.invariants.rules import default_rules_folder, load_rules
 from tcstatic.model import Event, Finding, Location, Member, Needs, Site
 from tcstatic.runtime.probes import Watch, entry
 
-FORWARD, BACKWARD, CLEAR, LOOP, NEW, COPY = 1, 2, 3, 4, 5, 6
+FORWARD, BACKWARD, CLEAR, LOOP, NEW, COPY, WITHIN = 1, 2, 3, 4, 5, 6, 7
 SITES = (
     Site(FORWARD, "on", "model.forward", Location("train.py", 1), subject="model"),
     Site(BACKWARD, "on", "loss.backward", Location("train.py", 2), callee=".backward"),
@@ -21,6 +21,9 @@ SITES = (
     Site(LOOP, "loop", "loop.step", Location("train.py", 4)),
     Site(NEW, "after", "optimizer.new", Location("train.py", 5)),
     Site(COPY, "after", "model.new", Location("train.py", 6), callee="copy.deepcopy"),
+    Site(
+        WITHIN, "loop", "loop.step", Location("train.py", 7), arguments={"within": "comprehension"}
+    ),
 )
 RULES = load_rules([default_rules_folder()])
 

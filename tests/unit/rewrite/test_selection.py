@@ -228,6 +228,28 @@ def test_loops() -> None:
     assert rows("async def f():\n    async for b in loader: F.relu(b)\n") == []
 
 
+@pytest.mark.parametrize(
+    ("text", "loops"),
+    [
+        ("[model(x) for x in loader]", ["loader"]),
+        ("sum(loss(model(x), y).item() for x, y in loader)", ["loader"]),
+        ("{n: model(x) for n, x in enumerate(loader)}", ["enumerate(loader)"]),
+        ("[model(y) for x in loader for y in x]", ["loader"]),
+        ("[model(x) for x in loader if x]", ["loader"]),
+        ("[layer(x) for layer in layers]", []),
+        ("[m.block(x) for m in model]", []),
+        ("[int(x) for x in loader]", []),
+        ("[known(x) for x in loader]\ndef known(x): pass", []),
+        ("[x for x in model(loader)]", []),
+        ("class M:\n    def forward(self, xs): return [self.layer(x) for x in xs]", []),
+        ("async def f(): return [model(x) async for x in loader]", []),
+        ("f'{[model(x) for x in loader]}'", []),
+    ],
+)
+def test_comprehensions(text: str, loops: list[str]) -> None:
+    assert [subject for probe, _, subject in rows(text) if probe == "loop"] == loops
+
+
 def test_numbers_follow_evaluation() -> None:
     found = select("(a.train()\n  .step(b.eval()))\n")
     assert [(s.number, s.probe, s.subject) for s in found] == [
