@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, final
+from types import MappingProxyType
+from typing import Any, NamedTuple, final
 
 from tcstatic.model.events import Context, Event
 from tcstatic.model.fixes import Fix
@@ -13,8 +14,7 @@ from tcstatic.model.sites import Location
 
 
 @final
-@dataclass(frozen=True, slots=True)
-class Observation:
+class Observation(NamedTuple):
     """One time a relation was judged.
 
     `key` identifies what it is about (so that the same failure is counted, not repeated), `facts`
@@ -26,7 +26,7 @@ class Observation:
     event: Event
     context: Context
     key: tuple[Any, ...] = ()
-    facts: Mapping[str, Any] = field(default_factory=dict)
+    facts: Mapping[str, Any] = MappingProxyType({})
     trail: tuple[Event, ...] = ()
     times: int = 1
 

@@ -20,11 +20,7 @@ class Receiver(Protocol):
     def saw_loop(self, number: int, iterable: Iterable[Any]) -> Iterable[Any]: ...
 
 
-def _not_compiling() -> bool:
-    return False
-
-
-_compiling: Callable[[], bool] = _not_compiling
+_compiling: Callable[[], bool] | None = None  # set while dynamo does not know our functions yet
 _receiver: Receiver | None = None
 
 
@@ -79,15 +75,15 @@ def dynamo_is_here(hooks: Iterable[Callable[..., None]]) -> None:
     for function, instead in traced:
         replace(function)(instead)
         skip(function.__code__)
-    for function in (outside, tell_outside, _at_once, _not_compiling):
+    for function in (outside, tell_outside, _at_once):
         skip(function.__code__)
     _outside = outside
-    _compiling = _not_compiling
+    _compiling = None
 
 
 def after(number: int, value: Any) -> Any:
     """Return `value`, the result of the call (or the argument) at site `number`."""
-    if _compiling():
+    if _compiling is not None and _compiling():
         return value
     if _receiver is not None:
         _outside(_receiver.saw_value, number, value)
@@ -96,7 +92,7 @@ def after(number: int, value: Any) -> Any:
 
 def on(number: int, thing: Any) -> Any:
     """Return `thing`, whose method (or which itself) is about to be called at site `number`."""
-    if _compiling():
+    if _compiling is not None and _compiling():
         return thing
     if _receiver is not None:
         _outside(_receiver.saw_receiver, number, thing)
@@ -105,7 +101,7 @@ def on(number: int, thing: Any) -> Any:
 
 def target(number: int, thing: Any) -> Any:
     """Return `thing`, of which an attribute is about to be set or deleted at site `number`."""
-    if _compiling():
+    if _compiling is not None and _compiling():
         return thing
     if _receiver is not None:
         _outside(_receiver.saw_target, number, thing)
@@ -114,7 +110,7 @@ def target(number: int, thing: Any) -> Any:
 
 def loop(number: int, iterable: Any) -> Any:
     """Return an iterable over the same items for the `for` statement at site `number`."""
-    if _compiling():
+    if _compiling is not None and _compiling():
         return iterable
     if _receiver is not None:
         return _outside(_receiver.saw_loop, number, iterable)

@@ -6,6 +6,7 @@ through a module, and turn off torch's own fast path for every module of the pro
 
 from __future__ import annotations
 
+import functools
 import sys
 from collections.abc import Callable
 from typing import Any, Final, final
@@ -114,11 +115,12 @@ class Forwards:
         record.values["output_dropped"] = dropped
         for node in _graph_nodes(output):
             record.recorded = True
-            node.register_prehook(self._reached(record))
+            node.register_prehook(functools.partial(self._reached, record))
         if len(self.pending) < KEPT:
             self.pending.append(record)
-        if self._stream.loops and len(self._stream.loops[-1].forwards) < KEPT_IN_LOOP:
-            self._stream.loops[-1].forwards.append(record)
+        loops = self._stream.loops
+        if loops and len(loops[-1].forwards) < KEPT_IN_LOOP:
+            loops[-1].forwards.append(record)
 
     def roots(self) -> list[Any]:
         """Return the models that a backward has reached, or may reach, since the last step."""
@@ -132,7 +134,7 @@ class Forwards:
         """A step used the gradients of the models that its optimizer holds: they were trained."""
         kept = []
         called = {record.number for record in self.pending if record.reached}
-        held = {id(parameter) for parameter in optimizer.parameters()}
+        held = set(map(id, optimizer.parameters()))
         by_hand = not optimizer.ledger.touched  # master copies get their gradients by assignment
         for record in self.pending:
             if not record.reached:
@@ -140,7 +142,7 @@ class Forwards:
                     self._tell(record, "evaluate", set())
                 else:
                     kept.append(record)
-            elif by_hand or self._holds(record, held):
+            elif by_hand or (held and self._holds(record, held)):
                 record.values["trained_by_this"] = (optimizer.number, record.number) in self.pairs
                 self._tell(record, "train", called)
                 if record.values["training"]:
@@ -151,7 +153,10 @@ class Forwards:
         self.pending = kept[-KEPT // 2 :]
 
     def _holds(self, record: Forward, held: set[int]) -> bool:
-        return any(id(p) in held for _, p in self._ownership.parameters(record.module))
+        for _, parameter in self._ownership.parameters(record.module):
+            if id(parameter) in held:
+                return True
+        return False
 
     def unreached(self) -> None:
         """What flowed through the models just now was not a backward that a step will use."""
@@ -263,15 +268,11 @@ class Forwards:
             "left_in_train": training and trained > 0 and called < trained,
         }
 
-    def _reached(self, record: Forward) -> Callable[[Any], None]:
-        seen = self._backward_seen
-
-        def prehook(gradients: Any) -> None:
-            record.reached = record.differentiated = True
-            self._now_reached.append(record)
-            seen()
-
-        return prehook
+    def _reached(self, record: Forward, gradients: Any) -> None:
+        """A gradient reached the output of a call."""
+        record.reached = record.differentiated = True
+        self._now_reached.append(record)
+        self._backward_seen()
 
     def _drop_abandoned(self, frame: Any) -> None:
         """Forget calls that ended by an exception: their frames are no callers of this one."""
@@ -305,8 +306,8 @@ def _sensitive(module: Any) -> bool:
 def _graph_nodes(output: Any, limit: int = 8) -> list[Any]:
     """Return the autograd nodes of the tensors in a model's output."""
     torch: Any = sys.modules["torch"]
-    if torch._C._functorch.peek_interpreter_stack() is not None:
-        return []
+    if type(output) is torch.Tensor:
+        return [] if output.grad_fn is None else [output.grad_fn]
     found: list[Any] = []
     todo = [output]
     while todo and len(found) < limit:

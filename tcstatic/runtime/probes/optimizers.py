@@ -13,6 +13,7 @@ from tcstatic.runtime.probes import measure
 from tcstatic.runtime.probes.ledger import Ledger
 from tcstatic.runtime.probes.ownership import Ownership
 from tcstatic.runtime.probes.registry import Registry
+from tcstatic.runtime.probes.stream import listener
 
 _EPSILON: Final = {"torch.float64": 2.3e-16, "torch.float32": 1.2e-7, "torch.float16": 9.8e-4}
 _INF: Final = math.inf
@@ -58,13 +59,15 @@ class Optimizer:
     handed on again while nothing new is to be said.
 
     `stock` tells whether it is one of torch's own, which change what they are given at every step;
-    `title` is the name of its class, for people.
+    `title` is the name of its class, for people; `heard` the number under which events are kept
+    for it.
     """
 
     def __init__(
         self, number: int, thing: Any, where: Location | None, *, manual: bool = False
     ) -> None:
         self.number = number
+        self.heard = listener(number)
         self.thing = thing
         self.where = where
         self.manual = manual

@@ -21,6 +21,8 @@ from tcstatic.runtime.probes.updates import Updates
 class Parts:
     """The followers of one process, and the calls that reach them.
 
+    `untouchable` tells whether reading tensors now would become part of a recording or a transform.
+
     State: `_calls` the receivers whose calls are in progress, as (site kind, receiver), so that
     the site of the result knows whose result it is.
     """
@@ -53,23 +55,11 @@ class Parts:
         )
         self.updates.forwards = self.forwards
         torch: Any = sys.modules["torch"]
-        self._transform: Callable[[], Any] = torch._C._functorch.peek_interpreter_stack
-        self._tracing: Callable[[], bool] = torch._C._is_tracing
-        # None where torch was built without CUDA: then there are no graphs to capture.
-        built = hasattr(torch._C, "_cuda_isCurrentStreamCapturing")
-        self._cuda: Any = torch.cuda if built else None
+        self._cuda = torch.cuda
+        self.untouchable = _untouchable(torch)
         self._calls: dict[str, Any] = {}
         self._dropout_seen: dict[int, int] = {}
         self.on_host = True
-
-    def untouchable(self) -> bool:
-        """Tell whether reading tensors now would become part of a recording or a transform."""
-        if self._transform() is not None or self._tracing():
-            return True
-        cuda = self._cuda
-        if cuda is None:
-            return False
-        return bool(cuda.is_initialized() and cuda.is_current_stream_capturing())
 
     # -- made, called, returned, assigned -----------------------------------------------------
 
@@ -225,7 +215,7 @@ class Parts:
             self._round_done()
 
     def _note_devices(self, optimizer: Any) -> None:
-        if self.on_host and self._cuda is not None and self._cuda.is_initialized():
+        if self.on_host and self._cuda.is_initialized():
             groups = getattr(optimizer, "param_groups", ())
             self.on_host = all(p.device.type == "cpu" for g in groups for p in g["params"])
 
@@ -260,3 +250,19 @@ class Parts:
         self.updates.untracked.settle_update(self.updates.optimizers, self.updates._finish_step)
         self.forwards.finish()
         self.replicas.finish()
+
+
+def _untouchable(torch: Any) -> Callable[[], bool]:
+    """Return what is asked at every probe, bound to as little as possible."""
+    transform: Callable[[], Any] = torch._C._functorch.peek_interpreter_stack
+    tracing: Callable[[], bool] = torch._C._is_tracing
+    initialized, capturing = torch.cuda.is_initialized, torch.cuda.is_current_stream_capturing
+    # Without CUDA in torch there is nothing to capture.
+    cuda = hasattr(torch._C, "_cuda_isCurrentStreamCapturing")
+
+    def untouchable() -> bool:
+        if transform() is not None or tracing():
+            return True
+        return cuda and initialized() and bool(capturing())
+
+    return untouchable

@@ -171,7 +171,8 @@ class Updates:
         for optimizer in everyone:
             interval = optimizer.interval
             interval.backwards += 1
-            interval.orphans.update(numbers)
+            if numbers:
+                interval.orphans.update(numbers)
             if optimizer not in reached:
                 interval.others_reached = interval.others_reached or bool(reached)
             used = optimizer in reached or orphans or not reached
@@ -183,9 +184,9 @@ class Updates:
     ) -> None:
         pending = self.forwards.pending if self.forwards else []
         subjects = {
-            "optimizer": tuple(optimizer.number for optimizer in reached),
+            "optimizer": tuple([optimizer.number for optimizer in reached]),
             "model": tuple({record.number for record in pending if record.reached}),
-            HEARD: (listener(0), *(listener(optimizer.number) for optimizer in everyone)),
+            HEARD: (listener(0), *[optimizer.heard for optimizer in everyone]),
         }
         values = {"reached": len(reached), "untracked": orphans}
         self._stream.tell(self._stream.make("loss.backward", self._where, subjects, values))
@@ -218,10 +219,11 @@ class Updates:
             for other in others:
                 other.interval.other_cleared = True
         optimizer.cleared_again = True
-        interval, losses = optimizer.interval, optimizer.interval.losses
-        if any(not math.isfinite(loss.values()[0]) for loss in losses):
-            interval.discarded_bad_loss = True
-        interval.losses = []
+        interval = optimizer.interval
+        if interval.losses:
+            if any(not math.isfinite(loss.values()[0]) for loss in interval.losses):
+                interval.discarded_bad_loss = True
+            interval.losses = []
         values = {"observed": observed}
         self._stream.tell(
             self._stream.make("optimizer.zero_grad", where, subjects, values, step=optimizer.steps)
@@ -299,7 +301,7 @@ class Updates:
             last, where = self._stepping.pop()
             if last is thing:
                 break
-        if any(other is thing for other, _ in self._stepping):
+        if self._stepping and any(other is thing for other, _ in self._stepping):
             return
         self.backward_ends()
         optimizer = self.known(thing, where)
@@ -325,7 +327,7 @@ class Updates:
                 "optimizer": (optimizer.number,),
                 "model": tuple(self.untracked.models),
                 "parameter": tuple(sorted(concerned)),
-                HEARD: (listener(optimizer.number),),
+                HEARD: (optimizer.heard,),
             },
             values,
             stream.context(stage="train", optimizer_step=optimizer.steps),
