@@ -224,9 +224,13 @@ class Judging:
         )
 
     def _one_object(self, rooted: Rooted, role: str, number: int) -> Judged:
+        born = f"{role}.new"
+
         def concerns(one: Happening) -> str:
             if one.wild:
                 return WILD if not role or number in one.maybe else ""
+            if one.kind == born and one.subjects.get(role, ())[:1] == (number,):
+                return born
             if one.kind not in self._needs:
                 return ""
             if not role or number in one.subjects.get(role, ()):
@@ -298,6 +302,10 @@ class Judging:
         fails: dict[int, Observation] = {}
         holds: set[int] = set()
         for one, kind in steps:
+            if kind == f"{role}.new":
+                monitor = monitor_of(self.invariant)
+                if kind not in self._needs:
+                    continue
             event = rooted.event(one)
             if (role and event.subjects.get(role) != (number,)) or kind != event.kind:
                 event = event._replace(kind=kind, subjects={**event.subjects, role: (number,)})
@@ -333,7 +341,7 @@ def _with_trail(observation: Observation, one: Happening) -> Observation:
         Event("call", -1, location(place), {}, {"operation": what})
         for what, place in one.values.get("#trail", ())
     )
-    return dataclasses.replace(observation, trail=(*observation.trail, *trail))
+    return observation._replace(trail=(*observation.trail, *trail))
 
 
 def _up_to(events: tuple[Event, ...], last: Event) -> tuple[Event, ...]:
