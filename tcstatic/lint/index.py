@@ -14,8 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, final
 
+from tcstatic.errors import InputError
 from tcstatic.lint.discovery import file_name
 from tcstatic.lint.importers import imports_of, stem, words_of
+from tcstatic.lint.sources import read_source
 from tcstatic.lint.walking import walk
 
 # A file touched this recently (nanoseconds) may change again without a new time of change.
@@ -104,8 +106,8 @@ class Index:
             known = self._known.get(name)
             if known is not None and known.status == stamp:
                 return known
-            content = path.read_bytes()
-        except OSError:
+            content = read_source(path)
+        except (OSError, InputError):
             return None
         self.changed = True
         return Facts(stamp, _digest(content), imports_of(content))

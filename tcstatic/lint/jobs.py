@@ -89,7 +89,7 @@ def _one(analyser: Analyser, path: Path, overlay: Mapping[Path, bytes] | None) -
         analysis = analyser.analyse(path)
         if analysis.skipped:
             # It was not parsed, and a file that is no Python is told of all the same.
-            parse(decode(source).text)
+            parse(decode(source, str(path)).text, str(path))
     except InputError as error:
         return Skipped(str(path), _without_name(str(error), path))
     except RecursionError:

@@ -29,10 +29,35 @@ WATCHING = {
     "--quiet",
     "--include",
 }
+LINTING = {
+    "--output-format",
+    "--select",
+    "--extend-select",
+    "--ignore",
+    "--exclude",
+    "--rules",
+    "--invariants",
+    "--fix",
+    "--unsafe-fixes",
+    "--diff",
+    "--baseline",
+    "--write-baseline",
+    "--statistics",
+    "--explain",
+    "--stdin-filename",
+    "--jobs",
+    "--no-cache",
+    "--isolated",
+    "--show-settings",
+    "--exit-zero",
+}
 SURFACE = {
     "tcstatic": {"-V", "--version"},
     "run": {*WATCHING, "-m"},
     "rewrite": {*WATCHING, "-o", "--show-rewrite", "--diff"},
+    "lint": LINTING,
+    "explain": set(),
+    "rules": {"--output-format"},
 }
 
 
