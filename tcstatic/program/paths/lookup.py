@@ -224,9 +224,27 @@ def _object_attribute(m: Machine, holder: Object, text: str, at: syntax.expr) ->
 def class_attribute(m: Machine, owner: Class, text: str) -> Value | None:
     """A name of a class, along its bases."""
     for one in ancestry(owner):
-        if isinstance(one, Class) and text in one.namespace:
+        if not isinstance(one, Class):
+            continue
+        if text in one.namespace:
+            return one.namespace[text]
+        if text in one.pending:
+            one.namespace[text] = _class_value(m, one, one.pending.pop(text))
             return one.namespace[text]
     return None
+
+
+def _class_value(m: Machine, owner: Class, expression: syntax.expr) -> Value:
+    from tcstatic.program.paths.expressions import evaluate
+
+    frame = Frame(-1 - module_number(m, owner.module), owner.module, "", owner.scopes, 0)
+    m.frames.append(frame)
+    m.quiet += 1
+    try:
+        return evaluate(m, expression)
+    finally:
+        m.quiet -= 1
+        m.frames.pop()
 
 
 def ancestry(owner: Class) -> Iterator[Value]:

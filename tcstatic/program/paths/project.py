@@ -14,6 +14,8 @@ from tcstatic.program.source import SourceText, decode, module_name, parse, synt
 
 # Trees that are kept at a time, by the number of their lines: about 1 KB a line.
 KEPT_LINES: Final = 150_000
+# Modules that one file's analysis reads at most: what lies further away stays unknown.
+MOST_READ: Final = 60
 # What makes a function worth a look of its own: it trains, or computes a loss.
 MATTERS: Final = re.compile(
     r"\.backward\b|zero_grad|\.step\b(?!_)|cross_entropy|CrossEntropyLoss|nll_loss|NLLLoss|BCELoss|"
@@ -99,6 +101,10 @@ class Project:
     def module(self, path: Path) -> Module:
         """The module in a file. Raises InputError where it cannot be read or parsed."""
         known = self._modules.get(path)
+        if known is None and len(self.read) >= MOST_READ:
+            raise InputError(
+                input_problem("too many modules belong to one program", where=str(path))
+            )
         self.read.add(path)
         if known is not None:
             self._modules.move_to_end(path)
@@ -131,7 +137,8 @@ class Project:
                 try:
                     return self.module(candidate)
                 except InputError:
-                    self._broken.add(candidate)
+                    if len(self.read) < MOST_READ:
+                        self._broken.add(candidate)
         return None
 
     def _folders(self, beside: Path) -> Iterator[Path]:
@@ -178,12 +185,20 @@ def _bindings(tree: syntax.Module) -> dict[str, syntax.stmt]:
 
 def _top_level(body: list[syntax.stmt]) -> Iterator[syntax.stmt]:
     for statement in body:
+        if isinstance(statement, syntax.If) and _for_types_only(statement.test):
+            yield from _top_level(statement.orelse)
+            continue
         yield statement
         if isinstance(statement, syntax.If | syntax.Try | syntax.With | syntax.For | syntax.While):
             yield from _top_level(getattr(statement, "orelse", []))
             for handler in getattr(statement, "handlers", ()):
                 yield from _top_level(handler.body)
             yield from _top_level(statement.body)
+
+
+def _for_types_only(test: syntax.expr) -> bool:
+    name = test.attr if isinstance(test, syntax.Attribute) else getattr(test, "id", "")
+    return bool(name == "TYPE_CHECKING")
 
 
 def _bound(statement: syntax.stmt) -> Iterator[str]:

@@ -85,9 +85,9 @@ def class_(m: Machine, node: syntax.ClassDef) -> Class:
         elif isinstance(statement, syntax.ClassDef):
             made.namespace[statement.name] = class_(m, statement)
         elif isinstance(statement, syntax.Assign) and len(statement.targets) == 1:
-            _class_value(m, made, statement.targets[0], statement.value)
+            _class_value(made, statement.targets[0], statement.value)
         elif isinstance(statement, syntax.AnnAssign) and statement.value is not None:
-            _class_value(m, made, statement.target, statement.value)
+            _class_value(made, statement.target, statement.value)
     return made
 
 
@@ -100,14 +100,12 @@ def _class_body(body: list[syntax.stmt]) -> list[syntax.stmt]:
     return flat
 
 
-def _class_value(m: Machine, made: Class, target: syntax.expr, value: syntax.expr) -> None:
+def _class_value(made: Class, target: syntax.expr, value: syntax.expr) -> None:
     if isinstance(target, syntax.Name):
-        m.quiet += 1
         if isinstance(value, syntax.Name) and value.id in made.namespace:
             made.namespace[target.id] = made.namespace[value.id]
         else:
-            made.namespace[target.id] = evaluate(m, value)
-        m.quiet -= 1
+            made.pending[target.id] = value
 
 
 def comprehension(
@@ -245,12 +243,30 @@ def _leave_loop(m: Machine, kind: Any) -> None:
 def _if(m: Machine, node: Any) -> None:
     test = evaluate(m, node.test)
     known = truth(test)
-    if known is not None:
+    if known is not None and not (m.loops and _changes(node)):
         run(m, node.body if known else node.orelse)
         return
     key, flipped, birth = named(test)
     bodies = [lambda: run(m, node.body), lambda: run(m, node.orelse)]
     branch(m, bodies, key, birth, flipped=flipped, condition=test)
+
+
+def _changes(node: syntax.If) -> bool:
+    """Whether a branch binds what its condition asks for: another round may go another way."""
+    asked = {_bound_name(part) for part in syntax.walk(node.test)} - {""}
+    return any(
+        _bound_name(target) in asked
+        for statement in (*node.body, *node.orelse)
+        for part in syntax.walk(statement)
+        if isinstance(part, syntax.Assign | syntax.AugAssign | syntax.AnnAssign)
+        for target in (part.targets if isinstance(part, syntax.Assign) else [part.target])
+    )
+
+
+def _bound_name(node: syntax.AST) -> str:
+    if isinstance(node, syntax.Name):
+        return node.id
+    return f".{node.attr}" if isinstance(node, syntax.Attribute) else ""
 
 
 def branch(

@@ -124,9 +124,10 @@ class Function(Value):
 
 @final
 class Class(Value):
-    """A class of the project; `bases` are Class, External or Unknown."""
+    """A class of the project; `bases` are Class, External or Unknown. `pending` are values of its
+    body that nobody has asked for yet."""
 
-    __slots__ = ("bases", "methods", "module", "name", "namespace", "node", "scopes")
+    __slots__ = ("bases", "module", "name", "namespace", "node", "pending", "scopes")
 
     def __init__(
         self,
@@ -143,6 +144,7 @@ class Class(Value):
         self.scopes = scopes
         self.bases = bases
         self.namespace: dict[str, Value] = {}
+        self.pending: dict[str, syntax.expr] = {}
 
 
 @final
