@@ -23,6 +23,10 @@ class Cells:
         """What lies in a cell, or None."""
         return self._values.get(key)
 
+    def named(self) -> Iterable[tuple[Key, Value]]:
+        """All cells that hold something."""
+        return self._values.items()
+
     def set(self, key: Key, value: Value | None) -> None:
         """Put a value into a cell; None empties it."""
         old = self._values.get(key)
