@@ -120,6 +120,7 @@ REGIONS: Final[Mapping[str, str]] = {
     "torch.amp.autocast": "autocast",
     "torch.cuda.amp.autocast": "autocast",
     "torch.cpu.amp.autocast": "autocast",
+    "torch.random.fork_rng": "fork_rng",
 }
 # Operations that keep what a value means, and only change how it lies in memory.
 SHAPE: Final = frozenset(

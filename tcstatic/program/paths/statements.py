@@ -178,7 +178,9 @@ def _told_aliases(
                     _told_aliases(m, inner, part, held, begun)
         return
     text = target.attr if isinstance(target, syntax.Attribute) else getattr(target, "id", "")
-    if text and isinstance(value, Object) and value.role == "model" and value.number < begun:
+    named = isinstance(source, syntax.Name | syntax.Attribute | syntax.Call)
+    known = isinstance(value, Object) and value.role == "model" and value.number < begun
+    if text and named and known and isinstance(value, Object):
         m.emit(
             "call",
             source,

@@ -1,0 +1,202 @@
+"""States and models that are kept by reference while training goes on, and resuming by halves."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Final
+
+from tcstatic.program.paths import lookup, parameters
+from tcstatic.program.paths.facts.registry import surveys
+from tcstatic.program.paths.machine import Machine
+from tcstatic.program.paths.tree import Block, Branch, Called, Exit, Happening, Loop, happenings
+from tcstatic.program.paths.values import Const, Listing, Node, Object, Phi, Value
+from tcstatic.program.paths.walking import upstream
+
+# Operations that give the same tensors again.
+_ALIASING: Final = frozenset(
+    """item items method:items method:copy copy dict OrderedDict collections.OrderedDict attr:data
+    detach method:values list""".split()
+)
+_BEST: Final = re.compile(r"(^|_)best($|_)|best_?(model|net|policy|encoder)", re.IGNORECASE)
+_PROGRESS: Final = re.compile(r"epoch|step|iter", re.IGNORECASE)
+_STATELESS: Final = frozenset({"SGD"})
+
+
+@surveys
+def kept(m: Machine, block: Block) -> None:
+    """``stale_state`` and ``stale_model`` of what is kept by reference."""
+    every = list(happenings(block))
+    if not any(one.kind == "optimizer.step" for one in every):
+        return
+    where = {id(one): index for index, one in enumerate(every)}
+    inside = dict(_loops(block, ()))
+    steps = [one for one in every if one.kind == "optimizer.step"]
+    for one in every:
+        if one.kind in ("model.load", "model.save"):
+            for state in _states(m, one):
+                made = next((e for e in every if e.node is state), None)
+                if made is not None and _stepped(m, made, one, steps, where, inside):
+                    _tell(block, made, "stale_state")
+        elif one.values.get("operation") == "alias" and _BEST.search(str(one.values.get("name"))):
+            _alias(m, block, one, steps, where, inside)
+
+
+def _tell(block: Block, one: Happening, text: str) -> None:
+    block.steps.append(Happening("call", one.place, dict(one.subjects), values={text: True}))
+
+
+def _loops(block: Block, around: tuple[Loop, ...]) -> Iterator[tuple[int, tuple[Loop, ...]]]:
+    """The loops around each happening, outermost first."""
+    for step in block.steps:
+        if isinstance(step, Happening):
+            yield id(step), around
+        elif isinstance(step, Branch):
+            for alternative in step.alternatives:
+                yield from _loops(alternative, around)
+        elif isinstance(step, Loop):
+            yield from _loops(step.body, (*around, step))
+        elif isinstance(step, Called):
+            yield from _loops(step.body, around)
+
+
+def _states(m: Machine, one: Happening) -> list[Node]:
+    """The ``state_dict()`` whose tensors themselves are loaded or saved."""
+    waiting: list[Value] = list(one.arguments[:1])
+    seen: set[int] = set()
+    found: list[Node] = []
+    while waiting and len(seen) < 400:
+        value = waiting.pop()
+        if id(value) in seen:
+            continue
+        seen.add(id(value))
+        if isinstance(value, Node) and value.op == "state_dict":
+            found.append(value)
+        elif isinstance(value, Phi):
+            waiting.extend(value.options)
+        elif isinstance(value, Listing):
+            waiting.extend(lookup.items(m, value))
+        elif isinstance(value, Node) and value.op in _ALIASING:
+            waiting.extend(value.inputs[:1])
+    return found
+
+
+def _trains(m: Machine, number: int, step: Happening) -> bool:
+    """Whether an optimizer's step writes into a model's parameters."""
+    model = m.objects.get(number)
+    mine = parameters.tokens_of_model(m, model) if model is not None else frozenset({(number, 0)})
+    for optimizer in step.subjects.get("optimizer", ()):
+        held = m.cells.get((optimizer, "#tokens"))
+        if isinstance(held, Const) and held.value & mine:
+            return True
+    return False
+
+
+def _stepped(
+    m: Machine,
+    made: Happening,
+    used: Happening,
+    steps: list[Happening],
+    where: dict[int, int],
+    inside: dict[int, tuple[Loop, ...]],
+) -> bool:
+    """Whether a step lies between the keeping of a state and its use, on the way back too."""
+    models = made.subjects.get("model", ())
+    mine = [step for step in steps if any(_trains(m, number, step) for number in models)]
+    first, last = where[id(made)], where[id(used)]
+    if any(first < where[id(step)] < last for step in mine):
+        return True
+    around = [loop for loop in inside.get(id(made), ()) if loop not in inside.get(id(used), ())]
+    return first < last and any(
+        loop in inside.get(id(step), ()) for loop in around for step in mine
+    )
+
+
+def _alias(
+    m: Machine,
+    block: Block,
+    one: Happening,
+    steps: list[Happening],
+    where: dict[int, int],
+    inside: dict[int, tuple[Loop, ...]],
+) -> None:
+    """A further name for a model that a loop around goes on to train."""
+    number = one.subjects["model"][0]
+    around = [loop for loop in inside.get(id(one), ()) if number < loop.begun]
+    mine = [step for step in steps if _trains(m, number, step)]
+    trained = any(loop in inside.get(id(step), ()) for loop in around for step in mine)
+    if around and trained and not _leaves(around[-1].body, one):
+        _tell(block, one, "stale_model")
+
+
+def _leaves(block: Block, one: Happening) -> bool:
+    """Whether the path leaves the loop right behind a happening."""
+    for index, step in enumerate(block.steps):
+        if step is one:
+            return any(isinstance(later, Exit) for later in block.steps[index:])
+        inner = step.alternatives if isinstance(step, Branch) else []
+        inner = [step.body] if isinstance(step, Called) else inner
+        if any(_leaves(part, one) for part in inner):
+            return True
+    return False
+
+
+@surveys
+def resuming(m: Machine, block: Block) -> None:
+    """``half_resumed``: a checkpoint gives the model and the epoch, and not the optimizer."""
+    every = list(happenings(block))
+    where = {id(one): index for index, one in enumerate(every)}
+    loads = [one for one in every if one.values.get("path") == "torch.load"]
+    if not loads:
+        return
+    for load in loads:
+        checkpoint = load.result
+        if not isinstance(checkpoint, Node) or not _tells_progress(m, checkpoint):
+            continue
+        if any(
+            (one.kind == "optimizer.load" and _is_of(m, one, checkpoint))
+            or (one.wild and _optimizers(m) & one.maybe and where[id(one)] > where[id(load)])
+            for one in every
+        ):
+            continue
+        for one in every:
+            if one.kind == "model.load" and _is_of(m, one, checkpoint):
+                later = [
+                    step
+                    for step in every[where[id(one)] :]
+                    if step.kind == "optimizer.step" and _has_state(m, step)
+                ]
+                if any(_trains(m, n, s) for n in one.subjects.get("model", ()) for s in later):
+                    one.values["half_resumed"] = True
+                    one.subjects["optimizer"] = later[0].subjects["optimizer"]
+
+
+def _optimizers(m: Machine) -> frozenset[int]:
+    return frozenset(number for number, one in m.objects.items() if one.role == "optimizer")
+
+
+def _tells_progress(m: Machine, checkpoint: Node) -> bool:
+    """Whether the program reads the epoch or the step out of a checkpoint."""
+    keys = [text for number, text in m.lazy if number == checkpoint.number]
+    return any(text.startswith("[") and _PROGRESS.search(text) for text in keys)
+
+
+def _is_of(m: Machine, one: Happening, checkpoint: Value) -> bool:
+    return any(
+        value is checkpoint
+        for argument in one.arguments[:1]
+        for value in upstream(m, argument, lambda _: True)
+    )
+
+
+def _has_state(m: Machine, step: Happening) -> bool:
+    """Whether the optimizers of a step are known, and keep more than the parameters."""
+    found = [m.objects.get(number) for number in step.subjects.get("optimizer", ())]
+    return bool(found) and all(one is not None and _keeps(one) for one in found)
+
+
+def _keeps(one: Object) -> bool:
+    if one.type_name not in _STATELESS:
+        return one.role == "optimizer" and isinstance(one.type, str)
+    momentum = one.keywords.get("momentum")
+    return momentum is not None and not (isinstance(momentum, Const) and not momentum.value)

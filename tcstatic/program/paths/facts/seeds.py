@@ -1,0 +1,56 @@
+"""Seeds that are set to one value again and again while a model is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from tcstatic.program.paths.facts.registry import surveys
+from tcstatic.program.paths.facts.ways import newest
+from tcstatic.program.paths.machine import Machine
+from tcstatic.program.paths.tree import Block, Called, Happening, Loop, loops
+from tcstatic.program.paths.values import Node, Unknown
+from tcstatic.program.paths.walking import upstream
+
+_SEEDS: Final = frozenset({"manual_seed", "manual_seed_all", "seed", "seed_everything", "set_seed"})
+_TRAINING: Final = frozenset({"loss.backward", "optimizer.step"})
+
+
+@surveys
+def seeds(m: Machine, block: Block) -> None:
+    """``seed_again``: a loop whose own body trains sets a seed that was known before the loop."""
+    for loop, _ in loops(block):
+        own = list(_own(loop.body))
+        kinds = {one.kind for one in own}
+        if not kinds >= _TRAINING or kinds & {"model.new", "optimizer.new"}:
+            continue
+        for one in own:
+            if _is_seed(one) and _is_constant(m, one, loop):
+                one.values["seed_again"] = True
+
+
+def _own(block: Block) -> Iterator[Happening]:
+    """What happens in each round: not in branches, not in loops inside."""
+    for step in block.steps:
+        if isinstance(step, Happening):
+            yield step
+        elif isinstance(step, Called):
+            yield from _own(step.body)
+
+
+def _is_seed(one: Happening) -> bool:
+    path = str(one.values.get("path", ""))
+    return one.kind == "call" and path.rpartition(".")[2] in _SEEDS and bool(one.arguments)
+
+
+def _is_constant(m: Machine, one: Happening, loop: Loop) -> bool:
+    if newest(m, one.arguments[0]) > loop.begun and not _is_literal(m, one):
+        return False
+    return not {"fork_rng", "unknown"} & set(one.values.get("regions", ()))
+
+
+def _is_literal(m: Machine, one: Happening) -> bool:
+    """Whether only literals are behind the seed."""
+    return not any(
+        isinstance(part, Node | Unknown) for part in upstream(m, one.arguments[0], lambda _: True)
+    )
