@@ -94,16 +94,18 @@ def named(value: Value) -> tuple[str, bool, int]:
     return text, flipped, birth
 
 
+def _is_pure(value: Node) -> bool:
+    if value.op == "item" and len(value.inputs) < 2:
+        return False  # the element of a loop: another one in each round
+    return value.op in _PURE or value.op.startswith("attr:")
+
+
 def _text(value: Value, depth: int) -> tuple[str, int]:
     if isinstance(value, Const):
         return repr(value.value), 0
     if isinstance(value, External):
         return value.path, 0
-    if (
-        isinstance(value, Node)
-        and depth < _DEEPEST
-        and (value.op in _PURE or value.op.startswith("attr:"))
-    ):
+    if isinstance(value, Node) and depth < _DEEPEST and _is_pure(value):
         parts = [_text(part, depth + 1) for part in value.inputs]
         text = f"{value.op}({','.join(part for part, _ in parts)})"
         return text, max((birth for _, birth in parts), default=0)

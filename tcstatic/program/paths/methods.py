@@ -407,6 +407,9 @@ def _scaler(
         optimizers = tuple(one for one in known if guessed(one) in ("optimizer", ""))
         subjects["optimizer"] = tuple(one.number for one in optimizers)
         kind = "scaler.step" if text == "step" else "scaler.unscale"
+        if text == "step":
+            implicit = {**values, "implicit": True}
+            m.emit("scaler.unscale", at, subjects=dict(subjects), assumed=assumed, values=implicit)
         m.emit(kind, at, subjects=dict(subjects), assumed=assumed, values=values)
         if text == "step":
             _note_site(m, "step", at, resolved=True)

@@ -105,6 +105,7 @@ def library_object(
     """An instance of a library's class."""
     made = Object(path, role, arguments, keywords, m.place(at))
     made.made_in_loops = len(m.loops)
+    made.within = tuple(frame.name for frame in m.frames)
     m.objects[made.number] = made
     if made.type_name in WRAPPERS:
         _wrap(m, made, at)

@@ -45,11 +45,12 @@ def parts(m: Machine, model: Object) -> Iterator[Object]:
     if isinstance(model.type, str):
         values.extend(model.arguments)
     contained = _contained(m, model)
+    added = m.attribute(model, "#added")
     for value in values:
         for option in options(value, 6):
             if isinstance(option, Object) and option.role in ("model", "loss"):
                 yield option
-            elif contained and isinstance(option, Listing):
+            elif isinstance(option, Listing) and (contained or value is added):
                 for item in lookup.items(m, option):
                     yield from (
                         one
@@ -106,7 +107,8 @@ def held(m: Machine, values: tuple[Value, ...]) -> tuple[frozenset[Token], bool]
             waiting.extend(one.inputs)
             complete = complete and one.op in ("item", "filter", "list", "+", "chain", "iter")
         elif isinstance(one, Listing):
-            waiting.extend(lookup.items(m, one))
+            group = m.attribute(one, "['params']") if one.kind == "dict" else None
+            waiting.extend(lookup.items(m, one) if group is None else [group])
         elif isinstance(one, Phi):
             waiting.extend(one.options)
         elif isinstance(one, Unknown) or (

@@ -62,10 +62,14 @@ def owner_of_parameter(value: Value) -> Object | Unknown | None:
 
 
 def _cleared(m: Machine, holder: Value, value: Value, at: syntax.expr) -> None:
-    if not (isinstance(value, Const) and value.value is None):
-        return
     assert isinstance(holder, Node)
     tokens, _ = parameters.held(m, (holder.inputs[0],))
+    if not (isinstance(value, Const) and value.value is None):
+        owners = parameters.owners(m, tokens)
+        every = (o.number for o in m.objects.values() if o.role == "optimizer")
+        about = frozenset(owners or every)
+        m.emit("call", at, wild=True, maybe=about, values={"operation": "grad.write"})
+        return
     m.emit(
         "optimizer.zero_grad",
         at,

@@ -67,7 +67,7 @@ def reach(m: Machine, value: Value) -> Reach:
     forwards: list[Node] = []
     cuts: list[Node] = []
     unknown = False
-    for one in upstream(m, value, _differentiable):
+    for one in upstream(m, value, differentiable):
         if isinstance(one, Node):
             if _is_cut(one):
                 cuts.append(one)
@@ -109,7 +109,8 @@ def is_choice(one: Node) -> bool:
     )
 
 
-def _differentiable(value: Value) -> bool:
+def differentiable(value: Value) -> bool:
+    """Whether gradients flow through what made a value."""
     return not (isinstance(value, Node) and _is_cut(value))
 
 

@@ -1,6 +1,24 @@
 """Facts that rules ask of happenings: one small provider a file, each registers itself."""
 
-from tcstatic.program.paths.facts import grad_modes, losses, probabilities, terms  # noqa: F401
+from tcstatic.program.paths.facts import (  # noqa: F401
+    accumulating,
+    grad_modes,
+    kept,
+    layers,
+    loaders,
+    losses,
+    membership,
+    orders,
+    probabilities,
+    ranks,
+    rebinding,
+    rebuilding,
+    scaling,
+    seeds,
+    stepping,
+    terms,
+    writing,
+)
 from tcstatic.program.paths.facts.registry import complete, provides, surveys
 
 __all__ = ["complete", "provides", "surveys"]

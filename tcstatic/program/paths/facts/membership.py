@@ -1,0 +1,229 @@
+"""Whose parameters are trained: those that optimizers hold, those that backward reaches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final, final
+
+from tcstatic.program.paths import parameters
+from tcstatic.program.paths.facts.layers import has_parameters
+from tcstatic.program.paths.facts.orders import is_wild, subjects, tell
+from tcstatic.program.paths.facts.registry import surveys
+from tcstatic.program.paths.machine import Machine
+from tcstatic.program.paths.operations import CONTAINERS, WRAPPERS
+from tcstatic.program.paths.tree import Block, Happening, happenings
+from tcstatic.program.paths.values import Const, Node, Object, Place, Value, options
+from tcstatic.program.paths.walking import Reach, Token, differentiable, upstream
+
+# Regions in which gradients may not be recorded, as far as the source tells.
+_UNSURE: Final = frozenset({"grad_unknown", "unknown", "no_grad?", "grad_off"})
+_PARALLEL: Final = frozenset({"DistributedDataParallel", "DDP", "DataParallel"})
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """What the backwards of a root reach: tokens, outermost models; None where that is not known."""
+
+    tokens: frozenset[Token]
+    models: tuple[Object, ...]
+
+
+def trained(m: Machine, block: Block) -> Trained | None:
+    """What all backwards in loops of a root reach, if every one is known."""
+    tokens: set[Token] = set()
+    models: dict[int, Object] = {}
+    for one in happenings(block):
+        if one.kind != "loss.backward":
+            continue
+        reach = one.values.get("#reach")
+        if not isinstance(reach, Reach) or reach.unknown or not reach.tokens:
+            return None
+        for value in one.arguments[:1]:
+            found = _layers_behind(m, value)
+            if found is None:
+                return None
+            tokens |= found
+        for node in reach.forwards:
+            if not isinstance(node.subject, Object):
+                return None
+            models[node.subject.number] = node.subject
+    return Trained(frozenset(tokens), tuple(models.values())) if tokens else None
+
+
+def _layers_behind(m: Machine, value: Value) -> frozenset[Token] | None:
+    """The parameters of the layers that a loss depends on; None where one may record nothing."""
+    found: set[Token] = set()
+    for one in upstream(m, value, differentiable):
+        if not isinstance(one, Node) or one.op != "forward" or not differentiable(one):
+            continue
+        if _UNSURE & set(one.regions):
+            return None
+        layer = one.subject
+        if layer is None or not isinstance(layer, Object):
+            return None
+        if isinstance(layer.type, str) and layer.type_name not in (*CONTAINERS, *WRAPPERS):
+            found |= parameters.tokens_of_model(m, layer)
+    return frozenset(found)
+
+
+def holdings(m: Machine, block: Block) -> dict[int, frozenset[Token]] | None:
+    """The parameters of each optimizer of a root, if all of them are known."""
+    found: dict[int, frozenset[Token]] = {}
+    for number in subjects(block, ("optimizer.new", "optimizer.step")):
+        tokens, complete = m.cells.get((number, "#tokens")), m.cells.get((number, "#complete"))
+        if not isinstance(tokens, Const) or not isinstance(complete, Const) or not complete.value:
+            return None
+        found[number] = tokens.value
+    return found
+
+
+@surveys
+def stale(m: Machine, block: Block) -> None:
+    """Optimizers of which no parameter is in use: ``live.parameters`` is empty then, and the trail
+    holds what put others in their place."""
+    reached = trained(m, block)
+    for one in happenings(block):
+        if one.kind != "optimizer.step" or "optimizer.parameters" not in one.values:
+            continue
+        held: frozenset[Token] = one.values["optimizer.parameters"]
+        number = one.subjects["optimizer"][0]
+        if is_wild(block, number):
+            one.values.pop("live.parameters", None)
+            continue
+        if reached is not None and not held & reached.tokens and one.facts.get("in_loop"):
+            one.values["live.parameters"] = frozenset()
+            one.values["untracked"] = len(reached.tokens)
+        live: frozenset[Token] = one.values["live.parameters"]
+        if len(live) < len(held):
+            models = reached.models if reached is not None else ()
+            place = _replacer(block, one, held - live, number, models)
+            one.values["#trail"] = [("replaced", place)] if place is not None else []
+            one.values["stale"] = "all" if not live else str(len(held - live))
+
+
+def _replacer(
+    block: Block,
+    step: Happening,
+    gone: frozenset[Token],
+    optimizer: int,
+    models: tuple[Object, ...],
+) -> Place | None:
+    """What put other parameters in the place of those of an optimizer."""
+    numbers = {number for number, _ in gone} | {one.number for one in models}
+    last: Place | None = None
+    for one in happenings(block):
+        replaces = (
+            one.kind == "model.mutate"
+            or (one.kind == "wrap.new" and one.values.get("how") == "replaces")
+            or (one.kind == "model.load" and one.values.get("how") == "assign")
+        )
+        if replaces and _concerns(one, numbers):
+            last = one.place
+    if last is not None:
+        return last
+    newer = [one for one in models if one.number > optimizer and one.place is not None]
+    return newer[0].place if newer else None
+
+
+def _concerns(one: Happening, numbers: set[int]) -> bool:
+    return bool(numbers & set(one.subjects.get("model", ())))
+
+
+@surveys
+def left_out(m: Machine, block: Block) -> None:
+    """Parts that are made here and trained by no optimizer, although the loss depends on them."""
+    reached, held = trained(m, block), holdings(m, block)
+    if reached is None or not held:
+        return
+    missing = reached.tokens - frozenset().union(*held.values())
+    if not missing or missing == reached.tokens or _uncertain(m, block, missing):
+        return
+    parts = [m.objects[number] for number, _ in sorted(missing) if number in m.objects]
+    parts = [one for one in parts if has_parameters(m, one)]
+    if len(parts) != len(missing) or not all(_fresh(m, one) for one in parts):
+        return
+    made = [
+        one
+        for one in happenings(block)
+        if one.kind == "optimizer.new"
+        and held.get(one.subjects["optimizer"][0], frozenset()) & reached.tokens
+    ]
+    older = [one for one in made if all(p.number < one.subjects["optimizer"][0] for p in parts)]
+    if len(made) == 1 and older:
+        name = ", ".join(dict.fromkeys(one.type_name for one in parts))
+        tell(block, "left_out", made[0].place, subjects=made[0].subjects, module=name)
+
+
+def _fresh(m: Machine, one: Object) -> bool:
+    return one.place is not None and m.cells.get((one.number, "#tainted")) is None
+
+
+def _uncertain(m: Machine, block: Block, missing: frozenset[Token]) -> bool:
+    """Whether the parts may be frozen, loaded, or handed to code that is not known."""
+    numbers = {number for number, _ in missing}
+    for one in happenings(block):
+        if one.kind in ("model.freeze", "model.load"):
+            for number in one.subjects.get("model", ()):
+                known = m.objects.get(number)
+                tree = parameters.tree(m, known) if known is not None else ()
+                if known is None or numbers & {part.number for part in tree}:
+                    return True
+        if one.wild and one.maybe:
+            return True
+        if one.values.get("operation") in ("add_param_group", "escape", "augmented"):
+            return one.values.get("operation") != "augmented" or _in_place(one)
+    return False
+
+
+def _in_place(one: Happening) -> bool:
+    return isinstance(one.receiver, Node) and one.receiver.op in ("item", "attr:data")
+
+
+@surveys
+def wrapping(m: Machine, block: Block) -> None:
+    """``wrappers`` and ``bypasses`` of a model's forward: the data-parallel wrappers around it."""
+    around = _wrapped(m)
+    if not around:
+        return
+    for one in happenings(block):
+        if one.kind != "model.forward" or one.facts.get("stage") != "train":
+            continue
+        number = one.subjects["model"][0]
+        known = m.objects.get(number)
+        if known is None:
+            continue
+        inner = [o for o in _inside(m, known) if o.number in around]
+        one.values["wrappers"] = max((len(around[o.number]) for o in inner), default=0)
+        mine = around.get(number, ())
+        one.values["wrapped"] = bool(mine)
+        one.values["bypasses"] = bool(mine)
+        trail = [o.place for o in sorted(_wrappers_of(inner, around), key=lambda o: o.number)]
+        one.values["#trail"] = [("wrapped", place) for place in trail if place is not None]
+
+
+def _wrapped(m: Machine) -> dict[int, tuple[Object, ...]]:
+    """The data-parallel wrappers around each model that is wrapped, directly or not."""
+    found: dict[int, tuple[Object, ...]] = {}
+    for one in m.objects.values():
+        if one.type_name in _PARALLEL and isinstance(one.type, str) and one.place is not None:
+            for inner in _inside(m, one):
+                if inner is not one:
+                    found[inner.number] = (*found.get(inner.number, ()), one)
+    return found
+
+
+def _inside(m: Machine, one: Object) -> Iterator[Object]:
+    """A wrapper, and what it wraps, down to the model."""
+    waiting = [one]
+    while waiting:
+        present = waiting.pop()
+        yield present
+        if present.type_name in _PARALLEL and isinstance(present.type, str):
+            held = m.attribute(present, "module")
+            waiting.extend(v for v in options(held, 3) if isinstance(v, Object)) if held else None
+
+
+def _wrappers_of(inner: list[Object], around: dict[int, tuple[Object, ...]]) -> dict[Object, None]:
+    return dict.fromkeys(wrapper for one in inner for wrapper in around[one.number])

@@ -1,0 +1,201 @@
+"""What surveys share: full paths of one object, what lies in a loop itself, and how to tell."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Final
+
+from tcstatic.program.paths.machine import Machine
+from tcstatic.program.paths.sequences import paths
+from tcstatic.program.paths.tree import (
+    Block,
+    Branch,
+    Called,
+    Exit,
+    Happening,
+    Loop,
+    happenings,
+)
+from tcstatic.program.paths.values import Place
+from tcstatic.program.source import syntax
+
+Way = list[tuple[Happening, str]]
+WILD: Final = "*"
+
+
+def tell(
+    block: Block,
+    what: str,
+    place: Place,
+    *,
+    wrong: bool = True,
+    assumed: bool = False,
+    subjects: dict[str, tuple[int, ...]] | None = None,
+    **values: Any,
+) -> None:
+    """Write a happening that says whether `what` is the case at a place."""
+    block.steps.append(
+        Happening(
+            "call",
+            place,
+            dict(subjects or {}),
+            assumed=assumed,
+            values={"operation": what, what: wrong, **values},
+        )
+    )
+
+
+def full_ways(
+    block: Block, kinds: frozenset[str], number: int, role: str = "optimizer"
+) -> list[Way] | None:
+    """The full paths of an object: happenings of these kinds, each with its kind ('?' behind one
+    that may concern another object, WILD where anything may happen); None if there are too many.
+    An object that is made anew begins a path of its own."""
+    born = f"{role}.new"
+
+    def concerns(one: Happening) -> str:
+        if one.wild:
+            return WILD if number in one.maybe else ""
+        if one.kind == born and one.subjects.get(role, ())[:1] == (number,):
+            return born
+        if one.kind not in kinds:
+            return ""
+        if number in one.subjects.get(role, ()):
+            return one.kind
+        return f"{one.kind}?" if number in one.maybe else ""
+
+    found, complete = paths(block, concerns)
+    if not complete:
+        return None
+    whole = [list(one.steps) for one in found if one.full and one.ended not in ("raise", "stop")]
+    return [part for way in whole for part in _lives(way, born)]
+
+
+def _lives(way: Way, born: str) -> Iterator[Way]:
+    """A path, cut where the object is made."""
+    life: Way = []
+    for one, kind in way:
+        if kind == born:
+            if life:
+                yield life
+            life = []
+        else:
+            life.append((one, kind))
+    yield life
+
+
+def subjects(block: Block, kinds: Iterable[str], role: str = "optimizer") -> list[int]:
+    """The numbers in a role that happenings of these kinds are about."""
+    wanted = frozenset(kinds)
+    return sorted(
+        {
+            number
+            for one in happenings(block)
+            if one.kind in wanted and not one.wild
+            for number in one.subjects.get(role, ())
+        }
+    )
+
+
+def is_wild(block: Block, number: int) -> bool:
+    """Whether an object is handed to code that is not known."""
+    return any(one.wild and number in one.maybe for one in happenings(block))
+
+
+def own(block: Block) -> Iterator[Happening]:
+    """Happenings of a loop's body that do not lie in a loop inside of it."""
+    for step in block.steps:
+        if isinstance(step, Happening):
+            yield step
+        elif isinstance(step, Called):
+            yield from own(step.body)
+        elif isinstance(step, Branch):
+            for alternative in step.alternatives:
+                yield from own(alternative)
+
+
+def all_loops(block: Block) -> Iterator[Loop]:
+    """All loops of a block, outer ones first."""
+    for step in block.steps:
+        if isinstance(step, Branch):
+            for alternative in step.alternatives:
+                yield from all_loops(alternative)
+        elif isinstance(step, Called):
+            yield from all_loops(step.body)
+        elif isinstance(step, Loop):
+            yield step
+            yield from all_loops(step.body)
+
+
+def guards(body: Block, wanted: Happening) -> list[Branch]:
+    """The branches of a loop's body that decide whether `wanted` happens in a round."""
+    return _guards(body, wanted)[0]
+
+
+def _guards(block: Block, wanted: Happening) -> tuple[list[Branch], bool]:
+    """The guards of `wanted`, and whether it lies in the block."""
+    skipping: list[Branch] = []
+    for step in block.steps:
+        if step is wanted:
+            return skipping, True
+        if isinstance(step, Called):
+            inner, found = _guards(step.body, wanted)
+            if found:
+                return [*skipping, *inner], True
+        elif isinstance(step, Branch):
+            for alternative in step.alternatives:
+                inner, found = _guards(alternative, wanted)
+                if found:
+                    return [*skipping, step, *inner], True
+            if any(_leaves(alternative) for alternative in step.alternatives):
+                skipping.append(step)
+    return skipping, False
+
+
+def _leaves(block: Block) -> bool:
+    return any(
+        isinstance(step, Exit) and step.kind in ("continue", "return") for step in block.steps
+    )
+
+
+def is_counter(branch: Branch) -> bool:
+    """Whether a branch asks for a remainder, as in ``step % n == 0``."""
+    return "%(" in branch.key
+
+
+def innermost(block: Block, wanted: Happening) -> Loop | None:
+    """The innermost loop around a happening."""
+    found = None
+    for loop in all_loops(block):
+        if any(one is wanted for one in happenings(loop.body)):
+            found = loop
+    return found
+
+
+def calls_elsewhere(m: Machine, places: Iterable[Place], method: str) -> bool:
+    """Whether a function of these modules that was not entered calls a method of this name."""
+    seen: set[int] = set()
+    for place in places:
+        module = place.module
+        if id(module) in seen:
+            continue
+        seen.add(id(module))
+        for node in syntax.walk(module.tree):
+            if (
+                isinstance(node, syntax.FunctionDef | syntax.AsyncFunctionDef | syntax.Lambda)
+                and node not in m.entered
+                and _mentions(node, method)
+            ):
+                return True
+    return False
+
+
+def _mentions(node: syntax.AST, method: str) -> bool:
+    return any(
+        isinstance(part, syntax.Attribute) and part.attr == method for part in syntax.walk(node)
+    )
+
+
+def every(found: list[Way] | None, test: Callable[[Way], bool]) -> bool:
+    """Whether a test holds on all of some paths."""
+    return bool(found) and all(test(way) for way in found or ())

@@ -1,0 +1,237 @@
+"""Loss scaling: what goes backward, what steps, and whether the scale is kept up to date."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tcstatic.program.paths import lookup
+from tcstatic.program.paths.facts.orders import (
+    WILD,
+    Way,
+    calls_elsewhere,
+    full_ways,
+    is_wild,
+    subjects,
+    tell,
+)
+from tcstatic.program.paths.facts.registry import surveys
+from tcstatic.program.paths.machine import Machine
+from tcstatic.program.paths.operations import LOSSES, SHAPE
+from tcstatic.program.paths.tree import Block, Happening, happenings
+from tcstatic.program.paths.values import Const, Listing, Node, Object, Phi, Value
+
+_KINDS: Final = frozenset(
+    {"loss.backward", "optimizer.step", "optimizer.zero_grad", "scaler.unscale"}
+)
+_ARITHMETIC: Final = frozenset("+ - * / mean sum neg mul div add".split())
+
+
+def scaled(m: Machine, value: Value, depth: int = 0) -> bool | None:
+    """Whether a loss carries a scaler's scale, on all ways; None where that is not known."""
+    if depth > 30:
+        return None
+    if isinstance(value, Phi):
+        answers = {
+            scaled(m, one, depth + 1)
+            for one in value.options
+            if not (isinstance(one, Const) and one.value is None)
+        }
+        return answers.pop() if len(answers) == 1 else None
+    if isinstance(value, Const):
+        return False
+    if isinstance(value, Listing):
+        known = lookup.items(m, value)
+        answers = {scaled(m, one, depth + 1) for one in known}
+        return answers.pop() if len(answers) == 1 else None
+    if not isinstance(value, Node):
+        return None
+    if value.op == "scale":
+        return True
+    if value.op in LOSSES or value.op in ("forward", "parameter", "parameters"):
+        return False
+    if value.op in _ARITHMETIC or value.op in SHAPE:
+        return _any(m, value, depth)
+    return None
+
+
+def _any(m: Machine, value: Node, depth: int) -> bool | None:
+    """Of a sum of several, one that is scaled is enough; unknown operands count as plain."""
+    answers = [scaled(m, one, depth + 1) for one in value.inputs]
+    if any(answers):
+        return True
+    return None if answers[:1] == [None] or not answers else False
+
+
+def _off(m: Machine, one: Happening) -> bool:
+    return any(
+        isinstance(m.objects.get(number), Object)
+        and isinstance(held := m.objects[number].keywords.get("enabled"), Const)
+        and held.value is False
+        for number in one.subjects.get("scaler", ())
+    )
+
+
+@surveys
+def bypassed(m: Machine, block: Block) -> None:
+    """Steps that use gradients with the scale still on them, or that no scaler guards."""
+    if not any(one.kind.startswith("scaler.") for one in happenings(block)):
+        _unused(m, block)
+        return
+    off = {
+        one.node.number
+        for one in happenings(block)
+        if one.kind == "scaler.scale" and one.node is not None and _off(m, one)
+    }
+    for number in subjects(block, ("optimizer.step",)):
+        found = full_ways(block, _KINDS, number)
+        if not found or off:
+            continue
+        for step in _plain_steps(block, number):
+            if all(_scaled_at(m, way, step) for way in found if _on(way, step)) and any(
+                _on(way, step) for way in found
+            ):
+                about = {"optimizer": (number,)}
+                tell(block, "bypassed", step.place, assumed=step.assumed, subjects=about)
+
+
+def _plain_steps(block: Block, number: int) -> list[Happening]:
+    return [
+        one
+        for one in happenings(block)
+        if one.kind == "optimizer.step"
+        and number in one.subjects.get("optimizer", ())
+        and not one.values.get("by_scaler")
+    ]
+
+
+def _on(way: Way, wanted: Happening) -> bool:
+    return any(one is wanted for one, _ in way)
+
+
+def _scaled_at(m: Machine, way: Way, step: Happening) -> bool:
+    """Whether each time that a step comes, only scaled losses went backward since the last."""
+    carried: list[bool | None] = []
+    for one, kind in way:
+        if kind == WILD or kind.endswith("?"):
+            carried.append(None)
+        elif kind == "loss.backward":
+            carried.append(scaled(m, one.arguments[0]) if one.arguments else None)
+        elif kind == "scaler.unscale":
+            if not one.values.get("implicit"):
+                carried.append(None)
+        elif one is step:
+            if not carried or any(answer is not True for answer in carried):
+                return False
+            carried = []
+        else:
+            carried = []
+    return True
+
+
+def _unused(m: Machine, block: Block) -> None:
+    """A scaler is made, float16 is computed in, and nothing is ever scaled."""
+    scalers = [
+        one
+        for one in m.objects.values()
+        if one.role == "scaler" and one.place is not None and "enabled" not in one.keywords
+    ]
+    if len(scalers) != 1 or is_wild(block, scalers[0].number) or not _half(block):
+        return
+    place = scalers[0].place
+    assert place is not None
+    if calls_elsewhere(m, (place,), "scale"):
+        return
+    steps = [one for one in happenings(block) if one.kind == "optimizer.step"]
+    backwards = [one for one in happenings(block) if one.kind == "loss.backward"]
+    if len(steps) == 1 and backwards and all(one.facts.get("in_loop") for one in steps):
+        if all(scaled(m, one.arguments[0]) is False for one in backwards if one.arguments):
+            step = steps[0]
+            tell(block, "bypassed", step.place, assumed=step.assumed, subjects=step.subjects)
+
+
+def _half(block: Block) -> bool:
+    """Whether all regions of mixed precision are of float16."""
+    found: list[bool] = []
+    for one in happenings(block):
+        if one.kind == "region.enter" and one.values.get("region") == "autocast":
+            held = one.receiver
+            if not isinstance(held, Object) or "enabled" in held.keywords:
+                return False
+            kind = held.keywords.get("dtype")
+            if kind is None and len(held.arguments) > 1:
+                kind = held.arguments[1]
+            path = str(getattr(kind, "path", ""))
+            device = held.arguments[0] if held.arguments else held.keywords.get("device_type")
+            cuda = isinstance(device, Const) and device.value == "cuda"
+            old = isinstance(held.type, str) and held.type == "torch.cuda.amp.autocast"
+            found.append(
+                path in ("torch.float16", "torch.half") or (kind is None and (cuda or old))
+            )
+    return bool(found) and all(found)
+
+
+@surveys
+def unscaled(m: Machine, block: Block) -> None:
+    """Plain losses that go backward before a scaler's step, which divides by the scale."""
+    steps = [
+        one
+        for one in happenings(block)
+        if one.kind == "optimizer.step" and one.values.get("by_scaler")
+    ]
+    off = any(one.kind == "scaler.step" and _off(m, one) for one in happenings(block))
+    for number in sorted({n for one in steps for n in one.subjects.get("optimizer", ())}):
+        found = full_ways(block, _KINDS, number)
+        if not found or off:
+            continue
+        failing = [_unscaled_on(m, way) for way in found if _steps_by_scaler(way)]
+        common = set.intersection(*(set(one) for one in failing)) if failing else set()
+        for key in common:
+            one = failing[0][key]
+            assumed = one.assumed or steps[0].assumed
+            about = {"optimizer": (number,)}
+            tell(block, "unscaled", one.place, assumed=assumed, subjects=about)
+
+
+def _steps_by_scaler(way: Way) -> bool:
+    return any(kind == "optimizer.step" and one.values.get("by_scaler") for one, kind in way)
+
+
+def _unscaled_on(m: Machine, way: Way) -> dict[int, Happening]:
+    """The backwards of plain losses whose gradients a scaler's step uses."""
+    pending: list[Happening] = []
+    found: dict[int, Happening] = {}
+    for one, kind in way:
+        if kind == WILD:
+            return {}
+        if kind == "loss.backward":
+            if one.arguments and scaled(m, one.arguments[0]) is False:
+                pending.append(one)
+        elif kind == "optimizer.step":
+            if one.values.get("by_scaler"):
+                found.update({id(late): late for late in pending})
+            pending = []
+        elif kind == "optimizer.zero_grad":
+            pending = []
+    return found
+
+
+@surveys
+def never_updated(m: Machine, block: Block) -> None:
+    """Scalers that step and are not updated."""
+    for number in subjects(block, ("scaler.step",), "scaler"):
+        scaler = m.objects.get(number)
+        if scaler is None or scaler.place is None or is_wild(block, number):
+            continue
+        steps = [
+            one
+            for one in happenings(block)
+            if one.kind == "scaler.step" and number in one.subjects.get("scaler", ())
+        ]
+        updated = any(
+            one.kind == "scaler.update" and number in one.subjects.get("scaler", ())
+            for one in happenings(block)
+        )
+        if updated or any(_off(m, one) for one in steps):
+            continue
+        if not calls_elsewhere(m, (scaler.place, steps[-1].place), "update"):
+            tell(block, "never_updated", steps[-1].place, assumed=steps[-1].assumed)

@@ -1,0 +1,256 @@
+"""Steps that are missing, come too early, or find nothing: optimizers, schedulers, clipping."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tcstatic.program.paths.facts.orders import (
+    WILD,
+    Way,
+    all_loops,
+    calls_elsewhere,
+    full_ways,
+    is_wild,
+    own,
+    subjects,
+    tell,
+)
+from tcstatic.program.paths.facts.registry import surveys
+from tcstatic.program.paths.machine import Machine
+from tcstatic.program.paths.tree import Block, Happening, happenings
+from tcstatic.program.paths.values import Const, Node, Object, options
+from tcstatic.program.paths.walking import objects_in
+
+_UPDATE: Final = frozenset({"loss.backward", "optimizer.step"})
+_SCHEDULE: Final = frozenset({"scheduler.step", "optimizer.step"})
+_CLIP: Final = frozenset({"loss.backward", "optimizer.step", "grad.clip"})
+
+
+def _new(block: Block, kind: str, role: str) -> dict[int, Happening]:
+    """Objects of a role that are made in a root, with where."""
+    return {
+        number: one
+        for one in happenings(block)
+        if one.kind == kind and not one.wild
+        for number in one.subjects.get(role, ())[:1]
+    }
+
+
+@surveys
+def never_stepped(m: Machine, block: Block) -> None:
+    """Optimizers whose gradients are computed in a loop, and that nothing steps."""
+    for number, made in _new(block, "optimizer.new", "optimizer").items():
+        if is_wild(block, number):
+            continue
+        found = full_ways(block, _UPDATE, number)
+        if not found or any(kind.startswith("optimizer.step") for way in found for _, kind in way):
+            continue
+        backwards = [
+            one for way in found for one, kind in way if kind == "loss.backward" and _loops(one)
+        ]
+        if not backwards or _held_by_another(m, block, number):
+            continue
+        last = backwards[-1]
+        if calls_elsewhere(m, (made.place, last.place), "step") or _by_hand(m, block, made):
+            continue
+        place = _stepped_twice(block, last, "optimizer.step") or last
+        about = {"optimizer": (number,)}
+        tell(block, "never_stepped", place.place, assumed=last.assumed, subjects=about)
+
+
+def _held_by_another(m: Machine, block: Block, number: int) -> bool:
+    """Whether another optimizer that steps holds some of the same parameters, or may do so."""
+    mine = m.cells.get((number, "#tokens"))
+    for other in subjects(block, ("optimizer.step",)):
+        held = m.cells.get((other, "#tokens"))
+        complete = m.cells.get((other, "#complete"))
+        known = isinstance(complete, Const) and bool(complete.value)
+        if not known or not isinstance(held, Const) or not isinstance(mine, Const):
+            return True
+        if held.value & mine.value:
+            return True
+    return False
+
+
+def _loops(one: Happening) -> bool:
+    return bool(one.facts.get("in_loop"))
+
+
+def _by_hand(m: Machine, block: Block, made: Happening) -> bool:
+    """Whether parameters are updated without the optimizer, or it is read for its groups."""
+    if any(
+        one.values.get("operation") == "augmented"
+        and one.node is not None
+        and one.node.op in ("-", "+")
+        and not isinstance(one.receiver, Const)
+        and any(
+            isinstance(part, Node) and part.op == "item" for part in options(one.node.inputs[0])
+        )
+        for one in happenings(block)
+    ):
+        return True
+    text = made.place.module.text.text
+    return "register_post_accumulate_grad_hook" in text
+
+
+def _stepped_twice(block: Block, near: Happening, kind: str) -> Happening | None:
+    """The second of two steps of one object, with nothing between, in the loop of a happening."""
+    for loop in all_loops(block):
+        inside = [one for one in own(loop.body) if one.kind in (kind, "loss.backward")]
+        if near.kind in ("loss.backward", kind) and near not in inside:
+            continue
+        for before, after in zip(inside, inside[1:], strict=False):
+            same = before.subjects == after.subjects and before.place.node is not after.place.node
+            if before.kind == after.kind == kind and same and not before.wild:
+                return after
+    return None
+
+
+@surveys
+def early(m: Machine, block: Block) -> None:
+    """Schedulers that are stepped in the training loop before their optimizer first is."""
+    for number in subjects(block, ("scheduler.step",), "scheduler"):
+        scheduler = m.objects.get(number)
+        held = m.attribute(scheduler, "#optimizers") if scheduler is not None else None
+        optimizers = held.value if isinstance(held, Const) else ()
+        if len(optimizers) != 1:
+            continue
+        for one in happenings(block):
+            if (
+                one.kind == "scheduler.step"
+                and one.subjects.get("scheduler") == (number,)
+                and not one.arguments
+                and _beside(block, one, optimizers[0])
+                and _comes_first(block, one, number, optimizers[0])
+            ):
+                tell(block, "early", one.place, assumed=one.assumed, subjects=one.subjects)
+
+
+def _beside(block: Block, scheduled: Happening, optimizer: int) -> bool:
+    """Whether a loop around the scheduler's step holds a step of its optimizer."""
+    for loop in all_loops(block):
+        inside = list(happenings(loop.body))
+        if scheduled in inside and any(
+            one.kind == "optimizer.step" and optimizer in one.subjects.get("optimizer", ())
+            for one in inside
+        ):
+            return True
+    return False
+
+
+def _comes_first(block: Block, scheduled: Happening, number: int, optimizer: int) -> bool:
+    found = full_ways(block, _SCHEDULE, optimizer)
+    if not found:
+        return False
+    judged = 0
+    for way in found:
+        kinds = [kind for _, kind in way]
+        at = next((i for i, (one, _) in enumerate(way) if one is scheduled), None)
+        if at is None:
+            continue
+        judged += 1
+        if any(not kind.startswith("scheduler.step") for kind in kinds[:at]):
+            return False
+        if any(one is not scheduled for one, kind in way[:at]):
+            return False
+        if "optimizer.step" not in kinds[at:]:
+            return False
+    return judged > 0
+
+
+@surveys
+def never_scheduled(m: Machine, block: Block) -> None:
+    """Schedulers of an optimizer that trains, which nothing steps."""
+    taken = _taken(m, block)
+    for number, made in _new(block, "scheduler.new", "scheduler").items():
+        optimizers = made.subjects.get("optimizer", ())
+        if number in taken or is_wild(block, number) or len(optimizers) != 1:
+            continue
+        if any(
+            one.kind == "scheduler.step"
+            and (number in one.subjects.get("scheduler", ()) or one.assumed)
+            for one in happenings(block)
+        ):
+            continue
+        steps = [
+            one
+            for one in happenings(block)
+            if one.kind == "optimizer.step"
+            and optimizers[0] in one.subjects.get("optimizer", ())
+            and _loops(one)
+        ]
+        if not steps or calls_elsewhere(m, (made.place, steps[-1].place), "step"):
+            continue
+        backwards = [o for o in happenings(block) if o.kind == "loss.backward" and _loops(o)]
+        if not backwards:
+            continue
+        place = _stepped_twice_scheduler(block) or made
+        values = {"scheduler": str(made.values.get("type", "scheduler"))}
+        tell(block, "never_scheduled", place.place, assumed=steps[-1].assumed, **values)
+
+
+def _stepped_twice_scheduler(block: Block) -> Happening | None:
+    for loop in all_loops(block):
+        inside = [one for one in own(loop.body) if one.kind in _SCHEDULE]
+        for before, after in zip(inside, inside[1:], strict=False):
+            if before.kind == after.kind == "scheduler.step" and before.subjects == after.subjects:
+                return after
+    return None
+
+
+def _taken(m: Machine, block: Block) -> set[int]:
+    """Schedulers that are part of others."""
+    found: set[int] = set()
+    for one in happenings(block):
+        if one.kind == "scheduler.new":
+            own_number = one.subjects.get("scheduler", ())[:1]
+            for inner in objects_in(m, (*one.arguments, *one.keywords.values())):
+                if isinstance(inner, Object) and (inner.number,) != own_number:
+                    found.add(inner.number)
+    return found
+
+
+@surveys
+def clipping(m: Machine, block: Block) -> None:
+    """Whether clipping finds gradients of a coming step: ``live`` and ``bounded``."""
+    clips = [one for one in happenings(block) if one.kind == "grad.clip"]
+    for one in clips:
+        one.values["bounded"] = _bounded(one)
+        one.values["live"] = _live(block, one)
+
+
+def _bounded(one: Happening) -> bool:
+    limit = one.keywords.get("max_norm") or one.keywords.get("clip_value")
+    if limit is None and len(one.arguments) > 1:
+        limit = one.arguments[1]
+    if isinstance(limit, Node) and limit.op in ("float_", "attr:inf"):
+        return False
+    if limit is not None and "inf" in str(getattr(limit, "path", "")):
+        return False
+    return not (isinstance(limit, Const) and limit.value in (float("inf"), None))
+
+
+def _live(block: Block, clip: Happening) -> bool | None:
+    numbers = clip.subjects.get("optimizer", ())
+    if len(numbers) != 1 or clip.maybe:
+        return None
+    found = full_ways(block, _CLIP, numbers[0])
+    if not found:
+        return None
+    answers = [answer for way in found if (answer := _live_on(way, clip)) is not None]
+    if not answers:
+        return None
+    return any(answers)
+
+
+def _live_on(way: Way, clip: Happening) -> bool | None:
+    """Whether on a path each such clipping finds nothing; None where it is not on the path."""
+    fresh, seen, stepped = False, None, False
+    for one, kind in way:
+        if one is clip:
+            seen = bool(seen) or fresh
+        elif kind == WILD or kind.startswith("loss.backward"):
+            fresh = True
+        elif kind == "optimizer.step":
+            fresh, stepped = False, True
+    return (seen or not stepped) if seen is not None else None

@@ -1,0 +1,211 @@
+"""Assignments that nothing reads, calls that do not happen, results that nobody takes."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from tcstatic.program.paths import guesses, lookup
+from tcstatic.program.paths.facts.registry import provides, surveys
+from tcstatic.program.paths.machine import Machine
+from tcstatic.program.paths.stores import owner_of_parameter
+from tcstatic.program.paths.tree import Block, Happening, happenings
+from tcstatic.program.paths.values import (
+    Bound,
+    Class,
+    Const,
+    Node,
+    Object,
+    Unknown,
+    Value,
+    options,
+)
+from tcstatic.program.source import syntax
+
+_MISSPELT: Final = re.compile(r"requ?i?e?re?[sd]?_?grad(s|ient|ients)?_?$", re.IGNORECASE)
+_RATES: Final = frozenset({"lr", "learning_rate", "rate", "LR", "base_lr"})
+_CALLED: Final = {
+    "step": frozenset({"optimizer", "scheduler"}),
+    "zero_grad": frozenset({"optimizer", "model"}),
+    "eval": frozenset({"model"}),
+    "train": frozenset({"model"}),
+    "update": frozenset({"scaler"}),
+    "unscale_": frozenset({"scaler"}),
+    "set_epoch": frozenset({"sampler"}),
+}
+
+
+@provides("call")
+def stores(m: Machine, one: Happening) -> None:
+    """``misspelt`` and ``in_vain`` of an assignment to an attribute or an item."""
+    operation = one.values.get("operation")
+    if operation == "store" and one.receiver is not None:
+        _attribute(m, one, one.receiver, str(one.values.get("attribute")))
+    elif operation == "set-item" and one.receiver is not None:
+        _item(m, one, one.receiver)
+
+
+def _attribute(m: Machine, one: Happening, holder: Value, text: str) -> None:
+    if text != "requires_grad" and _MISSPELT.match(text):
+        one.values["misspelt"] = _is_tensor(holder)
+        one.values["type"] = "a tensor"
+    elif text == "requires_grad":
+        one.values["misspelt"] = _is_module(m, holder, text)
+        one.values["type"] = "a module"
+    elif text in _RATES and isinstance(holder, Object) and holder.role == "optimizer":
+        plain = isinstance(holder.type, str) and holder.type.startswith("torch.optim.")
+        one.values["in_vain"] = plain
+
+
+def _is_tensor(holder: Value) -> bool:
+    if owner_of_parameter(holder) is not None:
+        return True
+    return isinstance(holder, Node) and holder.op in ("parameter", "forward")
+
+
+def _is_module(m: Machine, holder: Value, text: str) -> bool:
+    """Whether the holder is a module that has no use for an attribute of that name."""
+    if not isinstance(holder, Object) or holder.role != "model":
+        return False
+    if isinstance(holder.type, str):
+        return holder.type.startswith("torch.nn.")
+    line = [one for one in lookup.ancestry(holder.type) if isinstance(one, Class)]
+    return not any(_reads(one, text) for one in line)
+
+
+def _reads(owner: Class, text: str) -> bool:
+    return any(
+        isinstance(node, syntax.Attribute)
+        and node.attr == text
+        and isinstance(node.value, syntax.Name)
+        and node.value.id == "self"
+        for node in syntax.walk(owner.node)
+    )
+
+
+def _item(m: Machine, one: Happening, holder: Value) -> None:
+    node = one.place.node
+    if not isinstance(node, syntax.Subscript) or not isinstance(node.slice, syntax.Constant):
+        return
+    key = node.slice.value
+    text = one.place.module.text.text
+    if isinstance(holder, Bound | Node) and key == "lr" and _is_part(holder, "defaults"):
+        one.values["in_vain"] = "add_param_group" not in text
+    elif key in _RATES and key != "lr" and _is_group(holder):
+        one.values["in_vain"] = len(re.findall(rf"[\"']{key}[\"']", text)) == 1
+
+
+def _is_part(holder: Value, name: str) -> bool:
+    if isinstance(holder, Bound):
+        known = isinstance(holder.receiver, Object) and isinstance(holder.receiver.type, str)
+        return holder.name == name and known and holder.receiver.role == "optimizer"  # type: ignore[union-attr]
+    return isinstance(holder, Node) and holder.op == name
+
+
+def _is_group(holder: Value) -> bool:
+    if not isinstance(holder, Node) or holder.op != "item" or not holder.inputs:
+        return False
+    return any(_is_part(one, "param_groups") for one in options(holder.inputs[0], 3))
+
+
+@provides("call")
+def uncalled(m: Machine, one: Happening) -> None:
+    """``uncalled`` of a method that stands alone, without its parentheses."""
+    if one.values.get("operation") != "not-called" or one.receiver is None:
+        return
+    method = str(one.values.get("method"))
+    known = [v for v in options(one.receiver, 4) if not isinstance(v, Const)]
+    roles = {_role(value) for value in known}
+    if method == "backward":
+        one.values["uncalled"] = bool(known) and all(isinstance(v, Node) for v in known)
+    elif roles and roles <= _CALLED.get(method, frozenset()):
+        one.values["uncalled"] = True
+        one.assumed = one.assumed or not all(isinstance(v, Object) for v in known)
+    source = syntax.unparse(one.place.node)
+    one.values["name"] = source
+
+
+def _role(value: Value) -> str:
+    return value.role if isinstance(value, Object) else guesses.role(value)
+
+
+# Methods of tensors alone that give a new tensor.
+_PURE: Final = frozenset(
+    """masked_fill clamp clamp_min clamp_max clip detach unsqueeze squeeze permute transpose
+    contiguous softmax log_softmax sigmoid relu tanh masked_scatter index_fill index_copy
+    scatter scatter_add fill_diagonal normalize dropout""".split()
+)
+# Functions of torch that stand for a change of their first argument when their result is dropped.
+_FUNCTIONS: Final = frozenset(
+    """normalize clamp clip relu dropout softmax log_softmax sigmoid masked_fill squeeze unsqueeze
+    nan_to_num layer_norm""".split()
+)
+
+
+@surveys
+def dropped(m: Machine, block: Block) -> None:
+    """``unused``: a new tensor is dropped, and the old one is read on afterwards."""
+    for one in list(happenings(block)):
+        if one.values.get("operation") != "dropped" or not isinstance(one.node, Node):
+            continue
+        call = one.place.node
+        if isinstance(call, syntax.Call) and not _in_try(one, call):
+            name, subject = _changed(m, one, call)
+            if subject is not None and _read_later(one, call, subject):
+                one.values["unused"] = True
+                one.values["name"] = name
+                one.values["receiver"] = syntax.unparse(subject)
+
+
+def _changed(m: Machine, one: Happening, call: syntax.Call) -> tuple[str, syntax.expr | None]:
+    """The operation of a dropped call, and the tensor that it was meant to change."""
+    function = call.func
+    if not isinstance(function, syntax.Attribute) or one.node is None:
+        return "", None
+    receiver = one.node.inputs[0] if one.node.inputs else None
+    if _is_function(one, function):
+        known = function.attr in _FUNCTIONS and call.args
+        return function.attr, call.args[0] if known else None
+    if function.attr in _PURE and isinstance(receiver, Node | Unknown):
+        return function.attr, function.value
+    return "", None
+
+
+def _is_function(one: Happening, function: syntax.Attribute) -> bool:
+    """Whether a dotted name is a function of torch, by how its module names it."""
+    text = syntax.unparse(function.value)
+    return text in ("torch", "F", "nn.functional", "torch.nn.functional")
+
+
+def _in_try(one: Happening, call: syntax.Call) -> bool:
+    return any(
+        isinstance(node, syntax.Try)
+        and any(part is call for s in node.body for part in syntax.walk(s))
+        for node in syntax.walk(one.place.module.tree)
+    )
+
+
+def _read_later(one: Happening, call: syntax.Call, subject: syntax.expr) -> bool:
+    """Whether what should have changed is read behind the call, or lives on in a model."""
+    if isinstance(subject, syntax.Attribute) and subject.attr in ("data", "grad"):
+        return True
+    if not isinstance(subject, syntax.Name):
+        return False
+    scope = _function_around(one, call)
+    line = call.end_lineno or call.lineno
+    return any(
+        isinstance(node, syntax.Name)
+        and node.id == subject.id
+        and isinstance(node.ctx, syntax.Load)
+        and node.lineno > line
+        for node in syntax.walk(scope)
+    )
+
+
+def _function_around(one: Happening, call: syntax.Call) -> syntax.AST:
+    found: syntax.AST = one.place.module.tree
+    for node in syntax.walk(one.place.module.tree):
+        if isinstance(node, syntax.FunctionDef | syntax.AsyncFunctionDef):
+            if node.lineno <= call.lineno <= (node.end_lineno or node.lineno):
+                found = node
+    return found
