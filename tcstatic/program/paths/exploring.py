@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +12,7 @@ from tcstatic.program.paths import calls, facts, lookup, statements
 from tcstatic.program.paths.finishing import finish
 from tcstatic.program.paths.machine import Frame, Machine
 from tcstatic.program.paths.operations import role_of
-from tcstatic.program.paths.project import MATTERS, Module, Project
+from tcstatic.program.paths.project import MATTERS, Module, Project, absolute
 from tcstatic.program.paths.tree import Block
 from tcstatic.program.paths.values import (
     Class,
@@ -26,6 +27,7 @@ from tcstatic.program.paths.values import (
 from tcstatic.program.source import syntax
 
 # What a file must mention for training to happen in it.
+_SCRIPT: Final = re.compile(rb"^(?:[\w.]+\(|for |while |with |if __name__)", re.MULTILINE)
 _RELEVANT: Final = (b"torch", b"lightning", b"accelerate", b"optim")
 # Expressions that the functions of a module may cost: by its lines, at least, and each at most.
 _SHARE: Final = 6
@@ -62,10 +64,11 @@ def explore(project: Project, path: Path, visit: Callable[[Root], None]) -> Expl
     Raises InputError where the file cannot be read or parsed."""
     project.read = set()
     content = project.content(path)
-    if not any(word in content for word in _RELEVANT):
+    script = _SCRIPT.search(content) is not None
+    if not script and not any(word in content for word in _RELEVANT):
         return Exploration(None, depends=(path,), skipped="it does not mention torch")
     module = project.module(path)
-    if not MATTERS.search(module.text.text):
+    if not MATTERS.search(module.text.text) and not (script and _drives(project, module)):
         return Exploration(None, depends=(path,), skipped="it trains and evaluates nothing")
     machine = Machine(project)
     module.main = True
@@ -89,6 +92,22 @@ def explore(project: Project, path: Path, visit: Callable[[Root], None]) -> Expl
     )
 
 
+def _drives(project: Project, module: Module) -> bool:
+    """Whether a script runs what a module of the project holds that training is about."""
+    for statement in module.tree.body:
+        if isinstance(statement, syntax.ImportFrom):
+            names = [absolute(module, statement.module or "", statement.level)]
+        elif isinstance(statement, syntax.Import):
+            names = [alias.name for alias in statement.names]
+        else:
+            continue
+        for name in names:
+            found = project.find(name, module.path) if name else None
+            if found is not None and MATTERS.search(found.text.text):
+                return True
+    return False
+
+
 def _body(m: Machine, module: Module) -> Root:
     number = Const(None).number
     module.scope = number
@@ -103,7 +122,13 @@ def _body(m: Machine, module: Module) -> Root:
 
 def _guarded(m: Machine, run: object) -> None:
     assert callable(run)
-    run()
+    depth = len(m.frames)
+    try:
+        run()
+    except RecursionError:
+        m.exhausted = True
+        del m.frames[depth:]
+        m.quiet = 0
     m.dead = False
     m.loops = []
     m.regions = ()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 from tcstatic.program.paths import calls, lookup, parameters
@@ -240,21 +240,26 @@ def _assigned_elsewhere(m: Machine, holder: Object, text: str) -> Value | None:
 
 
 def _assignment(owner: Class, text: str) -> tuple[syntax.expr | None, Function | None]:
-    for method in owner.namespace.values():
-        if not isinstance(method, Function) or isinstance(method.node, syntax.Lambda):
-            continue
-        for node in syntax.walk(method.node):
-            if not isinstance(node, syntax.Assign):
-                continue
-            for target in node.targets:
+    if not owner.assigned and owner.namespace:
+        owner.assigned[""] = (None, None)
+        for method in owner.namespace.values():
+            if isinstance(method, Function) and not isinstance(method.node, syntax.Lambda):
+                for name, value in _own_attributes(method.node):
+                    owner.assigned.setdefault(name, (value, method))
+    return owner.assigned.get(text, (None, None))
+
+
+def _own_attributes(node: syntax.AST) -> Iterator[tuple[str, syntax.expr]]:
+    """What a method assigns to attributes of ``self``, in order."""
+    for inner in syntax.walk(node):
+        if isinstance(inner, syntax.Assign):
+            for target in inner.targets:
                 if (
                     isinstance(target, syntax.Attribute)
-                    and target.attr == text
                     and isinstance(target.value, syntax.Name)
                     and target.value.id == "self"
                 ):
-                    return node.value, method
-    return None, None
+                    yield target.attr, inner.value
 
 
 def forward(

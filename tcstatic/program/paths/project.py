@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Final, final
 
@@ -47,6 +48,15 @@ class Module:
         self.scope = 0
         self._lines: list[int] | None = None
         self._touches: dict[syntax.AST, bool] = {}
+
+    @cached_property
+    def tried(self) -> tuple[tuple[int, int], ...]:
+        """The lines of the bodies of ``try`` statements: (first, last)."""
+        return tuple(
+            (node.body[0].lineno, node.body[-1].end_lineno or node.body[-1].lineno)
+            for node in syntax.walk(self.tree)
+            if isinstance(node, syntax.Try)
+        )
 
     def touches(self, node: syntax.AST) -> bool:
         """Whether a function may do something to what is trained."""

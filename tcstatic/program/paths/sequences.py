@@ -6,163 +6,157 @@ what concerns the question asked is kept, so that few sequences are left.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Final, final
+from typing import Final, NamedTuple, final
 
-from tcstatic.program.paths.tree import (
-    Block,
-    Branch,
-    Called,
-    Exit,
-    Happening,
-    Loop,
-    happenings,
-)
+from tcstatic.program.paths.tree import Block, Branch, Called, Exit, Happening, Loop, Step
 
 MOST: Final = 240
 # Which happenings concern the question, and how: certain, maybe, or any kind at all.
 Concerns = Callable[[Happening], str]
 _Decisions = frozenset[tuple[str, int, int]]
+_NONE: Final[_Decisions] = frozenset()
 
 
 @final
-@dataclass(frozen=True, slots=True)
-class Path:
+class Path(NamedTuple):
     """One way through a block: happenings with how they concern the question, the decisions that
     were taken on the way (key, birth, alternative), and how it ended ('' at its end). On a `full`
     path each loop went on to its second round, unless nothing but its own exit kept it from it."""
 
     steps: tuple[tuple[Happening, str], ...] = ()
-    decisions: _Decisions = frozenset()
+    decisions: _Decisions = _NONE
     ended: str = ""
     full: bool = True
 
 
-@final
-@dataclass(slots=True)
-class Count:
-    """Whether some paths had to be left out."""
-
-    cut: bool = False
-
-
 def paths(block: Block, concerns: Concerns) -> tuple[list[Path], bool]:
     """The ways through a root, and whether that is all of them."""
-    count = Count()
-    found = _block(block, concerns, frozenset(), count)
+    walk = _Walk(concerns)
     unique: dict[object, Path] = {}
-    for path in found:
+    for path in walk.block(block, _NONE):
         key = (path.steps, path.ended)
         if path.full or key not in unique:
             unique[key] = path
-    return list(unique.values()), not count.cut
+    return list(unique.values()), not walk.cut
 
 
-def _block(block: Block, concerns: Concerns, decided: _Decisions, count: Count) -> list[Path]:
-    found = [Path((), decided)]
-    for step in block.steps:
-        if not _matters(step, concerns):
-            continue
-        longer: list[Path] = []
-        for path in found:
-            if path.ended:
-                longer.append(path)
+@final
+class _Walk:
+    """State: what of each block concerns the question, the ways through a step by the decisions
+    taken before it, and whether some were left out."""
+
+    def __init__(self, concerns: Concerns) -> None:
+        self._concerns = concerns
+        self._kept: dict[int, list[Step]] = {}
+        self._known: dict[tuple[int, _Decisions], list[Path]] = {}
+        self.cut = False
+
+    def block(self, block: Block, decided: _Decisions) -> list[Path]:
+        """The ways through a block."""
+        found = [Path((), decided)]
+        for step in self._relevant(block):
+            longer: list[Path] = []
+            for path in found:
+                if path.ended:
+                    longer.append(path)
+                else:
+                    longer += [_joined(path, more) for more in self._step(step, path.decisions)]
+            found = list(dict.fromkeys(longer))
+            if len(found) > MOST:
+                self.cut = True
+                found = found[:MOST]
+        return found
+
+    def _relevant(self, block: Block) -> list[Step]:
+        """The steps of a block that concern the question, or that leave it."""
+        kept = self._kept.get(id(block))
+        if kept is None:
+            kept = self._kept[id(block)] = [step for step in block.steps if self._matters(step)]
+        return kept
+
+    def _matters(self, step: Step) -> bool:
+        if isinstance(step, Happening):
+            return bool(self._concerns(step))
+        if isinstance(step, Exit):
+            return True
+        if isinstance(step, Branch):
+            return any([bool(self._relevant(one)) for one in step.alternatives])
+        return self._tells(step.body)
+
+    def _tells(self, block: Block) -> bool:
+        """Whether a body holds more than its own exits."""
+        for step in self._relevant(block):
+            if isinstance(step, Branch):
+                if any(self._tells(one) for one in step.alternatives):
+                    return True
+            elif not isinstance(step, Exit) or step.kind in ("raise", "stop"):
+                return True
+        return False
+
+    def _step(self, step: Step, decided: _Decisions) -> list[Path]:
+        if isinstance(step, Happening):
+            return [Path(((step, self._concerns(step)),), decided)]
+        if isinstance(step, Exit):
+            return [Path((), decided, step.kind)]
+        key = (id(step), decided)
+        known = self._known.get(key)
+        if known is None:
+            if isinstance(step, Branch):
+                known = self._branch(step, decided)
+            elif isinstance(step, Loop):
+                known = self._loop(step, decided)
             else:
-                longer += [_joined(path, more) for more in _step(step, concerns, path, count)]
-        found = list(dict.fromkeys(longer))
-        if len(found) > MOST:
-            count.cut = True
-            found = found[:MOST]
-    return found
+                known = self._called(step, decided)
+            self._known[key] = known
+        return known
+
+    def _called(self, step: Called, decided: _Decisions) -> list[Path]:
+        return [
+            one._replace(ended="") if one.ended == "return" else one
+            for one in self.block(step.body, decided)
+        ]
+
+    def _branch(self, step: Branch, decided: _Decisions) -> list[Path]:
+        taken = {key: which for key, _, which in decided} if step.key else {}
+        found: list[Path] = []
+        for which, alternative in enumerate(step.alternatives):
+            if step.key and taken.get(step.key, which) != which:
+                continue
+            after = decided | {(step.key, step.birth, which)} if step.key else decided
+            found += self.block(alternative, after)
+        return list(dict.fromkeys(found))
+
+    def _loop(self, step: Loop, decided: _Decisions) -> list[Path]:
+        once = self._round(step, decided)
+        found = [] if step.certain else [Path((), decided, full=False)]
+        leaves = all(one.ended for one in once)
+        for one in once:
+            if one.ended:
+                found.append(_after(one)._replace(full=one.full and leaves))
+                continue
+            found.append(one._replace(full=False))
+            found += [_after(_joined(one, two)) for two in self._round(step, one.decisions)]
+        unique = list(dict.fromkeys(found))
+        if len(unique) > MOST:
+            self.cut = True
+        return unique[:MOST]
+
+    def _round(self, step: Loop, decided: _Decisions) -> list[Path]:
+        found = []
+        for one in self.block(step.body, decided):
+            kept = frozenset(d for d in one.decisions if d[1] < step.begun)
+            ended = "" if one.ended == "continue" else one.ended
+            found.append(Path(one.steps, kept, ended, one.full))
+        return list(dict.fromkeys(found))
 
 
 def _joined(path: Path, more: Path) -> Path:
+    if not more.steps and more.full and not more.ended:
+        return path._replace(decisions=more.decisions)
     full = path.full and more.full
     return Path(path.steps + more.steps, more.decisions, more.ended, full)
 
 
-def _matters(step: object, concerns: Concerns) -> bool:
-    if isinstance(step, Happening):
-        return bool(concerns(step))
-    if isinstance(step, Exit):
-        return True
-    if isinstance(step, Branch):
-        return any(_holds_something(one, concerns) for one in step.alternatives)
-    assert isinstance(step, Loop | Called)
-    return any(concerns(one) for one in happenings(step.body)) or _stops(step.body)
-
-
-def _holds_something(block: Block, concerns: Concerns) -> bool:
-    return any(_matters(step, concerns) for step in block.steps)
-
-
-def _stops(block: Block) -> bool:
-    for step in block.steps:
-        if isinstance(step, Exit) and step.kind in ("raise", "stop"):
-            return True
-        if isinstance(step, Branch) and any(_stops(one) for one in step.alternatives):
-            return True
-        if isinstance(step, Loop | Called) and _stops(step.body):
-            return True
-    return False
-
-
-def _step(step: object, concerns: Concerns, path: Path, count: Count) -> list[Path]:
-    if isinstance(step, Happening):
-        return [Path(((step, concerns(step)),), path.decisions)]
-    if isinstance(step, Exit):
-        return [Path((), path.decisions, step.kind)]
-    if isinstance(step, Branch):
-        return _branch(step, concerns, path, count)
-    if isinstance(step, Loop):
-        return _loop(step, concerns, path, count)
-    assert isinstance(step, Called)
-    inner = _block(step.body, concerns, path.decisions, count)
-    return [
-        dataclasses.replace(one, ended="" if one.ended == "return" else one.ended) for one in inner
-    ]
-
-
-def _branch(step: Branch, concerns: Concerns, path: Path, count: Count) -> list[Path]:
-    taken = {key: which for key, _, which in path.decisions} if step.key else {}
-    found: list[Path] = []
-    for which, alternative in enumerate(step.alternatives):
-        if step.key and taken.get(step.key, which) != which:
-            continue
-        decided = path.decisions
-        if step.key:
-            decided = decided | {(step.key, step.birth, which)}
-        found += _block(alternative, concerns, decided, count)
-    return found
-
-
-def _loop(step: Loop, concerns: Concerns, path: Path, count: Count) -> list[Path]:
-    once = _round(step, concerns, path.decisions, count)
-    found = [] if step.certain else [Path((), path.decisions, full=False)]
-    leaves = all(one.ended for one in once)
-    for one in once:
-        if one.ended:
-            found.append(dataclasses.replace(_after(one), full=one.full and leaves))
-            continue
-        found.append(dataclasses.replace(one, full=False))
-        for two in _round(step, concerns, one.decisions, count):
-            found.append(_after(_joined(one, two)))
-    unique = list(dict.fromkeys(found))
-    if len(unique) > MOST:
-        count.cut = True
-    return unique[:MOST]
-
-
 def _after(path: Path) -> Path:
-    return dataclasses.replace(path, ended="" if path.ended == "break" else path.ended)
-
-
-def _round(step: Loop, concerns: Concerns, decided: _Decisions, count: Count) -> list[Path]:
-    found = []
-    for one in _block(step.body, concerns, decided, count):
-        kept = frozenset(d for d in one.decisions if d[1] < step.begun)
-        ended = "" if one.ended == "continue" else one.ended
-        found.append(Path(one.steps, kept, ended, one.full))
-    return list(dict.fromkeys(found))
+    return path._replace(ended="") if path.ended == "break" else path

@@ -124,10 +124,22 @@ class Function(Value):
 
 @final
 class Class(Value):
-    """A class of the project; `bases` are Class, External or Unknown. `pending` are values of its
-    body that nobody has asked for yet."""
+    """A class of the project; `bases` are Class, External or Unknown.
 
-    __slots__ = ("bases", "module", "name", "namespace", "node", "pending", "scopes")
+    `pending` are values of its body that nobody has asked for yet, `assigned` what its methods put
+    into attributes of ``self``.
+    """
+
+    __slots__ = (
+        "assigned",
+        "bases",
+        "module",
+        "name",
+        "namespace",
+        "node",
+        "pending",
+        "scopes",
+    )
 
     def __init__(
         self,
@@ -145,6 +157,7 @@ class Class(Value):
         self.bases = bases
         self.namespace: dict[str, Value] = {}
         self.pending: dict[str, syntax.expr] = {}
+        self.assigned: dict[str, tuple[syntax.expr | None, Function | None]] = {}
 
 
 @final

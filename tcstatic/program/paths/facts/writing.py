@@ -178,11 +178,7 @@ def _is_function(one: Happening, function: syntax.Attribute) -> bool:
 
 
 def _in_try(one: Happening, call: syntax.Call) -> bool:
-    return any(
-        isinstance(node, syntax.Try)
-        and any(part is call for s in node.body for part in syntax.walk(s))
-        for node in syntax.walk(one.place.module.tree)
-    )
+    return any(first <= call.lineno <= last for first, last in one.place.module.tried)
 
 
 def _read_later(one: Happening, call: syntax.Call, subject: syntax.expr) -> bool:
