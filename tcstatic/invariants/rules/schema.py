@@ -114,7 +114,8 @@ class _RuleReader:
                     self._refuse(("lint", "that"), str(error))
         for key in ("when", "unless"):
             if key in given:
-                found[key] = self._condition(given, ("lint", key))
+                dropped = given[key] == {"when": "always", "unless": "never"}[key]
+                found[key] = "" if dropped else self._condition(given, ("lint", key))
         if "message" in given:
             found["message"] = self._text(given, ("lint", "message"))
             self._check_placeholders(found["message"])

@@ -150,13 +150,16 @@ def _one_of(
     known = [v for v in options(callee, 5) if not (isinstance(v, Const) and v.value is None)]
     if len(known) == 1:
         return invoke(m, known[0], arguments, keywords, at)
+    key, birth = f"callee#{callee.number}", callee.number
+    if callee.ways is not None and len(callee.ways[2]) == 2:
+        key, birth, known = callee.ways[0], callee.ways[1], list(callee.ways[2])
     if len(known) > _GENERIC or not known:
         from tcstatic.program.paths import methods
 
         return methods.unknown_call(m, callee, arguments, keywords, at)
     results: list[Value] = []
     outcomes = []
-    branch = Branch(f"callee#{callee.number}", callee.number, [])
+    branch = Branch(key, birth, [])
     for one in known:
         mark = m.cells.mark()
         with m.writing(Block()) as block:
@@ -442,7 +445,7 @@ def _element_of_node(m: Machine, iterable: Node, at: syntax.expr) -> Value | Non
         ]
         lookup.fill(m, pair, parts, closed=True)
         return pair
-    if iterable.op == "items" and isinstance(iterable.inputs[0], Listing):
+    if iterable.op == "items" and iterable.inputs and isinstance(iterable.inputs[0], Listing):
         pair = Listing("tuple")
         known = lookup.items(m, iterable.inputs[0])
         value = joined(known) if known else m.node("item", iterable.inputs, at)

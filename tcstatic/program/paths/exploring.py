@@ -26,8 +26,9 @@ from tcstatic.program.paths.values import (
 )
 from tcstatic.program.source import syntax
 
-# What a file must mention for training to happen in it.
+# Statements of a program, rather than of a library, at a module's own level.
 _SCRIPT: Final = re.compile(rb"^(?:[\w.]+\(|for |while |with |if __name__)", re.MULTILINE)
+# What a file must mention for training to happen in it.
 _RELEVANT: Final = (b"torch", b"lightning", b"accelerate", b"optim")
 # Expressions that the functions of a module may cost: by its lines, at least, and each at most.
 _SHARE: Final = 6

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from tcstatic.program.paths import calls, lookup
-from tcstatic.program.paths.conditions import comparison, truth
+from tcstatic.program.paths.conditions import comparison, named, truth
 from tcstatic.program.paths.machine import Machine
 from tcstatic.program.paths.tree import Block, Branch
 from tcstatic.program.paths.values import (
@@ -153,11 +153,13 @@ def _compare(m: Machine, node: Any) -> Value:
 
 
 def _conditional(m: Machine, node: Any) -> Value:
-    known = truth(evaluate(m, node.test))
+    test = evaluate(m, node.test)
+    known = truth(test)
     if known is not None:
         return evaluate(m, node.body if known else node.orelse)
+    key, flipped, birth = named(test)
     values: list[Value] = []
-    branch = Branch("", 0, [])
+    branch = Branch(key, birth, [])
     outcomes = []
     for part in (node.body, node.orelse):
         mark = m.cells.mark()
@@ -166,9 +168,15 @@ def _conditional(m: Machine, node: Any) -> Value:
         branch.alternatives.append(block)
         outcomes.append(m.cells.undo(mark))
     m.cells.merge(outcomes)
+    if flipped:
+        branch.alternatives.reverse()
+        values.reverse()
     if any(block.steps for block in branch.alternatives):
         m.block.steps.append(branch)
-    return joined(values)
+    result = joined(values)
+    if isinstance(result, Phi) and result not in values:
+        result.ways = (key, birth, tuple(values))
+    return result
 
 
 def _sequence(m: Machine, node: Any) -> Value:

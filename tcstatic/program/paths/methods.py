@@ -397,7 +397,10 @@ def _scaler(
     subjects = {"scaler": numbers}
     assumed = not isinstance(group[0], Object)
     enabled = group[0].keywords.get("enabled") if isinstance(group[0], Object) else None
-    values = {"enabled": enabled.value if isinstance(enabled, Const) else enabled is None or None}
+    values = {
+        "enabled": enabled.value if isinstance(enabled, Const) else enabled is None or None,
+        "switched_off": isinstance(enabled, Const) and enabled.value is False,
+    }
     if text == "scale" and arguments:
         made = m.node("scale", arguments, at)
         m.emit("scaler.scale", at, subjects=subjects, assumed=assumed, node=made, values=values)

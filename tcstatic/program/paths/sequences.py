@@ -6,12 +6,15 @@ what concerns the question asked is kept, so that few sequences are left.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from typing import Final, NamedTuple, final
 
 from tcstatic.program.paths.tree import Block, Branch, Called, Exit, Happening, Loop, Step
 
 MOST: Final = 240
+# Joins of paths that one question may cost: about 10 ms.
+EFFORT: Final = 12_000
 # Which happenings concern the question, and how: certain, maybe, or any kind at all.
 Concerns = Callable[[Happening], str]
 _Decisions = frozenset[tuple[str, int, int]]
@@ -34,7 +37,7 @@ def paths(block: Block, concerns: Concerns) -> tuple[list[Path], bool]:
     """The ways through a root, and whether that is all of them."""
     walk = _Walk(concerns)
     unique: dict[object, Path] = {}
-    for path in walk.block(block, _NONE):
+    for path in walk.root(block):
         key = (path.steps, path.ended)
         if path.full or key not in unique:
             unique[key] = path
@@ -50,7 +53,27 @@ class _Walk:
         self._concerns = concerns
         self._kept: dict[int, list[Step]] = {}
         self._known: dict[tuple[int, _Decisions], list[Path]] = {}
+        self._asked: Counter[str] = Counter()
+        self._left = EFFORT
         self.cut = False
+
+    def root(self, block: Block) -> list[Path]:
+        """The ways through a root."""
+        self._count(block, 0)
+        return self.block(block, _NONE)
+
+    def _count(self, block: Block, begun: int) -> None:
+        """Count how often each condition is asked: one asked once need not be remembered.
+
+        A condition older than the loop around it (`begun`) is asked again in each round.
+        """
+        for step in self._relevant(block):
+            if isinstance(step, Branch):
+                self._asked[step.key] += 1 + (step.birth < begun)
+                for one in step.alternatives:
+                    self._count(one, begun)
+            elif isinstance(step, Loop | Called):
+                self._count(step.body, step.begun if isinstance(step, Loop) else begun)
 
     def block(self, block: Block, decided: _Decisions) -> list[Path]:
         """The ways through a block."""
@@ -63,9 +86,10 @@ class _Walk:
                 else:
                     longer += [_joined(path, more) for more in self._step(step, path.decisions)]
             found = list(dict.fromkeys(longer))
-            if len(found) > MOST:
+            self._left -= len(longer)
+            if len(found) > MOST or self._left < 0:
                 self.cut = True
-                found = found[:MOST]
+                found = found[: MOST if self._left > 0 else 1]
         return found
 
     def _relevant(self, block: Block) -> list[Step]:
@@ -123,7 +147,8 @@ class _Walk:
         for which, alternative in enumerate(step.alternatives):
             if step.key and taken.get(step.key, which) != which:
                 continue
-            after = decided | {(step.key, step.birth, which)} if step.key else decided
+            kept = step.key and self._asked[step.key] > 1
+            after = decided | {(step.key, step.birth, which)} if kept else decided
             found += self.block(alternative, after)
         return list(dict.fromkeys(found))
 
@@ -132,6 +157,7 @@ class _Walk:
         found = [] if step.certain else [Path((), decided, full=False)]
         leaves = all(one.ended for one in once)
         for one in once:
+            self._left -= len(once)
             if one.ended:
                 found.append(_after(one)._replace(full=one.full and leaves))
                 continue

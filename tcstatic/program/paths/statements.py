@@ -294,7 +294,9 @@ def branch(
         m.dead = False
     if flipped:
         step.alternatives.reverse()
-    m.cells.merge(outcomes)
+        outcomes.reverse()
+    complete = key and len(outcomes) == len(bodies)
+    m.cells.merge(outcomes, (key, birth) if complete else None)
     m.dead = not outcomes
     if not m.quiet and any(block.steps for block in step.alternatives):
         m.block.steps.append(step)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final, final
 
-from tcstatic.program.paths.values import Value, joined, same
+from tcstatic.program.paths.values import Phi, Value, joined, same
 
 Key = tuple[int, str]
 Changes = dict[Key, Value | None]
@@ -57,8 +57,11 @@ class Cells:
         del self._journal[mark:]
         return undone
 
-    def merge(self, branches: Iterable[Changes]) -> None:
-        """Join the outcomes of branches that all start from the present state."""
+    def merge(self, branches: Iterable[Changes], decided: tuple[str, int] | None = None) -> None:
+        """Join the outcomes of branches that all start from the present state.
+
+        `decided` names the condition that chose among them, and its birth.
+        """
         outcomes = list(branches)
         keys = dict.fromkeys(key for changes in outcomes for key in changes)
         for key in keys:
@@ -70,7 +73,10 @@ class Cells:
             elif all(same(known[0], end) for end in known[1:]):
                 self.set(key, known[0])
             else:
-                self.set(key, joined(known))
+                one = joined(known)
+                if decided is not None and isinstance(one, Phi) and len(known) == len(outcomes):
+                    one.ways = (*decided, tuple(known))
+                self.set(key, one)
 
 
 NO_CHANGES: Final[Changes] = {}

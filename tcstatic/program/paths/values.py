@@ -241,13 +241,18 @@ class Node(Value):
 
 @final
 class Phi(Value):
-    """One of several values, by the path taken. A loop adds to it when its body was seen."""
+    """One of several values, by the path taken. A loop adds to it when its body was seen.
 
-    __slots__ = ("options",)
+    `ways` are, where one branch decided it: the name of its condition, the birth of that, and the
+    value after each of its alternatives.
+    """
+
+    __slots__ = ("options", "ways")
 
     def __init__(self, options: list[Value]) -> None:
         super().__init__()
         self.options = options
+        self.ways: tuple[str, int, tuple[Value, ...]] | None = None
 
 
 def joined(values: list[Value]) -> Value:
