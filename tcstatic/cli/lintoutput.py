@@ -61,7 +61,7 @@ def show(outcome: Outcome, shown: Shown) -> None:
         from tcstatic.report.snippets import statistics
 
         for line in statistics(outcome.report.findings):
-            click.echo(line, err=aside or shown.format in ("json", "sarif"))
+            click.echo(line, err=aside or shown.format not in ("text", "concise"))
 
 
 def _show_text(outcome: Outcome, shown: Shown, aside: bool) -> None:
