@@ -85,8 +85,10 @@ def _setattr(
     from tcstatic.program.paths import calls
 
     if len(arguments) > 2:
-        if isinstance(arguments[1], Const):
-            calls.set_attribute(m, arguments[0], str(arguments[1].value), arguments[2], at)
+        names = [one for one in options(arguments[1]) if isinstance(one, Const)]
+        if names and len(names) == len(options(arguments[1])):
+            for name in names:
+                calls.set_attribute(m, arguments[0], str(name.value), arguments[2], at)
         else:
             from tcstatic.program.paths import methods
 

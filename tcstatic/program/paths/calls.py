@@ -8,7 +8,7 @@ from typing import Any, Final
 from tcstatic.program.paths import lookup
 from tcstatic.program.paths.machine import DEPTH, Frame, Machine
 from tcstatic.program.paths.operations import REGIONS
-from tcstatic.program.paths.tree import Block, Branch
+from tcstatic.program.paths.tree import Block, Branch, happenings
 from tcstatic.program.paths.values import (
     Bound,
     Class,
@@ -105,7 +105,7 @@ def invoke(
         return call_function(m, callee, arguments, keywords, at)
     if isinstance(callee, Bound):
         if callee.method is not None:
-            return call_function(m, callee.method, (callee.receiver, *arguments), keywords, at)
+            return _own_method(m, callee, callee.method, arguments, keywords, at)
         group = methods.group_of(callee.receiver)
         if group:
             return methods.on_objects(m, group, callee.name, arguments, keywords, at)
@@ -119,6 +119,27 @@ def invoke(
     if isinstance(callee, Phi):
         return _one_of(m, callee, arguments, keywords, at)
     return methods.unknown_call(m, callee, arguments, keywords, at)
+
+
+def _own_method(
+    m: Machine,
+    callee: Bound,
+    method: Function,
+    arguments: tuple[Value, ...],
+    keywords: Keywords,
+    at: syntax.expr,
+) -> Value:
+    """A method of a project's class; the step of an own optimizer is a step, whatever it does."""
+    receiver = callee.receiver
+    before = len(m.block.steps)
+    result = call_function(m, method, (receiver, *arguments), keywords, at)
+    role = receiver.role if isinstance(receiver, Object) else ""
+    if role == "optimizer" and callee.name in ("step", "zero_grad"):
+        kind = f"optimizer.{callee.name}"
+        told = any(one.kind == kind for one in happenings(Block(m.block.steps[before:])))
+        if not told:
+            m.emit(kind, at, subjects={"optimizer": (receiver.number,)}, receiver=receiver)
+    return result
 
 
 def call_object(

@@ -8,6 +8,10 @@ from typing import Final
 from tcstatic.program.paths.values import Node, Object, Unknown, Value
 
 _ROLES: Final = (
+    (
+        "environment",
+        re.compile(r"(^|_)(envs?|gym|game|simulator|sim)(_?\d|_\w{1,6})?$", re.IGNORECASE),
+    ),
     ("scheduler", re.compile(r"sched|^lr_sch", re.IGNORECASE)),
     ("optimizer", re.compile(r"optim|^opt$|^opt_|_opt$|^opts?\b|^(adam|sgd)w?$", re.IGNORECASE)),
     ("scaler", re.compile(r"scaler$", re.IGNORECASE)),

@@ -273,11 +273,24 @@ def item(m: Machine, holder: Value, index: Value, at: syntax.expr) -> Value:
         return _listing_item(m, holder, index, at)
     if isinstance(index, Const):
         kept = m.attribute(holder, f"[{index.value!r}]")
+        if kept is None and isinstance(holder, Object):
+            kept = _layer(m, holder, index.value)
         if kept is not None:
             return kept
         made = m.node("item", (holder, index), at)
         return m.lazily(holder, f"[{index.value!r}]", made)
     return m.node("item", (holder, index), at)
+
+
+def _layer(m: Machine, holder: Object, index: object) -> Value | None:
+    """A layer of ``nn.Sequential(a, b)`` or ``nn.ModuleList([a, b])`` by its position."""
+    if holder.role != "model" or not isinstance(index, int) or isinstance(holder.type, Class):
+        return None
+    layers = list(holder.arguments)
+    if len(layers) == 1 and isinstance(layers[0], Listing) and not is_open(m, layers[0]):
+        layers = items(m, layers[0])
+    known = all(isinstance(one, Object) for one in layers)
+    return layers[index] if known and -len(layers) <= index < len(layers) else None
 
 
 def _listing_item(m: Machine, holder: Listing, index: Value, at: syntax.expr) -> Value:

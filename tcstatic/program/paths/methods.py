@@ -20,7 +20,7 @@ from tcstatic.program.paths.values import (
     Value,
     options,
 )
-from tcstatic.program.paths.walking import objects_in, reach
+from tcstatic.program.paths.walking import Reach, objects_in, reach
 from tcstatic.program.source import syntax
 
 Keywords = Mapping[str, Value]
@@ -95,7 +95,7 @@ def on_value(
         result = handler(m, (receiver,), (receiver.number,), text, arguments, keywords, at)
         if result is not None:
             return result
-    _note_site(m, text, at, resolved=False)
+    _note_site(m, text, at, resolved=role == "environment")
     if isinstance(receiver, Unknown) and text in _SAME:
         return receiver
     if text in ("parameters", "named_parameters"):
@@ -191,7 +191,7 @@ def escape(m: Machine, values: tuple[Value, ...], at: syntax.expr) -> None:
 def backward(m: Machine, value: Value, at: syntax.expr, keywords: Keywords | None = None) -> Value:
     """A backward starts at a value."""
     reached = reach(m, value)
-    _note_site(m, "backward", at, resolved=bool(reached.forwards or reached.tokens))
+    _note_site(m, "backward", at, resolved=_is_computed(value, reached))
     m.emit(
         "loss.backward",
         at,
@@ -201,6 +201,16 @@ def backward(m: Machine, value: Value, at: syntax.expr, keywords: Keywords | Non
         keywords=dict(keywords or {}),
     )
     return Const(None)
+
+
+def _is_computed(value: Value, reached: Reach) -> bool:
+    """Whether what a backward starts at is known to be computed, not only to be called so."""
+    if reached.forwards or reached.tokens:
+        return True
+    return any(
+        isinstance(one, Node) and not one.op.startswith(("call", "attr:", "item"))
+        for one in options(value)
+    )
 
 
 def _is_scaled(value: Value) -> bool:

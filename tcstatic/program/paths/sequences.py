@@ -154,6 +154,8 @@ class _Walk:
 
     def _loop(self, step: Loop, decided: _Decisions) -> list[Path]:
         once = self._round(step, decided)
+        if step.once:
+            return [_after(one) for one in once]
         found = [] if step.certain else [Path((), decided, full=False)]
         leaves = all(one.ended for one in once)
         for one in once:

@@ -32,6 +32,10 @@ from tcstatic.program.paths.values import (
 from tcstatic.program.source import syntax
 
 
+# Listings of objects up to this length are gone through element by element.
+_UNROLLED: Final = 4
+
+
 def run(m: Machine, body: list[syntax.stmt]) -> None:
     """Run statements until the path leaves the block."""
     for statement in body:
@@ -310,8 +314,26 @@ def _for(m: Machine, node: Any) -> None:
         run(m, node.body)
 
     certain = isinstance(iterable, Listing) and not lookup.is_open(m, iterable)
-    _loop(m, node, body, certain=certain, kind="for", iterable=iterable)
+    rounds = _rounds(m, iterable) if certain and isinstance(iterable, Listing) else []
+    for item in rounds:
+
+        def one_round(item: Value = item) -> None:
+            assign(m, node.target, item)
+            run(m, node.body)
+
+        _loop(m, node, one_round, certain=True, kind="for", iterable=iterable, once=True)
+    if not rounds:
+        _loop(m, node, body, certain=certain, kind="for", iterable=iterable)
     run(m, node.orelse)
+
+
+def _rounds(m: Machine, iterable: Listing) -> list[Value]:
+    """The elements of a short listing of optimizers and the like: each has a round of its own."""
+    known = lookup.items(m, iterable)
+    if iterable.kind == "dict" or len(known) > _UNROLLED:
+        return []
+    roles = {one.role for one in known if isinstance(one, Object)}
+    return known if roles & {"optimizer", "scheduler", "scaler"} else []
 
 
 def _while(m: Machine, node: Any) -> None:
@@ -328,12 +350,19 @@ def _element(m: Machine, iterable: Value, at: syntax.expr) -> Value:
 
 
 def _loop(
-    m: Machine, node: Any, body: Callable[[], None], *, certain: bool, kind: Any, iterable: Any
+    m: Machine,
+    node: Any,
+    body: Callable[[], None],
+    *,
+    certain: bool,
+    kind: Any,
+    iterable: Any,
+    once: bool = False,
 ) -> None:
     mark = m.cells.mark()
     carried = _carried(m, node)
     begun = Const(None).number
-    loop = Loop(Block(), m.place(node), begun, certain, kind)
+    loop = Loop(Block(), m.place(node), begun, certain, kind, once=once)
     state = LoopState(m.cells.mark(), loop)
     m.loops.append(state)
     with m.writing(loop.body):

@@ -29,8 +29,8 @@ def attribute(m: Machine, holder: Value, text: str, value: Value, at: syntax.exp
     if isinstance(holder, External):
         return
     owner = owner_of_parameter(holder)
-    if text == "grad" and owner is not None:
-        _cleared(m, holder, value, at)
+    if text == "grad" and not isinstance(holder, Object):
+        _gradient(m, holder, value, at)
         return
     if isinstance(holder, Object) and holder.role == "model":
         _model_attribute(m, holder, text, value, at)
@@ -53,29 +53,25 @@ def attribute(m: Machine, holder: Value, text: str, value: Value, at: syntax.exp
 
 def owner_of_parameter(value: Value) -> Object | Unknown | None:
     """The model (or optimizer) of which a value is one of the parameters."""
-    if isinstance(value, Node) and value.op == "item" and value.inputs:
-        inner = value.inputs[0]
+    inner = value
+    while isinstance(inner, Node) and inner.op in ("item", "list", "filter") and inner.inputs:
+        inner = inner.inputs[0]
         if isinstance(inner, Node) and inner.op in ("parameters", "named_parameters"):
             subject = inner.subject
             return subject if isinstance(subject, Object | Unknown) else None
     return None
 
 
-def _cleared(m: Machine, holder: Value, value: Value, at: syntax.expr) -> None:
-    assert isinstance(holder, Node)
-    tokens, _ = parameters.held(m, (holder.inputs[0],))
-    if not (isinstance(value, Const) and value.value is None):
-        owners = parameters.owners(m, tokens)
-        every = (o.number for o in m.objects.values() if o.role == "optimizer")
-        about = frozenset(owners or every)
+def _gradient(m: Machine, holder: Value, value: Value, at: syntax.expr) -> None:
+    """``p.grad = None`` clears; any other gradient may be that of a coming step."""
+    every = frozenset(o.number for o in m.objects.values() if o.role == "optimizer")
+    tokens, _ = parameters.held(m, (holder,))
+    owners = parameters.owners(m, tokens)
+    if isinstance(value, Const) and value.value is None:
+        m.emit("optimizer.zero_grad", at, subjects={"optimizer": owners}, maybe=every)
+    elif every:
+        about = frozenset(owners) or every
         m.emit("call", at, wild=True, maybe=about, values={"operation": "grad.write"})
-        return
-    m.emit(
-        "optimizer.zero_grad",
-        at,
-        subjects={"optimizer": parameters.owners(m, tokens)},
-        maybe=frozenset(o.number for o in m.objects.values() if o.role == "optimizer"),
-    )
 
 
 def _model_attribute(m: Machine, holder: Object, text: str, value: Value, at: syntax.expr) -> None:

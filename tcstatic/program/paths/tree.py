@@ -62,7 +62,7 @@ class Branch:
 @dataclass(slots=True, eq=False)
 class Loop:
     """A loop. `begun` is the number of the first value made inside; `certain` says that its body
-    runs at least once."""
+    runs at least once, `once` that it runs no more than that."""
 
     body: Block
     place: Place
@@ -70,6 +70,7 @@ class Loop:
     certain: bool
     kind: Literal["for", "while"]
     role: str = ""
+    once: bool = False
 
 
 @final
@@ -87,21 +88,32 @@ Step = Happening | Branch | Loop | Called | Exit
 @final
 @dataclass(slots=True, eq=False)
 class Block:
-    """Steps in order."""
+    """Steps in order. `known` are all happenings in it, kept for as long as it has `counted`
+    steps: a root is gone through many times."""
 
     steps: list[Step] = field(default_factory=list)
+    known: list[Happening] = field(default_factory=list)
+    counted: int = -1
 
 
-def happenings(block: Block) -> Iterator[Happening]:
-    """All happenings of a block, as written."""
+def happenings(block: Block) -> list[Happening]:
+    """All happenings of a root, as written; not to be asked while its blocks are being written."""
+    if block.counted != len(block.steps):
+        block.known = []
+        _gather(block, block.known)
+        block.counted = len(block.steps)
+    return block.known
+
+
+def _gather(block: Block, into: list[Happening]) -> None:
     for step in block.steps:
         if isinstance(step, Happening):
-            yield step
+            into.append(step)
         elif isinstance(step, Branch):
             for alternative in step.alternatives:
-                yield from happenings(alternative)
+                _gather(alternative, into)
         elif isinstance(step, Loop | Called):
-            yield from happenings(step.body)
+            _gather(step.body, into)
 
 
 def loops(block: Block, around: tuple[Loop, ...] = ()) -> Iterator[tuple[Loop, tuple[Loop, ...]]]:

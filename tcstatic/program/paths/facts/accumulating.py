@@ -100,7 +100,10 @@ def _summed(
     m: Machine, block: Block, loop: Loop, inside: list[Happening], backward: Happening
 ) -> None:
     free = guards(loop.body, backward)
-    for number in backward.subjects.get("optimizer", ()):
+    numbers = backward.subjects.get("optimizer", ())
+    if any(not guards(loop.body, step) for number in numbers for step in _steps(inside, number)):
+        return
+    for number in numbers:
         optimizer = m.objects.get(number)
         if optimizer is None or not _depends_on_scale(optimizer, inside):
             continue

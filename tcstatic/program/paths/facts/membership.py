@@ -83,7 +83,8 @@ def holdings(m: Machine, block: Block) -> dict[int, frozenset[Token]] | None:
 def stale(m: Machine, block: Block) -> None:
     """Optimizers of which no parameter is in use: ``live.parameters`` is empty then, and the trail
     holds what put others in their place."""
-    reached = trained(m, block)
+    reached, holders = trained(m, block), holdings(m, block)
+    known = frozenset().union(*holders.values()) if holders else frozenset()
     for one in happenings(block):
         if one.kind != "optimizer.step" or "optimizer.parameters" not in one.values:
             continue
@@ -94,7 +95,7 @@ def stale(m: Machine, block: Block) -> None:
             continue
         if reached is not None and not held & reached.tokens and one.facts.get("in_loop"):
             one.values["live.parameters"] = frozenset()
-            one.values["untracked"] = len(reached.tokens)
+        one.values["untracked"] = len(reached.tokens - known) if reached is not None else None
         live: frozenset[Token] = one.values["live.parameters"]
         if len(live) < len(held):
             models = reached.models if reached is not None else ()

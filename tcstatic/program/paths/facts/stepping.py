@@ -54,7 +54,7 @@ def never_stepped(m: Machine, block: Block) -> None:
         if calls_elsewhere(m, (made.place, last.place), "step") or _by_hand(m, block, made):
             continue
         place = _stepped_twice(block, last, "optimizer.step") or last
-        about = {"optimizer": (number,)}
+        about = {"optimizer": (number, *place.subjects.get("optimizer", ()))}
         tell(block, "never_stepped", place.place, assumed=last.assumed, subjects=about)
 
 
@@ -254,3 +254,34 @@ def _live_on(way: Way, clip: Happening) -> bool | None:
         elif kind == "optimizer.step":
             fresh, stepped = False, True
     return (seen or not stepped) if seen is not None else None
+
+
+@surveys
+def stepping(m: Machine, block: Block) -> None:
+    """``computes`` of a step: a model or a loss runs in a loop around it. And a step whose
+    optimizer is never cleared, while another is cleared twice: ``cleared_other_optimizer``."""
+    for loop in all_loops(block):
+        inside = list(happenings(loop.body))
+        computes = any(one.kind in ("model.forward", "loss.forward") for one in inside)
+        for one in inside:
+            if one.kind == "optimizer.step":
+                one.values["computes"] = computes or one.values.get("computes", False)
+        _cleared_instead(list(own(loop.body)))
+
+
+def _cleared_instead(inside: list[Happening]) -> None:
+    clearings = [one for one in inside if one.kind == "optimizer.zero_grad"]
+    cleared = {number for one in clearings for number in one.subjects.get("optimizer", ())}
+    twice = next(
+        (
+            after
+            for before, after in zip(clearings, clearings[1:], strict=False)
+            if before.subjects == after.subjects and before.place.node is not after.place.node
+        ),
+        None,
+    )
+    for one in inside:
+        if one.kind == "optimizer.step" and not cleared & set(one.subjects["optimizer"]):
+            one.values["cleared_other_optimizer"] = twice is not None
+            if twice is not None:
+                one.values["#trail"] = [("cleared", twice.place)]
