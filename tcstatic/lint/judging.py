@@ -44,11 +44,15 @@ class Judged:
 
 
 def for_lint(invariant: Invariant) -> Invariant:
-    """The invariant as the source decides it."""
+    """The invariant as the source decides it; ``when: always`` and ``unless: never`` drop what a
+    run asks."""
     other = invariant.lint
     if not other:
         return invariant
     changed: dict[str, Any] = {k: other[k] for k in ("when", "unless", "message") if k in other}
+    for key, word in (("when", "always"), ("unless", "never")):
+        if changed.get(key) == word:
+            changed[key] = ""
     if "that" in other:
         changed["params"] = other["that"]
     if "blame" in other:
@@ -81,6 +85,12 @@ class Rooted:
         return tuple(
             self.event(one) for one in self.every[: self._order.get(id(happening), len(self.every))]
         )
+
+    def stands_for_several(self, happening: Happening, role: str, number: int) -> bool:
+        """Whether a happening in a loop is about another object in each round."""
+        known = self.root.machine.objects.get(number)
+        several = len(happening.subjects.get(role, ())) > 1
+        return several or (known is not None and known.made_in_loops > 0)
 
     def end(self) -> Happening | None:
         """What stands for the end of the program."""
@@ -301,7 +311,11 @@ class Judging:
         monitor: Monitor = monitor_of(self.invariant)
         fails: dict[int, Observation] = {}
         holds: set[int] = set()
+        previous: Happening | None = None
         for one, kind in steps:
+            if one is previous and rooted.stands_for_several(one, role, number):
+                continue
+            previous = one
             if kind == f"{role}.new":
                 monitor = monitor_of(self.invariant)
                 if kind not in self._needs:
@@ -312,7 +326,7 @@ class Judging:
             for observation in monitor.feed(event):
                 verdict = self._verdict(observation)
                 if verdict == "fail":
-                    fails.setdefault(id(one), observation)
+                    fails.setdefault(id(one), _with_trail(observation, one))
                 else:
                     holds.add(id(one))
         return fails, holds
