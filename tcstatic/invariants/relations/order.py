@@ -4,6 +4,7 @@ The patterns are those of Dwyer, Avrunin and Corbett (ICSE 1999); each is a fini
 
 - ``{existence: E, between: [A, B]}``: from each A to the next B there is an E;
 - ``{absence: E, between: [A, B]}``: from the last A before a B to that B there is no E;
+  with ``from: first``, from the first A since the last B;
 - ``{precedence: E, before: B}``: since the last B (or the start) there was an E before each B.
 
 ``same: ROLE`` runs one automaton per object in that role; ``given: G`` judges an interval only if
@@ -43,6 +44,7 @@ class _OrderMonitor:
         self._event = params[self._pattern]
         between = params.get("between")
         self._first = between[0] if between else None
+        self._keeps_first = params.get("from") == "first"
         self._last = between[1] if between else params["before"]
         self._given = params.get("given")
         self._role = params.get("same", "")
@@ -66,7 +68,7 @@ class _OrderMonitor:
                 one = self._judge(event, number, state)
                 if one is not None:
                     found = (*found, one)
-            if kind == self._first:
+            if kind == self._first and not (self._keeps_first and state.opened):
                 state.opened, state.seen, state.given = event, None, False
             elif kind == self._event:
                 state.seen = event
@@ -106,7 +108,10 @@ class Order:
 
     def check(self, params: Params) -> None:
         """Raise ValueError if the parameters are not one pattern with its scope."""
-        check_keys(params, (*PATTERNS, "between", "before", "same", "given", "since"))
+        keys = (*PATTERNS, "between", "before", "same", "given", "since", "from")
+        check_keys(params, keys)
+        if params.get("from", "last") not in ("first", "last"):
+            raise ValueError("from: expected first or last")
         found = [pattern for pattern in PATTERNS if pattern in params]
         if len(found) != 1:
             raise ValueError(f"expected exactly one of {', '.join(PATTERNS)}")

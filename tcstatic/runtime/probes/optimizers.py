@@ -10,6 +10,7 @@ from typing import Any, Final, final
 
 from tcstatic.model import Event, Location, Member
 from tcstatic.runtime.probes import measure
+from tcstatic.runtime.probes.discards import Discards
 from tcstatic.runtime.probes.ledger import Ledger
 from tcstatic.runtime.probes.ownership import Ownership
 from tcstatic.runtime.probes.registry import Registry
@@ -78,6 +79,7 @@ class Optimizer:
         self.starved = 0
         self.starved_since = 0
         self.cleared_again = False
+        self.discards = Discards()
         self.interval = Interval()
         self.ever_changed: set[int] = set()
         self.before: Snapshot | None = None
@@ -133,6 +135,10 @@ class Optimizer:
         if self._numbers[0] is not facts:
             self._numbers = (facts, frozenset(fact[0] for fact in facts))
         return self._numbers[1]
+
+    def lost(self, backward: Location | None, *, alone: bool) -> None:
+        """Note that its gradients were cleared unused; see `Discards.cleared`."""
+        self.discards.cleared(backward, self.parameters(), self.last, alone=alone)
 
     @property
     def has_trained(self) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final, final
 
+from tcstatic.model import Location
 from tcstatic.runtime.probes.optimizers import Optimizer, Snapshot
 from tcstatic.runtime.probes.ownership import Ownership
 from tcstatic.runtime.probes.registry import Registry
@@ -29,8 +30,18 @@ class StepFacts:
         self._untracked = untracked
         self._structure = structure
 
-    def of(self, optimizer: Optimizer, snapshot: Snapshot) -> tuple[dict[str, Any], frozenset[int]]:
-        """Return the values of a step's event, and the parameters whose history matters."""
+    def of(
+        self,
+        optimizer: Optimizer,
+        snapshot: Snapshot,
+        backward: Location | None,
+        written: Location | None,
+    ) -> tuple[dict[str, Any], frozenset[int]]:
+        """Return the values of a step's event, and the parameters whose history matters.
+
+        `backward` and `written` are where the last backward was called, and where the source last
+        wrote to a gradient since the step before.
+        """
         parameters, gradients = snapshot.parameters, snapshot.gradients
         facts = optimizer.facts(parameters, self._registry, self._ownership)
         has_gradient = True in gradients
@@ -46,6 +57,9 @@ class StepFacts:
                 if not gradients[i] and self._is_stale(p, i, optimizer)
             )
         interval = optimizer.interval
+        discards = optimizer.discards
+        by_hand = discards.any and (written is not None or _replaced(optimizer))
+        lost = discards.stepped(backward, written=by_hand)
         orphans = frozenset(interval.orphans) if interval.orphans else _NOBODY
         values = {
             "type": optimizer.title,
@@ -71,6 +85,8 @@ class StepFacts:
             "starved_since": optimizer.starved_since,
             "cleared_other_optimizer": interval.other_cleared,
             "discarded_bad_loss": interval.discarded_bad_loss,
+            "discards_again": lost > 0,
+            "discards_since": optimizer.steps + 1 - lost if lost else None,
             "manual": optimizer.manual,
             "stock": optimizer.stock,
             "writes_elsewhere": interval.foreign_writes,
@@ -104,6 +120,13 @@ class StepFacts:
             return False
         copied = self._structure.copied.intersection(self._untracked.models)
         return bool(copied) and not self._untracked.holds(parameter)
+
+
+def _replaced(optimizer: Optimizer) -> bool:
+    """Tell whether gradients are others than those that the last backward left."""
+    marks, parameters = optimizer.ledger.after_backward, optimizer.parameters()
+    seen = zip(parameters, marks, strict=False)
+    return any(kept is not None and kept() is not p.grad for p, (kept, _) in seen)
 
 
 def _reached_nothing(optimizer: Optimizer, *, starving: bool) -> bool:

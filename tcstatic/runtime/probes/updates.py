@@ -218,12 +218,14 @@ class Updates:
             subjects["other"] = tuple(other.number for other in others)
             for other in others:
                 other.interval.other_cleared = True
+        elif not optimizer.cleared_again and optimizer.ledger.touched:
+            alone = len(self.optimizers) == 1 and self.last_write is None
+            optimizer.lost(self._where, alone=alone)
         optimizer.cleared_again = True
         interval = optimizer.interval
-        if interval.losses:
-            if any(not math.isfinite(loss.values()[0]) for loss in interval.losses):
-                interval.discarded_bad_loss = True
-            interval.losses = []
+        if any(not math.isfinite(loss.values()[0]) for loss in interval.losses):
+            interval.discarded_bad_loss = True
+        interval.losses = []
         values = {"observed": observed}
         self._stream.tell(
             self._stream.make("optimizer.zero_grad", where, subjects, values, step=optimizer.steps)
@@ -315,7 +317,7 @@ class Updates:
         stream = self._stream
         stream.last_step_where = where or stream.last_step_where
         reading = StepReading(optimizer, snapshot, stream.registry, self._ownership)
-        values, concerned = self._facts.of(optimizer, snapshot)
+        values, concerned = self._facts.of(optimizer, snapshot, self._where, self.last_write)
         if self.forwards:
             if values["starved"]:
                 self._about_starving(optimizer, values)
@@ -388,6 +390,7 @@ class Updates:
             optimizer.copies.compare()
             optimizer.before = optimizer.last = None
             optimizer.starved = 0
+            optimizer.discards.forget()
             optimizer.interval = Interval()
         self.untracked.forget()
 
