@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from tcstatic.program.paths import guesses, lookup, objects, parameters
+from tcstatic.program.paths import guesses, lookup, objects, parameters, stores
 from tcstatic.program.paths.machine import Machine
 from tcstatic.program.paths.operations import method_operation
 from tcstatic.program.paths.values import (
@@ -89,6 +89,8 @@ def on_value(
     if text == "backward":
         engine = guesses.role(receiver) == "engine" and arguments
         return backward(m, arguments[0] if engine else receiver, at, keywords)
+    if isinstance(receiver, Node) and receiver.op == "attr:grad" and text.endswith("_"):
+        stores.gradient_written(m, receiver.inputs[0], text, at)
     role = _role_by_use(receiver, text)
     handler = _BY_ROLE.get(role)
     if handler is not None and isinstance(receiver, Unknown | Node):

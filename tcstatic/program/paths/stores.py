@@ -74,6 +74,18 @@ def _gradient(m: Machine, holder: Value, value: Value, at: syntax.expr) -> None:
         m.emit("call", at, wild=True, maybe=about, values={"operation": "grad.write"})
 
 
+def gradient_written(m: Machine, holder: Value, method: str, at: syntax.expr) -> None:
+    """``p.grad.zero_()`` clears; other writes in place may be anything to the optimizers."""
+    every = frozenset(o.number for o in m.objects.values() if o.role == "optimizer")
+    tokens, _ = parameters.held(m, (holder,))
+    owners = parameters.owners(m, tokens)
+    if method in ("zero_", "fill_", "copy_"):
+        m.emit("optimizer.zero_grad", at, subjects={"optimizer": owners}, maybe=every)
+    elif method not in ("requires_grad_", "detach_"):
+        about = frozenset(owners) or every
+        m.emit("call", at, wild=True, maybe=about, values={"operation": "grad.write"})
+
+
 def _model_attribute(m: Machine, holder: Object, text: str, value: Value, at: syntax.expr) -> None:
     before = m.attribute(holder, text)
     if before is None or m.frame.name.endswith("__init__"):
