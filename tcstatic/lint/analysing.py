@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import final
 
 from tcstatic.lint.cache import Cache
+from tcstatic.lint.choosing import Chosen
 from tcstatic.lint.discovery import Project, file_name
 from tcstatic.lint.importers import importers
 from tcstatic.lint.jobs import Outcome, analyse_all, jobs_for
 from tcstatic.lint.results import Analysis
-from tcstatic.model import Failed, Invariant, Skipped
+from tcstatic.lint.suppressions import marker
+from tcstatic.model import Failed, Skipped
 
 Progress = Callable[[int, int], None]
 """Is told how many files are done, of how many."""
@@ -22,18 +24,20 @@ Progress = Callable[[int, int], None]
 @dataclass(frozen=True, slots=True)
 class Analysed:
     """The analyses of the given files and of those that import them; what could not be analysed
-    of the given; how many answers came from the cache; whether all importers are known."""
+    of the given; the names of files with comments about our rules; how many answers came from the
+    cache; whether all importers are known."""
 
     analyses: tuple[Analysis, ...]
     unreadable: tuple[Skipped, ...]
     failed: tuple[Failed, ...]
+    marked: frozenset[str]
     from_cache: int
     complete: bool
 
 
 def analyse_project(
     project: Project,
-    rules: Sequence[Invariant],
+    chosen: Chosen,
     cache_file: Path | None,
     *,
     jobs: int | None = None,
@@ -41,7 +45,8 @@ def analyse_project(
     progress: Progress | None = None,
 ) -> Analysed:
     """Analyse the files of a project, and all files of it that import one of them."""
-    cache = Cache(cache_file, project.root, overlay)
+    marks = marker(one.code for one in chosen.known)
+    cache = Cache(cache_file, project.root, overlay, marks)
     given = {file_name(path, project.root): path for path in project.files}
     others = _importing(given, cache)
     paths = [*project.files, *(project.root / name for name in sorted(others))]
@@ -50,7 +55,7 @@ def analyse_project(
     waiting = [path for path in paths if path not in held]
     done = len(held)
     for path, outcome in analyse_all(
-        project.root, rules, waiting, jobs=jobs_for(len(waiting), jobs), overlay=overlay
+        project.root, chosen.judged, waiting, jobs=jobs_for(len(waiting), jobs), overlay=overlay
     ):
         outcomes[path] = outcome
         if isinstance(outcome, Analysis) and not overlay:
@@ -67,6 +72,7 @@ def analyse_project(
             o for p, o in zip(paths, ordered, strict=True) if isinstance(o, Skipped) if p in asked
         ),
         tuple(one for one in ordered if isinstance(one, Failed)),
+        frozenset(name for name in given if (one := cache.index.facts(name)) and one.marked),
         len(held),
         cache.index.complete,
     )

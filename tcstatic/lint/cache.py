@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, final
@@ -42,7 +44,11 @@ class Cache:
     """The analyses of one project; state: those read from disk, and those added in this run."""
 
     def __init__(
-        self, file: Path | None, root: Path, overlay: Mapping[Path, bytes] | None = None
+        self,
+        file: Path | None,
+        root: Path,
+        overlay: Mapping[Path, bytes] | None = None,
+        marks: re.Pattern[bytes] | None = None,
     ) -> None:
         self._file = file
         self._root = root
@@ -55,7 +61,7 @@ class Cache:
         ]
         self._entries: dict[str, Any] = data["entries"]
         self._added: dict[str, Analysis] = {}
-        self.index = Index(root, facts_from(data["facts"]), overlay)
+        self.index = Index(root, facts_from(data["facts"]), overlay, marks)
 
     def get(self, path: Path) -> Analysis | None:
         """Return the analysis of a file if it still holds."""
@@ -70,10 +76,14 @@ class Cache:
             path,
             tuple(map(finding_from, entry[3])),
             self._tables[entry[2]],
-            tuple(self._root / one for one in depends),
+            tuple(map(self._path, entry[1])),
             entry[4],
             {kind: (known, all_) for kind, (known, all_) in entry[5].items()},
         )
+
+    @functools.cache  # noqa: B019  (one cache lives as long as its run)
+    def _path(self, number: int) -> Path:
+        return self._root / self._paths[number]
 
     def add(self, analysis: Analysis) -> None:
         """Keep an analysis; `save` writes it."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -21,9 +21,9 @@ def counts_of(
 ) -> InvariantCounts:
     """Return how the rules fared over the given files; `checked` counts files."""
     verdicts: dict[str, Counter[Verdict]] = {}
-    for analysis in analyses:
-        for code, verdict in analysis.verdicts.items():
-            verdicts.setdefault(code, Counter())[verdict] += 1
+    for table, times in _tables(analyses):
+        for code, verdict in table.items():
+            verdicts.setdefault(code, Counter())[verdict] += times
     checked: dict[str, int] = {}
     outside = {code: verdict.reason for code, verdict in out_of_scope.items()}
     violated = {one.code for one in findings if one.code in verdicts}
@@ -53,14 +53,22 @@ def explain(
 ) -> tuple[RuleVerdict, ...]:
     """Return the verdicts by rule, equal ones of several files as one, the worst first."""
     counts: Counter[tuple[str, Verdict]] = Counter()
-    for analysis in analyses:
-        counts.update(analysis.verdicts.items())
+    for table, times in _tables(analyses):
+        for item in table.items():
+            counts[item] += times
     counts.update((code, verdict) for code, verdict in out_of_scope.items())
     file = file_name(analyses[0].path, root) if len(analyses) == 1 else ""
     return tuple(
         RuleVerdict(code, verdict, file, times)
         for (code, verdict), times in sorted(counts.items(), key=_explained_order)
     )
+
+
+def _tables(analyses: Sequence[Analysis]) -> Iterator[tuple[Mapping[str, Verdict], int]]:
+    """The tables of verdicts, each with how many files share it (those from a cache do)."""
+    counts = Counter(id(one.verdicts) for one in analyses)
+    for table in {id(one.verdicts): one.verdicts for one in analyses}.values():
+        yield table, counts[id(table)]
 
 
 def _explained_order(item: tuple[tuple[str, Verdict], int]) -> tuple[str, int, int, str]:

@@ -29,8 +29,17 @@ class Told:
     silenced: int
 
 
-def tell(project: Project, chosen: Chosen, analyses: Sequence[Analysis], sources: Sources) -> Told:
-    """Return the findings that lie in the project's files, sorted by place."""
+def tell(
+    project: Project,
+    chosen: Chosen,
+    analyses: Sequence[Analysis],
+    sources: Sources,
+    marked: frozenset[str],
+) -> Told:
+    """Return the findings that lie in the project's files, sorted by place.
+
+    `marked` are the files with comments about our rules: the others are not read for such ones.
+    """
     paths = {file_name(path, project.root): path for path in project.files}
 
     def line_of(file: str, number: int) -> str:
@@ -46,6 +55,8 @@ def tell(project: Project, chosen: Chosen, analyses: Sequence[Analysis], sources
     told: list[Finding] = []
     silenced = 0
     for file, findings in by_file.items():
+        if not findings and file not in marked:
+            continue
         source = _content(paths[file], sources)
         if source is None:
             continue

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
@@ -29,11 +30,13 @@ MOST_FILES: Final = 50_000
 @final
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """Of one file: size and times when it was read, the hash of its content, its imports."""
+    """Of one file: size and times when it was read, the hash of its content, its imports, and
+    whether it holds comments about our rules."""
 
     status: tuple[int, int, int]
     digest: str
     imports: tuple[str, ...]
+    marked: bool
 
 
 @final
@@ -45,8 +48,10 @@ class Index:
         root: Path,
         facts: Mapping[str, Facts] | None = None,
         overlay: Mapping[Path, bytes] | None = None,
+        marks: re.Pattern[bytes] | None = None,
     ) -> None:
         self._root = root
+        self._marks = marks
         self._known = dict(facts or {})
         self._overlay = {file_name(path, root): text for path, text in (overlay or {}).items()}
         self._current: dict[str, Facts | None] = {}
@@ -90,7 +95,7 @@ class Index:
         facts = {name: one for name, one in self._known.items() if name in there}
         facts.update((name, one) for name, one in self._current.items() if one is not None)
         return {
-            name: [*one.status, one.digest, list(one.imports)]
+            name: [*one.status, one.digest, list(one.imports), one.marked]
             for name, one in facts.items()
             if name not in self._overlay and _settled(one, now)
         }
@@ -98,7 +103,7 @@ class Index:
     def _look(self, name: str) -> Facts | None:
         if name in self._overlay:
             text = self._overlay[name]
-            return Facts((0, 0, 0), _digest(text), imports_of(text))
+            return self._facts((0, 0, 0), text)
         path = self._root / name
         try:
             status = os.stat(path)
@@ -110,7 +115,11 @@ class Index:
         except (OSError, InputError):
             return None
         self.changed = True
-        return Facts(stamp, _digest(content), imports_of(content))
+        return self._facts(stamp, content)
+
+    def _facts(self, stamp: tuple[int, int, int], content: bytes) -> Facts:
+        marked = self._marks is not None and self._marks.search(content) is not None
+        return Facts(stamp, _digest(content), imports_of(content), marked)
 
     def _stems(self) -> dict[str, list[str]]:
         if self._by_stem is None:
@@ -131,7 +140,8 @@ class Index:
 def facts_from(data: Mapping[str, Any]) -> dict[str, Facts]:
     """Return the facts that `remembered` gave."""
     return {
-        name: Facts((one[0], one[1], one[2]), one[3], tuple(one[4])) for name, one in data.items()
+        name: Facts((one[0], one[1], one[2]), one[3], tuple(one[4]), one[5])
+        for name, one in data.items()
     }
 
 

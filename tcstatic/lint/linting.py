@@ -116,13 +116,14 @@ def _lint(
 ) -> LintedProject:
     analysed = analyse_project(
         project,
-        chosen.judged,
+        chosen,
         _cache_file(request, project, chosen, key),
         jobs=request.jobs,
         overlay=request.overlay,
         progress=progress,
     )
-    told = tell(project, chosen, analysed.analyses, Sources(request.overlay))
+    sources = Sources(request.overlay)
+    told = tell(project, chosen, analysed.analyses, sources, analysed.marked)
     baseline = Baseline.of(request.baseline, project, request.write_baseline)
     untouched = baseline.fingerprints
     analyses = analysed.analyses
@@ -131,7 +132,7 @@ def _lint(
     if request.fix:
         from tcstatic.lint.mending import Mender
 
-        mender = Mender(project, chosen, analyses, told, request.overlay)
+        mender = Mender(project, chosen, analysed, told, request.overlay)
         mended = mender.mend(unsafe=request.unsafe_fixes, untouched=untouched)
         told, analyses = mended.told, mended.analyses
         fixed, contents = mended.fixed, mended.contents

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final, final
 
 from tcstatic.errors import InputError
+from tcstatic.lint.analysing import Analysed
 from tcstatic.lint.analysis import Analyser
 from tcstatic.lint.choosing import Chosen
 from tcstatic.lint.discovery import Project, file_name
@@ -51,14 +52,15 @@ class Mender:
         self,
         project: Project,
         chosen: Chosen,
-        analyses: Sequence[Analysis],
+        analysed: Analysed,
         told: Told,
         overlay: Mapping[Path, bytes],
     ) -> None:
         self._project = project
         self._chosen = chosen
         self._given = dict(overlay)
-        self._state = _State(dict(overlay), tuple(analyses), told)
+        self._state = _State(dict(overlay), analysed.analyses, told)
+        self._marked = analysed.marked
         self._fixed: list[Finding] = []
 
     def mend(self, *, unsafe: bool, untouched: frozenset[str]) -> Mended:
@@ -121,7 +123,7 @@ class Mender:
             )
         except InputError:
             return None
-        told = tell(self._project, self._chosen, analyses, Sources(overlay))
+        told = tell(self._project, self._chosen, analyses, Sources(overlay), self._marked)
         return _State(overlay, analyses, told)
 
 

@@ -8,13 +8,14 @@ from __future__ import annotations
 import io
 import re
 import tokenize
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final, Literal, final
 
 from tcstatic.model import Finding
 
 _WORDS: Final = re.compile(rb"#[^\n]*?(?:noqa|tcstatic)", re.IGNORECASE)
+_ALLOWED: Final = rb"#[ \t]*tcstatic:[ \t]*allow"
 _NOQA: Final = re.compile(r"#\s*noqa\b(?P<codes>\s*:\s*[A-Z]+[0-9]+(?:[,\s]+[A-Z]+[0-9]+)*)?", re.I)
 _ALLOW: Final = re.compile(r"#\s*tcstatic:\s*allow\b\s*(?P<rules>[\w-]+(?:\s*,\s*[\w-]+)*)?", re.I)
 _CODE: Final = re.compile(r"[A-Z]+[0-9]+", re.I)
@@ -56,6 +57,17 @@ class Suppression:
     def names(self, word: str, finding: Finding) -> bool:
         """Return whether one of its words means the rule of a finding."""
         return word.upper() == finding.code or word == finding.name
+
+
+def marker(codes: Iterable[str]) -> re.Pattern[bytes]:
+    """Return a pattern for files that hold comments about one of our rules, to be told if useless.
+
+    What others are told by (a bare ``noqa``, one with their codes) it passes over.
+    """
+    prefixes = sorted({code.rstrip("0123456789") for code in codes})
+    named = b"|".join(re.escape(one.encode()) for one in prefixes)
+    noqa = rb"noqa[ \t]*:[^\n]*\b(?:" + named + rb")[0-9]"
+    return re.compile(noqa + b"|" + _ALLOWED, re.IGNORECASE)
 
 
 def find_suppressions(source: bytes) -> tuple[Suppression, ...]:
