@@ -15,6 +15,7 @@ import click
 
 from tcstatic import __version__
 from tcstatic.cli.explain import explain
+from tcstatic.cli.graph import graph
 from tcstatic.cli.lint import lint
 from tcstatic.cli.rewrite import rewrite
 from tcstatic.cli.rules import rules
@@ -36,7 +37,7 @@ def tcstatic() -> None:
     """Find silent errors in PyTorch training: runs that do not crash, but train the wrong thing."""
 
 
-for _command in (run, rewrite, lint, explain, rules):
+for _command in (run, rewrite, lint, graph, explain, rules):
     tcstatic.add_command(_command)
 
 

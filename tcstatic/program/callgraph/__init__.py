@@ -20,5 +20,6 @@ What counts as a call:
 from tcstatic.program.callgraph.building import build
 from tcstatic.program.callgraph.graph import CallGraph, Function, Unknown
 from tcstatic.program.callgraph.modules import Skipped
+from tcstatic.program.callgraph.selection import program_of
 
-__all__ = ["CallGraph", "Function", "Skipped", "Unknown", "build"]
+__all__ = ["CallGraph", "Function", "Skipped", "Unknown", "build", "program_of"]

@@ -18,6 +18,7 @@ DEEPEST_PATH = 8
 CONTAINERS = ("collections.", "torch.nn.modules.container.")
 """Classes of libraries whose methods work on what their objects hold."""
 _SILENT = frozenset({"__name__", "__doc__", "__module__", "__qualname__", "__file__", "__dict__"})
+_FIXED = frozenset({Kind.TEXT, Kind.NUMBER, Kind.PLAIN})
 _TYPED = {
     Kind.TEXT: "str",
     Kind.NUMBER: "int",
@@ -220,7 +221,8 @@ class Attributes:
         name = _TYPED.get(kind) or (str(data[0]) if data else "object")
         if kind is Kind.NAMESPACE:
             name = "dict"
-        found = values.get(Kind.METHOD, f"{name}.{load.attribute}", value)
+        receiver = values.get(Kind.PLAIN, name) if kind in _FIXED else value
+        found = values.get(Kind.METHOD, f"{name}.{load.attribute}", receiver)
         self._machine.add(instance.at(load.target), found)
 
     def _load_object(self, load: Load, instance: Instance, value: Value) -> None:

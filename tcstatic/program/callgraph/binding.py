@@ -65,6 +65,21 @@ class Binding:
             else:
                 self.named(callee, name, node)
 
+    def given(
+        self, call: Invoke, caller: Instance, callee: Instance, parameter: int, shift: int
+    ) -> int | None:
+        """Return the absolute node of the argument for a parameter, if it is given plainly."""
+        parameters = callee.unit.parameters
+        for position, (name, node) in enumerate(parameters.positional):
+            if node == parameter:
+                at = position - shift
+                if 0 <= at < min(call.stars, default=len(call.arguments)):
+                    return caller.at(call.arguments[at])
+        for word, argument in call.keywords:
+            if word is not None and parameters.named.get(word) == parameter:
+                return caller.at(argument)
+        return None
+
     def named(self, callee: Instance, name: str, node: int) -> None:
         """Link an argument that is given by name."""
         parameters = callee.unit.parameters

@@ -46,6 +46,7 @@ class Calls:
         self._sites: dict[tuple[object, ...], int] = {}
         machine.handlers[Invoke] = self.invoke
         machine.handlers[Callback] = self._callback
+        machine.interests[Callback] = frozenset({Kind.FUNCTION, Kind.BOUND, Kind.PARTIAL})
         self._invoked: dict[Kind, Callable[[Invoke, Instance, Value], None]] = {
             Kind.FUNCTION: self._function,
             Kind.BOUND: self._bound,
@@ -153,7 +154,7 @@ class Calls:
         machine = self._machine
         index, outer = machine.values.data[value]
         unit = machine.program.units[index]
-        callee = machine.callee(unit, machine.instances[outer], instance, call.site, receiver)
+        callee = machine.callee(unit, machine.instances[outer], instance, call, receiver)
         machine.called(instance, call.place, unit.name)
         shift = 0
         if receiver >= 0:
@@ -171,6 +172,21 @@ class Calls:
             machine.add(target, machine.values.get(Kind.COROUTINE, callee.index))
         else:
             machine.link(callee.at(ops.RESULT), target)
+            self._pass(call, instance, callee, receiver, target)
+
+    def _pass(
+        self, call: Invoke, instance: Instance, callee: Instance, receiver: Value, target: int
+    ) -> None:
+        """What is returned as it was given does not mix with what other calls give."""
+        machine = self._machine
+        for node in callee.unit.passes:
+            given = self._binding.given(call, instance, callee, node, int(receiver >= 0))
+            if given is not None:
+                machine.link(given, target)
+            elif receiver >= 0 and node == callee.unit.parameters.positional[0][1]:
+                machine.add(target, receiver)
+            else:
+                machine.link(callee.at(node), target)
 
     def _class(self, call: Invoke, instance: Instance, value: Value) -> None:
         self.construction.call(call, instance, value)

@@ -73,6 +73,7 @@ class Classes:
         self._machine = machine
         self.known: dict[Value, Class] = {}
         machine.handlers[Base] = self._base
+        machine.early |= {Base, Meta}
         machine.handlers[Meta] = self._meta
 
     def make(self, made: MakeClass, instance: Instance) -> Value:

@@ -11,7 +11,7 @@ from tcstatic.program.callgraph.classes import Classes
 from tcstatic.program.callgraph.construction import Construction
 from tcstatic.program.callgraph.items import Items
 from tcstatic.program.callgraph.iteration import Iteration
-from tcstatic.program.callgraph.machine import Instance, Machine
+from tcstatic.program.callgraph.machine import CALLED, Instance, Machine
 from tcstatic.program.callgraph.operations import Invoke, Key, Place
 from tcstatic.program.callgraph.subscripts import Subscripts
 from tcstatic.program.callgraph.values import Kind, Value
@@ -179,6 +179,7 @@ class Effects:
         value = self.machine.values.get(Kind.PARTIAL, site, index)
         made = self.machine.absolute(call.invoke, call.instance)
         stars = tuple(star - start for star in made.stars if star >= start)
+        self.machine.link(function, self.machine.field(value, CALLED))
         self.calls.partials[value] = made._replace(
             function=~function, arguments=made.arguments[start:], stars=stars
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, final
 
 from tcstatic.program.callgraph import operations as ops
@@ -49,6 +49,12 @@ def constant_key(node: syntax.AST) -> Key:
         key = constant_key(node.operand)
         return -key if isinstance(key, int) else None
     return None
+
+
+def _is_number(node: syntax.AST) -> bool:
+    if isinstance(node, syntax.UnaryOp):
+        node = node.operand
+    return isinstance(node, syntax.Constant) and isinstance(node.value, int | float)
 
 
 @final
@@ -308,40 +314,64 @@ class Expressions:
 
     def _display(self, node: Any, scope: Scope) -> Node:
         kind = type(node).__name__.lower()
+        if node.elts and kind != "set" and all(map(_is_number, node.elts)):
+            return self._numbers(kind, len(node.elts), scope)
         items: list[tuple[Key, Node]] = []
         spread: list[Node] = []
+        hashed: list[Node] = []
         for position, element in enumerate(node.elts):
             if isinstance(element, syntax.Starred):
                 spread.append(self.value(element.value, scope))
-            else:
-                key = None if spread or kind == "set" else position
-                items.append((key, self.value(element, scope)))
-        return self.make(scope, kind, items, spread, ())
+                continue
+            key = None if spread or kind == "set" else position
+            items.append((key, self.value(element, scope)))
+            if kind == "set" and not isinstance(element, syntax.Constant):
+                hashed.append(items[-1][1])
+        return self.make(scope, kind, items, spread, hashed=hashed)
+
+    def _numbers(self, kind: str, length: int, scope: Scope) -> Node:
+        """Rows of numbers are many, and one is like another of its length and module."""
+        target = scope.unit.node()
+        module = scope.module.index if kind == "list" else 0
+        found = self._program.values.get(Kind.ITEMS, kind, "numbers", (module, length))
+        scope.unit.seeds.append((target, found))
+        return target
 
     def _dict(self, node: syntax.Dict, scope: Scope) -> Node:
         items: list[tuple[Key, Node]] = []
         spread: list[Node] = []
         keys: list[Node] = []
+        hashed: list[Node] = []
         for key, value in zip(node.keys, node.values, strict=True):
             if key is None:
                 spread.append(self.value(value, scope))
-            else:
-                keys.append(self.value(key, scope))
-                items.append((constant_key(key), self.value(value, scope)))
-        return self.make(scope, "dict", items, spread, keys)
+                continue
+            keys.append(self.value(key, scope))
+            if not isinstance(key, syntax.Constant):
+                hashed.append(keys[-1])
+            items.append((constant_key(key), self.value(value, scope)))
+        return self.make(scope, "dict", items, spread, keys, hashed)
 
     def make(
         self,
         scope: Scope,
         kind: str,
         items: Sequence[tuple[Key, Node]],
-        spread: Sequence[Node],
-        keys: Iterable[Node],
+        spread: Sequence[Node] = (),
+        keys: Sequence[Node] = (),
+        hashed: Sequence[Node] = (),
     ) -> Node:
         """Return the node that holds a new container."""
         target = scope.unit.node()
-        site = self._program.site()
-        made = ops.MakeItems(target, kind, tuple(items), tuple(spread), tuple(keys), site)
+        made = ops.MakeItems(
+            target,
+            kind,
+            tuple(items),
+            tuple(spread),
+            tuple(keys),
+            tuple(hashed),
+            self._program.site(),
+        )
         scope.unit.making.append(made)
         return target
 
@@ -356,11 +386,14 @@ class Expressions:
                 self.test(condition, scope)
         if isinstance(node, syntax.DictComp):
             keys = (self.value(node.key, scope),)
-            result = self.make(scope, "dict", [(None, self.value(node.value, scope))], (), keys)
+            items = [(None, self.value(node.value, scope))]
+            result = self.make(scope, "dict", items, (), keys, keys)
         else:
             kinds = {syntax.ListComp: "list", syntax.SetComp: "set"}
             kind = kinds.get(type(node), "generator")
-            result = self.make(scope, kind, [(None, self.value(node.elt, scope))], (), ())
+            held = self.value(node.elt, scope)
+            hashed = (held,) if kind == "set" else ()
+            result = self.make(scope, kind, [(None, held)], hashed=hashed)
         for name in inner:
             scope.versions.pop(name, None)
             if name in saved:

@@ -62,7 +62,7 @@ class Iteration:
             is_dict = self._items.is_dict(value)
             return self._items.keys(value) if is_dict else self._items.all(value)
         if kind is Kind.GENERATOR:
-            return machine.instances[machine.values.data[value][0]].at(ops.YIELDED)
+            return machine.instances[int(machine.values.data[value][0])].at(ops.YIELDED)
         if kind is Kind.RESULT:
             return self._items.all(value)
         if kind is Kind.INSTANCE or (kind is Kind.CLASS and self._attributes.types(value)):

@@ -83,8 +83,11 @@ class _Lowering:
         bindings = self._module.bindings
         scope = Scope(unit, self._module, self._module.name, bindings, is_module=True)
         self.body(tree.body, scope)
+        first = unit.index
         while self._waiting:
             self._waiting.popleft()()
+        for made in self._program.units[first:]:
+            made.find_passes()
 
     def body(self, statements: Sequence[Any], scope: Scope) -> None:
         """Lower statements in a row."""

@@ -20,11 +20,22 @@ LARGEST_CLONE = 40
 """A function of more operations has one instance for all its calls."""
 MOST_CLONES = 16
 """Instances of one function, beyond which its calls share one."""
+MOST_DECORATED = 200
+"""The same for a decorator: what it makes of one function is not what it makes of another."""
 DEEPEST_CLONE = 3
 CLONED_NODES = 400_000
 """Nodes of all clones together; beyond it nothing is cloned any more."""
+MANY_VALUES = 32
+"""Values at one node, beyond which constants are no longer told apart."""
 MOST_VALUES = 3_000
 """Values at one node; beyond it the node is capped, and calls of it have an unknown callee."""
+
+MANY_CONTAINERS = 64
+"""The same for containers, and for what libraries gave."""
+CALLED = "<called>"
+"""The field of a partial with the functions that it calls."""
+_CONSTANTS = frozenset({Kind.TEXT, Kind.NUMBER})
+_DATA = frozenset({Kind.ITEMS, Kind.METHOD, Kind.RESULT})
 
 
 @final
@@ -70,6 +81,8 @@ class Machine:
         self.by_unit: dict[int, list[Instance]] = {}
         self.closures: dict[int, list[ClosureKey]] = {}
         self.handlers: dict[type, Handler] = {}
+        self.early: set[type] = set()
+        """Operations that say what a class is: they come before all that look at classes."""
         self.immediate: frozenset[Kind] = frozenset({Kind.MODULE, Kind.EXTERNAL, Kind.BUILTIN})
         self.edges: dict[int, set[str]] = {}
         self.places: dict[tuple[int, Place], set[str]] = {}
@@ -77,7 +90,11 @@ class Machine:
         self.make: Callable[[Any, Instance], None] = lambda made, instance: None
         self._changed: dict[int, set[Value]] = {}
         self._queue: deque[int] = deque()
-        self._later: deque[tuple[Handler, Any, Instance, Value]] = deque()
+        self._early: deque[tuple[Handler, Any, Instance, Value]] = deque()
+        self._later: list[tuple[Handler, Any, Instance, Value]] = []
+        self.interests: dict[type, frozenset[Kind]] = {}
+        """Operations that only some kinds of values matter to."""
+        self._text = self.values.get(Kind.PLAIN, "str")
         self._keyed: dict[tuple[Any, ...], Instance] = {}
         self._cloned = 0
         self._clones: dict[int, int] = {}
@@ -96,9 +113,10 @@ class Machine:
         new = set(found) - held
         if not new or node == self.sink:
             return
-        if len(held) + len(new) > MOST_VALUES:
-            self.capped.add(node)
-            return
+        if len(held) + len(new) > MANY_VALUES:
+            new = self._widened(node, held, new)
+            if not new:
+                return
         held |= new
         waiting = self._changed.get(node)
         if waiting is None:
@@ -147,16 +165,16 @@ class Machine:
 
     def solve(self) -> None:
         """Run until nothing is new."""
-        while self._queue or self._later:
+        while self._queue or self._early or self._later:
             while self._queue:
                 self._step(self._queue.popleft())
-            if self._later:
-                handler, operation, instance, value = self._later.popleft()
+            if self._early:
+                handler, operation, instance, value = self._early.popleft()
                 handler(operation, instance, value)
-
-    def postpone(self, handler: Handler, operation: Any, instance: Instance, value: Value) -> None:
-        """Run a handler when no copy is left to do."""
-        self._later.append((handler, operation, instance, value))
+            elif self._later:
+                batch, self._later = self._later, []
+                for handler, operation, instance, value in batch:
+                    handler(operation, instance, value)
 
     def instantiate(self, unit: Unit, parent: Instance | None, chain: tuple[int, ...]) -> Instance:
         """Return a new instance of a template."""
@@ -184,19 +202,20 @@ class Machine:
         return instance
 
     def callee(
-        self, unit: Unit, parent: Instance | None, caller: Instance, site: int, receiver: Value
+        self, unit: Unit, parent: Instance | None, caller: Instance, call: Invoke, receiver: Value
     ) -> Instance:
         """Return the instance that a call enters: its own where that pays, else a shared one."""
         own = (unit.index, parent.index if parent else -1)
         key: tuple[Any, ...] = own
         chain: tuple[int, ...] = ()
         if self._may_clone(unit, caller):
-            key = (*own, site, caller.index, receiver)
+            key = (*own, call.site, caller.index, receiver)
             chain = (*caller.chain, unit.index)
         found = self._keyed.get(key)
         if found is None and chain:
             count = self._clones.get(unit.index, 0)
-            if count >= MOST_CLONES or self._cloned > CLONED_NODES:
+            most = MOST_DECORATED if call.decorates else MOST_CLONES
+            if count >= most or self._cloned > CLONED_NODES:
                 key, chain = own, ()
                 found = self._keyed.get(key)
             else:
@@ -234,6 +253,29 @@ class Machine:
             target=~at(call.target),
         )
 
+    def _widened(self, node: int, held: set[Value], new: set[Value]) -> set[Value]:
+        """Keep less of what there is a lot of.
+
+        Of constants it is only kept that there are some, of partials what they call; containers
+        and what libraries gave are not kept at all, and the node is capped.
+        """
+        kinds = self.values.kind
+        kept: set[Value] = set()
+        for value in new:
+            kind = kinds[value]
+            if kind in _CONSTANTS:
+                kept.add(self._text)
+            elif kind is Kind.PARTIAL:
+                self.link(self.field(value, CALLED), node)
+            elif kind not in _DATA or len(held) <= MANY_CONTAINERS:
+                kept.add(value)
+            else:
+                self.capped.add(node)
+        if len(held) + len(kept) > MOST_VALUES:
+            self.capped.add(node)
+            return set()
+        return kept - held
+
     def _may_clone(self, unit: Unit, caller: Instance) -> bool:
         return (
             unit.answers
@@ -268,8 +310,14 @@ class Machine:
 
     def _run(self, use: Use, value: Value) -> None:
         operation, instance = use
-        handler = self.handlers[type(operation)]
-        if type(operation) is ops.Load and self.values.kind[value] in self.immediate:
+        kind = type(operation)
+        interest = self.interests.get(kind)
+        if interest is not None and self.values.kind[value] not in interest:
+            return
+        handler = self.handlers[kind]
+        if kind is ops.Load and self.values.kind[value] in self.immediate:
             handler(operation, instance, value)
+        elif kind in self.early or (kind is Invoke and operation.decorates):
+            self._early.append((handler, operation, instance, value))
         else:
             self._later.append((handler, operation, instance, value))

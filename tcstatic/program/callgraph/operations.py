@@ -211,13 +211,17 @@ class MakeClass(NamedTuple):
 
 
 class MakeItems(NamedTuple):
-    """``target = [..]``, ``(..)``, ``{..}``: the items with their keys; spread ones apart."""
+    """``target = [..]``, ``(..)``, ``{..}``: the items with their keys; spread ones apart.
+
+    `hashed` are the nodes of keys, or members of a set, that are no constants.
+    """
 
     target: Node
     kind: str
     items: tuple[tuple[Key, Node], ...]
     spread: tuple[Node, ...]
     keys: tuple[Node, ...]
+    hashed: tuple[Node, ...]
     site: int
 
 
@@ -285,6 +289,8 @@ class Unit:
     decorators: tuple[str, ...] = ()
     answers: bool = False
     """Whether what it returns or stores depends on what it is given."""
+    passes: list[Node] = field(default_factory=list)
+    """Parameters that are returned as they are: their values go past the instance."""
     nodes: int = 3
     parameters: Parameters = field(default_factory=Parameters)
     copies: list[tuple[Node, Node]] = field(default_factory=list)
@@ -300,6 +306,15 @@ class Unit:
         """Return a new node."""
         self.nodes += 1
         return self.nodes - 1
+
+    def find_passes(self) -> None:
+        """Take parameters that are returned as they are out of the copies."""
+        if self.is_generator or self.is_async:
+            return
+        parameters = {node for _, node in self.parameters.positional}
+        parameters |= set(self.parameters.named.values())
+        self.passes = sorted({s for s, t in self.copies if t == RESULT and s in parameters})
+        self.copies = [(s, t) for s, t in self.copies if t != RESULT or s not in parameters]
 
     @property
     def size(self) -> int:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from tcstatic.program.callgraph.construction import Construction
     from tcstatic.program.callgraph.subscripts import Subscripts
 
+_ASKED = frozenset({Kind.INSTANCE, Kind.CLASS, Kind.RESULT, Kind.MANAGER})
+
 
 @final
 class Operators:
@@ -43,6 +45,7 @@ class Operators:
         machine.handlers.update(
             {Implicit: self._implicit, Operate: self._operate, Reflect: self._reflect}
         )
+        machine.interests.update({Implicit: _ASKED, Reflect: _ASKED})
 
     def _implicit(self, operation: Implicit, instance: Instance, value: Value) -> None:
         machine, attributes = self._machine, self._attributes

@@ -86,8 +86,7 @@ class Subscripts:
         value = self._items.make(made, instance)
         for node in made.spread:
             self.spread(instance.at(node), value, instance)
-        hashed = [node for _, node in made.items] if made.kind == "set" else made.keys
-        for node in hashed:
+        for node in made.hashed:
             self.hash(instance.at(node), instance, (0, 0, 0, 0))
         return value
 
