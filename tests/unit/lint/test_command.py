@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -197,11 +198,10 @@ def test_explanations_of_many_files(folder: Folder) -> None:
     folder.write(train=BAD, good=GOOD, other="print('x')\n", another="x = 1\n")
     report = folder.lint("--explain", "--output-format", "json").report
     mine = [one for one in report["verdicts"] if one["code"] == "TCS112"]
-    assert [(one["verdict"], one["files"]) for one in mine] == [
-        ("VIOLATED", 1),
-        ("HOLDS", 1),
-        ("OUT_OF_SCOPE", 2),
-    ]
+    counts: Counter[str] = Counter()
+    for one in mine:
+        counts[one["verdict"]] += one["files"]
+    assert counts == {"VIOLATED": 1, "HOLDS": 1, "OUT_OF_SCOPE": 2}
     assert all(one["reason"] for one in report["verdicts"] if one["verdict"] == "OUT_OF_SCOPE")
 
 
