@@ -7,6 +7,7 @@ from typing import Final
 
 from tcstatic.program.paths import lookup
 from tcstatic.program.paths.machine import Machine
+from tcstatic.program.paths.operations import WRAPPERS
 from tcstatic.program.paths.values import (
     Class,
     Const,
@@ -107,9 +108,22 @@ def _isinstance(
                 return Const(True)
             if not any(isinstance(one, Unknown) for one in line):
                 return Const(False)
-        if isinstance(kind, str) and isinstance(asked, lookup.External) and kind == asked.path:
-            return Const(True)
+        if isinstance(asked, lookup.External):
+            answer = _is_external(kind, asked.path)
+            if answer is not None:
+                return Const(answer)
     return m.node("isinstance", arguments, at)
+
+
+def _is_external(kind: Class | str, path: str) -> bool | None:
+    """Whether an instance of a type is one of a library's class; wrappers have no subclasses."""
+    if isinstance(kind, str):
+        return True if kind == path else False if path.rpartition(".")[2] in WRAPPERS else None
+    line = list(lookup.ancestry(kind))
+    if any(isinstance(one, lookup.External) and one.path == path for one in line):
+        return True
+    known = not any(isinstance(one, Unknown) for one in line)
+    return False if known and path.rpartition(".")[2] in WRAPPERS else None
 
 
 def _map(m: Machine, arguments: tuple[Value, ...], keywords: Keywords, at: syntax.expr) -> Value:

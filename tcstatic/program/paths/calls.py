@@ -49,9 +49,15 @@ def call_expression(m: Machine, node: syntax.Call) -> Value:
         if group and lookup_is_library(m, group[0], func.attr):
             return methods.on_objects(m, group, func.attr, arguments, keywords, node)
         callee = lookup.attribute(m, receiver, func.attr, func)
-        if isinstance(callee, Unknown | Node) and not isinstance(receiver, Object):
+        if _is_value(callee) and not isinstance(receiver, Object):
             return methods.on_value(m, receiver, func.attr, callee, arguments, keywords, node)
     return invoke(m, callee, arguments, keywords, node)
+
+
+def _is_value(callee: Value) -> bool:
+    """Whether a method is that of a tensor, or of something unknown, whichever way was taken."""
+    known = [one for one in options(callee, 6) if not isinstance(one, Const)]
+    return bool(known) and all(isinstance(one, Unknown | Node) for one in known)
 
 
 def lookup_is_library(m: Machine, receiver: Value, text: str) -> bool:
@@ -137,8 +143,11 @@ def _own_method(
     if role == "optimizer" and callee.name in ("step", "zero_grad"):
         kind = f"optimizer.{callee.name}"
         told = any(one.kind == kind for one in happenings(Block(m.block.steps[before:])))
-        if not told:
+        if not told and callee.name == "step":
             m.emit(kind, at, subjects={"optimizer": (receiver.number,)}, receiver=receiver)
+        elif not told:
+            about = frozenset({receiver.number})
+            m.emit("call", at, wild=True, maybe=about, values={"operation": "own zero_grad"})
     return result
 
 
@@ -275,6 +284,7 @@ def _run(
         function,
         owner_self,
     )
+    frame.at = m.place(at)
     step = m.called(function.name)
     m.frames.append(frame)
     outer_loops, dead = m.loops, m.dead

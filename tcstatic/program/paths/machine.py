@@ -30,7 +30,8 @@ EFFORT: Final = 20_000
 @final
 @dataclass(slots=True, eq=False)
 class Frame:
-    """A function (or module) at work. `scopes` are the numbers of the frames around it."""
+    """A function (or module) at work. `scopes` are the numbers of the frames around it, `at` is
+    where it was called."""
 
     number: int
     module: Module
@@ -42,6 +43,7 @@ class Frame:
     globals: set[str] = field(default_factory=set)
     returns: list[tuple[Value, Changes]] = field(default_factory=list)
     yields: list[Value] = field(default_factory=list)
+    at: Place | None = None
 
 
 @final

@@ -69,6 +69,7 @@ def construct(
     """An instance of a project's class, its ``__init__`` run."""
     made = Object(owner, role_of_class(m, owner), arguments, keywords, m.place(at))
     made.made_in_loops = len(m.loops)
+    _born(m, made)
     m.objects[made.number] = made
     initializer = lookup.class_attribute(m, owner, "__init__")
     if isinstance(initializer, Function):
@@ -77,6 +78,14 @@ def construct(
         _fields(m, made, owner, arguments, keywords)
     _announce(m, made, at)
     return made
+
+
+def _born(m: Machine, made: Object) -> None:
+    """Note who was at work, and where each was called."""
+    frames = m.frames
+    made.within = tuple(frame.name for frame in frames)
+    places = [*(frame.at for frame in frames[1:]), made.place]
+    made.sites = tuple((frame.number, at) for frame, at in zip(frames, places, strict=True))
 
 
 def _fields(
@@ -105,7 +114,7 @@ def library_object(
     """An instance of a library's class."""
     made = Object(path, role, arguments, keywords, m.place(at))
     made.made_in_loops = len(m.loops)
-    made.within = tuple(frame.name for frame in m.frames)
+    _born(m, made)
     m.objects[made.number] = made
     if made.type_name in WRAPPERS:
         _wrap(m, made, at)

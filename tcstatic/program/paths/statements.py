@@ -323,7 +323,9 @@ def _for(m: Machine, node: Any) -> None:
 
         _loop(m, node, one_round, certain=True, kind="for", iterable=iterable, once=True)
     if not rounds:
-        _loop(m, node, body, certain=certain, kind="for", iterable=iterable)
+        alone = certain and isinstance(iterable, Listing) and len(lookup.items(m, iterable)) == 1
+        once = alone and iterable.kind != "dict"
+        _loop(m, node, body, certain=certain, kind="for", iterable=iterable, once=once)
     run(m, node.orelse)
 
 

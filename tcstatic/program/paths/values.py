@@ -177,9 +177,19 @@ class Bound(Value):
 class Object(Value):
     """An instance. `type` is a Class or the dotted path of a library's class; its attributes lie
     in the cells under its number. `role` is what it is to training: model, optimizer, ... `within`
-    are the functions at work when it was made, outermost first."""
+    are the functions at work when it was made, outermost first; `sites` where these were called, by
+    the number of the caller's frame, and last where it was made itself."""
 
-    __slots__ = ("arguments", "attributes", "keywords", "made_in_loops", "role", "type", "within")
+    __slots__ = (
+        "arguments",
+        "attributes",
+        "keywords",
+        "made_in_loops",
+        "role",
+        "sites",
+        "type",
+        "within",
+    )
 
     def __init__(
         self,
@@ -197,6 +207,7 @@ class Object(Value):
         self.attributes: set[str] = set()
         self.made_in_loops = 0
         self.within: tuple[str, ...] = ()
+        self.sites: tuple[tuple[int, Place | None], ...] = ()
 
     @property
     def type_name(self) -> str:

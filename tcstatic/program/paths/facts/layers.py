@@ -81,6 +81,9 @@ def _seen_otherwise(m: Machine, block: Block, holder: Object, layers: list[Objec
         return True
     numbers = {part.number for one in layers for part in parameters.tree(m, one)}
     for one in happenings(block):
+        if one.kind == "model.new" and one.values.get("how") == "copy":
+            if isinstance(one.result, Object) and one.result in layers:
+                return True
         if one.kind == "model.freeze" and numbers & set(one.subjects.get("model", ())):
             return True
         if one.wild and numbers & one.maybe and holder.number not in one.maybe:

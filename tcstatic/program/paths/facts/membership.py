@@ -99,14 +99,14 @@ def stale(m: Machine, block: Block) -> None:
         live: frozenset[Token] = one.values["live.parameters"]
         if len(live) < len(held):
             models = reached.models if reached is not None else ()
-            place = _replacer(block, one, held - live, number, models)
+            place = _replacer(block, m.objects.get(number), held - live, number, models)
             one.values["#trail"] = [("replaced", place)] if place is not None else []
             one.values["stale"] = "all" if not live else str(len(held - live))
 
 
 def _replacer(
     block: Block,
-    step: Happening,
+    made: Object | None,
     gone: frozenset[Token],
     optimizer: int,
     models: tuple[Object, ...],
@@ -125,7 +125,16 @@ def _replacer(
     if last is not None:
         return last
     newer = [one for one in models if one.number > optimizer and one.place is not None]
-    return newer[0].place if newer else None
+    return _made_at(newer[0], made) if newer else None
+
+
+def _made_at(model: Object, optimizer: Object | None) -> Place | None:
+    """Where a model was made, in the innermost function that made the optimizer too."""
+    if not model.sites or optimizer is None:
+        return model.place
+    frames = {number for number, _ in optimizer.sites}
+    shared = [place for number, place in model.sites if number in frames]
+    return shared[-1] if shared else model.place
 
 
 def _concerns(one: Happening, numbers: set[int]) -> bool:
