@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 # A process costs about as much as the analysis of some thousand lines.
 _FILES_PER_JOB: Final = 24
 _CHUNK: Final = 8
+# Syntax trees are many small objects that live long: at the usual rate, looking for garbage takes
+# two fifths of the time, and finds next to none.
+_THRESHOLD: Final = (50_000, 20, 50)
 
 Outcome = Analysis | Skipped | Failed
 """Of one file; `Skipped` where it cannot be read, `Failed` where we could not cope with it."""
@@ -47,7 +51,12 @@ def analyse_all(
 
     if jobs == 1:
         analyser = Analyser(root, invariants, overlay)
-        yield from ((path, _one(analyser, path, overlay)) for path in paths)
+        before = gc.get_threshold()
+        gc.set_threshold(*_THRESHOLD)
+        try:
+            yield from ((path, _one(analyser, path, overlay)) for path in paths)
+        finally:
+            gc.set_threshold(*before)
         return
     from concurrent.futures import BrokenExecutor, ProcessPoolExecutor, as_completed
 
@@ -71,6 +80,7 @@ _worker: list[tuple[Analyser, Mapping[Path, bytes]]] = []
 def _begin(root: Path, invariants: Sequence[Invariant], overlay: Mapping[Path, bytes]) -> None:
     from tcstatic.lint.analysis import Analyser
 
+    gc.set_threshold(*_THRESHOLD)
     _worker[:] = [(Analyser(root, invariants, overlay), overlay)]
 
 
