@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Final
 
@@ -249,6 +250,8 @@ def _assigned_elsewhere(m: Machine, holder: Object, text: str) -> Value | None:
 
 
 def _assignment(owner: Class, text: str) -> tuple[syntax.expr | None, Function | None]:
+    if not re.search(rf"self\.{text}\b[^=\n]*=(?!=)", owner.module.segment(owner.node)):
+        return None, None
     if not owner.assigned and owner.namespace:
         owner.assigned[""] = (None, None)
         for method in owner.namespace.values():

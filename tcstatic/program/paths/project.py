@@ -48,6 +48,7 @@ class Module:
         self.scope = 0
         self._lines: list[int] | None = None
         self._touches: dict[syntax.AST, bool] = {}
+        self.stored: dict[syntax.AST, frozenset[str]] = {}
 
     @cached_property
     def tried(self) -> tuple[tuple[int, int], ...]:
@@ -62,10 +63,13 @@ class Module:
         """Whether a function may do something to what is trained."""
         known = self._touches.get(node)
         if known is None:
-            first, last = node.lineno, node.end_lineno or node.lineno  # type: ignore[attr-defined]
-            text = "\n".join(self.text.lines[first - 1 : last])
-            known = self._touches[node] = TOUCHES.search(text) is not None
+            known = self._touches[node] = TOUCHES.search(self.segment(node)) is not None
         return known
+
+    def segment(self, node: syntax.AST) -> str:
+        """The lines of a definition."""
+        first, last = node.lineno, node.end_lineno or node.lineno  # type: ignore[attr-defined]
+        return "\n".join(self.text.lines[first - 1 : last])
 
     def matters(self, node: syntax.AST) -> bool:
         """Whether a function holds anything that training is about."""
@@ -105,6 +109,7 @@ class Project:
         self._overlay = dict(overlay or {})
         self._modules: OrderedDict[Path, Module] = OrderedDict()
         self._broken: set[Path] = set()
+        self._found: dict[tuple[str, Path], tuple[Path, ...]] = {}
         self._lines = 0
         self.read: set[Path] = set()
 
@@ -138,27 +143,38 @@ class Project:
     def find(self, name: str, beside: Path) -> Module | None:
         """The project's own module of that name: below the root, or beside the asking file's
         top folder (where a script's own imports are looked for)."""
-        parts = name.split(".")
-        for folder in self._folders(beside):
-            base = folder.joinpath(*parts)
-            for candidate in (base / "__init__.py", base.with_name(f"{base.name}.py")):
-                if candidate in self._broken or not candidate.is_file():
-                    continue
-                try:
-                    return self.module(candidate)
-                except InputError:
-                    if len(self.read) < MOST_READ:
-                        self._broken.add(candidate)
+        for candidate in self._candidates(name, beside.parent):
+            if candidate in self._broken:
+                continue
+            try:
+                return self.module(candidate)
+            except InputError:
+                if len(self.read) < MOST_READ:
+                    self._broken.add(candidate)
         return None
 
+    def _candidates(self, name: str, beside: Path) -> tuple[Path, ...]:
+        """The files that a module of that name may lie in, for those who ask from a folder."""
+        known = self._found.get((name, beside))
+        if known is None:
+            parts = name.split(".")
+            found = []
+            for folder in self._folders(beside):
+                base = folder.joinpath(*parts)
+                if base.parent.is_dir():
+                    pair = (base / "__init__.py", base.with_name(f"{base.name}.py"))
+                    found += [one for one in pair if one in self._overlay or one.is_file()]
+            known = self._found[(name, beside)] = tuple(found)
+        return known
+
     def _folders(self, beside: Path) -> Iterator[Path]:
-        folder = beside.parent
+        folder = beside
         yield folder
         while folder != self.root and (folder / "__init__.py").is_file():
             folder = folder.parent
-        if folder != beside.parent:
+        if folder != beside:
             yield folder
-        if self.root not in (beside.parent, folder):
+        if self.root not in (beside, folder):
             yield self.root
 
     def _keep(self, module: Module) -> None:

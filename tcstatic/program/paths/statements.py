@@ -386,7 +386,11 @@ def _loop(
 def _carried(m: Machine, node: Any) -> list[tuple[tuple[int, str], Phi]]:
     """Names that a loop's body binds and that are bound before it: either value may be seen."""
     found = []
-    for text in sorted(_stored_names(node)):
+    stored = m.frame.module.stored
+    names = stored.get(node)
+    if names is None:
+        names = stored[node] = frozenset(_stored_names(node))
+    for text in sorted(names):
         key = (m.frame.number, text)
         before = m.cells.get(key)
         if before is not None and not isinstance(before, Function | Class | External):
