@@ -466,7 +466,7 @@ def _model(
         for one in group:
             objects.set_mode(m, one, value)
         kind = "model.eval" if value is False else "model.train"
-        m.emit(kind, at, subjects=subjects, values={"training": value})
+        m.emit(kind, at, subjects=subjects, values={"training": value}, arguments=arguments)
         return whole
     if text in ("parameters", "named_parameters"):
         return _parameters(m, group, text, at)

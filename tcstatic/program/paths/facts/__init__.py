@@ -8,6 +8,7 @@ from tcstatic.program.paths.facts import (  # noqa: F401
     loaders,
     losses,
     membership,
+    modes,
     orders,
     probabilities,
     ranks,

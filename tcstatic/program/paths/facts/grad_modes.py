@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import Final, final
+from typing import Final
 
+from tcstatic.program.paths.facts.following import State, follow
 from tcstatic.program.paths.facts.registry import surveys
 from tcstatic.program.paths.machine import Machine
 from tcstatic.program.paths.operations import CUTS
-from tcstatic.program.paths.tree import Block, Branch, Called, Exit, Happening, Loop, happenings
+from tcstatic.program.paths.tree import Block, Happening, happenings
 from tcstatic.program.paths.values import Const, Listing, Node, Object, Phi, Place, Value
 from tcstatic.program.paths.walking import Reach, Token, upstream
 
-_ON: Final = frozenset({"enable_grad", "grad_on"})
-_OFF: Final = frozenset({"no_grad", "inference_mode", "grad_off"})
-_ANY: Final = frozenset({"grad_unknown", "unknown"})
+_REGIONS: Final = frozenset(
+    "enable_grad grad_on no_grad inference_mode grad_off grad_unknown unknown".split()
+)
 
 
 @surveys
@@ -100,20 +100,6 @@ def _is_opened(node: Node) -> bool:
     )
 
 
-@final
-@dataclass(slots=True)
-class _Walk:
-    """State: `forwards` are the numbers of those that train; `blamed` grows."""
-
-    forwards: frozenset[int]
-    blamed: dict[int, Happening] = field(default_factory=dict)
-    returns: list[list[frozenset[Happening | None]]] = field(default_factory=list)
-    leaves: list[list[frozenset[Happening | None]]] = field(default_factory=list)
-
-
-_State = frozenset[Happening | None]
-
-
 def _statements(block: Block, every: list[Happening], trained: frozenset[Token]) -> None:
     if not any(one.values.get("operation") == "set_grad_enabled" for one in every):
         return
@@ -123,18 +109,38 @@ def _statements(block: Block, every: list[Happening], trained: frozenset[Token])
         if isinstance(found, Reach):
             mine |= {n.number for n in found.forwards}
             mine |= {n.number for n in found.cuts if n.op == "forward"}
-    walk = _Walk(
-        frozenset(
-            one.node.number
-            for one in every
-            if one.kind == "model.forward" and one.node is not None and one.node.number in mine
-            if _tokens(one.node) and _tokens(one.node) <= trained
-        )
+    forwards = frozenset(
+        one.node.number
+        for one in every
+        if one.kind == "model.forward" and one.node is not None and one.node.number in mine
+        if _tokens(one.node) and _tokens(one.node) <= trained
     )
-    _through(walk, block, frozenset({None}))
-    for one in walk.blamed.values():
-        subjects = {"optimizer": tuple(sorted(_stepped(every)))}
-        block.steps.append(Happening("call", one.place, subjects, values={"grad_left": "off"}))
+    blamed: dict[int, Happening] = {}
+
+    def update(one: Happening, state: State) -> State:
+        if one.values.get("operation") == "set_grad_enabled":
+            return _after_statement(one)
+        if one.kind == "model.forward" and one.node is not None and one.node.number in forwards:
+            regions = set(one.values.get("regions", ()))
+            last = next(iter(state))
+            if len(state) == 1 and last is not None and not regions & _REGIONS:
+                blamed[id(last)] = last
+        return state
+
+    follow(block, update)
+    subjects = {"optimizer": tuple(sorted(set(_stepped(every))))}
+    for one in blamed.values():
+        block.steps.append(
+            Happening("call", one.place, dict(subjects), values={"grad_left": "off"})
+        )
+
+
+def _after_statement(one: Happening) -> State:
+    value = one.arguments[0] if one.arguments else None
+    if isinstance(value, Const) and value.value is False:
+        return frozenset({one})
+    known = isinstance(value, Const) and value.value is True
+    return frozenset({None}) if known else frozenset({None, one})
 
 
 def _stepped(every: list[Happening]) -> Iterator[int]:
@@ -146,49 +152,3 @@ def _stepped(every: list[Happening]) -> Iterator[int]:
 def _tokens(node: Node) -> frozenset[Token]:
     held = node.keywords.get("#tokens")
     return held.value if isinstance(held, Const) else frozenset()
-
-
-def _through(walk: _Walk, block: Block, state: _State) -> _State:
-    """The state behind a block: which statements may have switched gradients off last."""
-    pending: list[tuple[str, _State]] = []
-    for step in block.steps:
-        if isinstance(step, Happening):
-            state = _happening(walk, step, state)
-        elif isinstance(step, Branch):
-            state = frozenset[Happening | None]().union(
-                *(_through(walk, one, state) for one in step.alternatives)
-            )
-        elif isinstance(step, Loop):
-            walk.leaves.append([])
-            once = _through(walk, step.body, state)
-            once = once.union(*walk.leaves[-1])
-            twice = _through(walk, step.body, once)
-            state = state.union(once, twice, *walk.leaves.pop())
-        elif isinstance(step, Called):
-            walk.returns.append([])
-            after = _through(walk, step.body, state)
-            state = after.union(*walk.returns.pop())
-        elif isinstance(step, Exit):
-            pending.append((step.kind, state))
-    for kind, _ in pending:
-        target = walk.returns if kind == "return" else walk.leaves
-        if kind in ("return", "break", "continue") and target:
-            target[-1].append(state)
-        return frozenset()
-    return state
-
-
-def _happening(walk: _Walk, one: Happening, state: _State) -> _State:
-    if one.values.get("operation") == "set_grad_enabled":
-        value = one.arguments[0] if one.arguments else None
-        if isinstance(value, Const) and value.value is False:
-            return frozenset({one})
-        known = isinstance(value, Const) and value.value is True
-        return frozenset({None}) if known else frozenset({None, one})
-    if one.kind == "model.forward" and one.node is not None and one.node.number in walk.forwards:
-        regions = set(one.values.get("regions", ()))
-        if len(state) == 1 and not regions & (_ON | _OFF | _ANY):
-            blamed = next(iter(state))
-            if blamed is not None:
-                walk.blamed[id(blamed)] = blamed
-    return state

@@ -1,0 +1,169 @@
+"""Train and eval mode: what set it last when a model is trained, or evaluated."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from tcstatic.program.paths import parameters
+from tcstatic.program.paths.facts.following import State, follow
+from tcstatic.program.paths.facts.loaders import plain_readings
+from tcstatic.program.paths.facts.registry import surveys
+from tcstatic.program.paths.machine import Machine
+from tcstatic.program.paths.operations import MODE_SENSITIVE
+from tcstatic.program.paths.tree import Block, Branch, Called, Happening, Loop, happenings
+from tcstatic.program.paths.values import Const, Node, Object, Unknown, Value
+from tcstatic.program.paths.walking import upstream
+
+_MODES: Final = frozenset({"model.train", "model.eval"})
+_DROPOUTS: Final = frozenset("dropout dropout1d dropout2d dropout3d alpha_dropout".split())
+
+
+@surveys
+def modes(m: Machine, block: Block) -> None:
+    """``left_in_eval`` calls; ``left_in_train`` of forwards that evaluate."""
+    every = list(happenings(block))
+    numbers = sorted({n for one in every if _trains(one) for n in one.subjects["model"]})
+    for number in numbers:
+        model = m.objects.get(number)
+        if model is None or model.place is None or not _is_sensitive(m, model):
+            continue
+        _left_in_eval(m, block, number)
+        _left_in_train(m, block, number, every)
+
+
+def _trains(one: Happening) -> bool:
+    return one.kind == "model.forward" and one.facts.get("stage") == "train" and not one.assumed
+
+
+def _is_sensitive(m: Machine, model: Object) -> bool:
+    """Whether a model is known to contain a layer that behaves otherwise in eval mode."""
+    return any(
+        isinstance(one.type, str) and one.type_name in MODE_SENSITIVE
+        for one in parameters.tree(m, model)
+    )
+
+
+def _switches(m: Machine, one: Happening, number: int) -> bool:
+    if one.kind not in _MODES:
+        return False
+    for subject in one.subjects.get("model", ()):
+        known = m.objects.get(subject)
+        if known is not None and any(part.number == number for part in parameters.tree(m, known)):
+            return True
+    return False
+
+
+def _left_in_eval(m: Machine, block: Block, number: int) -> None:
+    first: dict[int, State] = {}
+    seen_in_train = False
+    blamed: dict[int, tuple[Happening, bool]] = {}
+
+    def update(one: Happening, state: State) -> State:
+        nonlocal seen_in_train
+        if _switches(m, one, number):
+            return frozenset({None}) if one.values.get("training") is True else frozenset({one})
+        if one.wild and number in one.maybe:
+            return frozenset({None})
+        if not (_trains(one) and number in one.subjects["model"]):
+            return state
+        before = first.setdefault(id(one), state)
+        new = state - before
+        for last in new if seen_in_train else ():
+            if last is not None and (last.values.get("training") is False):
+                certain = state == {last}
+                known = blamed.get(id(last))
+                blamed[id(last)] = (last, certain or bool(known and known[1]))
+        for last in state:
+            if last is not None and last.values.get("training") is None and _by_round(m, last):
+                blamed[id(last)] = (last, False)
+        seen_in_train = seen_in_train or None in state
+        return state
+
+    follow(block, update)
+    for last, certain in blamed.values():
+        values = {"left_in_eval": True}
+        subjects: dict[str, tuple[int, ...]] = {"model": (number,)}
+        block.steps.append(
+            Happening("call", last.place, subjects, values=values, assumed=not certain)
+        )
+
+
+def _by_round(m: Machine, one: Happening) -> bool:
+    """Whether the mode is a comparison of a loop's counter with a number."""
+    mode = one.arguments[0] if one.arguments else None
+    if not (isinstance(mode, Node) and mode.op in ("<", "<=", ">", ">=", "==", "!=")):
+        return False
+    counter = any(_counts(part) for part in mode.inputs)
+    return counter and any(isinstance(part, Const) for part in mode.inputs)
+
+
+def _counts(value: Value) -> bool:
+    return (
+        isinstance(value, Node)
+        and value.op == "item"
+        and isinstance(value.inputs[0], Node)
+        and value.inputs[0].op == "range"
+    )
+
+
+def _left_in_train(m: Machine, block: Block, number: int, every: list[Happening]) -> None:
+    dropped = {id(one.node) for one in every if one.values.get("operation") == "dropped"}
+    held_out: set[int] = set()
+    readings = list(plain_readings(m, block))
+    trained_on = {one.loader.number for one in readings if one.trains}
+    for one in readings:
+        if one.evaluates and one.loader.number not in trained_on:
+            held_out |= {id(step) for step in happenings(one.loop.body)}
+    trained = False
+
+    def update(one: Happening, state: State) -> State:
+        nonlocal trained
+        if _switches(m, one, number) or (one.wild and number in one.maybe):
+            return frozenset({one} if one.values.get("training") is not True else {None})
+        if one.kind != "model.forward" or number not in one.subjects.get("model", ()):
+            return state
+        trained = trained or _trains(one)
+        if one.facts.get("stage") == "evaluate" and id(one) in held_out and trained:
+            if state == {None} and id(one.node) not in dropped:
+                one.values["left_in_train"] = True
+            one.facts.update(sensitive=1, output_dropped=id(one.node) in dropped)
+        return state
+
+    follow(block, update)
+
+
+@surveys
+def dropouts(m: Machine, block: Block) -> None:
+    """``always_on``: functional dropout in a module's forward that is told nothing of the mode."""
+    for one, guards in _guarded(block, ()):
+        path = str(one.values.get("path", ""))
+        if path.rpartition(".")[2] not in _DROPOUTS or ".functional." not in path:
+            continue
+        if not one.place.function.endswith(".forward"):
+            continue
+        given = len(one.arguments) > 2 or "training" in one.keywords or "**" in one.keywords
+        told = given or any(_asks_mode(m, guard) for guard in guards)
+        one.values["always_on"] = not told
+
+
+def _guarded(
+    block: Block, guards: tuple[Value, ...]
+) -> Iterator[tuple[Happening, tuple[Value, ...]]]:
+    for step in block.steps:
+        if isinstance(step, Happening):
+            yield step, guards
+        elif isinstance(step, Branch):
+            asked = (*guards, step.condition) if step.condition is not None else guards
+            for alternative in step.alternatives:
+                yield from _guarded(alternative, asked)
+        elif isinstance(step, Loop | Called):
+            yield from _guarded(step.body, guards)
+
+
+def _asks_mode(m: Machine, condition: Value) -> bool:
+    return any(
+        (isinstance(one, Unknown) and "train" in one.name)
+        or (isinstance(one, Node) and "train" in one.op)
+        for one in upstream(m, condition, lambda _: True)
+    )
