@@ -21,7 +21,7 @@ _FILES_PER_JOB: Final = 24
 _CHUNK: Final = 8
 # Syntax trees are many small objects that live long: at the usual rate, looking for garbage takes
 # two fifths of the time, and finds next to none.
-_THRESHOLD: Final = (50_000, 20, 50)
+_THRESHOLD: Final = (1_000_000, 50, 1000)
 
 Outcome = Analysis | Skipped | Failed
 """Of one file; `Skipped` where it cannot be read, `Failed` where we could not cope with it."""
