@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final, final
@@ -55,8 +56,8 @@ def trained(m: Machine, block: Block) -> Trained | None:
 def _layers_behind(m: Machine, value: Value) -> frozenset[Token] | None:
     """The parameters of the layers that a loss depends on; None where one may record nothing."""
     found: set[Token] = set()
-    for one in upstream(m, value, differentiable):
-        if not isinstance(one, Node) or one.op != "forward" or not differentiable(one):
+    for one in upstream(m, value, _recorded):
+        if not isinstance(one, Node) or one.op != "forward" or not _recorded(one):
             continue
         if _UNSURE & set(one.regions):
             return None
@@ -65,6 +66,23 @@ def _layers_behind(m: Machine, value: Value) -> frozenset[Token] | None:
             return None
         if isinstance(layer.type, str) and layer.type_name not in (*CONTAINERS, *WRAPPERS):
             found |= parameters.tokens_of_model(m, layer)
+    return frozenset(found)
+
+
+def _recorded(value: Value) -> bool:
+    off = isinstance(value, Node) and value.op == "forward" and "#grad" in value.keywords
+    return differentiable(value) and not off
+
+
+def _in_use(m: Machine, block: Block) -> frozenset[Token]:
+    """The parameters of the models that are called in loops."""
+    found: set[Token] = set()
+    for one in happenings(block):
+        if one.kind == "model.forward" and one.facts.get("in_loop"):
+            for number in one.subjects["model"]:
+                known = m.objects.get(number)
+                if known is not None:
+                    found |= parameters.tokens_of_model(m, known)
     return frozenset(found)
 
 
@@ -85,6 +103,7 @@ def stale(m: Machine, block: Block) -> None:
     holds what put others in their place."""
     reached, holders = trained(m, block), holdings(m, block)
     known = frozenset().union(*holders.values()) if holders else frozenset()
+    used = _in_use(m, block)
     for one in happenings(block):
         if one.kind != "optimizer.step" or "optimizer.parameters" not in one.values:
             continue
@@ -93,7 +112,8 @@ def stale(m: Machine, block: Block) -> None:
         if is_wild(block, number):
             one.values.pop("live.parameters", None)
             continue
-        if reached is not None and not held & reached.tokens and one.facts.get("in_loop"):
+        idle = not held & used and reached is not None and not held & reached.tokens
+        if idle and one.facts.get("in_loop"):
             one.values["live.parameters"] = frozenset()
         one.values["untracked"] = len(reached.tokens - known) if reached is not None else None
         live: frozenset[Token] = one.values["live.parameters"]
@@ -197,12 +217,13 @@ def wrapping(m: Machine, block: Block) -> None:
     around = _wrapped(m)
     if not around:
         return
-    for one in happenings(block):
-        if one.kind != "model.forward" or one.facts.get("stage") != "train":
-            continue
+    forwards = [one for one in happenings(block) if one.kind == "model.forward"]
+    by_place = Counter(id(one.place.node) for one in forwards)
+    for one in forwards:
         number = one.subjects["model"][0]
         known = m.objects.get(number)
-        if known is None:
+        either = by_place[id(one.place.node)] > 1
+        if known is None or either or one.facts.get("stage") != "train":
             continue
         inner = [o for o in _inside(m, known) if o.number in around]
         one.values["wrappers"] = max((len(around[o.number]) for o in inner), default=0)
