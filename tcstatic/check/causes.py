@@ -92,7 +92,7 @@ class Diagnosis:
 def fingerprint(code: str, where: Location) -> str:
     """Return a stable name of a finding: what, and where to mend it."""
     text = f"{code}\0{where.file}\0{where.function}\0{where.line}"
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
 def _scalars(facts: Mapping[str, Any]) -> dict[str, Any]:

@@ -134,8 +134,10 @@ def _as_seen_from_here(outcome: Outcome) -> Iterator[Finding]:
 
 
 def _near(path: Path) -> str:
-    here = Path.cwd()
-    return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
+    from tcstatic.lint.discovery import file_name
+    from tcstatic.report.lines import shown
+
+    return shown(file_name(path, Path.cwd()))
 
 
 def _summary(outcome: Outcome, shown: Shown) -> Iterator[str]:

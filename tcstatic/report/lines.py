@@ -13,7 +13,12 @@ def concise_line(finding: Finding) -> str:
     """Return ``file:line:column: CODE message``."""
     where = finding.where
     message = " ".join(finding.message.split())
-    return f"{where.file}:{where.line}:{where.column}: {finding.code} {message}"
+    return f"{shown(where.file)}:{where.line}:{where.column}: {finding.code} {message}"
+
+
+def shown(text: str) -> str:
+    """Return a file's name as it can be printed on one line: what cannot, is escaped."""
+    return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in text)
 
 
 def github_line(finding: Finding) -> str:
@@ -21,13 +26,13 @@ def github_line(finding: Finding) -> str:
     where = finding.where
     fields = {
         "title": f"tcstatic ({finding.code} {finding.name})",
-        "file": where.file,
+        "file": shown(where.file),
         "line": str(where.line),
         "col": str(where.column),
     }
     if where.end_line:
         fields |= {"endLine": str(where.end_line), "endColumn": str(where.end_column)}
-    text = f"{where.file}:{where.line}:{where.column}: {finding.code} {finding.message}"
+    text = f"{shown(where.file)}:{where.line}:{where.column}: {finding.code} {finding.message}"
     if finding.cure:
         text += f" (cure: {finding.cure})"
     about = ",".join(f"{name}={_property(value)}" for name, value in fields.items())

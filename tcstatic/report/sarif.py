@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Mapping
 from typing import Any, Final
@@ -155,7 +156,8 @@ def _region(line: int, column: int, end_line: int, end_column: int) -> dict[str,
 
 def _artifact(file: str) -> dict[str, str]:
     """A place relative to the repository's root; a file outside of it has none there."""
-    path = file.replace("\\", "/")
-    if _ABSOLUTE.match(path):
-        return {"uri": f"file://{'' if path.startswith('/') else '/'}{quote(path, safe='/:')}"}
+    # A name that is no text (Linux allows any bytes) is told by its bytes.
+    path = os.fsencode(file.replace("\\", "/"))
+    if _ABSOLUTE.match(file):
+        return {"uri": f"file://{'' if file.startswith('/') else '/'}{quote(path, safe='/:')}"}
     return {"uri": quote(path), "uriBaseId": _BASE}

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
 from tcstatic.model import Finding, Invariant, RuleVerdict, Verdict
+from tcstatic.report.lines import shown
 
 LineOf = Callable[[int], str]
 """Gives the text of a line of the finding's file, '' where there is none."""
@@ -28,14 +29,14 @@ _MOST_LINKS: Final = 8
 def finding_text(finding: Finding, line_of: LineOf, *, colour: bool = False) -> str:
     """Return the block of one finding, without a newline at the end."""
     where = finding.where
-    place = _paint(f"{where.file}:{where.line}:{where.column}", _BOLD, colour)
+    place = _paint(f"{shown(where.file)}:{where.line}:{where.column}", _BOLD, colour)
     severity = _paint(finding.severity, _COLOURS[finding.severity], colour)
     lines = [f"{place}: {severity} {finding.code} {finding.name}", f"  {_flat(finding.message)}"]
     lines += _snippet(finding, line_of, colour)
     lines.append(f"  why: {_flat(finding.why)}")
     lines.append(f"  cure: {_flat(finding.cure)}")
     if finding.witness:
-        links = [f"{link.event} {link.file}:{link.line}" for link in finding.witness]
+        links = [f"{link.event} {shown(link.file)}:{link.line}" for link in finding.witness]
         if len(links) > _MOST_LINKS:
             half = _MOST_LINKS // 2
             links = [*links[:half], f"({len(links) - 2 * half} more)", *links[-half:]]

@@ -234,3 +234,12 @@ def test_a_rule_of_ones_own(folder: Folder, repo: Path) -> None:
     assert folder.places("--rules", "own.yaml") == ["train.py:8 MY001"]
     both = folder.places("--invariants", "own.yaml", "--select", "MY,TCS112")
     assert both == ["train.py:8 MY001", "train.py:8 TCS112"]
+
+
+def test_names_that_are_no_text(folder: Folder) -> None:
+    for name in (b"a\xff.py", b"n\nl.py", "ü.py".encode()):
+        Path(os.fsdecode(name)).write_text(BAD)
+    for output in ("text", "json", "sarif", "github", "concise"):
+        assert folder.lint("--output-format", output).status == 1, output
+    lines = folder.concise()
+    assert [line.split(":")[0] for line in lines] == ["a\\udcff.py", "n\\nl.py", "ü.py"]

@@ -1,0 +1,53 @@
+"""`tcstatic explain` and `tcstatic rules`: every rule has its page, and is listed."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tcstatic import cli
+from tcstatic.lint.own_rules import USELESS
+from tcstatic.lint.ruleset import every_rule
+from tcstatic.report.rulepage import rule_page
+
+HEADS = ("What it finds", "Why that is bad", "What to do", "Fix", "Who decides it", "Bad", "Good")
+
+
+@pytest.mark.parametrize("word", ["TCS112", "tcs112", "gradients-not-cleared"])
+def test_a_page(word: str, capfd: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["explain", word]) == 0
+    page = capfd.readouterr().out
+    assert page.startswith("# gradients-not-cleared (TCS112)\n")
+    assert [head for head in HEADS if f"\n## {head}\n" in page] == list(HEADS)
+    assert "## Look-alikes that are fine" in page
+    assert "`insert-zero-grad`: clear the gradients after the step (unsafe" in page
+    assert "# tcstatic: allow gradients-not-cleared" in page
+
+
+def test_the_page_of_our_own_rule(capfd: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["explain", "useless-suppression"]) == 0
+    assert "(safe)" in capfd.readouterr().out
+
+
+def test_a_rule_that_is_not_there(capfd: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["explain", "TCS1112"]) == 2
+    said = capfd.readouterr().err
+    assert said.startswith("tcstatic: no such rule, got 'TCS1112'; expected a code or a name; did")
+    assert said.count("\n") == 1
+
+
+def test_every_rule_has_a_page() -> None:
+    for rule in (USELESS, *every_rule()):
+        page = rule_page(rule)
+        assert rule.cure in page and rule.why in page
+
+
+def test_the_list(capfd: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["rules"]) == 0
+    lines = capfd.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == [rule.code for rule in (USELESS, *every_rule())]
+    assert cli.main(["rules", "--output-format", "json"]) == 0
+    data = json.loads(capfd.readouterr().out)
+    assert len(data) == len(lines)
+    assert {"code", "name", "severity", "why", "cure", "feeds", "fix", "status"} <= set(data[0])
