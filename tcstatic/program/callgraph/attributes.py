@@ -327,6 +327,10 @@ class Attributes:
         is_class = machine.values.kind[receiver] is Kind.CLASS
         owner = receiver if is_class else machine.values.data[receiver][0]
         target = instance.at(load.target)
+        if is_class and after not in self._classes.order(owner):
+            # in a method of a metaclass: the class is the object
+            is_class = False
+            owner = next(iter(self.types(receiver)), owner)
         nodes = self._classes.members(owner, load.attribute, after)
         for node in nodes:
             access = self._by_node.get(target)

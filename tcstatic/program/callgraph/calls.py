@@ -42,6 +42,7 @@ class Calls:
         self.partials: dict[Value, Invoke] = {}
         self.methods: set[Value] = set()
         """Those of the partials whose first argument is the receiver, before the stored ones."""
+        self._kept: set[tuple[str, int, int, int]] = set()
         self._implied: set[tuple[object, ...]] = set()
         self._sites: dict[tuple[object, ...], int] = {}
         machine.handlers[Invoke] = self.invoke
@@ -165,6 +166,8 @@ class Calls:
             else:
                 self._binding.first(callee, receiver)
         self._binding.bind(call, instance, callee, shift)
+        for store in unit.keeps:
+            self._keep(store, call, instance, callee, receiver)
         target = instance.at(call.target)
         if unit.is_generator:
             machine.add(target, machine.values.get(Kind.GENERATOR, callee.index))
@@ -173,6 +176,26 @@ class Calls:
         else:
             machine.link(callee.at(ops.RESULT), target)
             self._pass(call, instance, callee, receiver, target)
+
+    def _keep(
+        self, store: ops.Store, call: Invoke, instance: Instance, callee: Instance, receiver: Value
+    ) -> None:
+        """What one call stores in its receiver does not mix with what other calls store."""
+        given = self._binding.given(call, instance, callee, store.source, int(receiver >= 0))
+        source = callee.at(store.source) if given is None else given
+        made = store._replace(base=~callee.at(store.base), source=~source)
+        if receiver >= 0:
+            key = (made.attribute, source, receiver, callee.index)
+            if key not in self._kept:
+                self._kept.add(key)
+                self._machine.handlers[ops.Store](made, callee, receiver)
+            return
+        base = self._binding.given(call, instance, callee, store.base, 0)
+        node = callee.at(store.base) if base is None else base
+        key = (made.attribute, source, -node, callee.index)
+        if key not in self._kept:
+            self._kept.add(key)
+            self._machine.use(node, made, callee)
 
     def _pass(
         self, call: Invoke, instance: Instance, callee: Instance, receiver: Value, target: int

@@ -114,20 +114,22 @@ class Descriptors:
     def _store_object(self, store: Store, instance: Instance, value: Value, source: int) -> None:
         machine = self._machine
         owner = machine.values.data[value][0]
+        is_taken = False
         for node in self._classes.members(owner, store.attribute):
             for member in sorted(machine.held[node]):
-                self._set(member, value, instance, store.place, source)
+                is_taken = self._set(member, value, instance, store.place, source) or is_taken
         if self._attributes.has_method(value, "__setattr__"):
             method = self._attributes.method(value, "__setattr__")
             key = machine.node()
             machine.add(key, machine.values.get(Kind.TEXT, store.attribute))
             self._calls.implicit(method, (key, source), machine.sink, instance, store.place)
-        machine.link(source, machine.field(value, store.attribute))
+        if not is_taken:
+            machine.link(source, machine.field(value, store.attribute))
 
     def _set(
         self, member: Value, value: Value, instance: Instance, place: Place, source: int
-    ) -> None:
-        """Setters and ``__set__`` of what the class holds under the name."""
+    ) -> bool:
+        """Setters and ``__set__`` of what the class holds under the name, if it has one."""
         machine = self._machine
         kind = machine.values.kind[member]
         if kind is Kind.WRAPPED:
@@ -136,8 +138,11 @@ class Descriptors:
             machine.add(receiver, value)
             if setter is not None:
                 self._calls.implicit(setter, (receiver, source), machine.sink, instance, place)
+                return True
         elif kind is Kind.INSTANCE and self._attributes.has_method(member, "__set__"):
             receiver = machine.node()
             machine.add(receiver, value)
             method = self._attributes.method(member, "__set__")
             self._calls.implicit(method, (receiver, source), machine.sink, instance, place)
+            return True
+        return False

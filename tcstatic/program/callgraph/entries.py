@@ -84,7 +84,7 @@ class Entries:
 
     def _enter(self, unit: Unit, outer: Instance) -> None:
         machine = self._machine
-        callee = machine.shared(unit, outer)
+        callee = self._shared(unit, outer)
         if unit.shape is None or not unit.parameters.positional or not unit.receiver:
             return
         owner = self._classes.value_of(unit.shape, outer)
@@ -95,6 +95,13 @@ class Entries:
             machine.flow(receiver, self._classes.below(owner))
         else:
             machine.flow(receiver, self._objects(unit, owner, outer))
+
+    def _shared(self, unit: Unit, outer: Instance) -> Instance:
+        machine = self._machine
+        callee = machine.shared(unit, outer)
+        for store in unit.keeps:
+            machine.use(callee.at(store.base), store, callee)
+        return callee
 
     def _objects(self, unit: Unit, owner: Value, outer: Instance) -> list[Value]:
         """Return the objects whose method it is; if none is made, one that stands for all."""
@@ -127,7 +134,7 @@ class Entries:
             return
         index, outer = machine.values.data[function]
         unit = machine.program.units[index]
-        callee = machine.shared(unit, machine.instances[outer])
+        callee = self._shared(unit, machine.instances[outer])
         if unit.parameters.positional:
             machine.add(callee.at(unit.parameters.positional[0][1]), value)
 

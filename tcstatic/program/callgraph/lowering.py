@@ -88,6 +88,7 @@ class _Lowering:
             self._waiting.popleft()()
         for made in self._program.units[first:]:
             made.find_passes()
+            made.find_keeps()
 
     def body(self, statements: Sequence[Any], scope: Scope) -> None:
         """Lower statements in a row."""

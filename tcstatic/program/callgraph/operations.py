@@ -291,6 +291,8 @@ class Unit:
     """Whether what it returns or stores depends on what it is given."""
     passes: list[Node] = field(default_factory=list)
     """Parameters that are returned as they are: their values go past the instance."""
+    keeps: list[Store] = field(default_factory=list)
+    """``self.name = parameter``: done for each call, with the argument of that call."""
     nodes: int = 3
     parameters: Parameters = field(default_factory=Parameters)
     copies: list[tuple[Node, Node]] = field(default_factory=list)
@@ -315,6 +317,22 @@ class Unit:
         parameters |= set(self.parameters.named.values())
         self.passes = sorted({s for s, t in self.copies if t == RESULT and s in parameters})
         self.copies = [(s, t) for s, t in self.copies if t != RESULT or s not in parameters]
+
+    def find_keeps(self) -> None:
+        """Take what a method stores of its arguments as they are out of the operations."""
+        positional = self.parameters.positional
+        if self.shape is None or not positional or not self.receiver:
+            return
+        given = {node for _, node in positional[1:]} | set(self.parameters.named.values())
+        given.discard(positional[0][1])
+        kept = [
+            one
+            for one in self.operations
+            if isinstance(one, Store) and one.base == positional[0][1] and one.source in given
+        ]
+        if kept:
+            self.keeps = kept
+            self.operations = [one for one in self.operations if one not in kept]
 
     @property
     def size(self) -> int:
