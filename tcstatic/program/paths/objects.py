@@ -15,6 +15,7 @@ from tcstatic.program.paths.operations import (
     canonical,
     role_of,
 )
+from tcstatic.program.paths.project import statements_in
 from tcstatic.program.paths.values import (
     Bound,
     Class,
@@ -263,7 +264,7 @@ def _assignment(owner: Class, text: str) -> tuple[syntax.expr | None, Function |
 
 def _own_attributes(node: syntax.AST) -> Iterator[tuple[str, syntax.expr]]:
     """What a method assigns to attributes of ``self``, in order."""
-    for inner in syntax.walk(node):
+    for inner in statements_in(node):
         if isinstance(inner, syntax.Assign):
             for target in inner.targets:
                 if (

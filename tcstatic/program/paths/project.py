@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Final, final
+from typing import Any, Final, final
 
 from tcstatic.errors import InputError, input_problem
 from tcstatic.model import Location
@@ -55,7 +55,7 @@ class Module:
         """The lines of the bodies of ``try`` statements: (first, last)."""
         return tuple(
             (node.body[0].lineno, node.body[-1].end_lineno or node.body[-1].lineno)
-            for node in syntax.walk(self.tree)
+            for node in statements_in(self.tree)
             if isinstance(node, syntax.Try)
         )
 
@@ -189,6 +189,15 @@ class Project:
             return path.relative_to(self.root).as_posix()
         except ValueError:
             return path.as_posix()
+
+
+def statements_in(node: Any) -> Iterator[syntax.stmt]:
+    """All statements within a definition or a module, however deep; expressions are not opened."""
+    for part in ("body", "orelse", "finalbody", "handlers", "cases"):
+        for inner in getattr(node, part, ()) or ():
+            if isinstance(inner, syntax.stmt):
+                yield inner
+            yield from statements_in(inner)
 
 
 def absolute(module: Module, name: str, level: int) -> str:

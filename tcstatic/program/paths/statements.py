@@ -9,7 +9,7 @@ from tcstatic.program.paths import calls, lookup, regions
 from tcstatic.program.paths.conditions import named, truth
 from tcstatic.program.paths.expressions import evaluate, operator
 from tcstatic.program.paths.machine import LoopState, Machine
-from tcstatic.program.paths.project import absolute
+from tcstatic.program.paths.project import absolute, statements_in
 from tcstatic.program.paths.store import NO_CHANGES, Changes
 from tcstatic.program.paths.tree import Block, Branch, Loop
 from tcstatic.program.paths.values import (
@@ -30,7 +30,6 @@ from tcstatic.program.paths.values import (
     same,
 )
 from tcstatic.program.source import syntax
-
 
 # Listings of objects up to this length are gone through element by element.
 _UNROLLED: Final = 4
@@ -402,10 +401,15 @@ def _carried(m: Machine, node: Any) -> list[tuple[tuple[int, str], Phi]]:
 
 def _stored_names(node: Any) -> set[str]:
     names: set[str] = set()
-    for part in getattr(node, "body", ()):
-        for inner in syntax.walk(part):
-            if isinstance(inner, syntax.Name) and isinstance(inner.ctx, syntax.Store):
-                names.add(inner.id)
+    for inner in statements_in(node):
+        targets = list(getattr(inner, "targets", ()))
+        targets.append(getattr(inner, "target", None))
+        targets += [item.optional_vars for item in getattr(inner, "items", ())]
+        for target in targets:
+            if isinstance(target, syntax.Name):
+                names.add(target.id)
+            elif isinstance(target, syntax.Tuple | syntax.List):
+                names |= {one.id for one in syntax.walk(target) if isinstance(one, syntax.Name)}
     return names
 
 

@@ -16,6 +16,7 @@ from tcstatic.program.paths.facts import (  # noqa: F401
     rebuilding,
     scaling,
     seeds,
+    starving,
     stepping,
     terms,
     writing,

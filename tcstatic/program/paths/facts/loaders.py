@@ -82,11 +82,6 @@ def readings(m: Machine, block: Block) -> None:
     _held_out(m, block, training, [one for one in found if one.evaluates])
 
 
-def plain_readings(m: Machine, block: Block) -> Iterator[Reading]:
-    """The loops over torch's loaders."""
-    return _readings(m, block, ())
-
-
 def _tell(block: Block, loader: Object, text: str) -> None:
     if loader.place is not None:
         subjects: dict[str, tuple[int, ...]] = {"loader": (loader.number,)}

@@ -7,11 +7,11 @@ from typing import Final
 
 from tcstatic.program.paths import parameters
 from tcstatic.program.paths.facts.following import State, follow
-from tcstatic.program.paths.facts.loaders import plain_readings
 from tcstatic.program.paths.facts.registry import surveys
+from tcstatic.program.paths.facts.ways import newest
 from tcstatic.program.paths.machine import Machine
 from tcstatic.program.paths.operations import MODE_SENSITIVE
-from tcstatic.program.paths.tree import Block, Branch, Called, Happening, Loop, happenings
+from tcstatic.program.paths.tree import Block, Branch, Called, Happening, Loop, happenings, loops
 from tcstatic.program.paths.values import Const, Node, Object, Unknown, Value
 from tcstatic.program.paths.walking import upstream
 
@@ -34,6 +34,10 @@ def modes(m: Machine, block: Block) -> None:
 
 def _trains(one: Happening) -> bool:
     return one.kind == "model.forward" and one.facts.get("stage") == "train" and not one.assumed
+
+
+def _is_training(one: Happening) -> bool:
+    return one.kind in ("loss.backward", "optimizer.step")
 
 
 def _is_sensitive(m: Machine, model: Object) -> bool:
@@ -109,12 +113,14 @@ def _counts(value: Value) -> bool:
 
 def _left_in_train(m: Machine, block: Block, number: int, every: list[Happening]) -> None:
     dropped = {id(one.node) for one in every if one.values.get("operation") == "dropped"}
-    held_out: set[int] = set()
-    readings = list(plain_readings(m, block))
-    trained_on = {one.loader.number for one in readings if one.trains}
-    for one in readings:
-        if one.evaluates and one.loader.number not in trained_on:
-            held_out |= {id(step) for step in happenings(one.loop.body)}
+    evaluating = {
+        id(one)
+        for loop, _ in loops(block)
+        if not any(_is_training(step) for step in happenings(loop.body))
+        for one in happenings(loop.body)
+        if any(newest(m, value) > loop.begun for value in one.arguments)
+    }
+    before: dict[int, bool] = {}
     trained = False
 
     def update(one: Happening, state: State) -> State:
@@ -124,7 +130,9 @@ def _left_in_train(m: Machine, block: Block, number: int, every: list[Happening]
         if one.kind != "model.forward" or number not in one.subjects.get("model", ()):
             return state
         trained = trained or _trains(one)
-        if one.facts.get("stage") == "evaluate" and id(one) in held_out and trained:
+        # A rollout comes before the training that uses it, an evaluation after it.
+        after = before.setdefault(id(one), trained)
+        if one.facts.get("stage") == "evaluate" and id(one) in evaluating and after:
             if state == {None} and id(one.node) not in dropped:
                 one.values["left_in_train"] = True
             one.facts.update(sensitive=1, output_dropped=id(one.node) in dropped)

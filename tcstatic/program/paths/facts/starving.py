@@ -1,0 +1,83 @@
+"""Optimizers that step although no backward reaches any of their parameters."""
+
+from __future__ import annotations
+
+from tcstatic.program.paths.facts.registry import surveys
+from tcstatic.program.paths.machine import Machine
+from tcstatic.program.paths.tree import Block, Happening, happenings
+from tcstatic.program.paths.values import Const
+from tcstatic.program.paths.walking import Reach, Token, reach
+
+
+@surveys
+def starving(m: Machine, block: Block) -> None:
+    """``starved``: where the loss of an optimizer that steps was cut off: the forward that
+    recorded nothing, else the backward before the step."""
+    every = list(happenings(block))
+    backwards = [one for one in every if one.kind == "loss.backward"]
+    if not backwards or any(one.values.get("attribute") == "grad" for one in every):
+        return
+    reached = [one.values.get("#reach") for one in backwards]
+    if any(not isinstance(one, Reach) or one.unknown for one in reached):
+        return
+    alive = frozenset[Token]().union(*(one.tokens for one in reached if isinstance(one, Reach)))
+    told: set[int] = set()
+    for index, step in enumerate(every):
+        if step.kind != "optimizer.step" or step.values.get("closure") or step.assumed:
+            continue
+        for number in step.subjects.get("optimizer", ()):
+            mine = _held(m, number)
+            if number in told or not mine or mine & alive or _escapes(every, number):
+                continue
+            before = [one for one in every[:index] if one.kind == "loss.backward"]
+            if before and _cuts(m, before[-1], mine):
+                told.add(number)
+                block.steps.append(_told(before[-1], every, mine, number))
+
+
+def _held(m: Machine, number: int) -> frozenset[Token]:
+    """The parameters of an optimizer, where all of them are known."""
+    tokens, complete = m.cells.get((number, "#tokens")), m.cells.get((number, "#complete"))
+    known = isinstance(complete, Const) and complete.value is True
+    return tokens.value if known and isinstance(tokens, Const) else frozenset()
+
+
+def _escapes(every: list[Happening], number: int) -> bool:
+    return any(one.wild and number in one.maybe for one in every)
+
+
+def _cuts(m: Machine, one: Happening, mine: frozenset[Token]) -> bool:
+    """Whether a backward would reach these parameters, were it not for a cut."""
+    found = one.values.get("#reach")
+    if not isinstance(found, Reach):
+        return False
+    for cut in found.cuts:
+        held = cut.keywords.get("#tokens")
+        if cut.op == "forward" and isinstance(held, Const) and held.value & mine:
+            return True
+        if any(reach(m, part).tokens & mine for part in cut.inputs):
+            return True
+    return False
+
+
+def _told(
+    backward: Happening, every: list[Happening], mine: frozenset[Token], number: int
+) -> Happening:
+    found = backward.values.get("#reach")
+    assert isinstance(found, Reach)
+    unrecorded = {id(node) for node in found.cuts if node.op == "forward"}
+    forward = next(
+        (
+            one
+            for one in every
+            if one.kind == "model.forward" and id(one.node) in unrecorded and _tokens(one) & mine
+        ),
+        None,
+    )
+    place = forward.place if forward is not None else backward.place
+    return Happening("call", place, {"optimizer": (number,)}, values={"starved": True})
+
+
+def _tokens(one: Happening) -> frozenset[Token]:
+    held = one.node.keywords.get("#tokens") if one.node is not None else None
+    return held.value if isinstance(held, Const) else frozenset()
