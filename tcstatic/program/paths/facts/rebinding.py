@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Final
 
 from tcstatic.program.paths.facts.orders import tell
 from tcstatic.program.paths.facts.registry import surveys
 from tcstatic.program.paths.machine import Machine
+from tcstatic.program.paths.project import statements_in
 from tcstatic.program.paths.tree import Block
 from tcstatic.program.paths.values import Const, Place
 from tcstatic.program.source import syntax
 
+# A name that is bound to something computed from itself, on one line.
+_LIKELY: Final = re.compile(r"\n[ \t]+(\w+) = [^\n]*\b\1\b")
 _ARITHMETIC: Final = frozenset(
     "add sub mul div lerp addcmul addcdiv clamp clip copysign where normal fill zeros_like".split()
 )
@@ -28,7 +32,9 @@ def rebound(m: Machine, block: Block) -> None:
     if key in m.lazy:
         return
     m.lazy[key] = Const(True)
-    for loop in syntax.walk(module.tree):
+    if not _LIKELY.search(module.text.text):
+        return
+    for loop in statements_in(module.tree):
         if not isinstance(loop, syntax.For):
             continue
         for statement in _simple(loop.body):

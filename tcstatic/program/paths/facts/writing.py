@@ -8,6 +8,7 @@ from typing import Final
 from tcstatic.program.paths import guesses, lookup
 from tcstatic.program.paths.facts.registry import provides, surveys
 from tcstatic.program.paths.machine import Machine
+from tcstatic.program.paths.project import statements_in
 from tcstatic.program.paths.stores import owner_of_parameter
 from tcstatic.program.paths.tree import Block, Happening, happenings
 from tcstatic.program.paths.values import (
@@ -149,9 +150,11 @@ def dropped(m: Machine, block: Block) -> None:
         if one.values.get("operation") != "dropped" or not isinstance(one.node, Node):
             continue
         call = one.place.node
-        if isinstance(call, syntax.Call) and not _in_try(one, call):
+        if isinstance(call, syntax.Call):
             name, subject = _changed(m, one, call)
-            if subject is not None and _read_later(one, call, subject):
+            if subject is None or _in_try(one, call):
+                continue
+            if _read_later(one, call, subject):
                 one.values["unused"] = True
                 one.values["name"] = name
                 one.values["receiver"] = syntax.unparse(subject)
@@ -200,8 +203,8 @@ def _read_later(one: Happening, call: syntax.Call, subject: syntax.expr) -> bool
 
 def _function_around(one: Happening, call: syntax.Call) -> syntax.AST:
     found: syntax.AST = one.place.module.tree
-    for node in syntax.walk(one.place.module.tree):
-        if isinstance(node, syntax.FunctionDef | syntax.AsyncFunctionDef):
-            if node.lineno <= call.lineno <= (node.end_lineno or node.lineno):
-                found = node
+    for node in statements_in(one.place.module.tree):
+        inside = node.lineno <= call.lineno <= (node.end_lineno or node.lineno)
+        if inside and isinstance(node, syntax.FunctionDef | syntax.AsyncFunctionDef):
+            found = node
     return found
