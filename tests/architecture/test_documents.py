@@ -9,7 +9,7 @@ import pytest
 
 from tests.architecture.guards import python
 
-COMMANDS = ("run", "rewrite")
+COMMANDS = ("run", "rewrite", "lint", "rules")
 
 
 @pytest.fixture(scope="module")

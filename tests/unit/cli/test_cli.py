@@ -57,6 +57,7 @@ SURFACE = {
     "rewrite": {*WATCHING, "-o", "--show-rewrite", "--diff"},
     "lint": LINTING,
     "explain": set(),
+    "graph": {"--output-format", "--unknown"},
     "rules": {"--output-format"},
 }
 
@@ -157,6 +158,7 @@ def test_all_after_a_module_is_the_modules(
 
 def test_options_are_handed_on(handed: Handed, script: str, tmp_path: Path) -> None:
     report = tmp_path / "new" / "r.json"
+    report.parent.mkdir()
     line = "run --rules a.yaml --rules b --select TCS1,TCS2 --select x --ignore y --invariants i"
     line += f" --report {report} --report r.txt --on-violation stop --overhead-budget 0.5%"
     assert ended([*line.split(), "--include", "a.b", "--quiet", script]) == 7
