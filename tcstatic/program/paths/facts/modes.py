@@ -8,12 +8,12 @@ from typing import Final
 from tcstatic.program.paths import parameters
 from tcstatic.program.paths.facts.following import State, follow
 from tcstatic.program.paths.facts.registry import surveys
-from tcstatic.program.paths.facts.ways import newest
 from tcstatic.program.paths.machine import Machine
 from tcstatic.program.paths.operations import MODE_SENSITIVE
 from tcstatic.program.paths.tree import Block, Branch, Called, Happening, Loop, happenings, loops
 from tcstatic.program.paths.values import Const, Node, Object, Unknown, Value
 from tcstatic.program.paths.walking import upstream
+from tcstatic.program.source import syntax
 
 _MODES: Final = frozenset({"model.train", "model.eval"})
 _DROPOUTS: Final = frozenset("dropout dropout1d dropout2d dropout3d alpha_dropout".split())
@@ -34,6 +34,19 @@ def modes(m: Machine, block: Block) -> None:
 
 def _trains(one: Happening) -> bool:
     return one.kind == "model.forward" and one.facts.get("stage") == "train" and not one.assumed
+
+
+def _varies(m: Machine, value: Value, loop: Loop) -> bool:
+    """Whether a value is another one in each round: one answer may be asked for many times."""
+    for one in upstream(m, value, lambda _: True):
+        if one.number > loop.begun and isinstance(one, Unknown):
+            return True
+        new = isinstance(one, Node) and one.number > loop.begun and one.place is not None
+        if new and isinstance(one, Node) and one.op in ("item", "index", "key"):
+            written = one.place.node if one.place is not None else None
+            if not isinstance(written, syntax.Subscript):
+                return True
+    return False
 
 
 def _is_training(one: Happening) -> bool:
@@ -118,7 +131,7 @@ def _left_in_train(m: Machine, block: Block, number: int, every: list[Happening]
         for loop, _ in loops(block)
         if not any(_is_training(step) for step in happenings(loop.body))
         for one in happenings(loop.body)
-        if any(newest(m, value) > loop.begun for value in one.arguments)
+        if any(_varies(m, value, loop) for value in one.arguments)
     }
     before: dict[int, bool] = {}
     trained = False

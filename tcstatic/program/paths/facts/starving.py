@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from tcstatic.program.paths.facts.registry import surveys
+from tcstatic.program.paths.facts.terms import behind
 from tcstatic.program.paths.machine import Machine
 from tcstatic.program.paths.tree import Block, Happening, happenings
 from tcstatic.program.paths.values import Const
-from tcstatic.program.paths.walking import Reach, Token, reach
+from tcstatic.program.paths.walking import Reach, Token
 
 
 @surveys
@@ -55,7 +56,7 @@ def _cuts(m: Machine, one: Happening, mine: frozenset[Token]) -> bool:
         held = cut.keywords.get("#tokens")
         if cut.op == "forward" and isinstance(held, Const) and held.value & mine:
             return True
-        if any(reach(m, part).tokens & mine for part in cut.inputs):
+        if behind(m, cut) & mine:
             return True
     return False
 

@@ -76,16 +76,16 @@ def _terms(m: Machine, value: Value, seen: set[int]) -> Iterator[Value]:
 def _constant(m: Machine, value: Value) -> bool:
     """Whether no model is behind a value, neither live nor cut."""
     found = reach(m, value)
-    return not found.tokens and not found.forwards and not any(_behind(m, c) for c in found.cuts)
+    return not found.tokens and not found.forwards and not any(behind(m, c) for c in found.cuts)
 
 
-def _behind(m: Machine, cut: Node) -> frozenset[Token]:
+def behind(m: Machine, cut: Node) -> frozenset[Token]:
     """The parameters that a value depended on before it was cut."""
     if cut.op == "forward":
         return frozenset()
     found = frozenset[Token]().union(*(reach(m, part).tokens for part in cut.inputs))
     inner = [c for part in cut.inputs for c in reach(m, part).cuts if c is not cut]
-    return found if found else found.union(*(_behind(m, c) for c in inner[:3]))
+    return found if found else found.union(*(behind(m, c) for c in inner[:3]))
 
 
 def _lost(m: Machine, found: list[Value]) -> Iterator[Node]:
@@ -111,7 +111,7 @@ def _deepest(m: Machine, found: Reach) -> Node | None:
             known = cut.op in _VALUES | _CHOICES | _COMPARISONS or is_choice(cut)
             return cut if known else None
         for deeper in inner:
-            if _behind(m, deeper):
+            if behind(m, deeper):
                 return _deepest(m, Reach(frozenset(), (), False, (deeper,)))
     return None
 
