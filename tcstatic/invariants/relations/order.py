@@ -4,7 +4,7 @@ The patterns are those of Dwyer, Avrunin and Corbett (ICSE 1999); each is a fini
 
 - ``{existence: E, between: [A, B]}``: from each A to the next B there is an E;
 - ``{absence: E, between: [A, B]}``: from the last A before a B to that B there is no E;
-  with ``from: first``, from the first A since the last B;
+  with ``wide: VALUE``, where B's event has this value, from the first A since the last B;
 - ``{precedence: E, before: B}``: since the last B (or the start) there was an E before each B.
 
 ``same: ROLE`` runs one automaton per object in that role; ``given: G`` judges an interval only if
@@ -27,10 +27,13 @@ PATTERNS: Final = ("existence", "absence", "precedence")
 @final
 @dataclass(slots=True)
 class _State:
-    """One automaton. `opened` is the A of the open interval, `seen` the last E in it."""
+    """One automaton. `opened` is the A of the open interval, `seen` the last E in it; `earliest`
+    and `seen_ever` are those of the interval that begins at the first A."""
 
     opened: Event | None = None
     seen: Event | None = None
+    earliest: Event | None = None
+    seen_ever: Event | None = None
     given: bool = False
     blind: bool = False
 
@@ -44,7 +47,7 @@ class _OrderMonitor:
         self._event = params[self._pattern]
         between = params.get("between")
         self._first = between[0] if between else None
-        self._keeps_first = params.get("from") == "first"
+        self._wide = params.get("wide", "")
         self._last = between[1] if between else params["before"]
         self._given = params.get("given")
         self._role = params.get("same", "")
@@ -68,17 +71,21 @@ class _OrderMonitor:
                 one = self._judge(event, number, state)
                 if one is not None:
                     found = (*found, one)
-            if kind == self._first and not (self._keeps_first and state.opened):
+            if kind == self._first:
                 state.opened, state.seen, state.given = event, None, False
+                state.earliest = state.earliest or event
             elif kind == self._event:
                 state.seen = event
+                state.seen_ever = event if state.earliest else None
             if kind == self._given:
                 state.given = True
         return found
 
     def _judge(self, event: Event, number: int, state: _State) -> Observation | None:
         opened, seen, given = state.opened, state.seen, state.given or not self._given
-        state.opened = state.seen = None
+        if self._wide and event.values.get(self._wide):
+            opened, seen = state.earliest, state.seen_ever
+        state.opened = state.seen = state.earliest = state.seen_ever = None
         state.given = False
         if self._pattern == "precedence":
             blind, state.blind = state.blind, False
@@ -108,10 +115,8 @@ class Order:
 
     def check(self, params: Params) -> None:
         """Raise ValueError if the parameters are not one pattern with its scope."""
-        keys = (*PATTERNS, "between", "before", "same", "given", "since", "from")
+        keys = (*PATTERNS, "between", "before", "same", "given", "since", "wide")
         check_keys(params, keys)
-        if params.get("from", "last") not in ("first", "last"):
-            raise ValueError("from: expected first or last")
         found = [pattern for pattern in PATTERNS if pattern in params]
         if len(found) != 1:
             raise ValueError(f"expected exactly one of {', '.join(PATTERNS)}")

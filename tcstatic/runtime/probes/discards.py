@@ -40,7 +40,8 @@ class Discards:
         alone: bool,
     ) -> None:
         """The gradients of a `backward` were cleared; `left` are the versions that the last step
-        left the parameters with, `alone` tells that no other optimizer or write may have used them.
+        left the parameters with, `alone` tells that no closure, write or other optimizer may have
+        used them.
 
         Where a parameter moved meanwhile, the gradient was used to move it (as by SAM).
         """

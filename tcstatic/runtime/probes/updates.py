@@ -219,7 +219,7 @@ class Updates:
             for other in others:
                 other.interval.other_cleared = True
         elif not optimizer.cleared_again and optimizer.ledger.touched:
-            alone = len(self.optimizers) == 1 and self.last_write is None
+            alone = len(self.optimizers) == 1 and not (self.last_write or self._stepping)
             optimizer.lost(self._where, alone=alone)
         optimizer.cleared_again = True
         interval = optimizer.interval
