@@ -17,7 +17,7 @@ from tcstatic.invariants.relations import Monitor, monitor_of, needs_of
 from tcstatic.lint.flows import flowed, sinks
 from tcstatic.model import Blame, Context, Event, Invariant, Location, Observation
 from tcstatic.program.paths import Happening, Path, Root, happenings, paths
-from tcstatic.program.paths.values import Node, Place
+from tcstatic.program.paths.values import Const, Node, Object, Place
 
 WILD: Final = "*"
 _SEQUENCE: Final = 1_000_000
@@ -98,8 +98,8 @@ class Rooted:
             last = self.every[-1]
             numbers: dict[str, set[int]] = {}
             for one in self.every:
-                for role, subjects in one.subjects.items():
-                    numbers.setdefault(role, set()).update(subjects)
+                for role, found in one.subjects.items():
+                    numbers.setdefault(role, set()).update(found)
             subjects = {role: tuple(sorted(found)) for role, found in numbers.items()}
             self._end = Happening("end", last.place, subjects)
         return self._end
@@ -253,7 +253,7 @@ class Judging:
         end = rooted.end() if "end" in self._needs else None
         if end is not None:
             found = [
-                dataclasses.replace(path, steps=(*path.steps, (end, "end")))
+                path._replace(steps=(*path.steps, (end, "end")))
                 for path in found
                 if path.ended not in ("raise", "stop")
             ]
@@ -334,11 +334,9 @@ class Judging:
 
 def source_facts(source: Node) -> dict[str, Any]:
     """What rules ask of the operation that a value came from."""
-    from tcstatic.program.paths.values import Const
-
     facts: dict[str, Any] = {"source_grad": source.keywords.get("#grad") is None}
     holder = source.keywords.get("dim")
-    if holder is None and source.subject is not None and hasattr(source.subject, "keywords"):
+    if holder is None and isinstance(source.subject, Object):
         holder = source.subject.keywords.get("dim")
         given = source.subject.arguments
         if holder is None and given and source.op in ("softmax", "log_softmax"):

@@ -11,6 +11,7 @@ from tcstatic.program.paths.operations import WRAPPERS
 from tcstatic.program.paths.values import (
     Class,
     Const,
+    External,
     Listing,
     Node,
     Object,
@@ -63,10 +64,10 @@ def _dict(m: Machine, arguments: tuple[Value, ...], keywords: Keywords, at: synt
 def _getattr(
     m: Machine, arguments: tuple[Value, ...], keywords: Keywords, at: syntax.expr
 ) -> Value:
-    if len(arguments) > 1 and isinstance(arguments[1], Const) and isinstance(at, syntax.expr):
-        if isinstance(arguments[1].value, str):
-            return lookup.attribute(m, arguments[0], arguments[1].value, at)
-    if arguments and isinstance(arguments[0], lookup.External):
+    name = arguments[1] if len(arguments) > 1 else None
+    if isinstance(name, Const) and isinstance(name.value, str):
+        return lookup.attribute(m, arguments[0], name.value, at)
+    if arguments and isinstance(arguments[0], External):
         return _some_of(m, arguments[0].path, at)
     return m.node("getattr", arguments, at)
 
@@ -74,9 +75,9 @@ def _getattr(
 def _some_of(m: Machine, path: str, at: syntax.expr) -> Value:
     """One of a module's names, chosen while the program runs."""
     if path == "torch.optim":
-        return lookup.External("torch.optim.Optimizer")
+        return External("torch.optim.Optimizer")
     if path == "torch.optim.lr_scheduler":
-        return lookup.External("torch.optim.lr_scheduler.LRScheduler")
+        return External("torch.optim.lr_scheduler.LRScheduler")
     return m.node("getattr", (), at)
 
 
@@ -108,7 +109,7 @@ def _isinstance(
                 return Const(True)
             if not any(isinstance(one, Unknown) for one in line):
                 return Const(False)
-        if isinstance(asked, lookup.External):
+        if isinstance(asked, External):
             answer = _is_external(kind, asked.path)
             if answer is not None:
                 return Const(answer)
@@ -120,7 +121,7 @@ def _is_external(kind: Class | str, path: str) -> bool | None:
     if isinstance(kind, str):
         return True if kind == path else False if path.rpartition(".")[2] in WRAPPERS else None
     line = list(lookup.ancestry(kind))
-    if any(isinstance(one, lookup.External) and one.path == path for one in line):
+    if any(isinstance(one, External) and one.path == path for one in line):
         return True
     known = not any(isinstance(one, Unknown) for one in line)
     return False if known and path.rpartition(".")[2] in WRAPPERS else None

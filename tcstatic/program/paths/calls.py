@@ -33,6 +33,15 @@ _GENERIC: Final = 3
 
 def call_expression(m: Machine, node: syntax.Call) -> Value:
     """What a call gives."""
+    if m.recorder is None:
+        return _call_expression(m, node)
+    before = m.recorder.noise
+    result = _call_expression(m, node)
+    m.recorder.returned(m, node, result, before)
+    return result
+
+
+def _call_expression(m: Machine, node: syntax.Call) -> Value:
     from tcstatic.program.paths import expressions, methods
 
     func = node.func
@@ -47,10 +56,16 @@ def call_expression(m: Machine, node: syntax.Call) -> Value:
     if isinstance(func, syntax.Attribute) and receiver is not None:
         group = methods.group_of(receiver)
         if group and lookup_is_library(m, group[0], func.attr):
+            if m.recorder is not None:
+                m.recorder.called(m, node, receiver, None, arguments, keywords)
             return methods.on_objects(m, group, func.attr, arguments, keywords, node)
         callee = lookup.attribute(m, receiver, func.attr, func)
+        if m.recorder is not None:
+            m.recorder.called(m, node, receiver, callee, arguments, keywords)
         if _is_value(callee) and not isinstance(receiver, Object):
             return methods.on_value(m, receiver, func.attr, callee, arguments, keywords, node)
+    elif m.recorder is not None:
+        m.recorder.called(m, node, None, callee, arguments, keywords)
     return invoke(m, callee, arguments, keywords, node)
 
 
@@ -244,6 +259,8 @@ def call_function(
     active = any(f.function is not None and f.function.node is function.node for f in m.frames)
     skipped = not m.thorough and not function.module.touches(function.node)
     if active or skipped or len(m.frames) > DEPTH:
+        if m.recorder is not None:
+            m.recorder.cut(function)
         return m.node(
             "call:skipped" if skipped else "call:recursion", (*arguments, *keywords.values()), at
         )
@@ -273,6 +290,8 @@ def _run(
     from tcstatic.program.paths.expressions import evaluate
 
     m.entered.add(function.node)
+    if m.recorder is not None:
+        m.recorder.entered(m, function)
     owner_self = arguments[0] if function.owner is not None and arguments else None
     number = Const(None).number
     frame = Frame(

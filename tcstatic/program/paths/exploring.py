@@ -109,13 +109,18 @@ def _drives(project: Project, module: Module) -> bool:
     return False
 
 
-def _body(m: Machine, module: Module) -> Root:
+def run_body(m: Machine, module: Module) -> None:
+    """Run a module's body as that of the program."""
     number = Const(None).number
     module.scope = number
     frame = Frame(number, module, "", (), m.cells.mark())
     m.frames.append(frame)
     m.block = Block()
     _guarded(m, lambda: statements.run(m, module.tree.body))
+
+
+def _body(m: Machine, module: Module) -> Root:
+    run_body(m, module)
     finish(m, m.block)
     facts.complete(m, m.block)
     return Root("", m.block, m.objects, m)

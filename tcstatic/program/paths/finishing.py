@@ -1,4 +1,4 @@
-"""What can only be said once all of a root is known: whose backward it was, which forward trains."""
+"""What can only be said once all of a root is known: whose backward it was, what trains."""
 
 from __future__ import annotations
 

@@ -99,7 +99,7 @@ def module_name(m: Machine, module: Module, text: str, hops: int = 0) -> Value |
 def _starred(m: Machine, module: Module, text: str, hops: int) -> Value | None:
     for source, level in module.stars:
         value = from_import(m, module, absolute(module, source, level), text, hops)
-        if value is not None and not isinstance(value, External):
+        if not isinstance(value, External):
             return value
     return None
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Final, final
+from typing import TYPE_CHECKING, Any, Final, final
 
 from tcstatic.program.paths.project import Module, Project
 from tcstatic.program.paths.store import Cells, Changes
@@ -21,6 +21,9 @@ from tcstatic.program.paths.values import (
     Value,
 )
 from tcstatic.program.source import syntax
+
+if TYPE_CHECKING:
+    from tcstatic.program.paths.recording import Recorder
 
 # Calls are followed this deep, and a root is explored for this many expressions.
 DEPTH: Final = 14
@@ -63,7 +66,8 @@ class Machine:
     `dead`: the path that is being written has left its block. `regions`: the ``with`` regions
     around, outermost first. `entered`: function nodes whose body was run. `effort` counts
     expressions; beyond the limit everything is unknown and `exhausted` says so. `thorough`: every
-    call is followed, else those that may touch what is trained.
+    call is followed, else those that may touch what is trained. `recorder`: who is told of every
+    call and loop, if anybody is.
     """
 
     def __init__(self, project: Project) -> None:
@@ -87,6 +91,7 @@ class Machine:
         self.sites: dict[tuple[str, int, int], tuple[str, bool]] = {}
         self.quiet = 0
         self.thorough = True
+        self.recorder: Recorder | None = None
 
     @property
     def frame(self) -> Frame:
@@ -111,6 +116,8 @@ class Machine:
         happening.facts.setdefault("loops", len(self.loops))
         happening.facts["grad"] = self.grad_enabled()
         happening.values["regions"] = self.regions
+        if self.recorder is not None:
+            self.recorder.happened(happening)
         if not self.dead and not self.quiet:
             self.block.steps.append(happening)
         return happening

@@ -76,28 +76,19 @@ def on_value(
     at: syntax.expr,
 ) -> Value:
     """A method of something that is no known object: a tensor, a listing, something unknown."""
-    if isinstance(receiver, Phi):
-        known = [o for o in options(receiver, 5) if isinstance(o, Object)]
-        if known and known[0].role in _BY_ROLE:
-            numbers = tuple(one.number for one in known)
-            handler = _BY_ROLE[known[0].role]
-            result = handler(m, tuple(known), numbers, text, arguments, keywords, at)
-            if result is not None:
-                return result
     if isinstance(receiver, Listing):
         return _on_listing(m, receiver, text, arguments, at)
-    if text == "backward":
+    if text == "backward" and not isinstance(receiver, Phi):
         engine = guesses.role(receiver) == "engine" and arguments
         return backward(m, arguments[0] if engine else receiver, at, keywords)
     if isinstance(receiver, Node) and receiver.op == "attr:grad" and text.endswith("_"):
         stores.gradient_written(m, receiver.inputs[0], text, at)
-    role = _role_by_use(receiver, text)
-    handler = _BY_ROLE.get(role)
-    if handler is not None and isinstance(receiver, Unknown | Node):
-        result = handler(m, (receiver,), (receiver.number,), text, arguments, keywords, at)
-        if result is not None:
-            return result
-    _note_site(m, text, at, resolved=role == "environment")
+    result = _by_role(m, receiver, text, arguments, keywords, at)
+    if result is not None:
+        return result
+    if text == "backward":
+        return backward(m, receiver, at, keywords)
+    _note_site(m, text, at, resolved=guesses.role(receiver) == "environment")
     if isinstance(receiver, Unknown) and text in _SAME:
         return receiver
     if text in ("parameters", "named_parameters"):
@@ -106,6 +97,25 @@ def on_value(
         escape(m, (*arguments, *keywords.values()), at)
     inputs = (receiver, *arguments)
     return m.node(method_operation(text), inputs, at, keywords=dict(keywords))
+
+
+def _by_role(
+    m: Machine,
+    receiver: Value,
+    text: str,
+    arguments: tuple[Value, ...],
+    keywords: Keywords,
+    at: syntax.expr,
+) -> Value | None:
+    """What a method does to a receiver whose role is guessed, or known of one of its options."""
+    group: list[Receiver] = [o for o in options(receiver, 5) if isinstance(o, Object)]
+    role = group[0].role if group and isinstance(group[0], Object) else ""
+    if isinstance(receiver, Unknown | Node):
+        group, role = [receiver], _role_by_use(receiver, text)
+    if role not in _BY_ROLE:
+        return None
+    numbers = tuple(one.number for one in group)
+    return _BY_ROLE[role](m, tuple(group), numbers, text, arguments, keywords, at)
 
 
 def _role_by_use(receiver: Value, text: str) -> str:
@@ -249,22 +259,11 @@ def _parameters(m: Machine, group: tuple[Value, ...], text: str, at: syntax.expr
 def _on_listing(
     m: Machine, receiver: Listing, text: str, arguments: tuple[Value, ...], at: syntax.expr
 ) -> Value:
-    if text in ("append", "add", "appendleft") and arguments:
-        lookup.add(m, receiver, arguments[0])
-        return Const(None)
-    if text == "insert" and len(arguments) > 1:
-        lookup.add(m, receiver, arguments[1])
+    if text in ("append", "add", "appendleft", "insert") and arguments:
+        lookup.add(m, receiver, arguments[-1])
         return Const(None)
     if text in ("extend", "update") and arguments:
-        inner = arguments[0]
-        if isinstance(inner, Listing):
-            if receiver.kind == "dict":
-                lookup.update(m, receiver, inner)
-            else:
-                for item in lookup.items(m, inner):
-                    lookup.add(m, receiver, item)
-        else:
-            lookup.add(m, receiver, m.node("item", (inner,), at))
+        _take_over(m, receiver, arguments[0], at)
         return Const(None)
     if text in ("get", "pop", "setdefault") and arguments:
         return lookup.item(m, receiver, arguments[0], at)
@@ -278,6 +277,16 @@ def _on_listing(
     if text == "items":
         return m.node("items", (receiver,), at)
     return m.node(f"method:{text}", (receiver, *arguments), at)
+
+
+def _take_over(m: Machine, receiver: Listing, other: Value, at: syntax.expr) -> None:
+    if not isinstance(other, Listing):
+        lookup.add(m, receiver, m.node("item", (other,), at))
+    elif receiver.kind == "dict":
+        lookup.update(m, receiver, other)
+    else:
+        for item in lookup.items(m, other):
+            lookup.add(m, receiver, item)
 
 
 def _optimizer(
@@ -459,6 +468,32 @@ def _model(
 ) -> Value | None:
     subjects = {"model": numbers}
     whole: Value = group[0] if len(group) == 1 else Phi(list(group))
+    if text in ("parameters", "named_parameters"):
+        return _parameters(m, group, text, at)
+    if text in ("forward", "__call__"):
+        return _direct(m, group, text, arguments, keywords, at)
+    if text == "load_state_dict":
+        return _load(m, group, subjects, arguments, keywords, at)
+    if text == "state_dict":
+        return _state(m, group, subjects, at)
+    if text == "step" and not isinstance(group[0], Object):
+        return None
+    if _changes(m, group, whole, text, arguments, keywords, at):
+        return whole
+    return m.node(f"method:{text}", (*group, *arguments), at, keywords=dict(keywords))
+
+
+def _changes(
+    m: Machine,
+    group: tuple[Receiver, ...],
+    whole: Value,
+    text: str,
+    arguments: tuple[Value, ...],
+    keywords: Keywords,
+    at: syntax.expr,
+) -> bool:
+    """Methods that change a model and hand it back; whether this is one of them."""
+    subjects = {"model": tuple(one.number for one in group)}
     if text in ("train", "eval"):
         mode = arguments[0] if arguments else keywords.get("mode", Const(True))
         known = mode.value if isinstance(mode, Const) and isinstance(mode.value, bool) else None
@@ -467,10 +502,7 @@ def _model(
             objects.set_mode(m, one, value)
         kind = "model.eval" if value is False else "model.train"
         m.emit(kind, at, subjects=subjects, values={"training": value}, arguments=arguments)
-        return whole
-    if text in ("parameters", "named_parameters"):
-        return _parameters(m, group, text, at)
-    if text == "zero_grad":
+    elif text == "zero_grad":
         tokens = parameters.tokens_of_model(m, whole)
         m.emit(
             "optimizer.zero_grad",
@@ -479,33 +511,21 @@ def _model(
             values={"#tokens": tokens, "by_model": True},
             assumed=not isinstance(group[0], Object),
         )
-        return Const(None)
-    if text == "load_state_dict":
-        return _load(m, group, subjects, arguments, keywords, at)
-    if text in ("forward", "__call__"):
-        return _direct(m, group, text, arguments, keywords, at)
-    if text in _SAME:
-        if text == "requires_grad_":
-            m.emit("model.freeze", at, subjects=subjects, arguments=arguments)
-        return whole
-    if text == "state_dict":
-        made = m.node("state_dict", tuple(group), at)
-        m.emit(
-            "call",
-            at,
-            values={"operation": "state_dict"},
-            subjects=subjects,
-            node=made,
-            result=made,
-        )
-        return made
-    if text in ("append", "add_module", "register_module", "extend", "insert") and arguments:
+    elif text in ("append", "add_module", "register_module", "extend", "insert") and arguments:
         for one in group:
             _grow(m, one, text, arguments)
-        return whole
-    if text == "step" and arguments == () and not isinstance(group[0], Object):
-        return None
-    return m.node(f"method:{text}", (*group, *arguments), at, keywords=dict(keywords))
+    elif text == "requires_grad_":
+        m.emit("model.freeze", at, subjects=subjects, arguments=arguments)
+    return text in _SAME or text in ("append", "add_module", "extend", "insert", "zero_grad")
+
+
+def _state(
+    m: Machine, group: tuple[Receiver, ...], subjects: dict[str, tuple[int, ...]], at: syntax.expr
+) -> Value:
+    made = m.node("state_dict", tuple(group), at)
+    values = {"operation": "state_dict"}
+    m.emit("call", at, values=values, subjects=subjects, node=made, result=made)
+    return made
 
 
 def _direct(

@@ -153,7 +153,7 @@ def _announce(m: Machine, made: Object, at: syntax.expr) -> None:
     kind = _NEW.get(made.role)
     if kind is None:
         return
-    subjects = {made.role: (made.number,)}
+    subjects: dict[str, tuple[int, ...]] = {made.role: (made.number,)}
     happening_values: dict[str, object] = {"type": made.type_name}
     if made.role == "optimizer":
         tokens, complete = parameters.held(m, _given(made))
@@ -333,9 +333,7 @@ def _output(
         inner = m.attribute(model, "module")
         if isinstance(inner, Object):
             return _output(m, inner, arguments, keywords, at)
-    return m.node(
-        canonical(model.type if isinstance(model.type, str) else ""), arguments, at, subject=model
-    )
+    return m.node(canonical(model.type), arguments, at, subject=model)
 
 
 def _template(
@@ -459,15 +457,15 @@ def _copied(m: Machine, value: Value, at: syntax.expr, done: dict[int, Value]) -
         made.arguments = tuple(_copied(m, one, at, done) for one in made.arguments)
         trained = m.cells.get((value.number, "#training"))
         m.cells.set((made.number, "#training"), trained)
-    if len(done) == 1 or (isinstance(made, Object) and next(iter(done)) == value.number):
-        if isinstance(made, Object) and made.role == "model":
-            m.emit(
-                "model.new",
-                at,
-                subjects={"model": (made.number,)},
-                values={"type": made.type_name, "how": "copy"},
-                result=made,
-            )
+    outermost = next(iter(done)) == value.number
+    if outermost and isinstance(made, Object) and made.role == "model":
+        m.emit(
+            "model.new",
+            at,
+            subjects={"model": (made.number,)},
+            values={"type": made.type_name, "how": "copy"},
+            result=made,
+        )
     return made
 
 

@@ -69,9 +69,10 @@ PARAMETERLESS: Final = frozenset(
 CONTAINERS: Final = frozenset({"Sequential", "ModuleList", "ModuleDict"})
 # Modules whose behaviour differs between training and evaluation.
 MODE_SENSITIVE: Final = frozenset(
-    """Dropout Dropout1d Dropout2d Dropout3d AlphaDropout FeatureAlphaDropout BatchNorm1d BatchNorm2d
-    BatchNorm3d SyncBatchNorm LazyBatchNorm1d LazyBatchNorm2d LazyBatchNorm3d TransformerEncoderLayer
-    TransformerDecoderLayer TransformerEncoder TransformerDecoder Transformer MultiheadAttention
+    """Dropout Dropout1d Dropout2d Dropout3d AlphaDropout FeatureAlphaDropout BatchNorm1d
+    BatchNorm2d BatchNorm3d SyncBatchNorm LazyBatchNorm1d LazyBatchNorm2d LazyBatchNorm3d
+    TransformerEncoderLayer TransformerDecoderLayer TransformerEncoder TransformerDecoder
+    Transformer MultiheadAttention
     RReLU""".split()
 )
 WRAPPERS: Final[Mapping[str, str]] = {

@@ -65,7 +65,8 @@ def _contained(m: Machine, model: Object) -> bool:
 
 def tree(m: Machine, model: Object) -> Iterator[Object]:
     """A model and all modules in it, each once."""
-    waiting, seen = [model], set()
+    waiting = [model]
+    seen: set[int] = set()
     while waiting:
         one = waiting.pop()
         if one.number in seen or len(seen) > 400:
@@ -93,7 +94,8 @@ def held(m: Machine, values: tuple[Value, ...]) -> tuple[frozenset[Token], bool]
     """The parameters among values, through filters and listings, and whether that is all."""
     found: set[Token] = set()
     complete = True
-    waiting, seen = list(values), set()
+    waiting = list(values)
+    seen: set[int] = set()
     while waiting and len(seen) < 2000:
         one = waiting.pop()
         if id(one) in seen:

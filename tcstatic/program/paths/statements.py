@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final
 
 from tcstatic.program.paths import calls, lookup, regions
@@ -307,6 +308,8 @@ def branch(
 
 def _for(m: Machine, node: Any) -> None:
     iterable = evaluate(m, node.iter)
+    if m.recorder is not None:
+        m.recorder.iterated(m, node.iter, iterable)
 
     def body() -> None:
         assign(m, node.target, _element(m, iterable, node.iter))
@@ -323,7 +326,7 @@ def _for(m: Machine, node: Any) -> None:
         _loop(m, node, one_round, certain=True, kind="for", iterable=iterable, once=True)
     if not rounds:
         alone = certain and isinstance(iterable, Listing) and len(lookup.items(m, iterable)) == 1
-        once = alone and iterable.kind != "dict"
+        once = alone and isinstance(iterable, Listing) and iterable.kind != "dict"
         _loop(m, node, body, certain=certain, kind="for", iterable=iterable, once=once)
     run(m, node.orelse)
 
@@ -516,7 +519,7 @@ def _match(m: Machine, node: Any) -> None:
     subject = evaluate(m, node.subject)
     bodies: list[Callable[[], None]] = []
     for case in node.cases:
-        bodies.append(lambda case=case: _case(m, case, subject))
+        bodies.append(partial(_case, m, case, subject))
     last = node.cases[-1]
     if last.guard is not None or not isinstance(last.pattern, syntax.MatchAs):
         bodies.append(lambda: None)

@@ -86,7 +86,26 @@ def gradient_written(m: Machine, holder: Value, method: str, at: syntax.expr) ->
         m.emit("call", at, wild=True, maybe=about, values={"operation": "grad.write"})
 
 
+def _own_parameter(m: Machine, layer: Object, text: str, at: syntax.expr) -> None:
+    """A layer gets a new weight or bias: once it has both, none of its parameters is the old."""
+    key = (layer.number, "#replaced")
+    known = m.cells.get(key)
+    names = {text} | (set(known.value) if isinstance(known, Const) else set())
+    bias = layer.keywords.get("bias")
+    whole = {"weight"} if isinstance(bias, Const) and not bias.value else {"weight", "bias"}
+    if not whole <= names:
+        m.cells.set(key, Const(frozenset(names)))
+        return
+    m.cells.set(key, None)
+    parameters.replace_parameters(m, layer)
+    m.emit("model.mutate", at, subjects={"model": (layer.number,)}, values={"attribute": text})
+
+
 def _model_attribute(m: Machine, holder: Object, text: str, value: Value, at: syntax.expr) -> None:
+    if text in ("weight", "bias") and isinstance(holder.type, str):
+        if isinstance(value, Node) and value.op == "parameter":
+            _own_parameter(m, holder, text, at)
+        return
     before = m.attribute(holder, text)
     if before is None or m.frame.name.endswith("__init__"):
         return

@@ -50,7 +50,8 @@ def inputs_of(m: Machine, value: Value) -> Iterator[Value]:
 
 def upstream(m: Machine, value: Value, through: Callable[[Value], bool]) -> Iterator[Value]:
     """A value and all it was made of, as long as `through` says to go on behind one."""
-    waiting, seen = [value], set()
+    waiting = [value]
+    seen: set[int] = set()
     while waiting and len(seen) < _LIMIT:
         one = waiting.pop()
         if id(one) in seen:
@@ -116,7 +117,8 @@ def differentiable(value: Value) -> bool:
 
 def objects_in(m: Machine, values: tuple[Value, ...]) -> Iterator[Object | Unknown]:
     """Objects among values and within listings, not behind operations."""
-    waiting, seen = list(values), set()
+    waiting = list(values)
+    seen: set[int] = set()
     while waiting and len(seen) < _LIMIT:
         one = waiting.pop()
         if id(one) in seen:

@@ -118,7 +118,7 @@ def _summed(
 
 
 def _cleared_freely(
-    inside: list[Happening], loop: Loop, number: int, counters: list[object]
+    inside: list[Happening], loop: Loop, number: int, counters: list[Branch]
 ) -> bool:
     """Whether gradients are cleared in rounds without a step: then nothing is summed."""
     return any(

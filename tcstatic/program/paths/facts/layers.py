@@ -103,13 +103,13 @@ def made_in_forward(m: Machine, block: Block) -> None:
     """Layers with weights that are made while a model computes, or in a training step."""
     reached = _reached(block)
     for one in list(m.objects.values()):
-        if one.place is None or not _owns(one) or _kept(m, one):
+        if one.place is None or not _owns(one):
             continue
         inside = any(name.endswith(".forward") for name in one.within)
         token = parameters.token(m, one)
         if not inside and not (one.made_in_loops and token in reached and not _is_model(m, one)):
             continue
-        if not parameters.owners(m, frozenset({token})):
+        if not parameters.owners(m, frozenset({token})) and not _kept(m, one):
             tell(block, "made_in_forward", one.place, type=one.type_name)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from tcstatic.program.paths.machine import Machine
@@ -30,7 +30,7 @@ def tell(
     *,
     wrong: bool = True,
     assumed: bool = False,
-    subjects: dict[str, tuple[int, ...]] | None = None,
+    subjects: Mapping[str, tuple[int, ...]] | None = None,
     **values: Any,
 ) -> None:
     """Write a happening that says whether `what` is the case at a place."""
@@ -180,6 +180,8 @@ def calls_elsewhere(m: Machine, places: Iterable[Place], method: str) -> bool:
         if id(module) in seen:
             continue
         seen.add(id(module))
+        if f".{method}" not in module.text.text:
+            continue
         for node in syntax.walk(module.tree):
             if (
                 isinstance(node, syntax.FunctionDef | syntax.AsyncFunctionDef | syntax.Lambda)

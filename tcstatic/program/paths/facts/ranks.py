@@ -30,7 +30,8 @@ _DEEPEST: Final = 200
 
 def rank_in(m: Machine, value: Value) -> str:
     """``known`` if the rank is behind a value, ``named`` if only its name says so, else ''."""
-    waiting, seen, guessed = [value], set(), False
+    waiting, guessed = [value], False
+    seen: set[int] = set()
     while waiting and len(seen) < _DEEPEST:
         one = waiting.pop()
         if id(one) in seen:

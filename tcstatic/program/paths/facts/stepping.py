@@ -185,8 +185,8 @@ def never_scheduled(m: Machine, block: Block) -> None:
         if not backwards:
             continue
         place = _stepped_twice_scheduler(block) or made
-        values = {"scheduler": str(made.values.get("type", "scheduler"))}
-        tell(block, "never_scheduled", place.place, assumed=steps[-1].assumed, **values)
+        name = str(made.values.get("type", "scheduler"))
+        tell(block, "never_scheduled", place.place, assumed=steps[-1].assumed, scheduler=name)
 
 
 def _stepped_twice_scheduler(block: Block) -> Happening | None:

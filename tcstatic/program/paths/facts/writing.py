@@ -98,8 +98,9 @@ def _item(m: Machine, one: Happening, holder: Value) -> None:
 
 def _is_part(holder: Value, name: str) -> bool:
     if isinstance(holder, Bound):
-        known = isinstance(holder.receiver, Object) and isinstance(holder.receiver.type, str)
-        return holder.name == name and known and holder.receiver.role == "optimizer"  # type: ignore[union-attr]
+        owner = holder.receiver
+        known = isinstance(owner, Object) and isinstance(owner.type, str)
+        return holder.name == name and known and owner.role == "optimizer"
     return isinstance(holder, Node) and holder.op == name
 
 
