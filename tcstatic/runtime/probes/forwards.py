@@ -55,15 +55,28 @@ class Forward:
         self.sequence = 0
 
 
+_CRITERION: Final = Forward(0, None, None)  # stands for the call of any loss of torch's
+_criteria: dict[type, bool] = {}
+
+
+def _is_criterion(kind: type) -> bool:
+    """Tell whether a module is one of torch's own losses: no parameters, modes or user's code."""
+    known = _criteria.get(kind)
+    if known is None:
+        own = kind.__module__ == "torch.nn.modules.loss"
+        known = _criteria[kind] = own and "WithDistance" not in kind.__name__
+    return known
+
+
 @final
 class Forwards:
     """Follows the calls of models of one process.
 
-    State: `_open` the calls that have begun, as (id of the calling frame, record or None for
-    a nested one); `pending` the records since the last step; `_now_reached` those that a
-    backward flowed through since the last call began; `trained` module number -> sequence of
-    its last training forward in train mode, `pairs` by which (optimizer, module);
-    `_sensitive` caches mode-sensitive submodules.
+    State: `_open` the calls that have begun, as (id of the calling frame, record, None for a nested
+    one, or the one of all criteria for a loss of torch's); `pending` the records since the last
+    step; `_now_reached` those that a backward flowed through since the last call began; `trained`
+    module number -> sequence of its last training forward in train mode, `pairs` by which
+    (optimizer, module); `_sensitive` caches mode-sensitive submodules.
     """
 
     def __init__(
@@ -93,6 +106,10 @@ class Forwards:
             self._open.append((id(frame), None))
             return
         self._backward_over()
+        self._now_reached = []
+        if _is_criterion(type(module)):
+            self._open.append((id(frame), _CRITERION))
+            return
         stream = self._stream
         number = stream.registry.known(module)
         if not number:
@@ -103,7 +120,6 @@ class Forwards:
         record.values = self._mode(module, number)
         record.moment = stream.moment()
         self._open.append((id(frame), record))
-        self._now_reached = []
 
     def ends(self, output: Any, frame: Any, *, dropped: bool) -> None:
         """The call begun last in `frame` has returned; `dropped`: nobody looks at what."""
@@ -111,6 +127,9 @@ class Forwards:
             return
         _, record = self._open.pop()
         if record is None:
+            return
+        if record is _CRITERION:
+            self._criterion_ends(output)
             return
         record.values["output_dropped"] = dropped
         for node in _graph_nodes(output):
@@ -121,6 +140,16 @@ class Forwards:
         loops = self._stream.loops
         if loops and len(loops[-1].forwards) < KEPT_IN_LOOP:
             loops[-1].forwards.append(record)
+
+    def _criterion_ends(self, output: Any) -> None:
+        """A loss of torch's is no model: it only shows a backward, where no model's call will."""
+        if any(record.recorded and not record.reached for record in self.pending):
+            return
+        for node in _graph_nodes(output):
+            node.register_prehook(self._criterion_reached)
+
+    def _criterion_reached(self, gradients: Any) -> None:
+        self._backward_seen()
 
     def roots(self) -> list[Any]:
         """Return the models that a backward has reached, or may reach, since the last step."""
