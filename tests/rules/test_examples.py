@@ -20,9 +20,11 @@ from tcstatic.model import Example, Invariant
 
 EXPECT: Final = re.compile(r"# expect: ([A-Z]+\d+) step=(\d+)$")
 RULES: Final = load_rules([default_rules_folder()], schema=check_params)
+# What the source alone decides is tested in test_lint_examples.py.
+WATCHED: Final = tuple(rule for rule in RULES if "run" in rule.feeds)
 EXAMPLES: Final = [
     pytest.param(rule, example, id=f"{rule.code}-{number}-{example.kind}", marks=_marks)
-    for rule in RULES
+    for rule in WATCHED
     for number, example in enumerate(rule.examples)
     for _marks in [[pytest.mark.distributed] if example.ranks > 1 else []]
 ]
@@ -115,7 +117,7 @@ def test_an_example_does_as_it_says(rule: Invariant, example: Example, runner: R
     assert ran.severities == [rule.severity] * len(ran.findings)
 
 
-@pytest.mark.parametrize("rule", [pytest.param(rule, id=rule.code) for rule in RULES])
+@pytest.mark.parametrize("rule", [pytest.param(rule, id=rule.code) for rule in WATCHED])
 def test_without_the_rule_its_finding_is_gone(rule: Invariant, runner: Runner) -> None:
     bad = [example for example in rule.examples if example.kind == "bad"]
     ran = runner.run(bad[0], ignore=(rule.code,))
@@ -123,7 +125,7 @@ def test_without_the_rule_its_finding_is_gone(rule: Invariant, runner: Runner) -
     assert rule.code not in ran.checked
 
 
-@pytest.mark.parametrize("rule", [pytest.param(rule, id=rule.code) for rule in RULES])
+@pytest.mark.parametrize("rule", [pytest.param(rule, id=rule.code) for rule in WATCHED])
 def test_a_rule_has_examples_of_both_kinds(rule: Invariant) -> None:
     bad = [example for example in rule.examples if example.kind == "bad"]
     good = [example for example in rule.examples if example.kind == "good"]

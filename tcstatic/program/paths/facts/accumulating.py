@@ -18,7 +18,7 @@ from tcstatic.program.paths.facts.orders import (
 from tcstatic.program.paths.facts.registry import surveys
 from tcstatic.program.paths.machine import Machine
 from tcstatic.program.paths.operations import LOSSES, SHAPE
-from tcstatic.program.paths.tree import Block, Happening, Loop, happenings
+from tcstatic.program.paths.tree import Block, Branch, Happening, Loop, happenings
 from tcstatic.program.paths.values import Const, Node, Object, Value, options
 from tcstatic.program.source import syntax
 

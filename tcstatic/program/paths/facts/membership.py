@@ -25,7 +25,7 @@ _PARALLEL: Final = frozenset({"DistributedDataParallel", "DDP", "DataParallel"})
 @final
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """What the backwards of a root reach: tokens, outermost models; None where that is not known."""
+    """What the backwards of a root reach: parameters, and the outermost models."""
 
     tokens: frozenset[Token]
     models: tuple[Object, ...]

@@ -143,10 +143,11 @@ def _unused(m: Machine, block: Block) -> None:
         return
     steps = [one for one in happenings(block) if one.kind == "optimizer.step"]
     backwards = [one for one in happenings(block) if one.kind == "loss.backward"]
-    if len(steps) == 1 and backwards and all(one.facts.get("in_loop") for one in steps):
-        if all(scaled(m, one.arguments[0]) is False for one in backwards if one.arguments):
-            step = steps[0]
-            tell(block, "bypassed", step.place, assumed=step.assumed, subjects=step.subjects)
+    if len(steps) != 1 or not backwards or not steps[0].facts.get("in_loop"):
+        return
+    if all(scaled(m, one.arguments[0]) is False for one in backwards if one.arguments):
+        step = steps[0]
+        tell(block, "bypassed", step.place, assumed=step.assumed, subjects=step.subjects)
 
 
 def _half(block: Block) -> bool:

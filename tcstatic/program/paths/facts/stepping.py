@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Final
 
 from tcstatic.program.paths.facts.orders import (
@@ -99,7 +100,7 @@ def _stepped_twice(block: Block, near: Happening, kind: str) -> Happening | None
         inside = [one for one in own(loop.body) if one.kind in (kind, "loss.backward")]
         if near.kind in ("loss.backward", kind) and near not in inside:
             continue
-        for before, after in zip(inside, inside[1:], strict=False):
+        for before, after in pairwise(inside):
             same = before.subjects == after.subjects and before.place.node is not after.place.node
             if before.kind == after.kind == kind and same and not before.wild:
                 return after
@@ -112,7 +113,7 @@ def early(m: Machine, block: Block) -> None:
     for number in subjects(block, ("scheduler.step",), "scheduler"):
         scheduler = m.objects.get(number)
         held = m.attribute(scheduler, "#optimizers") if scheduler is not None else None
-        optimizers = held.value if isinstance(held, Const) else ()
+        optimizers: tuple[int, ...] = held.value if isinstance(held, Const) else ()
         if len(optimizers) != 1:
             continue
         for one in happenings(block):
@@ -192,7 +193,7 @@ def never_scheduled(m: Machine, block: Block) -> None:
 def _stepped_twice_scheduler(block: Block) -> Happening | None:
     for loop in all_loops(block):
         inside = [one for one in own(loop.body) if one.kind in _SCHEDULE]
-        for before, after in zip(inside, inside[1:], strict=False):
+        for before, after in pairwise(inside):
             if before.kind == after.kind == "scheduler.step" and before.subjects == after.subjects:
                 return after
     return None
@@ -275,7 +276,7 @@ def _cleared_instead(inside: list[Happening]) -> None:
     twice = next(
         (
             after
-            for before, after in zip(clearings, clearings[1:], strict=False)
+            for before, after in pairwise(clearings)
             if before.subjects == after.subjects and before.place.node is not after.place.node
         ),
         None,

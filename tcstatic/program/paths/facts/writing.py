@@ -97,10 +97,11 @@ def _item(m: Machine, one: Happening, holder: Value) -> None:
 
 
 def _is_part(holder: Value, name: str) -> bool:
+    """Whether a value is a part of one of torch's optimizers: its groups, its defaults."""
     if isinstance(holder, Bound):
         owner = holder.receiver
         known = isinstance(owner, Object) and isinstance(owner.type, str)
-        return holder.name == name and known and owner.role == "optimizer"
+        return holder.name == name and known and _role(owner) == "optimizer"
     return isinstance(holder, Node) and holder.op == name
 
 
