@@ -109,4 +109,4 @@ def _text(value: Value, depth: int) -> tuple[str, int]:
         parts = [_text(part, depth + 1) for part in value.inputs]
         text = f"{value.op}({','.join(part for part, _ in parts)})"
         return text, max((birth for _, birth in parts), default=0)
-    return f"#{value.number}", value.number
+    return f"#{value.number}", value.birth

@@ -64,9 +64,11 @@ def _backward(one: Happening, closed: dict[int, frozenset[Token] | None]) -> Non
         open_ = set(closed) - sure
     one.subjects["optimizer"] = tuple(sorted(sure))
     one.maybe = frozenset(open_)
-    if not reached.unknown:
-        nothing = not reached.tokens and not reached.forwards
-        one.values["connected"] = False if nothing and reached.cuts else True if sure else None
+    nothing = not reached.tokens and not reached.forwards and not reached.unknown
+    if sure and not one.assumed:
+        one.values["connected"] = True
+    elif nothing and reached.cuts:
+        one.values["connected"] = False
     one.values["cut_by"] = reached.cuts[0].op if reached.cuts else None
 
 

@@ -195,7 +195,10 @@ class Machine:
 
     def lazily(self, holder: Value, name: str, make: Value) -> Value:
         """The same unknown attribute each time it is read, whatever branch read it first."""
-        return self.lazy.setdefault((holder.number, name), make)
+        known = self.lazy.setdefault((holder.number, name), make)
+        if known is make:
+            make.birth = holder.birth
+        return known
 
     def unknown(self, origin: str, name: str = "", at: syntax.expr | None = None) -> Unknown:
         """A fresh unknown."""

@@ -118,6 +118,8 @@ def comprehension(
     """Run a comprehension as the loop that it is; the values of its elements."""
     generator, rest = generators[0], generators[1:]
     iterable = evaluate(m, generator.iter)
+    if m.recorder is not None:
+        m.recorder.iterated(m, generator.iter, iterable)
     found: list[Value] = []
 
     def body() -> None:

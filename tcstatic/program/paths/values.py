@@ -1,7 +1,8 @@
 """What an expression may stand for, as far as the source tells.
 
 Values are compared by identity: two of them are the same only if the program computed them once.
-`number` grows with each value that is made, so that a value made inside a loop is known as such.
+`number` grows with each value that is made, and `birth` is the number of what it belongs to: a value
+made inside a loop is known as such, an attribute first read there is not.
 """
 
 from __future__ import annotations
@@ -32,10 +33,10 @@ class Place:
 class Value:
     """Base of all values."""
 
-    __slots__ = ("number", "place")
+    __slots__ = ("birth", "number", "place")
 
     def __init__(self, place: Place | None = None) -> None:
-        self.number = next(_numbers)
+        self.number = self.birth = next(_numbers)
         self.place = place
 
 

@@ -75,27 +75,29 @@ def _layers(m: Machine, listing: Listing) -> list[Object]:
 
 
 def _seen_otherwise(m: Machine, block: Block, holder: Object, layers: list[Object]) -> bool:
-    """Whether the layers are registered beside, frozen, or given to an optimizer."""
+    """Whether the layers are registered beside, copied, frozen, or given to an optimizer."""
     mine = {token for one in layers for token in parameters.tokens_of_model(m, one)}
     if mine & parameters.tokens_of_model(m, holder):
         return True
     numbers = {part.number for one in layers for part in parameters.tree(m, one)}
-    for one in happenings(block):
-        if one.kind == "model.new" and one.values.get("how") == "copy":
-            if isinstance(one.result, Object) and one.result in layers:
-                return True
-        if one.kind == "model.freeze" and numbers & set(one.subjects.get("model", ())):
-            return True
-        if one.wild and numbers & one.maybe and holder.number not in one.maybe:
-            return True
-    for optimizer in m.objects.values():
-        if optimizer.role == "optimizer":
-            held, complete = m.attribute(optimizer, "#tokens"), m.attribute(optimizer, "#complete")
-            if isinstance(held, Const) and held.value & mine:
-                return True
-            if not (isinstance(complete, Const) and complete.value):
-                return True
-    return False
+    if any(_excuses(one, numbers, holder) for one in happenings(block)):
+        return True
+    optimizers = [one for one in m.objects.values() if one.role == "optimizer"]
+    return any(_may_hold(m, one, mine) for one in optimizers)
+
+
+def _excuses(one: Happening, numbers: set[int], holder: Object) -> bool:
+    about = set(one.subjects.get("model", ()))
+    if one.kind == "model.freeze" or one.values.get("how") == "copy":
+        return bool(numbers & about)
+    return one.wild and bool(numbers & one.maybe) and holder.number not in one.maybe
+
+
+def _may_hold(m: Machine, optimizer: Object, mine: set[tuple[int, int]]) -> bool:
+    held, complete = m.attribute(optimizer, "#tokens"), m.attribute(optimizer, "#complete")
+    if not (isinstance(complete, Const) and complete.value):
+        return True
+    return isinstance(held, Const) and bool(held.value & mine)
 
 
 @surveys

@@ -72,6 +72,8 @@ def readings(m: Machine, block: Block) -> None:
     if not found:
         return
     every = list(happenings(block))
+    handed = frozenset[int]().union(*(one.maybe for one in every if one.wild))
+    found = [one for one in found if one.loader.number not in handed]
     for one in found:
         _order(m, one)
     training = [one for one in found if one.trains]

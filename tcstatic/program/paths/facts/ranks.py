@@ -28,8 +28,9 @@ _SPLITTERS: Final = frozenset(
 _DEEPEST: Final = 200
 
 
-def rank_in(m: Machine, value: Value) -> str:
-    """``known`` if the rank is behind a value, ``named`` if only its name says so, else ''."""
+def rank_in(m: Machine, value: Value, *, deep: bool = True) -> str:
+    """``known`` if the rank is behind a value, ``named`` if only its name says so, else ''; with
+    `deep`, behind what data was made of as well."""
     waiting, guessed = [value], False
     seen: set[int] = set()
     while waiting and len(seen) < _DEEPEST:
@@ -40,8 +41,10 @@ def rank_in(m: Machine, value: Value) -> str:
         if isinstance(one, Node) and (one.op in _RANKS or _from_environment(one)):
             return "known"
         guessed = guessed or _is_named(one)
+        if not deep and isinstance(one, Node) and one.op == "isinstance":
+            continue
         waiting.extend(inputs_of(m, one))
-        if isinstance(one, Object) and one.role in ("dataset", "sampler", "loader", ""):
+        if deep and isinstance(one, Object) and one.role in ("dataset", "sampler", "loader", ""):
             waiting.extend((*one.arguments, *one.keywords.values()))
     return "named" if guessed else ""
 
@@ -158,7 +161,7 @@ def _guards(m: Machine, block: Block) -> dict[int, tuple[str, bool, bool]]:
         for step in waiting.pop().steps:
             if isinstance(step, Branch):
                 waiting.extend(step.alternatives)
-                asked = rank_in(m, step.condition) if step.condition is not None else ""
+                asked = rank_in(m, step.condition, deep=False) if step.condition is not None else ""
                 if asked and step.condition is not None:
                     # alternatives are those of the condition without negations already
                     plain, _ = unflipped(step.condition)
