@@ -151,6 +151,9 @@ def _summary(outcome: Outcome, shown: Shown) -> Iterator[str]:
     ]
     others = "".join(f", {number:,} {what}" for number, what in aside if number)
     yield f"{kinds or 'no finding'} in {_many(outcome.files, 'file')}{others}"
+    if outcome.elsewhere:
+        names = ", ".join(map(_near, outcome.elsewhere))
+        yield f"findings as well in what was not named, and is used by it: {names}"
     if outcome.gone:
         yield f"{outcome.gone:,} of the baseline found no more; --write-baseline drops them"
     safe = sum(one.fix.safe for one in findings if one.fix is not None)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, final
@@ -14,6 +14,7 @@ from tcstatic.lint.fingerprints import place, with_fingerprints
 from tcstatic.lint.results import Analysis
 from tcstatic.lint.silencing import silence
 from tcstatic.lint.sources import Sources
+from tcstatic.lint.suppressions import find_suppressions
 from tcstatic.lint.walking import is_covered, patterns
 from tcstatic.model import Finding
 
@@ -23,10 +24,12 @@ _SEVERITIES: Final = ("error", "warning", "note")
 @final
 @dataclass(frozen=True, slots=True)
 class Told:
-    """The findings of one project that are told, and how many comments have silenced."""
+    """The findings of one project that are told, how many comments have silenced, and which other
+    files those hold that were found from the given ones."""
 
     findings: tuple[Finding, ...]
     silenced: int
+    elsewhere: tuple[Path, ...] = ()
 
 
 def tell(
@@ -66,7 +69,29 @@ def tell(
         left_out = ignored(file)
         kept = [one for one in (*answer.kept, *useless) if one.code not in left_out]
         told.extend(_with_fix(one, names[one.code].fix, source) for one in kept)
-    return Told(tuple(sorted(told, key=place)), silenced)
+    elsewhere = _elsewhere(project, analyses, paths, sources)
+    return Told(tuple(sorted(told, key=place)), silenced, elsewhere)
+
+
+def _elsewhere(
+    project: Project, analyses: Iterable[Analysis], told: Container[str], sources: Sources
+) -> tuple[Path, ...]:
+    """The files that nobody asked for, with findings that the given ones lead to."""
+    asked = frozenset(project.files)
+    found: dict[Path, list[Finding]] = {}
+    for analysis in analyses:
+        if analysis.path in asked:
+            for one in analysis.findings:
+                if one.where.file not in told and one.severity != "note":
+                    found.setdefault(project.root / one.where.file, []).append(one)
+    return tuple(
+        path
+        for path, findings in sorted(found.items())
+        if not all(
+            any(mark.covers(one) for mark in find_suppressions(_content(path, sources) or b""))
+            for one in findings
+        )
+    )
 
 
 def unique(analyses: Iterable[Analysis], files: Mapping[str, object]) -> tuple[Finding, ...]:

@@ -58,6 +58,7 @@ class LintedProject:
     findings: tuple[Finding, ...]
     known: tuple[Finding, ...] = ()
     silenced: int = 0
+    elsewhere: tuple[Path, ...] = ()
     gone: int = 0
     fixed: tuple[Finding, ...] = ()
     contents: Mapping[Path, bytes] = field(default_factory=dict)
@@ -159,6 +160,7 @@ def _result(
         findings=new,
         known=known,
         silenced=told.silenced,
+        elsewhere=told.elsewhere,
         gone=baseline.gone(told.findings),
         fixed=fixed,
         contents=contents,

@@ -20,7 +20,8 @@ class Outcome:
     """The end of a lint. Files in `report` are named relative to `base`.
 
     `problems` are files that could not be linted, `bugs` those that we could not cope with;
-    `contents` the files with fixes in them, `rules` all that were known, by code.
+    `contents` the files with fixes in them, `rules` all that were known, by code; `elsewhere` are
+    files that were not asked for, and hold findings that the given ones lead to.
     """
 
     report: Report
@@ -30,6 +31,7 @@ class Outcome:
     problems: tuple[Skipped, ...] = ()
     bugs: tuple[Skipped, ...] = ()
     silenced: int = 0
+    elsewhere: tuple[Path, ...] = ()
     known: int = 0
     gone: int = 0
     fixed: tuple[Finding, ...] = ()
@@ -81,6 +83,7 @@ def outcome_of(
         files=len(discovered.files),
         problems=problems,
         bugs=bugs,
+        elsewhere=tuple(dict.fromkeys(path for one in projects for path in one.elsewhere)),
         silenced=sum(one.silenced for one in projects),
         known=sum(len(one.known) for one in projects),
         gone=sum(one.gone for one in projects),

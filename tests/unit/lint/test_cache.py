@@ -116,3 +116,8 @@ def test_what_imports_a_given_file_is_read(folder: Folder, analysed: list[str]) 
     folder.write(main=MAIN, loop=LOOP, other=GOOD, bad=BAD)
     assert again(folder, analysed, "loop.py") == (["loop.py:5 TCS112"], ["loop.py", "main.py"])
     assert again(folder, analysed, "main.py") == ([], [])
+    said = "findings as well in what was not named, and is used by it: loop.py"
+    assert said in folder.lint("main.py").lines
+    step = "        optimizer.step()"
+    folder.write(loop=LOOP.replace(step, f"{step}  # noqa: TCS112"))
+    assert folder.lint("main.py").lines == ["no finding in 1 file"]
