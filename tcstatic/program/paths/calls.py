@@ -515,13 +515,20 @@ def _element_of_node(m: Machine, iterable: Node, at: syntax.expr) -> Value | Non
 def iterated(m: Machine, iterable: Value, node: Any) -> None:
     """A loop takes its next element."""
     for one in options(iterable, 4):
-        inner = one
+        inner, choices = one, len(options(iterable, 4))
         while isinstance(inner, Node) and inner.op in ("enumerate", "iter", "zip") and inner.inputs:
+            choices = max(choices, len(options(inner.inputs[0], 4)))
             inner = only_option(inner.inputs[0])
         at = node.iter if hasattr(node, "iter") else node
         if role_of_value(m, inner) == "loader" and isinstance(inner, Object | Unknown):
             m.loops[-1].loop.role = "loader"
-            m.emit("loader.next", at, subjects={"loader": (inner.number,)}, receiver=inner)
+            m.emit(
+                "loader.next",
+                at,
+                subjects={"loader": (inner.number,)},
+                values={"choices": choices},
+                receiver=inner,
+            )
         elif _is_one_shot(inner):
             m.emit("call", at, values={"operation": "consumed"}, receiver=inner)
 
@@ -549,11 +556,15 @@ def set_attribute(m: Machine, holder: Value, text: str, value: Value, at: syntax
 
 def set_item(m: Machine, holder: Value, index: Value | None, value: Value, at: syntax.expr) -> None:
     """``holder[index] = value``."""
+    from tcstatic.program.paths import stores
+
     for one in options(holder, 4):
         if isinstance(one, Listing) and index is not None:
             lookup.put(m, one, index, value)
         elif isinstance(index, Const) and not isinstance(one, External):
             m.set_attribute(one, f"[{index.value!r}]", value)
+        if isinstance(one, Node) and one.op == "attr:grad":
+            stores.any_gradient(m, at)
         m.emit("call", at, values={"operation": "set-item"}, receiver=one, arguments=(value,))
 
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from tcstatic.program.paths import builtin, lookup, methods, objects, parameters
+from tcstatic.program.paths import builtin, lookup, methods, objects, parameters, stores
 from tcstatic.program.paths.machine import Machine
 from tcstatic.program.paths.operations import HARMLESS, REGIONS, canonical, role_of
 from tcstatic.program.paths.values import Const, Listing, Node, Object, Unknown, Value, options
@@ -57,6 +57,8 @@ def call(
         return _told(m, path, arguments, keywords, at)
     if path.partition(".")[0] not in HARMLESS:
         methods.escape(m, (*arguments, *keywords.values()), at)
+        if "zero_grad" in path:
+            stores.any_gradient(m, at)
     return m.node(canonical(path), arguments, at, keywords=dict(keywords))
 
 

@@ -82,7 +82,7 @@ def on_value(
         engine = guesses.role(receiver) == "engine" and arguments
         return backward(m, arguments[0] if engine else receiver, at, keywords)
     if isinstance(receiver, Node) and receiver.op == "attr:grad" and text.endswith("_"):
-        stores.gradient_written(m, receiver.inputs[0], text, at)
+        stores.gradient_written(m, receiver.inputs[0], text, arguments, at)
     result = _by_role(m, receiver, text, arguments, keywords, at)
     if result is not None:
         return result
@@ -146,6 +146,8 @@ def unknown_call(
     if role == "loss":
         return m.node("call:loss", (*arguments, callee), at, keywords=dict(keywords))
     escape(m, (*arguments, *keywords.values()), at)
+    if isinstance(callee, Unknown) and "zero_grad" in callee.name:
+        stores.any_gradient(m, at)
     return m.node("call", (callee, *arguments), at, keywords=dict(keywords))
 
 
@@ -177,7 +179,7 @@ def _unknown_forward(
 
 def escape(m: Machine, values: tuple[Value, ...], at: syntax.expr) -> None:
     """Objects are handed to code that is not known: anything may happen to them there."""
-    numbers: set[int] = set()
+    numbers = set(parameters.owners(m, parameters.held(m, values)[0]))
     waiting = [(one, 0) for one in objects_in(m, values)]
     while waiting:
         one, depth = waiting.pop()

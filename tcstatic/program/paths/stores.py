@@ -74,12 +74,22 @@ def _gradient(m: Machine, holder: Value, value: Value, at: syntax.expr) -> None:
         m.emit("call", at, wild=True, maybe=about, values={"operation": "grad.write"})
 
 
-def gradient_written(m: Machine, holder: Value, method: str, at: syntax.expr) -> None:
+def any_gradient(m: Machine, at: syntax.expr) -> None:
+    """Gradients are cleared or written by code that is not known: whose, nobody can tell."""
+    every = frozenset(o.number for o in m.objects.values() if o.role == "optimizer")
+    if every:
+        m.emit("call", at, wild=True, maybe=every, values={"operation": "grad.write"})
+
+
+def gradient_written(
+    m: Machine, holder: Value, method: str, arguments: tuple[Value, ...], at: syntax.expr
+) -> None:
     """``p.grad.zero_()`` clears; other writes in place may be anything to the optimizers."""
     every = frozenset(o.number for o in m.objects.values() if o.role == "optimizer")
     tokens, _ = parameters.held(m, (holder,))
     owners = parameters.owners(m, tokens)
-    if method in ("zero_", "fill_", "copy_"):
+    zero = bool(arguments) and isinstance(arguments[0], Const) and arguments[0].value == 0
+    if method == "zero_" or (method in ("fill_", "mul_") and zero):
         m.emit("optimizer.zero_grad", at, subjects={"optimizer": owners}, maybe=every)
     elif method not in ("requires_grad_", "detach_"):
         about = frozenset(owners) or every

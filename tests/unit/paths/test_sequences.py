@@ -3,9 +3,9 @@
 from pathlib import Path
 
 import pytest
-from tests.unit.paths.exploring import explored
 
 from tcstatic.program.paths import Root, paths
+from tests.unit.paths.exploring import explored
 
 HEAD = """
 import torch

@@ -93,7 +93,8 @@ def _tell(block: Block, loader: Object, text: str) -> None:
 def _readings(m: Machine, block: Block, around: tuple[Loop, ...]) -> Iterator[Reading]:
     for step in block.steps:
         if isinstance(step, Happening):
-            if step.kind == "loader.next" and around and _is_plain(m, step.receiver):
+            known = step.kind == "loader.next" and step.values.get("choices") == 1
+            if known and around and _is_plain(m, step.receiver):
                 assert isinstance(step.receiver, Object)
                 yield Reading(step, step.receiver, around[-1], around[:-1])
         elif isinstance(step, Branch):

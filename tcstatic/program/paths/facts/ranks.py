@@ -94,21 +94,18 @@ class _Ranks:
                 break  # behind an exit, only what a finally clause does
             if isinstance(step, Happening):
                 self.seen.append(step)
-            elif isinstance(step, Branch):
-                inner = self._branch(step)
-                if inner:
-                    return inner
-            elif isinstance(step, Loop):
-                inner = self.block(step.body)
-                if inner in ("return", "stop", "raise"):
-                    return inner
-            elif isinstance(step, Called):
-                inner = self.block(step.body)
-                if inner in ("stop", "raise"):
-                    return inner
             elif isinstance(step, Exit):
                 left = step.kind
+            elif inner := self._inside(step):
+                return inner
         return left
+
+    def _inside(self, step: Branch | Loop | Called) -> str:
+        if isinstance(step, Branch):
+            return self._branch(step)
+        inner = self.block(step.body)
+        passed = ("stop", "raise") if isinstance(step, Called) else ("return", "stop", "raise")
+        return inner if inner in passed else ""
 
     def _branch(self, step: Branch) -> str:
         key, flipped = self.guards.get(id(step), ("", False))
