@@ -88,7 +88,8 @@ def lint(paths: tuple[str, ...], **options: Any) -> int:
         return show_settings(discovered)
     if not discovered.files and not discovered.unreadable:
         click.echo(f"tcstatic: nothing to lint in {' '.join(paths or ('.',))}", err=True)
-    return _lint(paths or (".",), _request(discovered, options, overlay), options)
+    given = (options["stdin_filename"] or "-",) if overlay else paths or (".",)
+    return _lint(given, _request(discovered, options, overlay), options)
 
 
 def _lint(paths: tuple[str, ...], request: Request, options: dict[str, Any]) -> int:

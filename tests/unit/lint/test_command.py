@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
@@ -243,3 +244,53 @@ def test_names_that_are_no_text(folder: Folder) -> None:
         assert folder.lint("--output-format", output).status == 1, output
     lines = folder.concise()
     assert [line.split(":")[0] for line in lines] == ["a\\udcff.py", "n\\nl.py", "ü.py"]
+
+
+def test_a_note_is_no_finding_that_fails(folder: Folder, repo: Path) -> None:
+    folder.write(train=BAD)
+    text = (repo / "rules" / "TCS112.yaml").read_text()
+    (folder.path / "own.yaml").write_text(text.replace("severity: error", "severity: note"))
+    found = folder.lint("--rules", "own.yaml")
+    assert (found.status, "1 note in 1 file" in found.lines) == (0, True)
+
+
+class Terminal(io.StringIO):
+    """A stream that says that it is one."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_bar_on_a_terminal_only(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder.write(**{f"train{number}": GOOD for number in range(4)})
+    monkeypatch.setattr(sys.modules["tcstatic.cli.lint"], "_LONG_RUN", 4)
+    assert folder.lint().err == ""
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    assert folder.lint("--no-cache").status == 0
+    assert "100%" in terminal.getvalue()
+    monkeypatch.setattr(sys.modules["tcstatic.cli.lint"], "_LONG_RUN", 5)
+    quiet = Terminal()
+    monkeypatch.setattr(sys, "stderr", quiet)
+    folder.lint("--no-cache")
+    assert quiet.getvalue() == ""
+
+
+def test_what_a_warm_run_loads(folder: Folder, repo: Path) -> None:
+    folder.write(train=GOOD)
+    code = (
+        "import sys; from tcstatic import cli; cli.main(['lint']);"
+        " print(sorted({name.partition('.')[0] for name in sys.modules}), file=sys.stderr);"
+        " print('tcstatic.lint.judging' in sys.modules, file=sys.stderr)"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(repo)}
+    words = [sys.executable, "-c", code]
+    loaded = [
+        subprocess.run(words, env=environment, capture_output=True, text=True).stderr.splitlines()
+        for _ in range(2)
+    ]
+    for names, _ in loaded:
+        heavy = ("torch", "libcst", "networkx", "z3", "numpy")
+        assert not [name for name in heavy if f"'{name}'" in names]
+    assert [analysed for _, analysed in loaded] == ["True", "False"]
+    assert "'yaml'" not in loaded[1][0]
