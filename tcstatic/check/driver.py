@@ -208,6 +208,11 @@ class Driver:
             self._failed.append(failure)
         return None
 
+    @property
+    def failing(self) -> bool:
+        """Whether something failed that was not settled yet."""
+        return bool(self._failed)
+
     def settle(self, final: bool = False) -> tuple[Finding, ...]:
         """Decide causes of what failed so far; return the findings that are new."""
         failed, self._failed = self._failed, []
