@@ -32,13 +32,15 @@ def switched_off(m: Machine, block: Block) -> None:
         if not tokens or not tokens <= trained or tokens & reached:
             continue
         if isinstance(place, Const) and isinstance(place.value, Place):
-            block.steps.append(_told(m, place.value, tokens))
+            block.steps.append(_told(m, place.value, node))
 
 
-def _told(m: Machine, place: Place, tokens: frozenset[Token]) -> Happening:
+def _told(m: Machine, place: Place, node: Node) -> Happening:
     from tcstatic.program.paths.parameters import owners
 
-    subjects = {"optimizer": owners(m, tokens), "model": tuple(sorted({t[0] for t in tokens}))[:1]}
+    subjects = {"optimizer": owners(m, _tokens(node))}
+    if node.subject is not None:
+        subjects["model"] = (node.subject.number,)
     return Happening("call", place, subjects, values={"grad_region": "off"})
 
 
