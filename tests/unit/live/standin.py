@@ -44,6 +44,10 @@ class StandInDriver:
             raise RuntimeError("the monitor fell over")
         self._events.append(event.values["number"])
 
+    @property
+    def failing(self) -> bool:
+        return bool(self._events)
+
     def settle(self, final: bool = False) -> tuple[Finding, ...]:
         new = []
         for number in self._events:
