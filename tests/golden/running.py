@@ -250,10 +250,15 @@ def _command(words: Sequence[str]) -> int:
     from tcstatic import pipeline
     from tcstatic.cli import main
 
-    native = pipeline.subprocess
-    pipeline.subprocess = SimpleNamespace(  # type: ignore[assignment]
-        run=_planning, TimeoutExpired=native.TimeoutExpired
-    )
+    native = subprocess.run
+
+    def run(command: Any, **how: Any) -> Any:
+        """Plan in a fork; whatever else the program starts is none of ours."""
+        subprocess.run = native
+        plans = isinstance(command, list) and pipeline._CHILD in command
+        return _planning(command, **how) if plans else native(command, **how)
+
+    subprocess.run = run  # type: ignore[assignment]
     sys.path[0] = os.path.dirname(sys.executable)
     sys.argv = ["tcstatic", *words]
     return main(words)
