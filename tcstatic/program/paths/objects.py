@@ -85,7 +85,8 @@ def construct(
 def _born(m: Machine, made: Object) -> None:
     """Note who was at work, and where each was called."""
     frames = m.frames
-    made.within = tuple(frame.name for frame in frames)
+    # What is only looked up, to know what an attribute may hold, is not made here and now.
+    made.within = () if m.quiet else tuple(frame.name for frame in frames)
     places = [*(frame.at for frame in frames[1:]), made.place]
     made.sites = tuple((frame.number, at) for frame, at in zip(frames, places, strict=True))
 
