@@ -18,6 +18,8 @@ DOORS: Mapping[str, tuple[str, ...]] = {
     "click": ("tcstatic.cli",),
     "libcst": ("tcstatic.rewrite",),
     "networkx": ("tcstatic.program.callgraph",),
+    "packaging": ("tcstatic.lint",),
+    "pathspec": ("tcstatic.lint",),
     "torch": ("tcstatic.runtime.probes",),
     "yaml": ("tcstatic.invariants.rules",),
     "z3": ("tcstatic.infer.smt",),
