@@ -9,6 +9,7 @@ from tcstatic.program.paths.facts.following import State, follow
 from tcstatic.program.paths.facts.registry import surveys
 from tcstatic.program.paths.machine import Machine
 from tcstatic.program.paths.operations import CUTS
+from tcstatic.program.paths.parameters import owners, tokens_of_model
 from tcstatic.program.paths.tree import Block, Happening, happenings
 from tcstatic.program.paths.values import Const, Listing, Node, Object, Phi, Place, Value
 from tcstatic.program.paths.walking import Reach, Token, upstream
@@ -24,20 +25,30 @@ def switched_off(m: Machine, block: Block) -> None:
     trained (a region), ``grad_left_off`` (a statement)."""
     every = list(happenings(block))
     trained, reached, unrecorded = _training(m, every)
+    frozen = _frozen(m, every)
     _statements(block, every, trained)
     for node in unrecorded:
         held = node.keywords.get("#tokens")
         tokens = held.value if isinstance(held, Const) else frozenset()
         place = node.keywords.get("#off")
-        if not tokens or not tokens <= trained or tokens & reached:
+        if not tokens or not tokens <= trained or tokens & (reached | frozen):
             continue
         if isinstance(place, Const) and isinstance(place.value, Place):
             block.steps.append(_told(m, place.value, node))
 
 
-def _told(m: Machine, place: Place, node: Node) -> Happening:
-    from tcstatic.program.paths.parameters import owners
+def _frozen(m: Machine, every: list[Happening]) -> frozenset[Token]:
+    """The parameters of models whose requires_grad somebody sets."""
+    found: frozenset[Token] = frozenset()
+    for one in every:
+        if one.kind == "model.freeze":
+            for number in one.subjects.get("model", ()):
+                known = m.objects.get(number)
+                found |= tokens_of_model(m, known) if known is not None else frozenset()
+    return found
 
+
+def _told(m: Machine, place: Place, node: Node) -> Happening:
     subjects = {"optimizer": owners(m, _tokens(node))}
     if node.subject is not None:
         subjects["model"] = (node.subject.number,)

@@ -9,7 +9,7 @@ from tcstatic.program.paths import lookup
 from tcstatic.program.paths.facts.registry import surveys
 from tcstatic.program.paths.machine import Machine
 from tcstatic.program.paths.tree import Block, Happening, happenings
-from tcstatic.program.paths.values import Const, Listing, Node, Phi, Value
+from tcstatic.program.paths.values import Class, Const, Listing, Node, Object, Phi, Value
 from tcstatic.program.paths.walking import Reach, Token, is_choice, reach
 
 _SUMS: Final = frozenset({"+", "-", "add", "sub"})
@@ -67,10 +67,16 @@ def _terms(m: Machine, value: Value, seen: set[int]) -> Iterator[Value]:
     elif isinstance(value, Node) and value.op in _FACTORS and len(value.inputs) == 2:
         live = [part for part in value.inputs if not _constant(m, part)]
         yield from _terms(m, live[0], seen) if len(live) == 1 else iter((value,))
-    elif isinstance(value, Node) and value.op in _SAME | {"forward"} and value.inputs:
+    elif isinstance(value, Node) and (value.op in _SAME or _is_own(value)) and value.inputs:
         yield from _terms(m, value.inputs[0], seen)
     else:
         yield value
+
+
+def _is_own(value: Node) -> bool:
+    """Whether a value is what a module of the program's own returned."""
+    known = value.op == "forward" and isinstance(value.subject, Object)
+    return known and isinstance(value.subject, Object) and isinstance(value.subject.type, Class)
 
 
 def _constant(m: Machine, value: Value) -> bool:
