@@ -12,7 +12,6 @@ from tcstatic.program.paths.facts.orders import (
     guards,
     is_counter,
     own,
-    subjects,
     tell,
 )
 from tcstatic.program.paths.facts.registry import surveys
@@ -32,16 +31,33 @@ SCALE_FREE: Final = frozenset(
 @surveys
 def cleared_too_often(m: Machine, block: Block) -> None:
     """``zero_grad`` that loses the gradients of micro-batches that a later step should use."""
-    for number in subjects(block, ("optimizer.step",)):
+    for number, candidates in _candidates(block).items():
         found = full_ways(block, _KINDS, number)
         if found is None or any(kind == WILD for way in found for _, kind in way):
             continue
-        for clearing in _wasteful(found):
-            step = _guarded_step(block, clearing, number)
-            if step is not None:
+        lost = _wasteful(found)
+        for clearing, step in candidates:
+            if clearing in lost:
                 assumed = clearing.assumed or step.assumed
                 about = {"optimizer": (number,)}
                 tell(block, "cleared_too_often", clearing.place, assumed=assumed, subjects=about)
+
+
+def _candidates(block: Block) -> dict[int, list[tuple[Happening, Happening]]]:
+    """By optimizer: clearings in each round of a loop whose step comes in some rounds, by count."""
+    found: dict[int, list[tuple[Happening, Happening]]] = {}
+    for loop in all_loops(block):
+        inside = list(own(loop.body))
+        if not any(one.kind == "loss.backward" for one in inside):
+            continue
+        for clearing in inside:
+            if clearing.kind != "optimizer.zero_grad":
+                continue
+            for number in clearing.subjects.get("optimizer", ()):
+                step = _guarded_step(loop, inside, clearing, number)
+                if step is not None:
+                    found.setdefault(number, []).append((clearing, step))
+    return found
 
 
 def _wasteful(found: list[Way]) -> list[Happening]:
@@ -62,17 +78,14 @@ def _wasteful(found: list[Way]) -> list[Happening]:
     return [one for one, thrown in lost.values() if thrown & used]
 
 
-def _guarded_step(block: Block, clearing: Happening, number: int) -> Happening | None:
+def _guarded_step(
+    loop: Loop, inside: list[Happening], clearing: Happening, number: int
+) -> Happening | None:
     """The step in the loop of a clearing that is made in some rounds, by a count of rounds."""
-    for loop in all_loops(block):
-        inside = list(own(loop.body))
-        if clearing not in inside or not any(one.kind == "loss.backward" for one in inside):
-            continue
-        for step in _steps(inside, number):
-            counters = [one for one in guards(loop.body, step) if is_counter(one)]
-            free = guards(loop.body, clearing)
-            if counters and not any(is_counter(one) for one in free):
-                return step
+    for step in _steps(inside, number):
+        counters = [one for one in guards(loop.body, step) if is_counter(one)]
+        if counters and not any(is_counter(one) for one in guards(loop.body, clearing)):
+            return step
     return None
 
 

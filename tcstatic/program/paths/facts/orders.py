@@ -172,24 +172,38 @@ def innermost(block: Block, wanted: Happening) -> Loop | None:
     return found
 
 
-def calls_elsewhere(m: Machine, places: Iterable[Place], method: str) -> bool:
-    """Whether a function of these modules that was not entered calls a method of this name."""
+def calls_elsewhere(m: Machine, block: Block, places: Iterable[Place], method: str) -> bool:
+    """Whether a function of these modules that is not called here calls a method of this name."""
+    here: set[str] | None = None
     seen: set[int] = set()
     for place in places:
         module = place.module
-        if id(module) in seen:
+        if id(module) in seen or f".{method}" not in module.text.text:
             continue
         seen.add(id(module))
-        if f".{method}" not in module.text.text:
-            continue
+        here = _called(block, set()) if here is None else here
         for node in syntax.walk(module.tree):
-            if (
-                isinstance(node, syntax.FunctionDef | syntax.AsyncFunctionDef | syntax.Lambda)
-                and node not in m.entered
-                and _mentions(node, method)
-            ):
+            if isinstance(node, syntax.FunctionDef | syntax.AsyncFunctionDef):
+                inside = node.name in here
+            else:
+                inside = not isinstance(node, syntax.Lambda) or node in m.entered
+            if not inside and _mentions(node, method):
                 return True
     return False
+
+
+def _called(block: Block, found: set[str]) -> set[str]:
+    """The names of the functions that are called in a block."""
+    for step in block.steps:
+        if isinstance(step, Called):
+            found.add(step.name.rpartition(".")[2])
+            _called(step.body, found)
+        elif isinstance(step, Branch):
+            for alternative in step.alternatives:
+                _called(alternative, found)
+        elif isinstance(step, Loop):
+            _called(step.body, found)
+    return found
 
 
 def _mentions(node: syntax.AST, method: str) -> bool:

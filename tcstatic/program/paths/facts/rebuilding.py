@@ -127,6 +127,8 @@ def _again(block: Block, value: Value, users: list[Happening]) -> bool:
         ):
             return True
     wanted = {id(one) for one in users}
+    if len(wanted) < 2:
+        return False
     found, complete = paths(block, lambda one: "use" if id(one) in wanted else "")
     counts = [len({id(one) for one, _ in way.steps}) for way in found if way.full and way.steps]
     return complete and bool(counts) and min(counts) > 1

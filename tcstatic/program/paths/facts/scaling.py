@@ -139,7 +139,7 @@ def _unused(m: Machine, block: Block) -> None:
         return
     place = scalers[0].place
     assert place is not None
-    if calls_elsewhere(m, (place,), "scale"):
+    if calls_elsewhere(m, block, (place,), "scale"):
         return
     steps = [one for one in happenings(block) if one.kind == "optimizer.step"]
     backwards = [one for one in happenings(block) if one.kind == "loss.backward"]
@@ -234,5 +234,5 @@ def never_updated(m: Machine, block: Block) -> None:
         )
         if updated or any(_off(m, one) for one in steps):
             continue
-        if not calls_elsewhere(m, (scaler.place, steps[-1].place), "update"):
+        if not calls_elsewhere(m, block, (scaler.place, steps[-1].place), "update"):
             tell(block, "never_updated", steps[-1].place, assumed=steps[-1].assumed)

@@ -22,7 +22,6 @@ from tcstatic.program.paths.tree import Block, Happening, happenings
 from tcstatic.program.paths.values import Const, Node, Object, options
 from tcstatic.program.paths.walking import objects_in
 
-_UPDATE: Final = frozenset({"loss.backward", "optimizer.step"})
 _SCHEDULE: Final = frozenset({"scheduler.step", "optimizer.step"})
 _CLIP: Final = frozenset({"loss.backward", "optimizer.step", "grad.clip"})
 
@@ -41,22 +40,31 @@ def _new(block: Block, kind: str, role: str) -> dict[int, Happening]:
 def never_stepped(m: Machine, block: Block) -> None:
     """Optimizers whose gradients are computed in a loop, and that nothing steps."""
     for number, made in _new(block, "optimizer.new", "optimizer").items():
-        if is_wild(block, number):
-            continue
-        found = full_ways(block, _UPDATE, number)
-        if not found or any(kind.startswith("optimizer.step") for way in found for _, kind in way):
+        if is_wild(block, number) or _is_stepped(block, number):
             continue
         backwards = [
-            one for way in found for one, kind in way if kind == "loss.backward" and _loops(one)
+            one
+            for one in happenings(block)
+            if one.kind == "loss.backward"
+            and number in one.subjects.get("optimizer", ())
+            and _loops(one)
         ]
         if not backwards or _held_by_another(m, block, number):
             continue
         last = backwards[-1]
-        if calls_elsewhere(m, (made.place, last.place), "step") or _by_hand(m, block, made):
+        if calls_elsewhere(m, block, (made.place, last.place), "step") or _by_hand(m, block, made):
             continue
         place = _stepped_twice(block, last, "optimizer.step") or last
         about = {"optimizer": (number, *place.subjects.get("optimizer", ()))}
         tell(block, "never_stepped", place.place, assumed=last.assumed, subjects=about)
+
+
+def _is_stepped(block: Block, number: int) -> bool:
+    return any(
+        one.kind == "optimizer.step"
+        and (number in one.subjects.get("optimizer", ()) or number in one.maybe)
+        for one in happenings(block)
+    )
 
 
 def _held_by_another(m: Machine, block: Block, number: int) -> bool:
@@ -180,7 +188,7 @@ def never_scheduled(m: Machine, block: Block) -> None:
             and optimizers[0] in one.subjects.get("optimizer", ())
             and _loops(one)
         ]
-        if not steps or calls_elsewhere(m, (made.place, steps[-1].place), "step"):
+        if not steps or calls_elsewhere(m, block, (made.place, steps[-1].place), "step"):
             continue
         backwards = [o for o in happenings(block) if o.kind == "loss.backward" and _loops(o)]
         if not backwards:

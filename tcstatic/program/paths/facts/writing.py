@@ -136,7 +136,7 @@ def _role(value: Value) -> str:
 _PURE: Final = frozenset(
     """masked_fill clamp clamp_min clamp_max clip detach unsqueeze squeeze permute transpose
     contiguous softmax log_softmax sigmoid relu tanh masked_scatter index_fill index_copy
-    scatter scatter_add fill_diagonal normalize dropout""".split()
+    scatter_add""".split()
 )
 # Functions of torch that stand for a change of their first argument when their result is dropped.
 _FUNCTIONS: Final = frozenset(
