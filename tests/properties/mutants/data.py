@@ -22,9 +22,15 @@ def _epochs(file: File) -> Iterator[tuple[File, Place]]:
 
 
 def _drop_epoch(draft: Draft, site: tuple[File, Place]) -> None:
+    """The line to mend is the loop over epochs; the sampler, its loader and the loop over that
+    loader are the other ends of the same mistake."""
     file, place = site
     draft.delete(place.node, place.block)
     draft.mark(*file.made["sampler"].values(), *file.made.get("loader", {}).values())
+    draft.mark(place.loops[-1])
+    for node in file.nodes:
+        if isinstance(node, ast.For) and "loader" in text_of(node.iter).lower():
+            draft.mark(node)
 
 
 def _shuffled(file: File) -> Iterator[tuple[ast.Assign, ast.keyword]]:
@@ -97,7 +103,7 @@ def _rates(file: File) -> Iterator[tuple[ast.For, str, ast.expr]]:
         ):
             body = node.body[0]
             optimizer = text_of(node.iter.value)
-            known = optimizer in file.optimizers or optimizer.endswith("optimizer")
+            known = optimizer in file.optimizers or optimizer == "optimizer"
             rate = isinstance(body, ast.Assign) and text_of(body.targets[0])
             if known and rate and rate.endswith("['lr']"):
                 assert isinstance(body, ast.Assign)

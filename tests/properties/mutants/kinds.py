@@ -108,5 +108,5 @@ def same_block(*events: Event) -> bool:
 
 def marks_of(file: File, role: str, subject: str) -> list[ast.Assign]:
     """Return where the named object is made; where it is a parameter, all of its kind."""
-    made = file.made.get(role, {})
-    return [made[subject]] if subject in made else list(made.values())
+    made = file.makings.get(role, {})
+    return made.get(subject) or [one for every in made.values() for one in every]

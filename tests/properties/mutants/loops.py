@@ -115,6 +115,8 @@ class File:
         self.nodes = list(ast.walk(self.tree))
         self.imports = dict(self._imports())
         self.made: dict[str, dict[str, ast.Assign]] = {}
+        # Of each role, all the places where a thing of that name is made.
+        self.makings: dict[str, dict[str, list[ast.Assign]]] = {}
         for node in self.nodes:
             if isinstance(node, ast.Assign) and len(node.targets) == 1:
                 self._assignment(node)
@@ -154,6 +156,7 @@ class File:
         target = node.targets[0]
         if kind and isinstance(target, ast.Name | ast.Attribute):
             self.made.setdefault(kind, {})[text_of(target)] = node
+            self.makings.setdefault(kind, {}).setdefault(text_of(target), []).append(node)
 
     @cached_property
     def optimizers(self) -> dict[str, ast.Assign]:

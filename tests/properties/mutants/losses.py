@@ -276,11 +276,9 @@ def _plain_divergence(draft: Draft, first: ast.Call) -> None:
 
 
 SOFTMAX = "torch.softmax({}, dim=1)"
-LOG_SOFTMAX = "torch.log_softmax({}, dim=1)"
 KINDS = (
     Kind("swap-loss-arguments", "409", _cross_entropies, _swap),
     Kind("softmax-at-cross-entropy", "405", _logit_losses, _through(SOFTMAX)),
-    Kind("log-softmax-at-cross-entropy", "405", _logit_losses, _through(LOG_SOFTMAX)),
     Kind("sigmoid-at-bce-with-logits", "407", _bce_losses, _through("torch.sigmoid({})")),
     Kind("softmax-in-forward", "405", _logit_returns, _return_through(SOFTMAX)),
     Kind("softmax-into-nll", "406", _log_softmax_returns, _to_softmax),

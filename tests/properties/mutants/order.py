@@ -281,6 +281,10 @@ def _pairs(file: File) -> Iterator[tuple[File, Event, str]]:
     for region in file.regions:
         steps = region.of("step")
         names = {one.subject for one in steps}
+        made = [file.optimizers.get(name) for name in names]
+        inside = {place.node for place in region.places if place.loops}
+        if inside & set(made):
+            continue
         if len(names) == 2 and len(steps) == 2 and len(region.of("zero")) == 2:
             for event in (*steps, *region.of("zero")):
                 if {one.subject for one in region.of("zero")} == names and event.place.loops:
