@@ -29,6 +29,7 @@ from tcstatic.model.plans import (
     ProbePlan,
     RunOptions,
     Skipped,
+    Unprobed,
 )
 from tcstatic.model.sites import Location, Probe, Site
 
@@ -65,6 +66,7 @@ __all__ = [
     "Site",
     "Skipped",
     "Unchanged",
+    "Unprobed",
     "Verdict",
     "VerdictName",
     "Witness",

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Final, Literal, final
 
 from tcstatic.model.invariants import Invariant, Verdict
-from tcstatic.model.sites import Site
+from tcstatic.model.sites import Probe, Site
 
 PLAN_SCHEMA: Final = "tcstatic-plan/1"
 OnViolation = Literal["warn", "fail", "stop"]
@@ -48,6 +48,19 @@ class PlannedFile:
 
 @final
 @dataclass(frozen=True, slots=True)
+class Unprobed:
+    """A site, by name alone, that got no probe because of what else the source tells."""
+
+    file: str
+    line: int
+    column: int
+    probe: Probe
+    kind: str
+    reason: str
+
+
+@final
+@dataclass(frozen=True, slots=True)
 class ProbePlan:
     """Sites, invariants in scope and options of one program; saved as ``plan.json``.
 
@@ -62,3 +75,4 @@ class ProbePlan:
     files: tuple[PlannedFile, ...] = ()
     skipped: tuple[Skipped, ...] = ()
     options: RunOptions = field(default_factory=RunOptions)
+    unprobed: tuple[Unprobed, ...] = ()

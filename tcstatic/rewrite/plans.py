@@ -25,16 +25,20 @@ from tcstatic.model import (
     Site,
     Skipped,
     Unchanged,
+    Unprobed,
     Verdict,
 )
 from tcstatic.program.source import ModuleFacts, linked, local_modules, module_name, read_module
 from tcstatic.rewrite.instrumenting import compile_instrumented, instrument
+from tcstatic.rewrite.scoping import Scoping, recorded
 from tcstatic.rewrite.selection import select_sites
+from tcstatic.rewrite.worlds import out_of_scope as out_of_scope_of
+from tcstatic.rewrite.worlds import world_of
 from tcstatic.runtime.live.codecache import fetch, store
 from tcstatic.runtime.live.pruning import used
 
 # Part of every cache key: raise it with each change in what is selected or inserted.
-SELECTION: Final = "4"
+SELECTION: Final = "5"
 _LINTED: Final = Verdict("OUT_OF_SCOPE", "decided from the source by tcstatic lint")
 # A file of an included package without any of these has no site that matters.
 _WORTH_READING: Final = re.compile(rb"torch|\.(?:step|backward|zero_grad|train|eval)\(")
@@ -59,12 +63,14 @@ def compile_plan(
     include: tuple[str, ...] = (),
     *,
     out_of_scope: tuple[tuple[str, Verdict], ...] = (),
+    scoped: bool = True,
 ) -> ProbePlan:
     """Plan a run: find the script's own files, choose sites, store instrumented code.
 
     `root` is what `sys.path[0]` will be; paths of files are relative to it, or absolute outside. A
-    file that cannot be read or rewritten is in `skipped` and runs as it is. Raises InputError where
-    a package of `include` is unknown.
+    file that cannot be read or rewritten is in `skipped` and runs as it is. What the source decides
+    is not probed, unless `scoped` is False. Raises InputError where a package of `include` is
+    unknown.
     """
     root = root.absolute()
     script = script.absolute()
@@ -72,27 +78,68 @@ def compile_plan(
     unwatched = ((one.code, _LINTED) for one in invariants if "run" not in one.feeds)
     own = local_modules(script, root, ())
     read, skipped = _read_all(own, local_modules(script, root, include), root)
-    modules = {module_name(one.path, root): one.facts for one in read}
+    scope = _Scope(script, root, tuple(read), scoped and not skipped)
+    outside = scope.outside(watched)
+    if scope.problem:
+        skipped.append(Skipped(file_name(script, root), scope.problem))
     files: list[PlannedFile] = []
     sites: list[Site] = []
+    unprobed: list[Unprobed] = []
     for one in read:
-        chosen = _located(select_sites(linked(one.facts, modules), len(sites) + 1), one.name)
+        chosen, left = scope.sites(one, len(sites) + 1)
         code = _code(one, chosen)
         if isinstance(code, Skipped):
             skipped.append(code)
             continue
         files.append(PlannedFile(one.name, hashlib.sha256(one.source).hexdigest(), code))
         sites.extend(chosen)
+        unprobed.extend(left)
     return ProbePlan(
         root=str(root),
         script=str(script),
         sites=tuple(sites),
-        invariants=watched,
-        out_of_scope=(*out_of_scope, *unwatched),
+        invariants=tuple(one for one in watched if one.code not in outside),
+        out_of_scope=(*out_of_scope, *unwatched, *outside.items()),
         files=tuple(files),
         skipped=tuple(skipped),
         options=options,
+        unprobed=tuple(unprobed),
     )
+
+
+@final
+class _Scope:
+    """What the source of a whole program decides; nothing where `known` is False."""
+
+    def __init__(self, script: Path, root: Path, read: tuple[_Read, ...], known: bool) -> None:
+        self._facts = [one.facts for one in read]
+        self._modules = {module_name(one.path, root): one.facts for one in read}
+        self._world = world_of([(one.source, one.facts) for one in read], complete=known)
+        recorder, problem = recorded(script, root, self._world)
+        self._scoping = Scoping(self._world, recorder) if known else None
+        self.problem = f"planned by names alone ({problem})" if problem else ""
+
+    def outside(self, invariants: Sequence[Invariant]) -> dict[str, Verdict]:
+        """Invariants about events that cannot occur."""
+        if self._scoping is None:
+            return {}
+        return out_of_scope_of(invariants, self._facts, self._world)
+
+    def sites(self, one: _Read, first: int) -> tuple[tuple[Site, ...], tuple[Unprobed, ...]]:
+        """The sites of a file that are probed, numbered from `first`, and those that are not."""
+        facts = linked(one.facts, self._modules)
+        by_name = select_sites(facts, 1)
+        kept: Sequence[Site] = by_name
+        left: Sequence[tuple[Site, str]] = ()
+        if self._scoping is not None:
+            kept, left = self._scoping.split(one.path, facts, by_name)
+        numbered = (replace(site, number=number) for number, site in enumerate(kept, first))
+        return _located(tuple(numbered), one.name), tuple(_unprobed(one, *pair) for pair in left)
+
+
+def _unprobed(read: _Read, site: Site, reason: str) -> Unprobed:
+    where = site.location
+    return Unprobed(read.name, where.line, where.column, site.probe, site.kind, reason)
 
 
 def _read_all(

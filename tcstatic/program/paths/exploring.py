@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, final
 
-from tcstatic.program.paths import calls, facts, lookup, statements
+from tcstatic.program.paths import facts, functions, lookup, statements
 from tcstatic.program.paths.finishing import finish
 from tcstatic.program.paths.machine import Frame, Machine
 from tcstatic.program.paths.operations import role_of
@@ -200,7 +200,7 @@ def _enter(m: Machine, function: Function, owner: Class | None) -> None:
     for parameter in spec:
         arguments.append(_parameter(m, function, parameter))
     keywords = {p.arg: _parameter(m, function, p) for p in node.args.kwonlyargs}
-    calls.call_function(m, function, tuple(arguments), keywords, _at(node))
+    functions.call_function(m, function, tuple(arguments), keywords, _at(node))
 
 
 def _at(node: syntax.FunctionDef | syntax.AsyncFunctionDef) -> syntax.expr:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, final
@@ -61,6 +61,8 @@ _EVENTS: Final = frozenset(
     """model.forward loss.backward optimizer.step optimizer.zero_grad grad.clip scaler.scale
     scaler.unscale scaler.step scaler.update""".split()
 )
+# Operations that give tensors and the like, whatever they are made of.
+_DATA: Final = frozenset("forward parameter parameters named_parameters index key".split())
 _HARMLESS_DECORATORS: Final = re.compile(
     r"builtins\.(staticmethod|classmethod|property)|torch\.(no_grad|inference_mode|enable_grad)|"
     r"(contextlib\.contextmanager|functools\.(wraps|cache|lru_cache|cached_property)|"
@@ -72,12 +74,28 @@ Key = tuple[Path, int, int, int, int]
 
 @final
 @dataclass(slots=True)
-class Seen:
-    """A call: what was called and what came back, over all evaluations.
+class Walked:
+    """What a ``for`` iterates over; `tame`: going on in it runs nothing of the program."""
 
-    `receivers` are what its method is of; `plain` says that no result is, or holds, a model or an
-    optimizer; `layers` are the classes of models within whose construction it made a part, each
-    time; `quiet` says that nothing a probe tells of can have happened in it.
+    module: Module
+    node: syntax.expr
+    tame: bool = True
+
+    @property
+    def span(self) -> Span:
+        """Its range."""
+        return self.module.text.span(self.node)
+
+
+@final
+@dataclass(slots=True)
+class Seen:
+    """A call: what was called and what came back, evaluation by evaluation.
+
+    `receivers` are what its method is of; `layers` the classes of the models that were being made
+    meanwhile, `around` the calls of models that were going on, outermost first; `quiet` says that
+    nothing that a probe tells of can have happened in it; `cut` that it may have been evaluated in
+    ways that nobody saw.
     """
 
     module: Module
@@ -86,6 +104,7 @@ class Seen:
     receivers: list[Value | None] = field(default_factory=list)
     results: list[Value] = field(default_factory=list)
     layers: list[syntax.ClassDef | None] = field(default_factory=list)
+    around: list[Key | None] = field(default_factory=list)
     quiet: bool = True
     cut: bool = False
 
@@ -101,7 +120,7 @@ class Recorder:
 
     def __init__(self) -> None:
         self.calls: dict[Key, Seen] = {}
-        self.loops: dict[Key, bool] = {}
+        self.loops: dict[Key, Walked] = {}
         self.noise = 0
         self._plain: set[int] = set()
         self._opaque: set[int] = set()
@@ -131,6 +150,7 @@ class Recorder:
                 self._bodies.setdefault(function.node, set()).add(key)
         seen.callees.append(callee)
         seen.receivers.append(receiver)
+        seen.around.append(_forward_around(m))
         handed = any(
             isinstance(one, Function | Bound | Class)
             for value in (*arguments, *keywords.values())
@@ -145,9 +165,8 @@ class Recorder:
         if seen is None or not seen.callees:
             return  # super().method()
         seen.quiet = seen.quiet and self.noise == before
-        callee, receiver = seen.callees[-1], seen.receivers[-1]
         if isinstance(result, Node):
-            self._note_result(callee, result)
+            self._note_result(seen.callees[-1], result)
         leaves: list[Value] = []
         for one in options(result):
             if isinstance(one, Listing) and one.kind in ("list", "tuple"):
@@ -163,9 +182,9 @@ class Recorder:
 
     def iterated(self, m: Machine, node: syntax.expr, iterable: Value) -> None:
         """A loop begins over a value; a generator's body would run as it goes on."""
-        key = _key(m.frame.module, node)
-        tame = all(self._is_tame(one) for one in options(iterable))
-        self.loops[key] = self.loops.get(key, True) and tame
+        module = m.frame.module
+        walked = self.loops.setdefault(_key(module, node), Walked(module, node))
+        walked.tame = walked.tame and all(self._is_tame(one) for one in options(iterable))
 
     def happened(self, happening: Happening) -> None:
         """The machine wrote a happening."""
@@ -200,6 +219,20 @@ class Recorder:
             one is not None and one not in self._optimizing for one in seen.layers
         )
 
+    def is_nested(self, seen: Seen) -> bool:
+        """Whether each time a model was being called, by a call of the model itself."""
+        outer = [self.calls.get(key) if key is not None else None for key in seen.around]
+        return bool(outer) and all(
+            one is not None
+            and not one.cut
+            and all(
+                isinstance(option, Object) and option.role == "model"
+                for callee in one.callees
+                for option in (options(callee) if callee is not None else (None,))
+            )
+            for one in outer
+        )
+
     def is_data(self, value: Value, depth: int = 12) -> bool:
         """Whether a value is a tensor, a number and the like, and so are its parts and methods."""
         if isinstance(value, Const):
@@ -210,7 +243,7 @@ class Recorder:
             return isinstance(value, Object) and value.role in ("loader", "dataset", "scheduler")
         if value.number in self._opaque:
             return False
-        if value.number in self._plain or value.op in ("forward", "parameter", "index", "key"):
+        if value.number in self._plain or value.op in _DATA:
             return True
         if value.op.startswith(("call", "context")):
             return False
@@ -279,13 +312,18 @@ class Recorder:
 
     def _note_result(self, callee: Value | None, result: Node) -> None:
         """Whether what a library gave is plain data; of other results, their inputs tell."""
-        library = callee is None or (isinstance(callee, Bound) and callee.method is None)
-        if library and result.op.startswith("method:") and result.op[7:] in _PLAIN_METHODS:
+        if self._gives_data(callee, result):
             self._plain.add(result.number)
-        elif isinstance(callee, External) and is_plain_path(callee.path):
-            self._plain.add(result.number)
-        elif isinstance(callee, External | Phi) or _is_partial(callee):
+        elif result.op != "parameter" and (
+            isinstance(callee, External | Phi) or _is_partial(callee)
+        ):
             self._opaque.add(result.number)
+
+    def _gives_data(self, callee: Value | None, result: Node) -> bool:
+        if isinstance(callee, External):
+            return is_plain_path(callee.path)
+        library = callee is None or (isinstance(callee, Bound) and callee.method is None)
+        return library and result.op.startswith("method:") and result.op[7:] in _PLAIN_METHODS
 
     def _is_tame(self, iterable: Value) -> bool:
         if isinstance(iterable, Listing):
@@ -371,6 +409,18 @@ def _constructing(m: Machine) -> list[syntax.ClassDef]:
     return found
 
 
+def _forward_around(m: Machine) -> Key | None:
+    """The outermost call of a model that is going on, if it is one of the source."""
+    for frame in m.frames:
+        function = frame.function
+        if function is None or not function.name.endswith(".forward"):
+            continue
+        if frame.at is None or not isinstance(frame.at.node, syntax.Call):
+            return None
+        return _key(frame.at.module, frame.at.node)
+    return None
+
+
 def _key(module: Module, node: syntax.expr) -> Key:
     last, end = node.end_lineno or node.lineno, node.end_col_offset or 0
     return (module.path, node.lineno, node.col_offset, last, end)
@@ -389,8 +439,3 @@ def record(root: Path, script: Path) -> Recorder | None:
     run_body(machine, module)
     recorder.finish()
     return None if machine.exhausted else recorder
-
-
-def spans(calls: Iterable[Seen]) -> dict[tuple[Path, Span], Seen]:
-    """Calls by where they stand, as other rooms count columns."""
-    return {(one.module.path, one.span): one for one in calls}

@@ -20,6 +20,7 @@ from tcstatic.model import (
     RunOptions,
     Site,
     Skipped,
+    Unprobed,
     Verdict,
 )
 
@@ -41,6 +42,7 @@ def dump(plan: ProbePlan) -> str:
         "files": [asdict(file) for file in plan.files],
         "skipped": [asdict(skipped) for skipped in plan.skipped],
         "options": asdict(plan.options),
+        "unprobed": _by_reason(plan.unprobed),
     }
     head = {"schema": PLAN_SCHEMA, "version": __version__, "sha256": _digest(body)}
     return json.dumps({**head, "plan": body}, indent=1) + "\n"
@@ -88,7 +90,20 @@ def _plan(body: dict[str, Any]) -> ProbePlan:
         files=tuple(PlannedFile(**fields) for fields in body["files"]),
         skipped=tuple(Skipped(**fields) for fields in body["skipped"]),
         options=RunOptions(**{**options, "reports": tuple(options["reports"])}),
+        unprobed=tuple(
+            Unprobed(file, line, column, probe, kind, reason)
+            for reason, sites in body["unprobed"].items()
+            for file, line, column, probe, kind in sites
+        ),
     )
+
+
+def _by_reason(sites: tuple[Unprobed, ...]) -> dict[str, list[tuple[Any, ...]]]:
+    found: dict[str, list[tuple[Any, ...]]] = {}
+    for one in sites:
+        fields = (one.file, one.line, one.column, one.probe, one.kind)
+        found.setdefault(one.reason, []).append(fields)
+    return found
 
 
 def _site(fields: dict[str, Any]) -> Site:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from types import FrameType
-from typing import Any, final
+from typing import Any, Final, final
 
 from tcstatic.model import Location, Needs, Site
 from tcstatic.runtime.probes.forwards import Forwards
@@ -15,6 +15,9 @@ from tcstatic.runtime.probes.roles import ACTOR, MODULE, OPTIMIZER, SCALER, TENS
 from tcstatic.runtime.probes.stream import Stream
 from tcstatic.runtime.probes.structure import Structure, flatten
 from tcstatic.runtime.probes.updates import Updates
+
+# Kinds whose result is told of together with the receiver.
+_ANSWERED: Final = frozenset({"optimizer.zero_grad", "model.train", "model.eval"})
 
 
 @final
@@ -73,13 +76,12 @@ class Parts:
                     self.updates.known(thing, site.location, made=True)
             else:
                 self.structure.model_returned(thing, site, site.location)
-        if site.kind == "model.load":
-            self._calls.pop("model.load", None)
 
     def called(self, site: Site, thing: Any, *, watching: bool) -> None:
         """A method of `thing` is about to be called."""
         kind, role = site.kind, role_of(thing)
-        self._calls[kind] = thing
+        if kind in _ANSWERED:
+            self._calls[kind] = thing
         self.replicas.passed(site)
         if kind == "model.freeze":
             self._froze(site, thing, role)
@@ -127,7 +129,7 @@ class Parts:
     def returned(self, site: Site, value: Any, frame: FrameType, bounds: dict[int, float]) -> None:
         """A call returned, on a watched step."""
         kind = site.kind
-        thing = self._calls.pop(kind, None)
+        thing = value if "gives" in site.arguments else self._calls.pop(kind, None)
         role = role_of(thing) if thing is not None else ""
         if kind == "loss.backward":
             self.updates.backward_ends()
@@ -135,7 +137,9 @@ class Parts:
             self.updates.cleared(thing, site.location)
         elif kind == "grad.clip":
             stock = site.callee.startswith("torch.nn.utils.")
-            self.updates.clip_ends(site.location, bounds.pop(site.location.line, None), stock=stock)
+            bound = bounds.pop(site.location.line, None)
+            bound = _written_bound(site) if bound is None else bound
+            self.updates.clip_ends(site.location, bound, stock=stock)
             self.replicas.clipped(site, value)
         elif kind in {"model.train", "model.eval"} and role == MODULE:
             self.structure.mode_called(thing, site, site.location)
@@ -250,6 +254,15 @@ class Parts:
         self.updates.untracked.settle_update(self.updates.optimizers, self.updates._finish_step)
         self.forwards.finish()
         self.replicas.finish()
+
+
+def _written_bound(site: Site) -> float | None:
+    """Return the bound of a clipping that is a literal, None for any other."""
+    texts = [site.arguments.get(name) for name in ("max_norm", "clip_value", "1")]
+    try:
+        return next(float(text) for text in texts if text is not None)
+    except (StopIteration, ValueError):
+        return None
 
 
 def _untouchable(torch: Any) -> Callable[[], bool]:
