@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from tcstatic.program.paths import lookup
+from tcstatic.program.paths import iteration, lookup
 from tcstatic.program.paths.machine import Machine
 from tcstatic.program.paths.operations import WRAPPERS
 from tcstatic.program.paths.values import (
@@ -132,7 +132,7 @@ def _map(m: Machine, arguments: tuple[Value, ...], keywords: Keywords, at: synta
 
     made = Listing("list", m.place(at))
     if len(arguments) > 1:
-        elements = tuple(calls.element(m, one, at) for one in arguments[1:])
+        elements = tuple(iteration.element(m, one, at) for one in arguments[1:])
         lookup.fill(m, made, [calls.invoke(m, arguments[0], elements, {}, at)], closed=False)
     return made
 
@@ -149,11 +149,10 @@ def _filter(m: Machine, arguments: tuple[Value, ...], keywords: Keywords, at: sy
 
 
 def _next(m: Machine, arguments: tuple[Value, ...], keywords: Keywords, at: syntax.expr) -> Value:
-    from tcstatic.program.paths import calls
 
     if not arguments:
         return Const(None)
-    return calls.element(m, arguments[0], at)
+    return iteration.element(m, arguments[0], at)
 
 
 def _as_node(name: str) -> Callable[..., Value]:

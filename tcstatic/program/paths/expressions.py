@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
-from tcstatic.program.paths import calls, lookup
+from tcstatic.program.paths import calls, control, lookup
 from tcstatic.program.paths.conditions import comparison, named, truth
 from tcstatic.program.paths.machine import Machine
 from tcstatic.program.paths.tree import Block, Branch
@@ -222,12 +222,11 @@ def _subscript(m: Machine, node: Any) -> Value:
 
 
 def _comprehension(m: Machine, node: Any) -> Value:
-    from tcstatic.program.paths import statements
 
     kind = "dict" if isinstance(node, syntax.DictComp) else "list"
     elements = (node.key, node.value) if isinstance(node, syntax.DictComp) else (node.elt,)
     result = Listing(kind, m.place(node))
-    values = statements.comprehension(m, node, node.generators, elements)
+    values = control.comprehension(m, node, node.generators, elements)
     lookup.fill(m, result, [values[-1]], closed=False)
     return result
 

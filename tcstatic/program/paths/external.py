@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from tcstatic.program.paths import builtin, lookup, methods, objects, parameters, stores
+from tcstatic.program.paths import builtin, forwards, lookup, methods, objects, parameters, stores
 from tcstatic.program.paths.machine import Machine
 from tcstatic.program.paths.operations import HARMLESS, REGIONS, canonical, role_of
 from tcstatic.program.paths.values import Const, Listing, Node, Object, Unknown, Value, options
@@ -55,19 +55,26 @@ def call(
         return objects.library_object(m, path, role, arguments, keywords, at)
     if _TOLD.match(path):
         return _told(m, path, arguments, keywords, at)
+    _given_away(m, path, arguments, keywords, at)
+    return m.node(canonical(path), arguments, at, keywords=dict(keywords))
+
+
+def _given_away(
+    m: Machine, path: str, arguments: tuple[Value, ...], keywords: Keywords, at: syntax.expr
+) -> None:
+    """What a library that may train is given, it may change."""
     if path.partition(".")[0] not in HARMLESS:
         methods.escape(m, (*arguments, *keywords.values()), at)
         if "zero_grad" in path:
             stores.any_gradient(m, at)
-    return m.node(canonical(path), arguments, at, keywords=dict(keywords))
 
 
 def _torch(
     m: Machine, path: str, arguments: tuple[Value, ...], keywords: Keywords, at: syntax.expr
 ) -> Value | None:
     last = path.rpartition(".")[2]
-    if objects.is_loss(path) and last[:1].islower():
-        return objects.loss_value(m, canonical(path), arguments, keywords, at)
+    if forwards.is_loss(path) and last[:1].islower():
+        return forwards.loss_value(m, canonical(path), arguments, keywords, at)
     if "clip_grad" in last:
         return _clip(m, last, arguments, keywords, at)
     if path.startswith("torch.distributed.") and last.islower():

@@ -16,7 +16,6 @@ from tcstatic.program.paths.values import (
     Function,
     Imported,
     Listing,
-    Node,
     Object,
     Value,
     joined,
@@ -298,6 +297,3 @@ def _handlers() -> dict[type, Callable[[Machine, Any], None]]:
         syntax.Match: control.match_,
         syntax.Assert: _assert,
     }
-
-
-__all__ = ["Node", "Object", "assign", "binding", "branch", "class_", "function", "run"]

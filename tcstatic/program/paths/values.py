@@ -1,8 +1,8 @@
 """What an expression may stand for, as far as the source tells.
 
 Values are compared by identity: two of them are the same only if the program computed them once.
-`number` grows with each value that is made, and `birth` is the number of what it belongs to: a value
-made inside a loop is known as such, an attribute first read there is not.
+`number` grows with each value that is made, and `birth` is the number of what it belongs to: a
+value made inside a loop is known as such, an attribute first read there is not.
 """
 
 from __future__ import annotations

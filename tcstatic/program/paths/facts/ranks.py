@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
+import operator
 import re
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Final, final
+from typing import Any, Final, final
 
+from tcstatic.program.paths import lookup
 from tcstatic.program.paths.conditions import unflipped
 from tcstatic.program.paths.facts.registry import surveys
 from tcstatic.program.paths.machine import Machine
 from tcstatic.program.paths.tree import Block, Branch, Called, Exit, Happening, Loop, happenings
-from tcstatic.program.paths.values import Bound, Const, External, Node, Object, Unknown, Value
+from tcstatic.program.paths.values import (
+    Bound,
+    Const,
+    External,
+    Listing,
+    Node,
+    Object,
+    Phi,
+    Unknown,
+    Value,
+)
 from tcstatic.program.paths.walking import inputs_of
 
 _RANKS: Final = frozenset({"dist.get_rank", "dist.get_node_local_rank", "dist.get_group_rank"})
@@ -19,6 +32,18 @@ _NAMES: Final = re.compile(
     r"(^|_)(rank|is_main|is_master|is_primary|main_process|rank_?zero|rank0|local_master)|^master_",
     re.IGNORECASE,
 )
+_FIRST: Final = re.compile(
+    r"is_(main|master|primary|rank_?zero|rank_?0|global_zero)|main_process|rank_?zero$|^master",
+    re.IGNORECASE,
+)
+_COMPARISONS: Final[dict[str, Callable[[Any, Any], Any]]] = {
+    "==": operator.eq,
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    "in": lambda one, many: isinstance(many, list) and one in many,
+    "is": operator.eq,
+}
 _POINT_TO_POINT: Final = frozenset(
     "send recv isend irecv batch_isend_irecv send_object_list recv_object_list".split()
 )
@@ -26,6 +51,7 @@ _SPLITTERS: Final = frozenset(
     {"DistributedDataParallel", "FullyShardedDataParallel", "DDP", "FSDP"}
 )
 _DEEPEST: Final = 200
+_DEPTH: Final = 12
 
 
 def rank_in(m: Machine, value: Value, *, deep: bool = True) -> str:
@@ -63,28 +89,62 @@ def _is_named(one: Value) -> bool:
     return isinstance(one, Node) and ":" in one.op and bool(_NAMES.search(one.op.split(":")[-1]))
 
 
-def _key(value: Value, depth: int = 0) -> str:
-    """A name for a condition under which the rank is always the same one."""
-    if isinstance(value, Node):
-        if value.op in _RANKS or _from_environment(value):
-            return "rank"
-        if depth < 8:
-            inner = ",".join(_key(part, depth + 1) for part in value.inputs)
-            return f"{value.op}({inner})"
+def _on(m: Machine, value: Value, rank: int, depth: int = 0) -> Any:
+    """What a value is on a rank, None where that is not known; other ranks do as rank 1 does."""
     if isinstance(value, Const):
-        return repr(value.value)
-    return f"#{value.number}"
+        return value.value
+    if depth > _DEPTH:
+        return None
+    if isinstance(value, Phi):
+        asked = [one for one in value.options if rank_in(m, one, deep=False)]
+        found = [_on(m, one, rank, depth + 1) for one in asked]
+        return found[0] if found and all(one == found[0] for one in found) else None
+    if isinstance(value, Node):
+        return _of_node(m, value, rank, depth + 1)
+    return _of_name(value.name, rank) if isinstance(value, Unknown | Bound) else None
+
+
+def _of_name(text: str, rank: int) -> Any:
+    if _FIRST.search(text):
+        return rank == 0
+    return rank if _NAMES.search(text) else None
+
+
+def _of_node(m: Machine, value: Node, rank: int, depth: int) -> Any:
+    if value.op in _RANKS or _from_environment(value):
+        return rank
+    if value.op in ("and", "or"):
+        known = [part for one in value.inputs if (part := _on(m, one, rank, depth)) is not None]
+        return (all(known) if value.op == "and" else any(known)) if known else None
+    parts = [_items(m, one, rank, depth) for one in value.inputs]
+    if value.op == "not":
+        return None if parts[0] is None else not parts[0]
+    if value.op in _COMPARISONS and len(parts) == 2:
+        if None in parts or any(isinstance(one, list) and None in one for one in parts):
+            return None
+        if value.op != "in" and not all(isinstance(one, int) for one in parts):
+            return None
+        return bool(_COMPARISONS[value.op](*parts))
+    if value.op in ("int", "int_", "call") and parts:
+        return parts[0]
+    return _of_name(value.op.split(":")[-1], rank) if ":" in value.op else None
+
+
+def _items(m: Machine, value: Value, rank: int, depth: int) -> Any:
+    if isinstance(value, Listing):
+        return [_on(m, one, rank, depth) for one in lookup.items(m, value)]
+    return _on(m, value, rank, depth)
 
 
 @final
 @dataclass(slots=True)
-class _Ranks:
-    """What happens where the condition `key` is `truth`; `seen` is written in order."""
+class _Rank:
+    """What happens on a rank, as far as the rank decides; `seen` is written in order."""
 
-    guards: dict[int, tuple[str, bool]]
-    key: str
-    truth: bool
+    machine: Machine
+    rank: int
     seen: list[Happening] = field(default_factory=list)
+    certain: bool = True
 
     def block(self, block: Block) -> str:
         """Walk a block; how it was left for certain, or ''."""
@@ -108,9 +168,13 @@ class _Ranks:
         return inner if inner in passed else ""
 
     def _branch(self, step: Branch) -> str:
-        key, flipped = self.guards.get(id(step), ("", False))
-        if key == self.key and len(step.alternatives) == 2:
-            return self.block(step.alternatives[0 if self.truth != flipped else 1])
+        if step.condition is not None and len(step.alternatives) == 2:
+            # the alternatives are those of the condition without its negations
+            truth = _on(self.machine, unflipped(step.condition)[0], self.rank)
+            if truth is not None:
+                asked = rank_in(self.machine, step.condition, deep=False)
+                self.certain = self.certain and asked != "named"
+                return self.block(step.alternatives[0 if truth else 1])
         for one in step.alternatives:
             self.block(one)
         return ""
@@ -128,17 +192,12 @@ def ranks(m: Machine, block: Block) -> None:
     saves = [one for one in every if one.values.get("path") == "torch.save"] if distributed else []
     if not collectives and not saves:
         return
-    guards = _guards(m, block)
-    guarded: set[int] = set()
-    for key, certain in sorted({(key, certain) for key, _, certain in guards.values()}):
-        plain = {number: (text, flipped) for number, (text, flipped, _) in guards.items()}
-        sides = [_Ranks(plain, key, truth) for truth in (True, False)]
-        ends = [side.block(block) for side in sides]
-        if "raise" in ends:
-            continue
-        guarded |= {id(s) for s in sides[0].seen} ^ {id(s) for s in sides[1].seen}
-        for one in _one_sided(*sides):
-            block.steps.append(_told(one, certain))
+    first, second = _Rank(m, 0), _Rank(m, 1)
+    if "raise" in (first.block(block), second.block(block)):
+        return
+    for one in _one_sided(first, second):
+        block.steps.append(_told(one, first.certain and second.certain))
+    guarded = {id(one) for one in first.seen} ^ {id(one) for one in second.seen}
     for one in saves:
         path = one.arguments[1] if len(one.arguments) > 1 else one.keywords.get("f")
         if path is not None:
@@ -150,25 +209,7 @@ def _told(one: Happening, certain: bool) -> Happening:
     return Happening("call", one.place, {}, assumed=not certain, values=values)
 
 
-def _guards(m: Machine, block: Block) -> dict[int, tuple[str, bool, bool]]:
-    """The branches that ask for the rank: by which name, negated or not, for certain or not."""
-    found: dict[int, tuple[str, bool, bool]] = {}
-    waiting = [block]
-    while waiting:
-        for step in waiting.pop().steps:
-            if isinstance(step, Branch):
-                waiting.extend(step.alternatives)
-                asked = rank_in(m, step.condition, deep=False) if step.condition is not None else ""
-                if asked and step.condition is not None:
-                    # alternatives are those of the condition without negations already
-                    plain, _ = unflipped(step.condition)
-                    found[id(step)] = (_key(plain), False, asked == "known")
-            elif isinstance(step, Loop | Called):
-                waiting.append(step.body)
-    return found
-
-
-def _one_sided(first: _Ranks, second: _Ranks) -> list[Happening]:
+def _one_sided(first: _Rank, second: _Rank) -> list[Happening]:
     """Collectives that one side calls more often than the other, beside those of both."""
     sides = [[one for one in side.seen if _is_collective(one)] for side in (first, second)]
     counts = [Counter(one.values.get("operation") for one in side) for side in sides]

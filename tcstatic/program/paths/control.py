@@ -1,0 +1,306 @@
+"""Control flow: which way the program may go, and what is known where ways meet."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from tcstatic.program.paths import iteration, lookup, regions, statements
+from tcstatic.program.paths.conditions import named, truth
+from tcstatic.program.paths.expressions import evaluate
+from tcstatic.program.paths.machine import LoopState, Machine
+from tcstatic.program.paths.project import statements_in
+from tcstatic.program.paths.store import NO_CHANGES, Changes
+from tcstatic.program.paths.tree import Block, Branch, Loop
+from tcstatic.program.paths.values import (
+    Class,
+    Const,
+    External,
+    Function,
+    Listing,
+    Object,
+    Phi,
+    Place,
+    Unknown,
+    Value,
+    joined,
+    options,
+    same,
+)
+from tcstatic.program.source import syntax
+
+
+def comprehension(
+    m: Machine, node: Any, generators: list[syntax.comprehension], elements: tuple[Any, ...]
+) -> list[Value]:
+    """Run a comprehension as the loop that it is; the values of its elements."""
+    generator, rest = generators[0], generators[1:]
+    iterable = evaluate(m, generator.iter)
+    if m.recorder is not None:
+        m.recorder.iterated(m, generator.iter, iterable)
+    found: list[Value] = []
+
+    def body() -> None:
+        statements.assign(m, generator.target, _element(m, iterable, node))
+        for test in generator.ifs:
+            evaluate(m, test)
+        if rest:
+            found.extend(comprehension(m, node, rest, elements))
+        else:
+            found.extend(evaluate(m, element) for element in elements)
+
+    _loop(m, node, body, certain=False, kind="for", iterable=iterable)
+    return found
+
+
+def if_(m: Machine, node: Any) -> None:
+    test = evaluate(m, node.test)
+    known = truth(test)
+    if known is not None and not (m.loops and _changes(node)):
+        statements.run(m, node.body if known else node.orelse)
+        return
+    key, flipped, birth = named(test)
+    bodies = [lambda: statements.run(m, node.body), lambda: statements.run(m, node.orelse)]
+    branch(m, bodies, key, birth, flipped=flipped, condition=test)
+
+
+def _changes(node: syntax.If) -> bool:
+    """Whether a branch binds what its condition asks for: another round may go another way."""
+    asked = {_bound_name(part) for part in syntax.walk(node.test)} - {""}
+    return any(
+        _bound_name(target) in asked
+        for statement in (*node.body, *node.orelse)
+        for part in syntax.walk(statement)
+        if isinstance(part, syntax.Assign | syntax.AugAssign | syntax.AnnAssign)
+        for target in (part.targets if isinstance(part, syntax.Assign) else [part.target])
+    )
+
+
+def _bound_name(node: syntax.AST) -> str:
+    if isinstance(node, syntax.Name):
+        return node.id
+    return f".{node.attr}" if isinstance(node, syntax.Attribute) else ""
+
+
+def branch(
+    m: Machine,
+    bodies: list[Callable[[], None]],
+    key: str,
+    birth: int,
+    *,
+    flipped: bool = False,
+    condition: Value | None = None,
+) -> None:
+    """Run alternatives from one state, and join what they leave."""
+    step = Branch(key, birth, [], condition)
+    outcomes: list[Changes] = []
+    for body in bodies:
+        mark = m.cells.mark()
+        with m.writing(Block()) as block:
+            body()
+        changes = m.cells.undo(mark)
+        step.alternatives.append(block)
+        if not m.dead:
+            outcomes.append(changes)
+        m.dead = False
+    if flipped:
+        step.alternatives.reverse()
+        outcomes.reverse()
+    complete = key and len(outcomes) == len(bodies)
+    m.cells.merge(outcomes, (key, birth) if complete else None)
+    m.dead = not outcomes
+    if not m.quiet and any(block.steps for block in step.alternatives):
+        m.block.steps.append(step)
+
+
+def for_(m: Machine, node: Any) -> None:
+    iterable = evaluate(m, node.iter)
+    if m.recorder is not None:
+        m.recorder.iterated(m, node.iter, iterable)
+
+    def body() -> None:
+        statements.assign(m, node.target, _element(m, iterable, node.iter))
+        statements.run(m, node.body)
+
+    certain = isinstance(iterable, Listing) and not lookup.is_open(m, iterable)
+    rounds = _rounds(m, iterable) if certain and isinstance(iterable, Listing) else []
+    for item in rounds:
+
+        def one_round(item: Value = item) -> None:
+            statements.assign(m, node.target, item)
+            statements.run(m, node.body)
+
+        _loop(m, node, one_round, certain=True, kind="for", iterable=iterable, once=True)
+    if not rounds:
+        alone = certain and isinstance(iterable, Listing) and len(lookup.items(m, iterable)) == 1
+        once = alone and isinstance(iterable, Listing) and iterable.kind != "dict"
+        _loop(m, node, body, certain=certain, kind="for", iterable=iterable, once=once)
+    statements.run(m, node.orelse)
+
+
+def _rounds(m: Machine, iterable: Listing) -> list[Value]:
+    """The elements of a short listing of optimizers and the like: each has a round of its own."""
+    known = lookup.items(m, iterable)
+    if iterable.kind == "dict" or len(known) > statements.UNROLLED:
+        return []
+    roles = {one.role for one in known if isinstance(one, Object)}
+    return known if roles & {"optimizer", "scheduler", "scaler"} else []
+
+
+def while_(m: Machine, node: Any) -> None:
+    test = truth(evaluate(m, node.test))
+    if test is False:
+        return
+    _loop(
+        m,
+        node,
+        lambda: statements.run(m, node.body),
+        certain=test is True,
+        kind="while",
+        iterable=None,
+    )
+    statements.run(m, node.orelse)
+
+
+def _element(m: Machine, iterable: Value, at: syntax.expr) -> Value:
+    """What a loop's variable stands for."""
+    return joined([iteration.element(m, one, at) for one in options(iterable, 4)])
+
+
+def _loop(
+    m: Machine,
+    node: Any,
+    body: Callable[[], None],
+    *,
+    certain: bool,
+    kind: Any,
+    iterable: Any,
+    once: bool = False,
+) -> None:
+    mark = m.cells.mark()
+    carried = _carried(m, node)
+    begun = Const(None).number
+    loop = Loop(Block(), m.place(node), begun, certain, kind, once=once)
+    state = LoopState(m.cells.mark(), loop)
+    m.loops.append(state)
+    with m.writing(loop.body):
+        if iterable is not None:
+            iteration.iterated(m, iterable, node)
+        body()
+    m.loops.pop()
+    outcomes = state.left if m.dead else [*state.left, m.cells.changes(state.mark)]
+    m.dead = False
+    m.cells.undo(mark)
+    for key, phi in carried:
+        ends = [changes[key] for changes in outcomes if key in changes]
+        _extend(phi, [end for end in ends if end is not None])
+    m.cells.merge([*([] if certain and outcomes else [NO_CHANGES]), *outcomes])
+    if loop.body.steps and not m.quiet:
+        m.block.steps.append(loop)
+
+
+def _carried(m: Machine, node: Any) -> list[tuple[tuple[int, str], Phi]]:
+    """Names that a loop's body binds and that are bound before it: either value may be seen."""
+    found = []
+    stored = m.frame.module.stored
+    names = stored.get(node)
+    if names is None:
+        names = stored[node] = frozenset(_stored_names(node))
+    for text in sorted(names):
+        key = (m.frame.number, text)
+        before = m.cells.get(key)
+        if before is not None and not isinstance(before, Function | Class | External):
+            phi = Phi([before])
+            m.cells.set(key, phi)
+            found.append((key, phi))
+    return found
+
+
+def _stored_names(node: Any) -> set[str]:
+    names: set[str] = set()
+    for inner in statements_in(node):
+        targets = list(getattr(inner, "targets", ()))
+        targets.append(getattr(inner, "target", None))
+        targets += [item.optional_vars for item in getattr(inner, "items", ())]
+        for target in targets:
+            if isinstance(target, syntax.Name):
+                names.add(target.id)
+            elif isinstance(target, syntax.Tuple | syntax.List):
+                names |= {one.id for one in syntax.walk(target) if isinstance(one, syntax.Name)}
+    return names
+
+
+def _extend(phi: Phi, ends: list[Value]) -> None:
+    for end in ends:
+        for option in end.options if isinstance(end, Phi) and end is not phi else (end,):
+            if option is not phi and not any(same(option, known) for known in phi.options):
+                phi.options.append(option)
+
+
+def try_(m: Machine, node: Any) -> None:
+    start = m.cells.mark()
+    statements.run(m, node.body)
+    if not m.dead:
+        statements.run(m, node.orelse)
+    if node.handlers:
+        ended, after = m.dead, m.cells.undo(start)
+        m.dead = False
+        outcomes = [] if ended else [after]
+        step = Branch("", 0, [Block()])
+        for handler in node.handlers:
+            mark = m.cells.mark()
+            m.cells.merge([NO_CHANGES, after])
+            if handler.name:
+                lookup.assign_name(m, handler.name, Unknown("exception", handler.name))
+            with m.writing(Block()) as block:
+                statements.run(m, handler.body)
+            changes = m.cells.undo(mark)
+            step.alternatives.append(block)
+            if not m.dead:
+                outcomes.append(changes)
+            m.dead = False
+        if not ended and any(block.steps for block in step.alternatives) and not m.quiet:
+            m.block.steps.append(step)
+        m.cells.merge(outcomes)
+        m.dead = not outcomes
+    dead, m.dead = m.dead, False
+    statements.run(m, node.finalbody)
+    m.dead = m.dead or dead
+
+
+def with_(m: Machine, node: Any) -> None:
+    entered: list[str] = []
+    places: list[Place | None] = []
+    for item in node.items:
+        value = evaluate(m, item.context_expr)
+        inside = regions.region_of(m, value, item.context_expr)
+        if inside:
+            entered.append(inside)
+            places.append(m.place(item.context_expr))
+            m.emit("region.enter", item.context_expr, values={"region": inside}, receiver=value)
+        if item.optional_vars is not None:
+            statements.assign(m, item.optional_vars, regions.entered(m, value, item.context_expr))
+    with m.within(*entered, places=tuple(places)):
+        statements.run(m, node.body)
+
+
+def match_(m: Machine, node: Any) -> None:
+    subject = evaluate(m, node.subject)
+    bodies: list[Callable[[], None]] = []
+    for case in node.cases:
+        bodies.append(partial(_case, m, case, subject))
+    last = node.cases[-1]
+    if last.guard is not None or not isinstance(last.pattern, syntax.MatchAs):
+        bodies.append(lambda: None)
+    branch(m, bodies, f"match#{subject.number}@{node.lineno}", subject.number)
+
+
+def _case(m: Machine, case: syntax.match_case, subject: Value) -> None:
+    for inner in syntax.walk(case.pattern):
+        name = getattr(inner, "name", None)
+        if isinstance(name, str):
+            lookup.assign_name(m, name, subject)
+    if case.guard is not None:
+        evaluate(m, case.guard)
+    statements.run(m, case.body)

@@ -1,0 +1,250 @@
+"""Methods of optimizers, schedulers, scalers, samplers and engines."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from tcstatic.program.paths import lookup, methods, parameters
+from tcstatic.program.paths.machine import Machine
+from tcstatic.program.paths.values import (
+    Bound,
+    Const,
+    Function,
+    Listing,
+    Node,
+    Object,
+    Unknown,
+    Value,
+)
+from tcstatic.program.paths.walking import objects_in
+from tcstatic.program.source import syntax
+
+Keywords = Mapping[str, Value]
+Receiver = Object | Unknown | Node
+
+
+def optimizer(
+    m: Machine,
+    group: tuple[Receiver, ...],
+    numbers: tuple[int, ...],
+    text: str,
+    arguments: tuple[Value, ...],
+    keywords: Keywords,
+    at: syntax.expr,
+) -> Value | None:
+    assumed = not isinstance(group[0], Object)
+    subjects = {"optimizer": numbers}
+    if text == "step":
+        methods.note_site(m, "step", at, resolved=True)
+        closure = arguments[0] if arguments else keywords.get("closure")
+        closed = _run_closure(m, closure, at)
+        m.emit(
+            "optimizer.step",
+            at,
+            subjects=subjects,
+            assumed=assumed,
+            values={"closure": closed, **_membership(m, group)},
+            arguments=arguments,
+            receiver=group[0],
+        )
+        return m.node("method:step", (), at)
+    if text == "zero_grad":
+        m.emit("optimizer.zero_grad", at, subjects=subjects, assumed=assumed, receiver=group[0])
+        return Const(None)
+    if text == "add_param_group":
+        for one in group:
+            _add_group(m, one, arguments)
+        m.emit("call", at, values={"operation": "add_param_group"}, subjects=subjects)
+        return Const(None)
+    if text == "load_state_dict":
+        m.emit("optimizer.load", at, subjects=subjects, arguments=arguments)
+        return Const(None)
+    if text == "backward" and arguments:
+        return methods.backward(m, arguments[0], at)
+    if text in ("state_dict", "param_groups", "state", "defaults"):
+        return m.node(text, tuple(group), at)
+    return None
+
+
+def _membership(m: Machine, group: tuple[Receiver, ...]) -> dict[str, Any]:
+    """Which of the optimizer's parameters are still those of a model."""
+    held: frozenset[Any] = frozenset()
+    complete = True
+    for one in group:
+        tokens, closed = m.attribute(one, "#tokens"), m.attribute(one, "#complete")
+        held |= tokens.value if isinstance(tokens, Const) else frozenset()
+        complete = complete and isinstance(closed, Const) and bool(closed.value)
+    if not held or not complete:
+        return {}
+    known = m.cells.get((0, "#dead"))
+    dead = known.value if isinstance(known, Const) else frozenset()
+    gone = frozenset(
+        token for token in held if token in dead or _version_of(m, token[0]) != token[1]
+    )
+    return {
+        "optimizer.parameters": held,
+        "live.parameters": held - gone,
+        "untracked": len(gone),
+        "replaced": bool(gone),
+    }
+
+
+def _version_of(m: Machine, number: int) -> int:
+    held = m.cells.get((number, parameters.VERSION))
+    return held.value if isinstance(held, Const) else 0
+
+
+def _run_closure(m: Machine, closure: Value | None, at: syntax.expr) -> bool:
+    from tcstatic.program.paths import calls
+
+    if isinstance(closure, Function | Bound):
+        calls.invoke(m, closure, (), {}, at)
+        return True
+    return closure is not None
+
+
+def _add_group(m: Machine, one: Receiver, arguments: tuple[Value, ...]) -> None:
+    tokens, complete = parameters.held(m, arguments)
+    before = m.attribute(one, "#tokens")
+    known = before.value if isinstance(before, Const) else frozenset()
+    m.set_attribute(one, "#tokens", Const(known | tokens))
+    if not complete:
+        m.set_attribute(one, "#complete", Const(False))
+
+
+def scheduler(
+    m: Machine,
+    group: tuple[Receiver, ...],
+    numbers: tuple[int, ...],
+    text: str,
+    arguments: tuple[Value, ...],
+    keywords: Keywords,
+    at: syntax.expr,
+) -> Value | None:
+    if text == "step":
+        methods.note_site(m, "step", at, resolved=True)
+        optimizers: tuple[int, ...] = ()
+        for one in group:
+            held = m.attribute(one, "#optimizers")
+            if isinstance(held, Const):
+                optimizers = (*optimizers, *held.value)
+        m.emit(
+            "scheduler.step",
+            at,
+            subjects={"scheduler": numbers, "optimizer": optimizers},
+            assumed=not isinstance(group[0], Object),
+            arguments=arguments,
+            receiver=group[0],
+        )
+        return Const(None)
+    return None
+
+
+def scaler(
+    m: Machine,
+    group: tuple[Receiver, ...],
+    numbers: tuple[int, ...],
+    text: str,
+    arguments: tuple[Value, ...],
+    keywords: Keywords,
+    at: syntax.expr,
+) -> Value | None:
+    subjects = {"scaler": numbers}
+    assumed = not isinstance(group[0], Object)
+    enabled = group[0].keywords.get("enabled") if isinstance(group[0], Object) else None
+    values = {
+        "enabled": enabled.value if isinstance(enabled, Const) else enabled is None or None,
+        "switched_off": isinstance(enabled, Const) and enabled.value is False,
+    }
+    if text == "scale" and arguments:
+        made = m.node("scale", arguments, at)
+        m.emit("scaler.scale", at, subjects=subjects, assumed=assumed, node=made, values=values)
+        return made
+    if text in ("step", "unscale_") and arguments:
+        known = objects_in(m, arguments[:1])
+        optimizers = tuple(one for one in known if methods.guessed(one) in ("optimizer", ""))
+        subjects["optimizer"] = tuple(one.number for one in optimizers)
+        kind = "scaler.step" if text == "step" else "scaler.unscale"
+        if text == "step":
+            implicit = {**values, "implicit": True}
+            m.emit("scaler.unscale", at, subjects=dict(subjects), assumed=assumed, values=implicit)
+        m.emit(kind, at, subjects=dict(subjects), assumed=assumed, values=values)
+        if text == "step":
+            methods.note_site(m, "step", at, resolved=True)
+            m.emit(
+                "optimizer.step",
+                at,
+                subjects={"optimizer": subjects["optimizer"]},
+                assumed=assumed,
+                values={"by_scaler": True, **_membership(m, optimizers)},
+                receiver=optimizers[0] if optimizers else None,
+            )
+        return Const(None)
+    if text == "update":
+        m.emit("scaler.update", at, subjects=subjects, assumed=assumed, values=values)
+        return Const(None)
+    return None
+
+
+def sampler(
+    m: Machine,
+    group: tuple[Receiver, ...],
+    numbers: tuple[int, ...],
+    text: str,
+    arguments: tuple[Value, ...],
+    keywords: Keywords,
+    at: syntax.expr,
+) -> Value | None:
+    if text == "set_epoch":
+        m.emit("sampler.set_epoch", at, subjects={"sampler": numbers})
+        return Const(None)
+    return None
+
+
+def loader(
+    m: Machine,
+    group: tuple[Receiver, ...],
+    numbers: tuple[int, ...],
+    text: str,
+    arguments: tuple[Value, ...],
+    keywords: Keywords,
+    at: syntax.expr,
+) -> Value | None:
+    return None
+
+
+def engine(
+    m: Machine,
+    group: tuple[Receiver, ...],
+    numbers: tuple[int, ...],
+    text: str,
+    arguments: tuple[Value, ...],
+    keywords: Keywords,
+    at: syntax.expr,
+) -> Value | None:
+    if text == "backward" and arguments:
+        return methods.backward(m, arguments[0], at)
+    if text in ("prepare", "setup", "setup_dataloaders", "prepare_data_loader", "prepare_model"):
+        for one in objects_in(m, arguments):
+            m.cells.set((one.number, "#prepared"), Const(True))
+        if len(arguments) == 1:
+            return arguments[0]
+        made = Listing("tuple", m.place(at))
+        lookup.fill(m, made, list(arguments), closed=True)
+        return made
+    if text in ("clip_grad_norm_", "clip_grad_value_") and arguments:
+        from tcstatic.program.paths import external
+
+        return external.call(m, f"torch.nn.utils.{text}", arguments[:1], keywords, at)
+    if text in ("unwrap_model", "gather", "gather_for_metrics", "reduce") and arguments:
+        return arguments[0] if text == "unwrap_model" else m.node("gather", arguments, at)
+    if text in ("accumulate", "no_sync", "autocast", "join_uneven_inputs"):
+        return m.node(f"method:{text}", (*group, *arguments), at)
+    if text == "step":
+        methods.note_site(m, "step", at, resolved=True)
+        m.emit(
+            "call", at, wild=True, maybe=frozenset(m.objects), values={"operation": "engine.step"}
+        )
+        return Const(None)
+    return None
