@@ -11,7 +11,7 @@ from tcstatic.program.paths.machine import Machine
 from tcstatic.program.paths.operations import CUTS
 from tcstatic.program.paths.parameters import owners, tokens_of_model
 from tcstatic.program.paths.tree import Block, Happening, happenings
-from tcstatic.program.paths.values import Const, Listing, Node, Object, Phi, Place, Value
+from tcstatic.program.paths.values import Const, Listing, Node, Object, Phi, Place, Unknown, Value
 from tcstatic.program.paths.walking import Reach, Token, upstream
 
 _REGIONS: Final = frozenset(
@@ -71,7 +71,7 @@ def _training(
     unrecorded: list[Node] = []
     for one in every:
         if one.kind == "loss.backward":
-            live, cut, unknown = _recorded(m, one.arguments[0])
+            live, cut, unknown = recorded(m, one.arguments[0])
             reached |= live
             if unknown:
                 return trained, trained, []
@@ -79,7 +79,7 @@ def _training(
     return trained, frozenset(reached), unrecorded
 
 
-def _recorded(m: Machine, loss: Value) -> tuple[frozenset[Token], list[Node], bool]:
+def recorded(m: Machine, loss: Value) -> tuple[frozenset[Token], list[Node], bool]:
     """The parameters that a backward reaches, layer by layer; the forwards that it does not get
     behind, because they recorded nothing; whether something on the way is not known."""
     live: set[Token] = set()
@@ -91,6 +91,7 @@ def _recorded(m: Machine, loss: Value) -> tuple[frozenset[Token], list[Node], bo
 
     for one in upstream(m, loss, through):
         if not isinstance(one, Node):
+            unknown = unknown or (isinstance(one, Unknown) and one.origin == "attribute")
             continue
         if one.op == "forward":
             if "#grad" in one.keywords:

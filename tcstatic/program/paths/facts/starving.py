@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tcstatic.program.paths.facts.grad_modes import recorded
 from tcstatic.program.paths.facts.registry import surveys
 from tcstatic.program.paths.facts.terms import behind
 from tcstatic.program.paths.machine import Machine
@@ -21,7 +22,7 @@ def starving(m: Machine, block: Block) -> None:
     reached = [one.values.get("#reach") for one in backwards]
     if any(not isinstance(one, Reach) or one.unknown for one in reached):
         return
-    alive = frozenset[Token]().union(*(one.tokens for one in reached if isinstance(one, Reach)))
+    alive = frozenset[Token]().union(*(_alive(m, one) for one in backwards))
     told: set[int] = set()
     for index, step in enumerate(every):
         if step.kind != "optimizer.step" or step.values.get("closure") or step.assumed:
@@ -34,6 +35,13 @@ def starving(m: Machine, block: Block) -> None:
             if before and _cuts(m, before[-1], mine):
                 told.add(number)
                 block.steps.append(_told(before[-1], every, mine, number))
+
+
+def _alive(m: Machine, one: Happening) -> frozenset[Token]:
+    """The parameters that a backward reaches, layer by layer where all of that is known."""
+    live, _, unknown = recorded(m, one.arguments[0])
+    found = one.values.get("#reach")
+    return found.tokens if unknown and isinstance(found, Reach) else live
 
 
 def _held(m: Machine, number: int) -> frozenset[Token]:

@@ -111,11 +111,11 @@ def _deepest(m: Machine, found: Reach) -> Node | None:
     """The cut that is nearest to the model; None where something else may be behind it."""
     for cut in found.cuts:
         inner = [c for part in cut.inputs for c in reach(m, part).cuts]
-        if any(reach(m, part).unknown for part in cut.inputs):
-            return None
         if any(reach(m, part).tokens for part in cut.inputs):
             known = cut.op in _VALUES | _CHOICES | _COMPARISONS or is_choice(cut)
             return cut if known else None
+        if any(reach(m, part).unknown for part in cut.inputs):
+            return None
         for deeper in inner:
             if behind(m, deeper):
                 return _deepest(m, Reach(frozenset(), (), False, (deeper,)))
