@@ -116,6 +116,8 @@ def _of_node(m: Machine, value: Node, rank: int, depth: int) -> Any:
     if value.op in ("and", "or"):
         known = [part for one in value.inputs if (part := _on(m, one, rank, depth)) is not None]
         return (all(known) if value.op == "and" else any(known)) if known else None
+    if value.op == "item" and len(value.inputs) == 2:
+        return _of_item(m, value, rank, depth)
     parts = [_items(m, one, rank, depth) for one in value.inputs]
     if value.op == "not":
         return None if parts[0] is None else not parts[0]
@@ -128,6 +130,17 @@ def _of_node(m: Machine, value: Node, rank: int, depth: int) -> Any:
     if value.op in ("int", "int_", "call") and parts:
         return parts[0]
     return _of_name(value.op.split(":")[-1], rank) if ":" in value.op else None
+
+
+def _of_item(m: Machine, value: Node, rank: int, depth: int) -> Any:
+    """A part of a tuple, also of one that a context manager gives."""
+    holder, index = value.inputs
+    while isinstance(holder, Node) and holder.inputs and holder.op.startswith(("enter", "context")):
+        holder = holder.inputs[0]
+    if isinstance(holder, Listing) and isinstance(index, Const):
+        part = m.attribute(holder, lookup.key_of(index))
+        return _on(m, part, rank, depth) if part is not None else None
+    return None
 
 
 def _items(m: Machine, value: Value, rank: int, depth: int) -> Any:
@@ -145,6 +158,7 @@ class _Rank:
     rank: int
     seen: list[Happening] = field(default_factory=list)
     certain: bool = True
+    doubtful: set[int] = field(default_factory=set)
 
     def block(self, block: Block) -> str:
         """Walk a block; how it was left for certain, or ''."""
@@ -175,8 +189,11 @@ class _Rank:
                 asked = rank_in(self.machine, step.condition, deep=False)
                 self.certain = self.certain and asked != "named"
                 return self.block(step.alternatives[0 if truth else 1])
+        begun = len(self.seen)
         for one in step.alternatives:
             self.block(one)
+        if step.condition is not None and rank_in(self.machine, step.condition, deep=False):
+            self.doubtful |= {id(one) for one in self.seen[begun:]}
         return ""
 
 
@@ -198,6 +215,7 @@ def ranks(m: Machine, block: Block) -> None:
     for one in _one_sided(first, second):
         block.steps.append(_told(one, first.certain and second.certain))
     guarded = {id(one) for one in first.seen} ^ {id(one) for one in second.seen}
+    guarded |= first.doubtful | second.doubtful
     for one in saves:
         path = one.arguments[1] if len(one.arguments) > 1 else one.keywords.get("f")
         if path is not None:
