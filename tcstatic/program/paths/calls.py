@@ -161,6 +161,11 @@ def _own_method(
         elif not told:
             about = frozenset({receiver.number})
             m.emit("call", at, wild=True, maybe=about, values={"operation": "own zero_grad"})
+    elif role == "scheduler" and callee.name == "step":
+        held = m.attribute(receiver, "#optimizers")
+        optimizers = held.value if isinstance(held, Const) else ()
+        about_both = {"scheduler": (receiver.number,), "optimizer": optimizers}
+        m.emit("scheduler.step", at, subjects=about_both, arguments=arguments, receiver=receiver)
     return result
 
 

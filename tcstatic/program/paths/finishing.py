@@ -26,6 +26,8 @@ def finish(m: Machine, block: Block) -> None:
                 trained |= {node.number for node in reached.forwards}
         elif one.kind == "optimizer.zero_grad" and one.values.get("by_model"):
             _owned(one, closed)
+        elif one.values.get("any_owner"):
+            one.maybe |= frozenset(closed)
     _stages(every, trained)
     _loop_facts(block)
 

@@ -68,10 +68,12 @@ def _gradient(m: Machine, holder: Value, value: Value, at: syntax.expr) -> None:
     tokens, _ = parameters.held(m, (holder,))
     owners = parameters.owners(m, tokens)
     if isinstance(value, Const) and value.value is None:
-        m.emit("optimizer.zero_grad", at, subjects={"optimizer": owners}, maybe=every)
-    elif every:
-        about = frozenset(owners) or every
-        m.emit("call", at, wild=True, maybe=about, values={"operation": "grad.write"})
+        values = {} if owners else {"any_owner": True}
+        about = {"optimizer": owners}
+        m.emit("optimizer.zero_grad", at, subjects=about, maybe=every, values=values)
+    else:
+        values = {"operation": "grad.write", "any_owner": not owners}
+        m.emit("call", at, wild=True, maybe=frozenset(owners) or every, values=values)
 
 
 def any_gradient(m: Machine, at: syntax.expr) -> None:
