@@ -139,6 +139,10 @@ class Judging:
         self._scope = _compiled(self.invariant.when)
         self._excuse = _compiled(self.invariant.unless)
         self._needs = needs_of(self.invariant).events
+        # Calls are of many kinds: most of them are not what a rule is about. A rule that a run
+        # decides as well leaves to the run what the source does not tell.
+        told = self.invariant.params.get("of") == "call"
+        self._is_told = told and self.invariant.feeds == ("lint",)
 
     def judge(self, rooted: Rooted) -> Judged:
         """What a root says of the invariant."""
@@ -169,7 +173,8 @@ class Judging:
             if one.kind not in self._needs or one.wild:
                 continue
             seen = list(monitor.feed(rooted.event(one)))
-            unknown = unknown or ("" if seen else "a value is not known from the source")
+            if not seen and not self._is_told:
+                unknown = unknown or "a value is not known from the source"
             for observation in seen:
                 verdict = self._verdict(observation)
                 held += verdict == "hold"

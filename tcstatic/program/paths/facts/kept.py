@@ -36,14 +36,15 @@ def kept(m: Machine, block: Block) -> None:
         if one.kind in ("model.load", "model.save"):
             for state in _states(m, one):
                 made = next((e for e in every if e.node is state), None)
-                if made is not None and _stepped(m, made, one, steps, where, inside):
-                    _tell(block, made, "stale_state")
+                if made is not None:
+                    stale = _stepped(m, made, one, steps, where, inside)
+                    _tell(block, made, "stale_state", truth=stale)
         elif one.values.get("operation") == "alias" and _BEST.search(str(one.values.get("name"))):
             _alias(m, block, one, steps, where, inside)
 
 
-def _tell(block: Block, one: Happening, text: str) -> None:
-    block.steps.append(Happening("call", one.place, dict(one.subjects), values={text: True}))
+def _tell(block: Block, one: Happening, text: str, *, truth: bool = True) -> None:
+    block.steps.append(Happening("call", one.place, dict(one.subjects), values={text: truth}))
 
 
 def _loops(block: Block, around: tuple[Loop, ...]) -> Iterator[tuple[int, tuple[Loop, ...]]]:
@@ -125,8 +126,8 @@ def _alias(
     around = [loop for loop in inside.get(id(one), ()) if number < loop.begun]
     mine = [step for step in steps if _trains(m, number, step)]
     trained = any(loop in inside.get(id(step), ()) for loop in around for step in mine)
-    if around and trained and not _leaves(around[-1].body, one):
-        _tell(block, one, "stale_model")
+    stale = bool(around) and trained and not _leaves(around[-1].body, one)
+    _tell(block, one, "stale_model", truth=stale)
 
 
 def _leaves(block: Block, one: Happening) -> bool:

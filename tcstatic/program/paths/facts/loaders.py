@@ -79,15 +79,14 @@ def readings(m: Machine, block: Block) -> None:
     training = [one for one in found if one.trains]
     _ranks(m, every, training, block)
     for one in training:
-        if _is_stored_order(m, one):
-            _tell(block, one.loader, "stored_order")
+        _tell(block, one.loader, "stored_order", truth=_is_stored_order(m, one))
     _held_out(m, block, training, [one for one in found if one.evaluates])
 
 
-def _tell(block: Block, loader: Object, text: str) -> None:
+def _tell(block: Block, loader: Object, text: str, *, truth: bool = True) -> None:
     if loader.place is not None:
         subjects: dict[str, tuple[int, ...]] = {"loader": (loader.number,)}
-        block.steps.append(Happening("call", loader.place, subjects, values={text: True}))
+        block.steps.append(Happening("call", loader.place, subjects, values={text: truth}))
 
 
 def _readings(m: Machine, block: Block, around: tuple[Loop, ...]) -> Iterator[Reading]:

@@ -36,6 +36,7 @@ _FIRST: Final = re.compile(
     r"is_(main|master|primary|rank_?zero|rank_?0|global_zero)|main_process|rank_?zero$|^master",
     re.IGNORECASE,
 )
+_READS: Final = frozenset({"item", "os.environ.get", "os.getenv", "method:get"})
 _COMPARISONS: Final[dict[str, Callable[[Any, Any], Any]]] = {
     "==": operator.eq,
     "<": operator.lt,
@@ -76,6 +77,8 @@ def rank_in(m: Machine, value: Value, *, deep: bool = True) -> str:
 
 
 def _from_environment(one: Node) -> bool:
+    if one.op not in _READS:
+        return False
     texts = [p.value for p in one.inputs if isinstance(p, Const) and isinstance(p.value, str)]
     holder = one.op.startswith("os.") or any(
         isinstance(p, External) and p.path.startswith("os.") for p in one.inputs
@@ -184,8 +187,10 @@ class _Rank:
     def _branch(self, step: Branch) -> str:
         if step.condition is not None and len(step.alternatives) == 2:
             # the alternatives are those of the condition without its negations
-            truth = _on(self.machine, unflipped(step.condition)[0], self.rank)
-            if truth is not None:
+            asked_for = unflipped(step.condition)[0]
+            truth = _on(self.machine, asked_for, self.rank)
+            text = isinstance(asked_for, Node) and _from_environment(asked_for)
+            if truth is not None and not text:
                 asked = rank_in(self.machine, step.condition, deep=False)
                 self.certain = self.certain and asked != "named"
                 return self.block(step.alternatives[0 if truth else 1])
@@ -212,8 +217,11 @@ def ranks(m: Machine, block: Block) -> None:
     first, second = _Rank(m, 0), _Rank(m, 1)
     if "raise" in (first.block(block), second.block(block)):
         return
-    for one in _one_sided(first, second):
+    sided = _one_sided(first, second)
+    for one in sided:
         block.steps.append(_told(one, first.certain and second.certain))
+    if collectives and not sided:
+        block.steps.append(Happening("call", collectives[0].place, values={"one_sided": False}))
     guarded = {id(one) for one in first.seen} ^ {id(one) for one in second.seen}
     guarded |= first.doubtful | second.doubtful
     for one in saves:

@@ -25,8 +25,8 @@ def seeds(m: Machine, block: Block) -> None:
         if not kinds >= _TRAINING or kinds & {"model.new", "optimizer.new"}:
             continue
         for one in own:
-            if _is_seed(one) and _is_constant(m, one, loop):
-                one.values["seed_again"] = True
+            if _is_seed(one):
+                one.values["seed_again"] = _is_constant(m, one, loop)
 
 
 def _own(block: Block) -> Iterator[Happening]:

@@ -31,11 +31,15 @@ def terms(m: Machine, block: Block) -> None:
     for one in list(happenings(block)):
         if one.kind != "loss.backward" or one.values.get("connected") is False:
             continue
-        for value in one.arguments[:1]:
-            for cut in _lost(m, list(_terms(m, value, set()))):
-                if cut.number not in told and cut.place is not None:
-                    told.add(cut.number)
-                    block.steps.append(_event(one, cut))
+        cuts = _lost(m, list(_terms(m, one.arguments[0], set())))
+        found = [cut for cut in cuts if cut.place is not None]
+        for cut in found:
+            if cut.number not in told:
+                told.add(cut.number)
+                block.steps.append(_event(one, cut))
+        if not found and one.values.get("connected"):
+            values = {"lost_term": False, "chosen_term": False}
+            block.steps.append(Happening("call", one.place, dict(one.subjects), values=values))
 
 
 def _event(backward: Happening, cut: Node) -> Happening:
