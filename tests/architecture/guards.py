@@ -64,7 +64,7 @@ def python(root: Path, *arguments: str, text: str = "") -> subprocess.CompletedP
         text=True,
         cwd=root,
         env=environment(root),
-        timeout=120,
+        timeout=400,
         check=False,
     )
 
