@@ -152,7 +152,8 @@ def unknown_call(
         return unknown_forward(m, callee, arguments, keywords, at)
     if role == "loss":
         return m.node("call:loss", (*arguments, callee), at, keywords=dict(keywords))
-    escape(m, (*arguments, *keywords.values()), at)
+    handed = (callee, *arguments, *keywords.values()) if role else (*arguments, *keywords.values())
+    escape(m, handed, at)
     if isinstance(callee, Unknown) and "zero_grad" in callee.name:
         stores.any_gradient(m, at)
     return m.node("call", (callee, *arguments), at, keywords=dict(keywords))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Final
 
 from tcstatic.program.paths import lookup, parameters
 from tcstatic.program.paths.machine import Machine
+from tcstatic.program.paths.operations import HARMLESS
 from tcstatic.program.paths.values import (
     Bound,
     Class,
@@ -18,8 +20,11 @@ from tcstatic.program.paths.values import (
     Value,
     options,
 )
+from tcstatic.program.paths.walking import reach
 from tcstatic.program.source import syntax
 
+# Names of functions that may compute gradients or step.
+_GOES: Final = re.compile(r"backward|backprop|optimi[sz]e|train|step|fit", re.IGNORECASE)
 # Methods that do nothing unless they are called.
 _ACTIONS: Final = frozenset("step zero_grad backward eval train update unscale_ set_epoch".split())
 
@@ -67,12 +72,12 @@ def _gradient(m: Machine, holder: Value, value: Value, at: syntax.expr) -> None:
     every = frozenset(o.number for o in m.objects.values() if o.role == "optimizer")
     tokens, _ = parameters.held(m, (holder,))
     owners = parameters.owners(m, tokens)
+    values: dict[str, Any] = {"any_owner": not owners}
     if isinstance(value, Const) and value.value is None:
-        values = {} if owners else {"any_owner": True}
         about = {"optimizer": owners}
         m.emit("optimizer.zero_grad", at, subjects=about, maybe=every, values=values)
     else:
-        values = {"operation": "grad.write", "any_owner": not owners}
+        values["operation"] = "grad.write"
         m.emit("call", at, wild=True, maybe=frozenset(owners) or every, values=values)
 
 
@@ -168,6 +173,19 @@ def dropped(m: Machine, node: syntax.expr, value: Value) -> None:
             m.emit("call", node, values={"operation": "region-dropped", "region": path})
     elif isinstance(value, Node):
         m.emit("call", node, values={"operation": "dropped", "of": value.op}, node=value)
+        if m.loops and _may_go_backward(m, value):
+            values = {"operation": "escape", "any_owner": True}
+            every = frozenset(o.number for o in m.objects.values() if o.role == "optimizer")
+            m.emit("call", node, wild=True, maybe=every, values=values)
+
+
+def _may_go_backward(m: Machine, value: Node) -> bool:
+    """Whether a call of code that is not known, for its effect alone, is given a loss."""
+    name = value.op.removeprefix("method:")
+    foreign = "." in name and name.partition(".")[0] not in HARMLESS
+    if not (value.op == "call" or foreign or _GOES.search(name)):
+        return False
+    return any(isinstance(one, Node) and reach(m, one).forwards for one in value.inputs)
 
 
 def _not_called(m: Machine, node: syntax.Attribute, value: Value) -> None:
