@@ -130,6 +130,8 @@ def _part(m: Machine, loader: Object, text: str) -> Value | None:
 def _order(m: Machine, one: Reading) -> None:
     """``same_order``: the sampler shuffles by the epoch, and nobody tells it the epoch."""
     sampler = _part(m, one.loader, "sampler")
+    if sampler is None:
+        one.happening.values["same_order"] = False
     if not isinstance(sampler, Object) or sampler.type_name != "DistributedSampler":
         return
     shuffle = sampler.keywords.get("shuffle")

@@ -25,6 +25,7 @@ _THROUGH: Final = (SHAPE | _CLAMPS) - {"item"}
 def scores(m: Machine, one: Happening) -> None:
     """``raw``: what binary cross entropy is given are scores, whichever way they came."""
     if one.values.get("operation") != "bce":
+        one.values["raw"] = False
         return
     value = argument(one, "input")
     if value is None:

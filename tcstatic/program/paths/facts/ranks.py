@@ -211,8 +211,11 @@ def ranks(m: Machine, block: Block) -> None:
         one.kind == "dist.init" or (one.kind == "wrap.new" and one.values.get("type") in _SPLITTERS)
         for one in every
     )
-    saves = [one for one in every if one.values.get("path") == "torch.save"] if distributed else []
-    if not collectives and not saves:
+    saves = [one for one in every if one.values.get("path") == "torch.save"]
+    if not distributed:
+        for one in saves:
+            one.values["every_rank"] = False
+    if not collectives and not (saves and distributed):
         return
     first, second = _Rank(m, 0), _Rank(m, 1)
     if "raise" in (first.block(block), second.block(block)):
@@ -224,7 +227,7 @@ def ranks(m: Machine, block: Block) -> None:
         block.steps.append(Happening("call", collectives[0].place, values={"one_sided": False}))
     guarded = {id(one) for one in first.seen} ^ {id(one) for one in second.seen}
     guarded |= first.doubtful | second.doubtful
-    for one in saves:
+    for one in saves if distributed else ():
         path = one.arguments[1] if len(one.arguments) > 1 else one.keywords.get("f")
         if path is not None:
             one.values["every_rank"] = id(one) not in guarded and not rank_in(m, path)
