@@ -95,7 +95,7 @@ def report(run: Cost) -> Mapping[str, Any]:
         found: dict[str, Any] = json.loads(run.output)
         return found
     except ValueError:
-        print(f"  no report (exit status {run.status})")
+        print(f"  lint gave no report (exit status {run.status}); its times say nothing")
         return {}
 
 
