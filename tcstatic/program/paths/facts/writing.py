@@ -121,7 +121,7 @@ def uncalled(m: Machine, one: Happening) -> None:
     roles = {_role(value) for value in known}
     if method == "backward":
         one.values["uncalled"] = bool(known) and all(isinstance(v, Node) for v in known)
-    elif roles and roles <= _CALLED.get(method, frozenset()):
+    elif roles - {""} and roles - {""} <= _CALLED.get(method, frozenset()):
         one.values["uncalled"] = True
         one.assumed = one.assumed or not all(isinstance(v, Object) for v in known)
     source = syntax.unparse(one.place.node)
