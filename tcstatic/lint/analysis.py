@@ -10,8 +10,9 @@ from typing import Final, final
 
 from tcstatic.check.causes import Diagnosis
 from tcstatic.check.history import History
-from tcstatic.lint.judging import Failure, Judging, Rooted
+from tcstatic.lint.judging import Judging
 from tcstatic.lint.results import Analysis
+from tcstatic.lint.rooted import Failure, Rooted
 from tcstatic.model import Finding, Invariant, Verdict
 from tcstatic.program.paths import Project, Root, explore
 

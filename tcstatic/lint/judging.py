@@ -9,38 +9,16 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from typing import Any, Final, final
+from typing import Any, final
 
 from tcstatic.invariants.conditions import Judge, compile_condition, parse
 from tcstatic.invariants.relations import Monitor, monitor_of, needs_of
 from tcstatic.lint.flows import flowed, sinks
-from tcstatic.model import Blame, Context, Event, Invariant, Location, Observation
-from tcstatic.program.paths import Happening, Path, Root, happenings, paths
-from tcstatic.program.paths.values import Const, Node, Object, Place
-
-WILD: Final = "*"
-_SEQUENCE: Final = 1_000_000
-
-
-@final
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """An observation that fails. `always`: on every full path on which it is made."""
-
-    observation: Observation
-    before: tuple[Event, ...]
-    always: bool
-
-
-@final
-@dataclass(frozen=True, slots=True)
-class Judged:
-    """What a root says of an invariant."""
-
-    failures: tuple[Failure, ...]
-    held: int
-    unknown: str = ""
+from tcstatic.lint.rooted import WILD, Failure, Judged, Rooted, location, with_trail
+from tcstatic.lint.together import judge_together
+from tcstatic.model import Blame, Context, Event, Invariant, Observation
+from tcstatic.program.paths import Happening, Path, paths
+from tcstatic.program.paths.values import Const, Node, Object
 
 
 def for_lint(invariant: Invariant) -> Invariant:
@@ -58,76 +36,6 @@ def for_lint(invariant: Invariant) -> Invariant:
     if "blame" in other:
         changed["blame"] = tuple(Blame(one["at"], one["when"]) for one in other["blame"])
     return dataclasses.replace(invariant, **changed)
-
-
-@final
-class Rooted:
-    """A root with its events. State: events by happening, made once."""
-
-    def __init__(self, root: Root) -> None:
-        self.root = root
-        self.every = list(happenings(root.block))
-        self.kinds = {one.kind for one in self.every}
-        self._events: dict[int, Event] = {}
-        self._order = {id(one): index for index, one in enumerate(self.every)}
-        self._end: Happening | None = None
-
-    def event(self, happening: Happening) -> Event:
-        """A happening as the event that a run would show."""
-        known = self._events.get(id(happening))
-        if known is None:
-            known = _event(happening, self._order.get(id(happening), _SEQUENCE))
-            self._events[id(happening)] = known
-        return known
-
-    def before(self, happening: Happening) -> tuple[Event, ...]:
-        """The events of all that is written before a happening."""
-        return tuple(
-            self.event(one) for one in self.every[: self._order.get(id(happening), len(self.every))]
-        )
-
-    def stands_for_several(self, happening: Happening, role: str, number: int) -> bool:
-        """Whether a happening in a loop is about another object in each round."""
-        known = self.root.machine.objects.get(number)
-        several = len(happening.subjects.get(role, ())) > 1
-        return several or (known is not None and known.made_in_loops > 0)
-
-    def end(self) -> Happening | None:
-        """What stands for the end of the program."""
-        if self._end is None and self.every:
-            last = self.every[-1]
-            numbers: dict[str, set[int]] = {}
-            for one in self.every:
-                for role, found in one.subjects.items():
-                    numbers.setdefault(role, set()).update(found)
-            subjects = {role: tuple(sorted(found)) for role, found in numbers.items()}
-            self._end = Happening("end", last.place, subjects)
-        return self._end
-
-
-def location(place: Place) -> Location:
-    """Where a place lies, in the words of a report."""
-    return place.module.location(place.node, place.function)
-
-
-def _event(happening: Happening, sequence: int) -> Event:
-    values = {
-        key: value
-        for key, value in happening.values.items()
-        if value is not None and not key.startswith("#") and key != "regions"
-    }
-    facts = {key: value for key, value in happening.facts.items() if value is not None}
-    inferred = set(happening.inferred)
-    if happening.assumed:
-        inferred.add("role")
-    return Event(
-        happening.kind,
-        sequence,
-        location(happening.place),
-        happening.subjects,
-        values,
-        Context(facts, frozenset(inferred)),
-    )
 
 
 @final
@@ -179,7 +87,7 @@ class Judging:
                 verdict = self._verdict(observation)
                 held += verdict == "hold"
                 if verdict == "fail":
-                    observation = _with_trail(observation, one)
+                    observation = with_trail(observation, one)
                     failures.append(Failure(observation, rooted.before(one), True))
         return Judged(tuple(failures), held, unknown)
 
@@ -254,7 +162,7 @@ class Judging:
 
         found, complete = paths(rooted.root.block, concerns)
         if not complete:
-            return Judged((), 0, "too many paths")
+            return judge_together(self.invariant, rooted, role, number, concerns, self._verdict)
         end = rooted.end() if "end" in self._needs else None
         if end is not None:
             found = [
@@ -331,7 +239,7 @@ class Judging:
             for observation in monitor.feed(event):
                 verdict = self._verdict(observation)
                 if verdict == "fail":
-                    fails.setdefault(id(one), _with_trail(observation, one))
+                    fails.setdefault(id(one), with_trail(observation, one))
                 else:
                     holds.add(id(one))
         return fails, holds
@@ -351,14 +259,6 @@ def source_facts(source: Node) -> dict[str, Any]:
     if isinstance(holder, Const) and isinstance(holder.value, int):
         facts["source_dim"] = holder.value
     return facts
-
-
-def _with_trail(observation: Observation, one: Happening) -> Observation:
-    trail = tuple(
-        Event("call", -1, location(place), {}, {"operation": what})
-        for what, place in one.values.get("#trail", ())
-    )
-    return observation._replace(trail=(*observation.trail, *trail))
 
 
 def _up_to(events: tuple[Event, ...], last: Event) -> tuple[Event, ...]:

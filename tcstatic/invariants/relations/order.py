@@ -14,6 +14,7 @@ were not watched (a ``gap``) leave every automaton undecided.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final, final
@@ -39,7 +40,7 @@ class _State:
 
 
 @final
-class _OrderMonitor:
+class OrderMonitor:
     """State: one `_State` per object; `_blind` after a gap, until an object's next B."""
 
     def __init__(self, params: Params) -> None:
@@ -80,6 +81,19 @@ class _OrderMonitor:
             if kind == self._given:
                 state.given = True
         return found
+
+    def position(self) -> tuple[object, ...]:
+        """Where all automata are: monitors in one position say the same from here on."""
+        return tuple(
+            (number, id(s.opened), id(s.seen), id(s.earliest), id(s.seen_ever), s.given, s.blind)
+            for number, s in sorted(self._states.items())
+        )
+
+    def copy(self) -> OrderMonitor:
+        """A monitor that goes on from here by itself."""
+        twin = copy.copy(self)
+        twin._states = {number: copy.copy(state) for number, state in self._states.items()}
+        return twin
 
     def _judge(self, event: Event, number: int, state: _State) -> Observation | None:
         opened, seen, given = state.opened, state.seen, state.given or not self._given
@@ -139,6 +153,6 @@ class Order:
         kinds |= {params[k] for k in ("before", "given") if k in params}
         return Needs(frozenset(kinds))
 
-    def monitor(self, params: Params) -> _OrderMonitor:
+    def monitor(self, params: Params) -> OrderMonitor:
         """Return a fresh automaton."""
-        return _OrderMonitor(params)
+        return OrderMonitor(params)
