@@ -11,7 +11,7 @@ import click
 from tcstatic.errors import InputError, input_problem
 
 if TYPE_CHECKING:
-    from tcstatic.model import RunOptions
+    from tcstatic.model import ProbePlan, RunOptions
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -94,7 +94,27 @@ _OPTIONS = (
         metavar="PKG",
         help="A package outside of the script's folder to watch as well. Repeatable.",
     ),
+    click.option(
+        "--explain",
+        is_flag=True,
+        help="Show on stderr what is not watched, rule by rule and site by site, and why.",
+    ),
 )
+
+
+def explain_plan(plan: ProbePlan) -> None:
+    """Print what a plan leaves out, and why: rules as `lint --explain` does, then sites."""
+    from tcstatic.model import RuleVerdict
+    from tcstatic.report.snippets import explanation
+
+    verdicts = [RuleVerdict(code, verdict) for code, verdict in sorted(plan.out_of_scope)]
+    for line in explanation(verdicts, {}):
+        click.echo(line.rstrip(), err=True)
+    for one in plan.unprobed:
+        place = f"{one.file}:{one.line}:{one.column}"
+        click.echo(f"{place}: {one.kind} ({one.probe}) not probed: {one.reason}", err=True)
+    sites, left = len(plan.sites), len(plan.unprobed)
+    click.echo(f"tcstatic: {sites} of {sites + left} sites are probed", err=True)
 
 
 def words(values: Iterable[str]) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from tcstatic.cli.options import planning, running, watching
+from tcstatic.cli.options import explain_plan, planning, running, watching
 
 
 @click.command()
@@ -25,8 +25,9 @@ def rewrite(script: str, output: str | None, show_rewrite: bool, diff: bool, **o
 
     from tcstatic import pipeline
 
-    if output is None and not show_rewrite and not diff:
-        raise click.UsageError("nothing to do; expected -o DIR, --show-rewrite or --diff")
+    if output is None and not (show_rewrite or diff or options["explain"]):
+        expected = "expected -o DIR, --show-rewrite, --diff or --explain"
+        raise click.UsageError(f"nothing to do; {expected}")
     request = pipeline.request_for_script(script, **planning(options))
     plan = pipeline.make_plan(request, running(options))
     for shown, as_diff in ((show_rewrite, False), (diff, True)):
@@ -36,6 +37,8 @@ def rewrite(script: str, output: str | None, show_rewrite: bool, diff: bool, **o
             click.echo(text, nl=not text.endswith("\n"))
     if output is not None:
         pipeline.write_copy(plan, Path(output))
+    if options["explain"]:
+        explain_plan(plan)
     for skipped in plan.skipped:
         click.echo(f"tcstatic: file left alone: {skipped.path} ({skipped.reason})", err=True)
     return 0

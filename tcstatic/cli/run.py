@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 
 import click
 
-from tcstatic.cli.options import planning, running, watching
+from tcstatic.cli.options import explain_plan, planning, running, watching
 
 
 @click.command(
@@ -36,6 +36,8 @@ def run(
     prepared = pipeline.prepare(request, running(options))
     if prepared.problem:
         click.echo(f"tcstatic: not watched, planning failed: {prepared.problem}", err=True)
+    if options["explain"]:
+        explain_plan(prepared.plan)
     from tcstatic.runtime.live import run_module, run_script
 
     become = run_module if is_module else run_script

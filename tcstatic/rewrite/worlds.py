@@ -120,4 +120,6 @@ def out_of_scope(
 def _words(value: object) -> Iterable[str]:
     if isinstance(value, str):
         return (value,)
-    return tuple(one for one in value if isinstance(one, str)) if isinstance(value, tuple) else ()
+    if not isinstance(value, tuple | list):
+        return ()
+    return tuple(one for one in value if isinstance(one, str))

@@ -39,7 +39,7 @@ _NEW: Final = {
     "sampler": "sampler.new",
 }
 # torch.nn classes whose instances are looked at one by one would be no news: only whole models are.
-_ATTRIBUTES_OF_MODELS: Final = frozenset(
+METHODS_OF_MODELS: Final = frozenset(
     """parameters named_parameters modules named_modules children named_children buffers train eval
     to cuda cpu half float double bfloat16 requires_grad_ zero_grad state_dict load_state_dict
     apply register_buffer register_parameter add_module forward __call__ append extend insert
@@ -204,7 +204,7 @@ def library_attribute(m: Machine, holder: Object, text: str, at: syntax.expr) ->
     """An attribute that a library's class gives, or one that nobody has set yet."""
     if holder.role == "model" and text == "training":
         return m.lazily(holder, "training", Unknown("mode", "training"))
-    if holder.role in ("model", "loss") and text not in _ATTRIBUTES_OF_MODELS:
+    if holder.role in ("model", "loss") and text not in METHODS_OF_MODELS:
         if isinstance(holder.type, str) and holder.type_name not in WRAPPERS:
             return m.lazily(holder, text, Unknown("attribute", text, m.place(at)))
         inner = m.attribute(holder, "module")

@@ -6,8 +6,6 @@ does not tell stays unknown. So what is said of a call holds each time that it i
 
 from __future__ import annotations
 
-import re
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +14,18 @@ from typing import Final, final
 from tcstatic.program.paths import lookup
 from tcstatic.program.paths.exploring import run_body
 from tcstatic.program.paths.machine import Machine
+from tcstatic.program.paths.plain import (
+    DATA,
+    HANDING,
+    PLAIN_METHODS,
+    is_as_written,
+    is_harmless_base,
+    is_known,
+    is_library_method,
+    is_partial,
+    is_plain_object,
+    is_plain_path,
+)
 from tcstatic.program.paths.project import Module, Project
 from tcstatic.program.paths.tree import Happening
 from tcstatic.program.paths.values import (
@@ -37,38 +47,11 @@ from tcstatic.program.source import Span, syntax
 
 # Expressions that are looked at: beyond that, nothing is said of the program.
 EFFORT: Final = 30_000
-# Functions and classes that give plain data: no model, no optimizer, nothing that calls one.
-PLAIN: Final = re.compile(
-    r"torch\.(?!(load|compile|vmap|hub|func|jit|export)\b)[A-Za-z_0-9]+|"
-    r"torch\.nn\.(functional|init)\.\w+|torch\.(linalg|fft|special|random|cuda|backends)\.[\w.]+|"
-    r"torch\.utils\.data\.\w+|torch\.distributed\.[a-z]\w*|torch\.distributions\.[\w.]+|"
-    r"builtins\.(len|range|int|float|bool|str|bytes|repr|abs|round|sum|any|all|print|isinstance|"
-    r"issubclass|hasattr|callable|id|hash|ord|chr|divmod|pow|open|format|enumerate|zip|input|dict|"
-    r"set|frozenset|slice|complex)"
-)
-_PLAIN_LIBRARIES: Final = frozenset(
-    """numpy math cmath random os sys time json logging pathlib argparse datetime shutil pandas PIL
-    cv2 re io statistics string csv glob socket struct hashlib uuid tempfile platform textwrap
-    subprocess sklearn scipy matplotlib warnings urllib collections decimal fractions""".split()
-)
-# Methods of known objects that hand back neither the object nor another one that is trained.
-_PLAIN_METHODS: Final = frozenset(
-    """load_state_dict state_dict step zero_grad parameters named_parameters buffers get_last_lr
-    get_scale is_enabled set_epoch register_buffer""".split()
-)
 # What happens at a probe's place, as opposed to what is only noted of the source.
 _EVENTS: Final = frozenset(
     """model.forward loss.backward optimizer.step optimizer.zero_grad grad.clip scaler.scale
     scaler.unscale scaler.step scaler.update""".split()
 )
-# Operations that give tensors and the like, whatever they are made of.
-_DATA: Final = frozenset("forward parameter parameters named_parameters index key".split())
-_HARMLESS_DECORATORS: Final = re.compile(
-    r"builtins\.(staticmethod|classmethod|property)|torch\.(no_grad|inference_mode|enable_grad)|"
-    r"(contextlib\.contextmanager|functools\.(wraps|cache|lru_cache|cached_property)|"
-    r"abc\.abstractmethod|typing\.\w+|dataclasses\.dataclass)"
-)
-
 Key = tuple[Path, int, int, int, int]
 
 
@@ -140,7 +123,10 @@ class Recorder:
         arguments: tuple[Value, ...],
         keywords: Mapping[str, Value],
     ) -> None:
-        """A call is about to happen; without a `callee` it is a library's method."""
+        """A call is about to happen; without a `callee` it is a method of a library's class, or an
+        attribute that nobody has set."""
+        if callee is None and not is_library_method(receiver, node):
+            callee = Unknown("attribute")
         key = _key(m.frame.module, node)
         seen = self.calls.get(key)
         if seen is None:
@@ -240,10 +226,10 @@ class Recorder:
         if isinstance(value, Phi):
             return all(self.is_data(one, depth - 1) for one in options(value)) if depth else False
         if not isinstance(value, Node) or not depth:
-            return isinstance(value, Object) and value.role in ("loader", "dataset", "scheduler")
+            return isinstance(value, Object) and value.role in ("loader", "dataset")
         if value.number in self._opaque:
             return False
-        if value.number in self._plain or value.op in _DATA:
+        if value.number in self._plain or value.op in DATA:
             return True
         if value.op.startswith(("call", "context")):
             return False
@@ -254,7 +240,7 @@ class Recorder:
         if isinstance(value, Const | Function | Class | ModuleRef | Listing):
             return True  # a listing within a listing, which nobody looks into
         if isinstance(value, Object):
-            return _is_plain_object(value)
+            return is_plain_object(value)
         return self.is_data(value)
 
     def is_method(self, value: Value | None, receiver: Value | None) -> bool:
@@ -268,11 +254,11 @@ class Recorder:
         if isinstance(value, Bound):
             if value.method is not None:
                 return is_as_written(value.method)
-            return _is_known(value.receiver)
+            return is_known(value.receiver)
         if isinstance(value, External):
             return is_plain_path(value.path)
         if isinstance(value, Object):
-            return _is_plain_object(value) and value.role not in ("partial", "region")
+            return is_plain_object(value) and value.role not in ("partial", "region")
         return receiver is not None and isinstance(value, Node) and self.is_data(receiver)
 
     # -- deciding -------------------------------------------------------------------------------
@@ -281,7 +267,7 @@ class Recorder:
         self, m: Machine, receiver: Value | None, callee: Value | None, handed: bool
     ) -> bool:
         if callee is None:
-            return all(_is_known(one) for one in options(receiver)) if receiver else False
+            return not handed
         return all(
             self._is_quiet_one(m, one, receiver, handed)
             for one in options(callee)
@@ -293,12 +279,13 @@ class Recorder:
     ) -> bool:
         if isinstance(callee, Class):
             bases = lookup.ancestry(callee)
-            return all(isinstance(one, Class) or _is_harmless_base(one) for one in bases)
+            return all(isinstance(one, Class) or is_harmless_base(one) for one in bases)
         if isinstance(callee, External):
             made = callee.path.startswith(("torch.nn.", "torch.optim.")) and (
                 callee.path.rpartition(".")[2][:1].isupper()
             )
-            return not handed and (made or is_plain_path(callee.path))
+            handing = HANDING.fullmatch(callee.path) is not None
+            return not handed and (made or handing or is_plain_path(callee.path))
         if isinstance(callee, Object):
             if callee.role in ("model", "loss"):
                 return True
@@ -306,16 +293,20 @@ class Recorder:
             return isinstance(own, Class) and isinstance(
                 lookup.class_attribute(m, own, "__call__"), Function
             )
+        if isinstance(callee, Function) or (
+            isinstance(callee, Bound) and callee.method is not None
+        ):
+            return self.is_method(callee, receiver)
         if isinstance(callee, Bound) and isinstance(callee.receiver, Listing):
             return not handed
-        return self.is_method(callee, receiver)
+        return not handed and self.is_method(callee, receiver)
 
     def _note_result(self, callee: Value | None, result: Node) -> None:
         """Whether what a library gave is plain data; of other results, their inputs tell."""
         if self._gives_data(callee, result):
             self._plain.add(result.number)
         elif result.op != "parameter" and (
-            isinstance(callee, External | Phi) or _is_partial(callee)
+            isinstance(callee, External | Phi) or is_partial(callee)
         ):
             self._opaque.add(result.number)
 
@@ -323,7 +314,7 @@ class Recorder:
         if isinstance(callee, External):
             return is_plain_path(callee.path)
         library = callee is None or (isinstance(callee, Bound) and callee.method is None)
-        return library and result.op.startswith("method:") and result.op[7:] in _PLAIN_METHODS
+        return library and result.op.startswith("method:") and result.op[7:] in PLAIN_METHODS
 
     def _is_tame(self, iterable: Value) -> bool:
         if isinstance(iterable, Listing):
@@ -336,58 +327,6 @@ class Recorder:
         if isinstance(iterable, Node) and iterable.op in ("parameters", "named_parameters"):
             return True
         return self.is_data(iterable)
-
-
-def is_plain_path(path: str) -> bool:
-    """Whether a library's function or class gives plain data and runs nothing of the program."""
-    if path.partition(".")[0] in _PLAIN_LIBRARIES:
-        return True
-    return PLAIN.fullmatch(path) is not None
-
-
-def is_as_written(function: Function) -> bool:
-    """Whether calling a function by its name runs its body: no decorator stands in between."""
-    return all(
-        (isinstance(one, External) and _HARMLESS_DECORATORS.fullmatch(one.path))
-        or (isinstance(one, Object) and one.role == "region")
-        for one in function.decorators
-    )
-
-
-def _is_partial(value: Value | None) -> bool:
-    return isinstance(value, Object) and value.role == "partial"
-
-
-def _is_known(value: Value) -> bool:
-    """Whether a library's method of a value is one: of torch's own classes, or of plain data."""
-    if isinstance(value, Listing | Const):
-        return not (isinstance(value, Const) and value.value is None)
-    if not isinstance(value, Object):
-        return False
-    if isinstance(value.type, Class):
-        bases = list(lookup.ancestry(value.type))
-        return all(isinstance(one, Class) or _is_harmless_base(one) for one in bases)
-    return value.type.startswith("torch.") and value.role != "?"
-
-
-def _is_harmless_base(one: Value) -> bool:
-    if not isinstance(one, External):
-        return False
-    root = one.path.partition(".")[0]
-    return root in sys.stdlib_module_names or root in ("torch", "builtins", "numpy")
-
-
-def _is_plain_object(value: Object) -> bool:
-    """Whether an instance is neither model nor optimizer, nor may be one."""
-    if isinstance(value.type, str):
-        if value.role == "loss":
-            return value.type.startswith("torch.nn.")
-        return value.role in ("loader", "sampler", "dataset", "scheduler", "scaler", "region")
-    if value.role in ("model", "optimizer", "loss", "?"):
-        return False
-    bases = list(lookup.ancestry(value.type))
-    made = any(isinstance(one, Class) and "__new__" in one.namespace for one in bases)
-    return not made and all(isinstance(one, Class) or _is_harmless_base(one) for one in bases)
 
 
 def _constructing(m: Machine) -> list[syntax.ClassDef]:

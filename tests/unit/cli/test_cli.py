@@ -28,6 +28,7 @@ WATCHING = {
     "--overhead-budget",
     "--quiet",
     "--include",
+    "--explain",
 }
 LINTING = {
     "--output-format",

@@ -30,7 +30,7 @@ def write(root: Path, **files: str) -> Path:
 
 
 def plan(script: Path, *include: str) -> ProbePlan:
-    return compile_plan(script, script.parent, (), RunOptions(), include)
+    return compile_plan(script, script.parent, (), RunOptions(), include, scoped=False)
 
 
 def test_sites_are_numbered_over_all_files(tmp_path: Path) -> None:
