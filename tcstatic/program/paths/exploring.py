@@ -13,13 +13,14 @@ from tcstatic.program.paths.finishing import finish
 from tcstatic.program.paths.machine import Frame, Machine
 from tcstatic.program.paths.operations import role_of
 from tcstatic.program.paths.project import MATTERS, Module, Project, absolute
-from tcstatic.program.paths.tree import Block
+from tcstatic.program.paths.tree import Block, Loop, happenings
 from tcstatic.program.paths.values import (
     Class,
     Const,
     External,
     Function,
     Object,
+    Place,
     Unknown,
     Value,
     options,
@@ -34,6 +35,8 @@ _RELEVANT: Final = (b"torch", b"lightning", b"accelerate", b"optim")
 _SHARE: Final = 6
 _LEAST: Final = 4_000
 _MOST: Final = 6_000
+# Functions made in a root and called by nobody that are looked at.
+_HANDED_OUT: Final = 6
 
 
 @final
@@ -121,6 +124,7 @@ def run_body(m: Machine, module: Module) -> None:
 
 def _body(m: Machine, module: Module) -> Root:
     run_body(m, module)
+    _guarded(m, lambda: _handed_out(m))
     finish(m, m.block)
     facts.complete(m, m.block)
     return Root("", m.block, m.objects, m)
@@ -148,19 +152,42 @@ def _functions(m: Machine, module: Module) -> Iterator[Root]:
     left = _SHARE * len(module.text.lines) + _LEAST
     waiting.sort(key=lambda one: text.count(f"{one[1].name.rpartition('.')[2]}(") > 1)
     for owner, function in waiting:
-        if function.node in m.entered or not module.matters(function.node):
+        seen = function.node in m.entered and function.node not in m.vague
+        if seen or not module.matters(function.node):
             continue
         mark, objects = m.cells.mark(), dict(m.objects)
         m.effort, m.exhausted, m.limit = 0, False, min(left, _MOST)
         m.block = Block()
         m.templates = {}
         _guarded(m, lambda function=function, owner=owner: _enter(m, function, owner))
+        _guarded(m, lambda: _handed_out(m))
         finish(m, m.block)
         facts.complete(m, m.block)
         yield Root(function.name, m.block, dict(m.objects), m)
         m.cells.undo(mark)
         m.objects = objects
         left = max(left - m.effort, 0)
+
+
+def _handed_out(m: Machine) -> None:
+    """Functions within functions that were made and not called: somebody else calls them, most
+    likely again and again (the step function of an engine). What happens in them is assumed."""
+    waiting, m.defined = m.defined, []
+    for function in waiting[:_HANDED_OUT]:
+        if function.node in m.entered or not function.module.matters(function.node):
+            continue
+        assert not isinstance(function.node, syntax.Lambda)
+        place = Place(function.module, function.node, function.name)
+        loop = Loop(Block(), place, Const(None).number, False, "for")
+        spec = function.node.args
+        arguments = tuple(_parameter(m, function, p) for p in (*spec.posonlyargs, *spec.args))
+        keywords = {p.arg: _parameter(m, function, p) for p in spec.kwonlyargs}
+        with m.writing(loop.body):
+            functions.call_function(m, function, arguments, keywords, _at(function.node))
+        for one in happenings(loop.body):
+            one.assumed = True
+        if loop.body.steps:
+            m.block.steps.append(loop)
 
 
 def _definitions(m: Machine, module: Module) -> Iterator[tuple[Class | None, Function]]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Hashable
-from typing import Final, NamedTuple, TypeVar, final
+from typing import Final, NamedTuple, final
 
 from tcstatic.program.paths.tree import Block, Branch, Called, Exit, Happening, Loop, Step
 
@@ -16,8 +16,6 @@ from tcstatic.program.paths.tree import Block, Branch, Called, Exit, Happening, 
 MOST: Final = 400
 EFFORT: Final = 30_000
 _Decisions = frozenset[tuple[str, int, int]]
-State = TypeVar("State", bound=Hashable)
-Advance = Callable[[Happening, State], State]
 
 
 @final
@@ -101,6 +99,8 @@ class Fold:
 
     def _loop(self, step: Loop, end: End) -> list[End]:
         once = self._round(step, end)
+        if step.once:
+            return [_after(one) for one in once]
         found = [] if step.certain else [end._replace(full=False)]
         leaves = all(one.ended for one in once)
         for one in once:

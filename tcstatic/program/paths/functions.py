@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Final
 
-from tcstatic.program.paths import lookup
+from tcstatic.program.paths import calls, guesses, lookup
 from tcstatic.program.paths.machine import DEPTH, Frame, Machine
 from tcstatic.program.paths.values import (
     Const,
@@ -16,10 +17,12 @@ from tcstatic.program.paths.values import (
     Unknown,
     Value,
     joined,
+    options,
 )
 from tcstatic.program.source import syntax
 
 Keywords = Mapping[str, Value]
+_ROLES: Final = frozenset({"optimizer", "model", "scheduler", "scaler"})
 
 
 def call_function(
@@ -31,7 +34,7 @@ def call_function(
 ) -> Value:
     """Run the body of a function of the project with these arguments."""
     active = any(f.function is not None and f.function.node is function.node for f in m.frames)
-    skipped = not m.thorough and not function.module.touches(function.node)
+    skipped = not m.thorough and not _touches(m, function)
     if active or skipped or len(m.frames) > DEPTH:
         if m.recorder is not None:
             m.recorder.cut(function)
@@ -63,7 +66,6 @@ def _run(
     from tcstatic.program.paths import statements
     from tcstatic.program.paths.expressions import evaluate
 
-    m.entered.add(function.node)
     if m.recorder is not None:
         m.recorder.entered(m, function)
     owner_self = arguments[0] if function.owner is not None and arguments else None
@@ -84,6 +86,7 @@ def _run(
     try:
         with m.writing(step.body):
             bind(m, function, arguments, keywords)
+            _note_entry(m, function)
             if isinstance(function.node, syntax.Lambda):
                 return frame, evaluate(m, function.node.body)
             m.loops = list(outer_loops)
@@ -95,6 +98,32 @@ def _run(
         m.loops = outer_loops
     m.dead = dead
     return frame, _returned(m, frame)
+
+
+def _touches(m: Machine, function: Function) -> bool:
+    """Whether a function may do something to what is trained: methods of models always may."""
+    from tcstatic.program.paths.objects import role_of_class
+
+    if function.module.touches(function.node):
+        return True
+    return function.owner is not None and role_of_class(m, function.owner) == "model"
+
+
+def _note_entry(m: Machine, function: Function) -> None:
+    """A function was entered; vaguely, if a parameter that its name gives a role got a value
+    without one: then it is worth a look of its own."""
+    spec = function.node.args
+    clear = True
+    for parameter in (*spec.posonlyargs, *spec.args, *spec.kwonlyargs):
+        if guesses.role(Unknown("parameter", parameter.arg)) in _ROLES:
+            value = m.cells.get((m.frame.number, parameter.arg))
+            known = [calls.role_of_value(m, one) for one in options(value)] if value else []
+            clear = clear and (not known or any(known))
+    if clear:
+        m.vague.discard(function.node)
+    elif function.node not in m.entered:
+        m.vague.add(function.node)
+    m.entered.add(function.node)
 
 
 def _returned(m: Machine, frame: Frame) -> Value:

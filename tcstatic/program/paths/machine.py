@@ -83,6 +83,8 @@ class Machine:
         self.limit = EFFORT
         self.exhausted = False
         self.entered: set[syntax.AST] = set()
+        self.vague: set[syntax.AST] = set()
+        self.defined: list[Function] = []
         self.objects: dict[int, Object] = {}
         self.lazy: dict[tuple[int, str], Value] = {}
         self.globals: dict[int, Module] = {}

@@ -218,7 +218,10 @@ def _leave_loop(m: Machine, kind: Any) -> None:
 
 
 def _function(m: Machine, node: Any) -> None:
-    m.cells.set((m.frame.number, node.name), function(m, node))
+    made = function(m, node)
+    if m.frame.function is not None:
+        m.defined.append(made)
+    m.cells.set((m.frame.number, node.name), made)
 
 
 def _class(m: Machine, node: Any) -> None:
