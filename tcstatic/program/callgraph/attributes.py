@@ -54,6 +54,7 @@ class Attributes:
             Kind.MODULE: self._load_module,
             Kind.EXTERNAL: self._load_external,
             Kind.RESULT: self._load_result,
+            Kind.OPAQUE: self._load_opaque,
             Kind.BUILTIN: self._load_builtin,
             Kind.INSTANCE: self._load_object,
             Kind.CLASS: self._load_class,
@@ -103,10 +104,9 @@ class Attributes:
                 found = self._fall_back(value, name, node) or found
         return found
 
-    def opaque(self, value: Value, target: int) -> None:
-        """What comes from a library's value is a library's value."""
-        path = self._machine.values.data[value][0]
-        self._machine.add(target, self._machine.values.get(Kind.RESULT, path, 0))
+    def opaque(self, target: int) -> None:
+        """What comes from a library's value is not known, but for that."""
+        self._machine.add(target, self._machine.values.get(Kind.OPAQUE))
 
     def _fall_back(self, value: Value, name: str, node: int) -> bool:
         machine = self._machine
@@ -170,22 +170,29 @@ class Attributes:
                 machine.add(target, machine.values.get(Kind.EXTERNAL, f"{star}.{name}"))
 
     def _load_external(self, load: Load, instance: Instance, value: Value) -> None:
-        path = self._machine.values.data[value][0]
-        if path.count(".") < DEEPEST_PATH and load.attribute not in _SILENT:
-            found = self._machine.values.get(Kind.EXTERNAL, f"{path}.{load.attribute}")
+        values = self._machine.values
+        path = values.data[value][0]
+        if load.attribute in _SILENT:
+            return
+        before = path.rpartition(".")[0]
+        if any(part[:1].isupper() for part in before.split(".")) or path.count(".") > DEEPEST_PATH:
+            # what an attribute of an object is, is not known
+            self.opaque(instance.at(load.target))
+        else:
+            found = values.get(Kind.EXTERNAL, f"{path}.{load.attribute}")
             self._machine.add(instance.at(load.target), found)
 
     def _load_result(self, load: Load, instance: Instance, value: Value) -> None:
-        """A library's class is known by its capital; what its functions give is not known."""
         machine = self._machine
         path = machine.values.data[value][0]
         target = instance.at(load.target)
         machine.link(machine.field(value, load.attribute), target)
-        if not path.rpartition(".")[2][:1].isupper():
-            machine.add(target, machine.values.get(Kind.RESULT, path, 0))
-        elif path.count(".") < DEEPEST_PATH:
+        if path.count(".") < DEEPEST_PATH:
             name = f"{path}.{load.attribute}"
             machine.add(target, machine.values.get(Kind.EXTERNAL, name))
+
+    def _load_opaque(self, load: Load, instance: Instance, value: Value) -> None:
+        self._machine.add(instance.at(load.target), value)
 
     def _load_builtin(self, load: Load, instance: Instance, value: Value) -> None:
         name = self._machine.values.data[value][0]

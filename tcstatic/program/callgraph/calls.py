@@ -44,6 +44,7 @@ class Calls:
         """Those of the partials whose first argument is the receiver, before the stored ones."""
         self._kept: set[tuple[str, int, int, int]] = set()
         self._implied: set[tuple[object, ...]] = set()
+        self._roots: dict[int, int] = {}
         self._sites: dict[tuple[object, ...], int] = {}
         machine.handlers[Invoke] = self.invoke
         machine.handlers[Callback] = self._callback
@@ -57,6 +58,7 @@ class Calls:
             Kind.WRAPPED: self._wrapped,
             Kind.EXTERNAL: self._external,
             Kind.RESULT: self._result,
+            Kind.OPAQUE: self._opaque,
             Kind.BUILTIN: self._builtin,
             Kind.METHOD: self._method,
             Kind.MANAGER: self._manager,
@@ -73,6 +75,13 @@ class Calls:
         found = self._sites.get(key)
         if found is None:
             found = self._sites[key] = self._machine.program.site()
+        return found
+
+    def derived(self, how: str, site: int, value: Value) -> int:
+        """Return a number for what a call at a site is turned into."""
+        root = self._roots.get(site, site)
+        found = self.site(how, root, value)
+        self._roots[found] = root
         return found
 
     def implicit(
@@ -119,12 +128,16 @@ class Calls:
         made = made._replace(
             arguments=(~first, *made.arguments),
             stars=tuple(star + 1 for star in call.stars),
-            site=self.site("receive", call.site, receiver),
+            site=self.derived("receive", call.site, receiver),
         )
         self.invoke(made, instance, function)
 
     def callbacks(self, call: Invoke, instance: Instance) -> None:
         """Let a library call the functions that it is given."""
+        key = ("callbacks", call.site, instance.index)
+        if not call.site or key in self._implied:
+            return
+        self._implied.add(key)
         nodes = [*call.arguments, *(node for _, node in call.keywords)]
         for position, node in enumerate(nodes):
             site = self.site("callback", call.site, position)
@@ -145,7 +158,7 @@ class Calls:
         self._enter(call, instance, value, -1)
         overloads = self._machine.fields.get(value, {}).get("<overloads>")
         if overloads is not None:
-            self._machine.use(overloads, self._machine.absolute(call, instance), instance)
+            self._machine.use_once(overloads, self._machine.absolute(call, instance), instance)
 
     def _bound(self, call: Invoke, instance: Instance, value: Value) -> None:
         function, receiver = self._machine.values.data[value]
@@ -219,15 +232,21 @@ class Calls:
         owner = machine.values.data[value][0]
         made = machine.absolute(call, instance)
         if attributes.has_method(value, "__call__"):
-            machine.use(attributes.method(value, "__call__"), made, instance)
+            machine.use_once(attributes.method(value, "__call__"), made, instance)
         elif self._classes.foreign(owner):
             # a library's base class calls forward: torch.nn.Module
             if attributes.has_method(value, "forward"):
-                machine.use(attributes.method(value, "forward"), made, instance)
+                machine.use_once(attributes.method(value, "forward"), made, instance)
             else:
                 self.library.call_contents(call, instance, value)
 
     def _partial(self, call: Invoke, instance: Instance, value: Value) -> None:
+        root = self._roots.get(call.site, call.site)
+        key = ("partial", root, value, instance.index)
+        if key in self._implied:
+            # a partial of itself, or one that is reached in two ways
+            return
+        self._implied.add(key)
         stored = self.partials[value]
         made = self._machine.absolute(call, instance)
         shift = len(stored.arguments)
@@ -239,9 +258,9 @@ class Calls:
             arguments=(*first, *stored.arguments, *made.arguments[len(first) :]),
             stars=(*stored.stars, *(star + shift for star in made.stars)),
             keywords=(*old, *made.keywords),
-            site=self.site("partial", call.site, value),
+            site=self.derived("partial", call.site, value),
         )
-        self._machine.use(~stored.function, made, instance)
+        self._machine.use_once(~stored.function, made, instance)
 
     def _wrapped(self, call: Invoke, instance: Instance, value: Value) -> None:
         how = self._machine.values.data[value][0]
@@ -258,19 +277,24 @@ class Calls:
         self.library.external(call, instance, self._machine.values.data[value][0])
 
     def _result(self, call: Invoke, instance: Instance, value: Value) -> None:
-        machine = self._machine
-        path = machine.values.data[value][0]
-        if path.rpartition(".")[2][:1].isupper():
-            machine.called(instance, call.place, f"{path}.__call__")
-            self.library.call_contents(call, instance, value)
-            self.callbacks(call, instance)
-        else:
-            machine.unresolved(instance, call.place, f"`{call.text}` comes from {path}()")
-        result = machine.values.get(Kind.RESULT, f"{path}()"[:80].rstrip("()") or path, 0)
-        machine.add(instance.at(call.target), result)
+        """An object of a library's class is called."""
+        path = self._machine.values.data[value][0]
+        self._machine.called(instance, call.place, f"{path}.__call__")
+        self.library.call_contents(call, instance, value)
+        self._given_away(call, instance)
+
+    def _opaque(self, call: Invoke, instance: Instance, value: Value) -> None:
+        if not call.decorates:
+            reason = f"`{call.text}` comes from a library"
+            self._machine.unresolved(instance, call.place, reason)
+        self._given_away(call, instance)
+
+    def _given_away(self, call: Invoke, instance: Instance) -> None:
+        self.callbacks(call, instance)
+        self._attributes.opaque(instance.at(call.target))
         if call.decorates:
             for argument in call.arguments:
-                machine.link(instance.at(argument), instance.at(call.target))
+                self._machine.link(instance.at(argument), instance.at(call.target))
 
     def _builtin(self, call: Invoke, instance: Instance, value: Value) -> None:
         name = self._machine.values.data[value][0]

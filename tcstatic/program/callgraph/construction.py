@@ -51,7 +51,7 @@ class Construction:
         if self._attributes.has_method(owner, "__call__"):
             method = self._attributes.method(owner, "__call__")
             made = self._machine.absolute(call, instance)
-            self._machine.use(method, made, instance)
+            self._machine.use_once(method, made, instance)
         else:
             self.construct(call, instance, owner)
 
@@ -71,11 +71,11 @@ class Construction:
             given = (~receiver, *made.arguments)
             stars = tuple(star + 1 for star in call.stars)
             new = made._replace(
-                arguments=given, stars=stars, site=self._calls.site("new", call.site, owner)
+                arguments=given, stars=stars, site=self._calls.derived("new", call.site, owner)
             )
             for node in classes.members(owner, "__new__"):
-                machine.use(node, new, instance)
-            machine.use(target, Initialise(owner, made), instance)
+                machine.use_once(node, new, instance)
+            machine.use_once(target, Initialise(owner, made), instance)
             return
         value = classes.object(owner, call.site, instance)
         machine.add(target, value)
@@ -87,7 +87,7 @@ class Construction:
         owner = machine.values.data[value][0]
         if attributes.has_method(value, "__init__"):
             made = machine.absolute(call, instance)._replace(target=~machine.sink)
-            machine.use(attributes.method(value, "__init__"), made, instance)
+            machine.use_once(attributes.method(value, "__init__"), made, instance)
             return
         if not self._classes.defines(owner, "__new__"):
             machine.called(instance, call.place, self._classes.known[owner].shape.name)

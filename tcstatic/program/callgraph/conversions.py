@@ -34,6 +34,7 @@ class Conversions:
             "generic": self._generic,
             "overload": self._overload,
             "field": self._field,
+            "contents": self._contents,
         }
 
     def _wrap(self, wrap: Wrap, instance: Instance, value: Value) -> None:
@@ -115,3 +116,11 @@ class Conversions:
         if kind is Kind.TEXT:
             name = self._machine.values.data[value][0]
             self._machine.link(wrap.target, self._machine.field(wrap.other, name))
+
+    def _contents(self, wrap: Wrap, instance: Instance, value: Value, kind: Kind) -> None:
+        """What lies in a list or dict that a container is made from."""
+        if kind is Kind.ITEMS:
+            self._machine.link(self._effects.items.all(value), wrap.target)
+        elif kind is Kind.GENERATOR:
+            node = self._effects.iteration.elements(value, instance, wrap.place)
+            self._machine.link(node if node is not None else wrap.target, wrap.target)

@@ -12,7 +12,7 @@ from tcstatic.program.callgraph.operations import Place, Store
 from tcstatic.program.callgraph.values import Kind, Value
 
 _STATIC = ("__new__", "__init_subclass__", "__class_getitem__")
-_FIXED = (Kind.TEXT, Kind.NUMBER, Kind.PLAIN, Kind.EXTERNAL, Kind.BUILTIN)
+_FIXED = (Kind.TEXT, Kind.NUMBER, Kind.PLAIN, Kind.EXTERNAL, Kind.BUILTIN, Kind.OPAQUE)
 
 
 class Getter(NamedTuple):

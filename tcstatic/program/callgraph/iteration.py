@@ -63,8 +63,12 @@ class Iteration:
             return self._items.keys(value) if is_dict else self._items.all(value)
         if kind is Kind.GENERATOR:
             return machine.instances[int(machine.values.data[value][0])].at(ops.YIELDED)
-        if kind is Kind.RESULT:
+        if kind is Kind.RESULT and machine.values.data[value][1]:
             return self._items.all(value)
+        if kind in (Kind.RESULT, Kind.OPAQUE):
+            opaque = machine.values.get(Kind.OPAQUE)
+            machine.add(machine.field(opaque, _ELEMENT), opaque)
+            return machine.field(opaque, _ELEMENT)
         if kind is Kind.INSTANCE or (kind is Kind.CLASS and self._attributes.types(value)):
             return self._object(value, instance, place, prefix)
         if kind is Kind.CLASS and self._attributes.is_enumeration(value):
@@ -142,9 +146,8 @@ class Iteration:
         elif kind is Kind.ITEMS:
             # what asyncio.gather makes
             machine.add(target, value)
-        elif kind is Kind.RESULT:
-            machine.link(self._items.all(value), target)
-            self._attributes.opaque(value, target)
+        elif kind in (Kind.RESULT, Kind.OPAQUE):
+            self._attributes.opaque(target)
 
     def _delegate(self, delegate: ops.Delegate, instance: Instance, value: Value) -> None:
         machine = self._machine

@@ -6,7 +6,7 @@ from typing import final
 
 from tcstatic.program.callgraph.builtin_calls import BUILTINS
 from tcstatic.program.callgraph.effects import Call, Effects
-from tcstatic.program.callgraph.library_calls import CALLERS, LIBRARY, QUIET
+from tcstatic.program.callgraph.library_calls import CALLERS, HOLDERS, LIBRARY, QUIET
 from tcstatic.program.callgraph.machine import Instance
 from tcstatic.program.callgraph.method_calls import method_model
 from tcstatic.program.callgraph.operations import GetItem, Invoke, Store
@@ -52,8 +52,10 @@ class Library:
         if invoke.decorates:
             effects.returns(call, effects.argument(call, 0))
         last = path.rpartition(".")[2]
-        site = invoke.site if last[:1].isupper() else 0
-        effects.answer(call, effects.machine.values.get(Kind.RESULT, path, site))
+        if last[:1].isupper():
+            effects.answer(call, effects.machine.values.get(Kind.RESULT, path, invoke.site))
+        else:
+            effects.attributes.opaque(call.target)
 
     def method(self, invoke: Invoke, instance: Instance, name: str, receiver: Value) -> None:
         """A method of a value whose type is not the program's."""
@@ -75,8 +77,17 @@ class Library:
     def call_contents(self, invoke: Invoke, instance: Instance, value: Value) -> None:
         """A container of torch calls what it holds."""
         effects = self._effects
+        if not self._calls_contents(value):
+            return
         made = effects.machine.absolute(invoke, instance)
-        effects.machine.use(effects.items.all(value), made, instance)
+        effects.machine.use_once(effects.items.all(value), made, instance)
+
+    def _calls_contents(self, value: Value) -> bool:
+        values, classes = self._effects.machine.values, self._effects.classes
+        if values.kind[value] is Kind.RESULT:
+            return values.data[value][0] in HOLDERS
+        bases = classes.foreign(values.data[value][0])
+        return any(values.data[base][0] in HOLDERS for base in bases)
 
     def manage(self, held: int, target: int, instance: Instance) -> None:
         """Generators of one node are context managers in another."""

@@ -278,7 +278,7 @@ def _layers(effects: Effects, call: Call) -> None:
     made = effects.machine.values.get(Kind.RESULT, path, call.invoke.site)
     for node in effects.arguments(call):
         effects.holds(made, None, node)
-        effects.holds(made, None, effects.elements(call, node))
+        effects.wrap(call, node, "contents", effects.items.rest(made))
     effects.answer(call, made)
 
 
@@ -428,6 +428,9 @@ QUIET = frozenset(
     }
 )
 """Functions that keep what they are given, and don't call it."""
+
+HOLDERS = frozenset(name for name, model in LIBRARY.items() if model in (_layers, _parallel))
+"""Modules of torch that call what they hold."""
 
 CALLERS = frozenset({"atexit.register", "functools.cmp_to_key"})
 """Functions with a model that call what they are given all the same."""

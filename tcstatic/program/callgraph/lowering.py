@@ -29,6 +29,7 @@ def lower(modules: Modules) -> Program:
         module = modules.all[position]
         if module.tree is not None:
             _Lowering(program, module).module()
+            module.tree = syntax.Module([], [])
         position += 1
     return program
 

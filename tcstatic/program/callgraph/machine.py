@@ -35,7 +35,7 @@ MANY_CONTAINERS = 64
 CALLED = "<called>"
 """The field of a partial with the functions that it calls."""
 _CONSTANTS = frozenset({Kind.TEXT, Kind.NUMBER})
-_DATA = frozenset({Kind.ITEMS, Kind.METHOD, Kind.RESULT})
+_DATA = frozenset({Kind.ITEMS, Kind.METHOD, Kind.RESULT, Kind.EXTERNAL})
 
 
 @final
@@ -96,6 +96,7 @@ class Machine:
         """Operations that only some kinds of values matter to."""
         self._text = self.values.get(Kind.PLAIN, "str")
         self._keyed: dict[tuple[Any, ...], Instance] = {}
+        self._asked: set[tuple[Any, ...]] = set()
         self._cloned = 0
         self._clones: dict[int, int] = {}
         self.sink = self.node()
@@ -152,6 +153,13 @@ class Machine:
         uses.append(use)
         for value in sorted(self.held[node]):
             self._run(use, value)
+
+    def use_once(self, node: int, operation: Any, instance: Instance) -> None:
+        """The same, unless it was asked for before."""
+        key = (node, operation, instance.index)
+        if key not in self._asked:
+            self._asked.add(key)
+            self.use(node, operation, instance)
 
     def field(self, value: Value, name: str) -> int:
         """Return the node of an attribute, or of something else that belongs to a value."""

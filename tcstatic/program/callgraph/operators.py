@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tcstatic.program.callgraph.construction import Construction
     from tcstatic.program.callgraph.subscripts import Subscripts
 
-_ASKED = frozenset({Kind.INSTANCE, Kind.CLASS, Kind.RESULT, Kind.MANAGER})
+_ASKED = frozenset({Kind.INSTANCE, Kind.CLASS, Kind.RESULT, Kind.MANAGER, Kind.OPAQUE})
 
 
 @final
@@ -65,7 +65,7 @@ class Operators:
             if kind is Kind.MANAGER:
                 generator = machine.instances[machine.values.data[value][0]]
                 machine.link(generator.at(ops.YIELDED), target)
-            elif kind in (Kind.RESULT, Kind.INSTANCE):
+            elif kind in (Kind.RESULT, Kind.OPAQUE, Kind.INSTANCE):
                 machine.add(target, value)
 
     def _statement(self, operation: Implicit, instance: Instance, value: Value, kind: Kind) -> None:
@@ -90,8 +90,8 @@ class Operators:
             self._containers(operate, instance, value)
         elif kind in (Kind.TEXT, Kind.PLAIN):
             self._text(operate, instance)
-        elif kind is Kind.RESULT and operate.names[-1] not in ("__eq__", "__lt__", "__gt__"):
-            attributes.opaque(value, instance.at(operate.target))
+        elif kind in (Kind.RESULT, Kind.OPAQUE):
+            attributes.opaque(instance.at(operate.target))
 
     def _text(self, operate: Operate, instance: Instance) -> None:
         machine = self._machine

@@ -120,7 +120,9 @@ class Subscripts:
                     self._calls.implicit(method, (key,), target, instance, get.place)
         elif kind is Kind.RESULT:
             machine.link(self._items.all(value), target)
-            self._attributes.opaque(value, target)
+            self._attributes.opaque(target)
+        elif kind is Kind.OPAQUE:
+            machine.add(target, value)
         elif kind is Kind.NAMESPACE:
             self._variable(get.constant, value, target)
         elif kind is Kind.CLASS:
@@ -208,7 +210,7 @@ class Subscripts:
         elif kind in (Kind.ITEMS, Kind.INSTANCE):
             self._item(store, instance, value, source, stores=True)
             machine.link(key, self._items.keys(value))
-        elif kind is Kind.RESULT:
+        elif kind is Kind.RESULT and machine.values.data[value][1]:
             machine.link(source, self._items.rest(value))
         elif kind is Kind.NAMESPACE and isinstance(store.constant, str):
             module = machine.program.modules.all[machine.values.data[value][0]]
@@ -224,8 +226,8 @@ class Subscripts:
         elif kind is Kind.INSTANCE and self._attributes.has_method(value, "__getitem__"):
             method = self._attributes.method(value, "__getitem__")
             self._calls.implicit(method, (machine.node(),), target, instance, cut.place)
-        elif kind is Kind.RESULT:
-            machine.add(target, value)
+        elif kind in (Kind.RESULT, Kind.OPAQUE):
+            self._attributes.opaque(target)
         elif kind in (Kind.ITEMS, Kind.INSTANCE):
             name = machine.values.data[value][0] if kind is Kind.ITEMS else "list"
             made = items.new(name, -3 - target, instance)

@@ -17,7 +17,7 @@ class Kind(IntEnum):
     INSTANCE = 3  # class, site, instance of the unit there
     MODULE = 4  # module
     EXTERNAL = 5  # dotted path
-    RESULT = 6  # dotted path of what was called, site
+    RESULT = 6  # dotted path of a library's class, site: an object of it
     BUILTIN = 7  # name
     METHOD = 8  # name of a builtin method, receiver
     ITEMS = 9  # builtin type, site, instance of the unit there
@@ -31,6 +31,7 @@ class Kind(IntEnum):
     PLAIN = 17  # builtin type
     NAMESPACE = 18  # module
     MANAGER = 19  # generator, made by contextlib
+    OPAQUE = 20  # what a function of a library gave; there is one
 
 
 @final
