@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from tcstatic.program.paths.values import Node, Object, Unknown, Value
+from tcstatic.program.paths.values import Bound, Node, Object, Unknown, Value
 
 _ROLES: Final = (
     (
@@ -41,6 +41,8 @@ def role(value: Value) -> str:
         name = value.op[5:]
     elif isinstance(value, Object) and value.role == "?":
         name = value.type_name
+    elif isinstance(value, Bound):
+        name = value.name
     if not name:
         return ""
     return next((kind for kind, pattern in _ROLES if pattern.search(name)), "")

@@ -95,7 +95,7 @@ def on_value(
         return result
     if text == "backward":
         return backward(m, receiver, at, keywords)
-    note_site(m, text, at, resolved=guesses.role(receiver) == "environment")
+    note_site(m, text, at, resolved=_is_something_else(receiver))
     if isinstance(receiver, Unknown) and text in SAME:
         return receiver
     if text in ("parameters", "named_parameters"):
@@ -104,6 +104,15 @@ def on_value(
         escape(m, (*arguments, *keywords.values()), at)
     inputs = (receiver, *arguments)
     return m.node(method_operation(text), inputs, at, keywords=dict(keywords))
+
+
+def _is_something_else(receiver: Value) -> bool:
+    """Whether a receiver is known for something else: what a library's call gave (its dotted path
+    is the operation), an instance of a class of the project's own, an environment by its name."""
+    if isinstance(receiver, Node) and "." in receiver.op:
+        return True
+    own = isinstance(receiver, Object) and receiver.role == ""
+    return own or guesses.role(receiver) == "environment"
 
 
 def _by_role(
