@@ -1,0 +1,101 @@
+"""The call graph over ``fixtures/callgraph``: each program, both rates, and the command."""
+
+from __future__ import annotations
+
+import json
+import random
+from functools import cache
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from tcstatic.cli import tcstatic
+from tcstatic.program.callgraph import CallGraph, build
+
+FIXTURES = Path(__file__).resolve().parents[2] / "fixtures" / "callgraph"
+PROGRAMS = sorted(path.parent for path in FIXTURES.glob("*/*/callgraph.json"))
+IMPRECISE = {
+    # what reduce() gives is taken to be passed to the function again, whatever the length
+    "builtins/reduce": {("main.compose.<lambda1>", "main.compose.<lambda1>")},
+}
+"""Edges that the graph has and no run can show."""
+
+Edges = set[tuple[str, str]]
+
+
+def name(program: Path) -> str:
+    return str(program.relative_to(FIXTURES))
+
+
+@cache
+def rates(program: Path) -> tuple[Edges, Edges]:
+    """The edges inside a program that are true, and those that the graph has."""
+    truth = json.loads((program / "callgraph.json").read_text(encoding="utf-8"))
+    graph = build(sorted(program.rglob("*.py")), program)
+    own = {*graph.functions, *graph.classes}
+    found = {(a, b) for a, callees in graph.as_dict().items() for b in callees if b in own}
+    return {(a, b) for a, callees in truth.items() for b in callees}, found
+
+
+@pytest.mark.parametrize("program", PROGRAMS, ids=name)
+def test_the_graph_of_a_program_is_what_is_written_beside_it(program: Path) -> None:
+    true, found = rates(program)
+    assert true - found == set()
+    assert found - true == IMPRECISE.get(name(program), set())
+
+
+def test_precision_and_recall_are_high_over_all_programs() -> None:
+    pairs = [rates(program) for program in PROGRAMS]
+    hits = sum(len(true & found) for true, found in pairs)
+    assert len(PROGRAMS) >= 120
+    assert hits / sum(len(found) for _, found in pairs) >= 0.99
+    assert hits / sum(len(true) for true, _ in pairs) >= 0.98
+
+
+def test_the_order_of_files_and_earlier_runs_make_no_difference() -> None:
+    program = FIXTURES / "imports" / "relative"
+    files = sorted(program.rglob("*.py"))
+    first = build(files, program).as_dict()
+    for seed in range(3):
+        random.Random(seed).shuffle(files)
+        assert build(files, program).as_dict() == first
+
+
+def run(*arguments: str) -> str:
+    result = CliRunner().invoke(tcstatic, ["graph", *arguments], standalone_mode=False)
+    assert result.exception is None
+    return result.stdout
+
+
+def test_the_command_prints_json() -> None:
+    printed = run(str(FIXTURES / "functions" / "direct"), "--output-format", "json")
+    assert json.loads(printed) == {
+        "main": ["main.work"],
+        "main.helper": [],
+        "main.work": ["main.helper"],
+    }
+
+
+def test_a_script_brings_the_modules_that_it_imports() -> None:
+    printed = run(str(FIXTURES / "imports" / "cycle" / "main.py"), "--output-format", "json")
+    assert json.loads(printed)["second.g"] == ["first.h"]
+
+
+def test_the_command_prints_text_and_dot() -> None:
+    program = str(FIXTURES / "functions" / "direct")
+    assert run(program) == "main\n  main.work\nmain.work\n  main.helper\n"
+    assert '"main.work" -> "main.helper";' in run(program, "--output-format", "dot")
+
+
+def test_unknown_callees_are_shown_with_a_reason(tmp_path: Path) -> None:
+    (tmp_path / "main.py").write_text("def work(hook):\n    hook()\n", encoding="utf-8")
+    shown = "main.work\n  ? line 2: nothing is known of `hook`\n"
+    assert run(str(tmp_path), "--unknown") == shown
+    printed = run(str(tmp_path), "--unknown", "--output-format", "json")
+    assert json.loads(printed)["<unknown>"] == {"main.work": [[2, "nothing is known of `hook`"]]}
+    assert "[style=dashed]" in run(str(tmp_path), "--unknown", "--output-format", "dot")
+
+
+def test_the_graph_is_a_graph(tmp_path: Path) -> None:
+    assert isinstance(build([], tmp_path), CallGraph)
