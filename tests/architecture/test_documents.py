@@ -9,7 +9,7 @@ import pytest
 
 from tests.architecture.guards import python
 
-COMMANDS = ("run", "rewrite", "lint", "rules")
+COMMANDS = ("run", "rewrite", "lint", "rules", "graph")
 
 
 @pytest.fixture(scope="module")

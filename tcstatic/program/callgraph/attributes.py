@@ -35,6 +35,7 @@ class Access:
     node: int
     getters: list[tuple[Value, Value]] = field(default_factory=list)
     readers: list[tuple[Instance, Place]] = field(default_factory=list)
+    is_called: bool = False
 
 
 @final
@@ -122,7 +123,10 @@ class Attributes:
         is_class = machine.values.kind[value] is Kind.CLASS
         for owner in [value] if is_class else self.types(value):
             for base in self._classes.foreign(owner):
-                self._foreign(base, name, value, node)
+                if access.is_called or machine.values.kind[base] is Kind.BUILTIN:
+                    self._foreign(base, name, value, node)
+                else:
+                    self.opaque(node)
                 return True
         if name.startswith("__") and name.endswith("__"):
             machine.add(node, machine.values.get(Kind.METHOD, f"object.{name}", value))
@@ -243,7 +247,7 @@ class Attributes:
             return
         access = self._access(value, name, owner, bound=True)
         self._machine.link(access.node, instance.at(load.target))
-        self._read_by(access, instance, load.place)
+        self._read_by(access, instance, load)
         if self._classes.defines(owner, "__getattribute__"):
             method = self.method(value, "__getattribute__")
             self.calls.implicit(method, (), access.node, instance, load.place)
@@ -272,7 +276,7 @@ class Attributes:
             return
         access = self._access(value, name, value, bound=False)
         self._machine.link(access.node, instance.at(load.target))
-        self._read_by(access, instance, load.place)
+        self._read_by(access, instance, load)
 
     def _access(self, value: Value, name: str, owner: Value, *, bound: bool) -> Access:
         key = (value, name, bound)
@@ -309,7 +313,9 @@ class Attributes:
             for base in self._classes.foreign(owner)
         )
 
-    def _read_by(self, access: Access, instance: Instance, place: Place) -> None:
+    def _read_by(self, access: Access, instance: Instance, load: Load) -> None:
+        place = load.place
+        access.is_called = access.is_called or load.called
         access.readers.append((instance, place))
         for getter, receiver in tuple(access.getters):
             self._get(access, getter, receiver, instance, place)

@@ -199,17 +199,20 @@ class Expressions:
             scope.unit.seeds.append((target, found))
         return target
 
-    def _attribute(self, node: syntax.Attribute, scope: Scope) -> Node:
+    def _attribute(self, node: syntax.Attribute, scope: Scope, called: bool = False) -> Node:
         base = self.value(node.value, scope)
         target = scope.unit.node()
-        scope.unit.operations.append(ops.Load(base, node.attr, target, place_of(node)))
+        scope.unit.operations.append(ops.Load(base, node.attr, target, place_of(node), called))
         return target
 
     def _call(self, node: syntax.Call, scope: Scope) -> Node:
         function = node.func
         if isinstance(function, syntax.Name) and function.id == "super" and not node.args:
             return self._super(node, scope)
-        called = self.value(function, scope)
+        if isinstance(function, syntax.Attribute):
+            called = self._attribute(function, scope, called=True)
+        else:
+            called = self.value(function, scope)
         arguments, stars = [], []
         for position, argument in enumerate(node.args):
             if isinstance(argument, syntax.Starred):

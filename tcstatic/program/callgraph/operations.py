@@ -25,6 +25,7 @@ class Load(NamedTuple):
     attribute: str
     target: Node
     place: Place
+    called: bool = False
 
 
 class Store(NamedTuple):
