@@ -22,6 +22,7 @@ _VALUES: Final = frozenset(
     "item() detach detach_ tolist numpy attr:data float_ tensor as_tensor new_tensor".split()
 )
 _MOST: Final = 40
+_DEEP: Final = 12
 
 
 @surveys
@@ -91,11 +92,19 @@ def _constant(m: Machine, value: Value) -> bool:
 
 def behind(m: Machine, cut: Node) -> frozenset[Token]:
     """The parameters that a value depended on before it was cut."""
-    if cut.op == "forward":
-        return frozenset()
-    found = frozenset[Token]().union(*(reach(m, part).tokens for part in cut.inputs))
-    inner = [c for part in cut.inputs for c in reach(m, part).cuts if c is not cut]
-    return found if found else found.union(*(behind(m, c) for c in inner[:3]))
+    waiting, seen = [cut], {cut.number}
+    while waiting and len(seen) < _MOST:
+        one = waiting.pop(0)
+        if one.op == "forward":
+            continue
+        reached = [reach(m, part) for part in one.inputs]
+        found = frozenset[Token]().union(*(part.tokens for part in reached))
+        if found:
+            return found
+        inner = [c for part in reached for c in part.cuts if c.number not in seen]
+        waiting.extend(inner[:3])
+        seen.update(c.number for c in inner[:3])
+    return frozenset()
 
 
 def _lost(m: Machine, found: list[Value]) -> Iterator[Node]:
@@ -111,9 +120,9 @@ def _lost(m: Machine, found: list[Value]) -> Iterator[Node]:
             yield cut
 
 
-def _deepest(m: Machine, found: Reach) -> Node | None:
+def _deepest(m: Machine, found: Reach, depth: int = 0) -> Node | None:
     """The cut that is nearest to the model; None where something else may be behind it."""
-    for cut in found.cuts:
+    for cut in found.cuts if depth < _DEEP else ():
         inner = [c for part in cut.inputs for c in reach(m, part).cuts]
         if any(reach(m, part).tokens for part in cut.inputs):
             known = cut.op in _VALUES | _CHOICES | _COMPARISONS or is_choice(cut)
@@ -122,7 +131,7 @@ def _deepest(m: Machine, found: Reach) -> Node | None:
             return None
         for deeper in inner:
             if behind(m, deeper):
-                return _deepest(m, Reach(frozenset(), (), False, (deeper,)))
+                return _deepest(m, Reach(frozenset(), (), False, (deeper,)), depth + 1)
     return None
 
 
