@@ -50,7 +50,8 @@ class Attributes:
         self._by_node: dict[int, Access] = {}
         self.missing: list[tuple[Value, str, int]] = []
         """Attributes that no class of the program defines; judged when nothing else is new."""
-        machine.handlers.update({Load: self._load, Super: self._super})
+        machine.handlers[Load] = self._load
+        machine.handlers[Super] = self._super
         self._loads: dict[Kind, Callable[[Load, Instance, Value], None]] = {
             Kind.MODULE: self._load_module,
             Kind.EXTERNAL: self._load_external,

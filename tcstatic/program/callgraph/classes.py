@@ -72,6 +72,7 @@ class Classes:
     def __init__(self, machine: Machine) -> None:
         self._machine = machine
         self.known: dict[Value, Class] = {}
+        self._found: dict[tuple[Value, str, Value | None], list[int]] = {}
         machine.handlers[Base] = self._base
         machine.early |= {Base, Meta}
         machine.handlers[Meta] = self._meta
@@ -84,6 +85,7 @@ class Classes:
             return value
         found = Class(value, shape, instance, [[] for _ in shape.bases])
         self.known[value] = found
+        self._found.clear()
         for name, node in shape.members.items():
             machine.link(instance.at(node), machine.field(value, name))
         for position, node in enumerate(shape.bases):
@@ -130,6 +132,13 @@ class Classes:
 
     def members(self, owner: Value, name: str, after: Value | None = None) -> list[int]:
         """Return the nodes that the member may be in: up to the first class that defines it."""
+        key = (owner, name, after)
+        known_nodes = self._found.get(key)
+        if known_nodes is None:
+            known_nodes = self._found[key] = self._members(owner, name, after)
+        return known_nodes
+
+    def _members(self, owner: Value, name: str, after: Value | None) -> list[int]:
         found = []
         order = self.order(owner)
         if after is not None and after in order:
@@ -163,6 +172,7 @@ class Classes:
 
     def added(self, owner: Value, name: str) -> None:
         """Tell that a member was added to a class from outside."""
+        self._found.clear()
         for one in self._with_below(owner):
             known = self.known[one]
             for watch in known.watched:
@@ -200,6 +210,7 @@ class Classes:
 
     def _reordered(self, owner: Value) -> None:
         changed = self._with_below(owner)
+        self._found.clear()
         for one in changed:
             self.known[one].order = None
         for one in changed:

@@ -78,6 +78,7 @@ class Effects:
         self.construction = construction
         machine.handlers[Named] = self._named
         self._path = ""
+        self._elements: dict[tuple[int, int, Place], int] = {}
 
     def argument(self, call: Call, position: int, name: str = "") -> int | None:
         """Return the absolute node of an argument, if there is one."""
@@ -95,8 +96,12 @@ class Effects:
 
     def elements(self, call: Call, node: int) -> int:
         """Return the absolute node with what iterating over a node's values gives."""
-        target = self.machine.node()
-        self.machine.use(node, ops.Iterate(~node, ~target, False, call.place), call.instance)
+        key = (node, call.instance.index, call.place)
+        target = self._elements.get(key)
+        if target is None:
+            target = self._elements[key] = self.machine.node()
+            step = ops.Iterate(~node, ~target, False, call.place)
+            self.machine.use(node, step, call.instance)
         return target
 
     def returns(self, call: Call, node: int | None) -> None:
@@ -149,7 +154,7 @@ class Effects:
         result = self.machine.sink if target is None else target
         given = tuple(~one for one in arguments)
         operation = ops.Implicit(~node, names, given, ~result, call.place)
-        self.machine.use(node, operation, call.instance)
+        self.machine.use_once(node, operation, call.instance)
 
     def load(self, call: Call, node: int, name: str, target: int) -> None:
         """Have an attribute of a node's values flow to an absolute node."""
@@ -164,7 +169,7 @@ class Effects:
     ) -> None:
         """Have something made of a node's values flow to the result."""
         result = call.target if target is None else target
-        self.machine.use(node, Wrap(how, result, call.place, other), call.instance)
+        self.machine.use_once(node, Wrap(how, result, call.place, other), call.instance)
 
     def wrapper(self, call: Call, how: str, field: str, node: int | None) -> Value:
         """Return a descriptor, or the like, around a function."""

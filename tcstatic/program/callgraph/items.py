@@ -33,7 +33,7 @@ class Items:
 
     def __init__(self, machine: Machine) -> None:
         self._machine = machine
-        self._spills: dict[Value, list[Value]] = {}
+        self._spills: dict[Value, dict[Value, None]] = {}
         self.lengths: dict[Value, int] = {}
         """How many items a list or tuple has when it is made."""
         machine.handlers[Moved] = self._moved
@@ -64,7 +64,7 @@ class Items:
             return fields[name]
         node = self._machine.field(value, name)
         self._machine.link(node, self.all(value))
-        for target in self._spills.get(value, ()):
+        for target in tuple(self._spills.get(value, ())):
             self._machine.link(node, self.item(target, key))
         return node
 
@@ -118,10 +118,10 @@ class Items:
     def spill(self, source: Value, target: Value) -> None:
         """Have all items of a container, with their keys, flow to another one."""
         machine = self._machine
-        targets = self._spills.setdefault(source, [])
+        targets = self._spills.setdefault(source, {})
         if target in targets or source == target:
             return
-        targets.append(target)
+        targets[target] = None
         machine.link(self.keys(source), self.keys(target))
         machine.link(self.rest(source), self.rest(target))
         for key in self.constant_keys(source):

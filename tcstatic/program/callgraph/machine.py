@@ -23,7 +23,7 @@ MOST_CLONES = 16
 MOST_DECORATED = 200
 """The same for a decorator: what it makes of one function is not what it makes of another."""
 DEEPEST_CLONE = 3
-CLONED_NODES = 400_000
+CLONED_NODES = 50_000
 """Nodes of all clones together; beyond it nothing is cloned any more."""
 MANY_VALUES = 32
 """Values at one node, beyond which constants are no longer told apart."""

@@ -79,7 +79,7 @@ class Subscripts:
 
     def spread(self, node: int, target: Value, instance: Instance) -> None:
         """Have what is held by the values of an absolute node lie in a container, too."""
-        self._machine.use(node, Spill(target), instance)
+        self._machine.use_once(node, Spill(target), instance)
 
     def make(self, made: ops.MakeItems, instance: Instance) -> Value:
         """Return the container that a display makes; its keys are hashed."""
@@ -94,7 +94,7 @@ class Subscripts:
         """Have the special methods called that keys of dicts and members of sets need."""
         for names in (HASH, EQUAL):
             sink = ~self._machine.sink
-            self._machine.use(node, ops.Implicit(~node, names, (), sink, place), instance)
+            self._machine.use_once(node, ops.Implicit(~node, names, (), sink, place), instance)
 
     def is_container(self, value: Value) -> bool:
         """Return whether a value keeps its items here."""
