@@ -122,7 +122,10 @@ class Fold:
     def _relevant(self, block: Block) -> list[Step]:
         kept = self._kept.get(id(block))
         if kept is None:
-            kept = self._kept[id(block)] = [step for step in block.steps if self._matters(step)]
+            kept = [step for step in block.steps if self._matters(step)]
+            if all(isinstance(step, Exit) and step.kind == "raise" for step in kept):
+                kept = []  # a path that only complains and ends tells nothing
+            self._kept[id(block)] = kept
         return kept
 
     def _matters(self, step: Step) -> bool:
@@ -139,7 +142,7 @@ class Fold:
             if isinstance(step, Branch):
                 if any(self._tells(one) for one in step.alternatives):
                     return True
-            elif not isinstance(step, Exit) or step.kind in ("raise", "stop"):
+            elif not isinstance(step, Exit) or step.kind == "stop":
                 return True
         return False
 

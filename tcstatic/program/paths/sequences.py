@@ -96,7 +96,10 @@ class _Walk:
         """The steps of a block that concern the question, or that leave it."""
         kept = self._kept.get(id(block))
         if kept is None:
-            kept = self._kept[id(block)] = [step for step in block.steps if self._matters(step)]
+            kept = [step for step in block.steps if self._matters(step)]
+            if all(isinstance(step, Exit) and step.kind == "raise" for step in kept):
+                kept = []  # a path that only complains and ends tells nothing
+            self._kept[id(block)] = kept
         return kept
 
     def _matters(self, step: Step) -> bool:
@@ -114,7 +117,7 @@ class _Walk:
             if isinstance(step, Branch):
                 if any(self._tells(one) for one in step.alternatives):
                     return True
-            elif not isinstance(step, Exit) or step.kind in ("raise", "stop"):
+            elif not isinstance(step, Exit) or step.kind == "stop":
                 return True
         return False
 
