@@ -7,14 +7,14 @@ from tcstatic.program.paths.facts.registry import surveys
 from tcstatic.program.paths.facts.terms import behind
 from tcstatic.program.paths.machine import Machine
 from tcstatic.program.paths.tree import Block, Happening, happenings
-from tcstatic.program.paths.values import Const
+from tcstatic.program.paths.values import Const, Place
 from tcstatic.program.paths.walking import Reach, Token
 
 
 @surveys
 def starving(m: Machine, block: Block) -> None:
     """``starved``: where the loss of an optimizer that steps was cut off: the forward that
-    recorded nothing, else the backward before the step."""
+    recorded nothing, the cut of this loss alone, else the backward before the step."""
     every = list(happenings(block))
     backwards = [one for one in every if one.kind == "loss.backward"]
     if not backwards or any(one.values.get("attribute") == "grad" for one in every):
@@ -34,7 +34,9 @@ def starving(m: Machine, block: Block) -> None:
             before = [one for one in every[:index] if one.kind == "loss.backward"]
             if before and _cuts(m, before[-1], mine):
                 told.add(number)
-                block.steps.append(_told(before[-1], every, mine, number))
+                place = _place(m, before[-1], every, mine)
+                subjects: dict[str, tuple[int, ...]] = {"optimizer": (number,)}
+                block.steps.append(Happening("call", place, subjects, values={"starved": True}))
 
 
 def _alive(m: Machine, one: Happening) -> frozenset[Token]:
@@ -69,22 +71,31 @@ def _cuts(m: Machine, one: Happening, mine: frozenset[Token]) -> bool:
     return False
 
 
-def _told(
-    backward: Happening, every: list[Happening], mine: frozenset[Token], number: int
-) -> Happening:
+def _place(
+    m: Machine, backward: Happening, every: list[Happening], mine: frozenset[Token]
+) -> Place:
     found = backward.values.get("#reach")
     assert isinstance(found, Reach)
     unrecorded = {id(node) for node in found.cuts if node.op == "forward"}
-    forward = next(
-        (
-            one
-            for one in every
-            if one.kind == "model.forward" and id(one.node) in unrecorded and _tokens(one) & mine
-        ),
-        None,
-    )
-    place = forward.place if forward is not None else backward.place
-    return Happening("call", place, {"optimizer": (number,)}, values={"starved": True})
+    for one in every:
+        recorded_not = one.kind == "model.forward" and id(one.node) in unrecorded
+        if recorded_not and _tokens(one) & mine:
+            return one.place
+    shared = _cut_from_others(backward, every)
+    for cut in found.cuts:
+        if cut.place is not None and cut.number not in shared and behind(m, cut) & mine:
+            return cut.place
+    return backward.place
+
+
+def _cut_from_others(backward: Happening, every: list[Happening]) -> frozenset[int]:
+    """The cuts that other backwards are meant to stop at."""
+    found: set[int] = set()
+    for one in every:
+        other = one.values.get("#reach") if one.kind == "loss.backward" else None
+        if isinstance(other, Reach) and one.place.node is not backward.place.node:
+            found |= {cut.number for cut in other.cuts}
+    return frozenset(found)
 
 
 def _tokens(one: Happening) -> frozenset[Token]:
