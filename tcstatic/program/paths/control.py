@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from tcstatic.program.paths import iteration, lookup, regions, statements
+from tcstatic.program.paths import iteration, lookup, managers, regions, statements
 from tcstatic.program.paths.conditions import named, truth
 from tcstatic.program.paths.expressions import evaluate
 from tcstatic.program.paths.machine import LoopState, Machine
@@ -19,9 +19,9 @@ from tcstatic.program.paths.values import (
     External,
     Function,
     Listing,
+    Node,
     Object,
     Phi,
-    Place,
     Unknown,
     Value,
     joined,
@@ -33,25 +33,43 @@ from tcstatic.program.source import syntax
 
 def comprehension(
     m: Machine, node: Any, generators: list[syntax.comprehension], elements: tuple[Any, ...]
-) -> list[Value]:
-    """Run a comprehension as the loop that it is; the values of its elements."""
+) -> tuple[list[Value], bool]:
+    """Run a comprehension as the loop that it is; its elements, and whether these are all."""
     generator, rest = generators[0], generators[1:]
     iterable = evaluate(m, generator.iter)
     if m.recorder is not None:
         m.recorder.iterated(m, generator.iter, iterable)
     found: list[Value] = []
+    for item in _each(m, node, generators, iterable):
+        statements.assign(m, generator.target, item)
+        found.append(evaluate(m, elements[0]))
+    if found:
+        return found, True
 
     def body() -> None:
         statements.assign(m, generator.target, _element(m, iterable, node))
         for test in generator.ifs:
             evaluate(m, test)
         if rest:
-            found.extend(comprehension(m, node, rest, elements))
+            found.extend(comprehension(m, node, rest, elements)[0])
         else:
             found.extend(evaluate(m, element) for element in elements)
 
     _loop(m, node, body, certain=False, kind="for", iterable=iterable)
-    return found
+    return found[-1:], False
+
+
+def _each(
+    m: Machine, node: Any, generators: list[syntax.comprehension], iterable: Value
+) -> list[Value]:
+    """The elements that a comprehension goes over, if it makes something of each of a few."""
+    if len(generators) > 1 or generators[0].ifs or isinstance(node, syntax.DictComp):
+        return []
+    if not isinstance(iterable, Listing) or iterable.kind == "dict":
+        return []
+    known = [] if lookup.is_open(m, iterable) else lookup.items(m, iterable)
+    few = 1 <= len(known) <= statements.UNROLLED
+    return known if few and all(isinstance(one, Object) for one in known) else []
 
 
 def if_(m: Machine, node: Any) -> None:
@@ -123,7 +141,7 @@ def for_(m: Machine, node: Any) -> None:
         statements.assign(m, node.target, _element(m, iterable, node.iter))
         statements.run(m, node.body)
 
-    certain = isinstance(iterable, Listing) and not lookup.is_open(m, iterable)
+    certain = _is_certain(m, iterable)
     rounds = _rounds(m, iterable) if certain and isinstance(iterable, Listing) else []
     for item in rounds:
 
@@ -137,6 +155,14 @@ def for_(m: Machine, node: Any) -> None:
         once = alone and isinstance(iterable, Listing) and iterable.kind != "dict"
         _loop(m, node, body, certain=certain, kind="for", iterable=iterable, once=once)
     statements.run(m, node.orelse)
+
+
+def _is_certain(m: Machine, iterable: Value) -> bool:
+    """Whether a loop over a value has a round at least."""
+    if isinstance(iterable, Node) and iterable.op in ("zip", "enumerate") and iterable.inputs:
+        parts = iterable.inputs if iterable.op == "zip" else iterable.inputs[:1]
+        return all(_is_certain(m, part) for part in parts)
+    return isinstance(iterable, Listing) and not lookup.is_open(m, iterable)
 
 
 def _rounds(m: Machine, iterable: Listing) -> list[Value]:
@@ -270,19 +296,57 @@ def try_(m: Machine, node: Any) -> None:
 
 
 def with_(m: Machine, node: Any) -> None:
-    entered: list[str] = []
-    places: list[Place | None] = []
-    for item in node.items:
+    _with(m, node.items, node.body)
+
+
+def _with(m: Machine, items: list[syntax.withitem], body: list[syntax.stmt]) -> None:
+    """Enter the first of several managers, and the rest within it."""
+    if not items:
+        statements.run(m, body)
+        return
+    item, rest = items[0], items[1:]
+    target = item.optional_vars
+    generator = _generator(m, item.context_expr, body)
+    if generator is not None:
+        done: list[Value] = []
+
+        def inside(value: Value) -> None:
+            done.append(value)
+            if target is not None:
+                statements.assign(m, target, value)
+            _with(m, rest, body)
+
+        m.bodies[generator.node] = managers.around(m, inside)
         value = evaluate(m, item.context_expr)
-        inside = regions.region_of(m, value, item.context_expr)
-        if inside:
-            entered.append(inside)
-            places.append(m.place(item.context_expr))
-            m.emit("region.enter", item.context_expr, values={"region": inside}, receiver=value)
-        if item.optional_vars is not None:
-            statements.assign(m, item.optional_vars, regions.entered(m, value, item.context_expr))
-    with m.within(*entered, places=tuple(places)):
-        statements.run(m, node.body)
+        m.bodies.pop(generator.node, None)
+        if done:
+            return
+    else:
+        value = evaluate(m, item.context_expr)
+    region = regions.region_of(m, value, item.context_expr)
+    if region:
+        values = {"region": region}
+        m.emit("region.enter", item.context_expr, values=values, receiver=value)
+    entered = managers.method(m, value, "__enter__", item.context_expr)
+    if target is not None:
+        given = regions.entered(m, value, item.context_expr) if entered is None else entered
+        statements.assign(m, target, given)
+    known = ((region,), (m.place(item.context_expr),)) if region else ((), ())
+    with m.within(*known[0], places=known[1]):
+        _with(m, rest, body)
+    if not m.dead:
+        managers.method(m, value, "__exit__", item.context_expr)
+
+
+def _generator(m: Machine, at: syntax.expr, body: list[syntax.stmt]) -> Function | None:
+    """The generator function whose call a ``with`` is on, if its body can be run in there."""
+    if not isinstance(at, syntax.Call) or not managers.stays(body):
+        return None
+    m.quiet += 1
+    try:
+        return managers.generator_of(m, evaluate(m, at.func))
+    finally:
+        m.quiet -= 1
 
 
 def match_(m: Machine, node: Any) -> None:

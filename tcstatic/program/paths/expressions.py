@@ -226,8 +226,8 @@ def _comprehension(m: Machine, node: Any) -> Value:
     kind = "dict" if isinstance(node, syntax.DictComp) else "list"
     elements = (node.key, node.value) if isinstance(node, syntax.DictComp) else (node.elt,)
     result = Listing(kind, m.place(node))
-    values = control.comprehension(m, node, node.generators, elements)
-    lookup.fill(m, result, [values[-1]], closed=False)
+    values, closed = control.comprehension(m, node, node.generators, elements)
+    lookup.fill(m, result, values, closed=closed)
     return result
 
 
@@ -260,6 +260,8 @@ def _waited(m: Machine, node: Any) -> Value:
 def _yielded(m: Machine, node: Any) -> Value:
     value = evaluate(m, node.value) if node.value is not None else Const(None)
     m.frame.yields.append(value)
+    if m.frame.body is not None:
+        m.frame.body(value)
     return m.unknown("sent", "", node)
 
 

@@ -44,11 +44,9 @@ def call_function(
     decorated, places = _decorations(function)
     with m.within(*decorated, places=places):
         frame, value = _run(m, function, arguments, keywords, at)
-    if frame.yields and _is_context_manager(function):
+    if frame.yields and is_context_manager(function):
         inside = frame.yields[-1]
-        region = m.lazy.pop((frame.number, "#regions"), Const(""))
-        name = region.value if isinstance(region, Const) else ""
-        return m.node(f"context:{name}", (inside,), at)
+        return m.node("context:", (inside,), at)
     if frame.yields:
         result = Listing("generator", m.place(at))
         lookup.fill(m, result, list(frame.yields), closed=False)
@@ -80,6 +78,7 @@ def _run(
         owner_self,
     )
     frame.at = m.place(at)
+    frame.body = m.bodies.pop(function.node, None)
     step = m.called(function.name)
     m.frames.append(frame)
     outer_loops, dead = m.loops, m.dead
@@ -157,7 +156,8 @@ def _decorations(function: Function) -> tuple[list[str], tuple[Place | None, ...
     return found, tuple(places)
 
 
-def _is_context_manager(function: Function) -> bool:
+def is_context_manager(function: Function) -> bool:
+    """Whether a function is a generator that ``contextlib.contextmanager`` decorates."""
     return any(
         isinstance(one, External) and one.path.endswith("contextmanager")
         for one in function.decorators

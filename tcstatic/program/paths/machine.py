@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, final
@@ -34,7 +34,7 @@ EFFORT: Final = 20_000
 @dataclass(slots=True, eq=False)
 class Frame:
     """A function (or module) at work. `scopes` are the numbers of the frames around it, `at` is
-    where it was called."""
+    where it was called, `body` what its caller does while it waits at a ``yield``."""
 
     number: int
     module: Module
@@ -47,6 +47,7 @@ class Frame:
     returns: list[tuple[Value, Changes]] = field(default_factory=list)
     yields: list[Value] = field(default_factory=list)
     at: Place | None = None
+    body: Callable[[Value], None] | None = None
 
 
 @final
@@ -91,6 +92,7 @@ class Machine:
         self.classes: dict[syntax.ClassDef, Value] = {}
         self.templates: dict[tuple[int, Any, int], Value] = {}
         self.sites: dict[tuple[str, int, int], tuple[str, bool]] = {}
+        self.bodies: dict[syntax.AST, Callable[[Value], None]] = {}
         self.quiet = 0
         self.thorough = True
         self.recorder: Recorder | None = None
