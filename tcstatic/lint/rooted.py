@@ -11,6 +11,8 @@ from tcstatic.program.paths.values import Place
 
 WILD: Final = "*"
 _SEQUENCE: Final = 1_000_000
+# Steps that questions to all paths of a root may take together: some 0.2 s.
+EFFORT: Final = 10_000
 
 
 @final
@@ -35,7 +37,7 @@ class Judged:
 
 @final
 class Rooted:
-    """A root with its events. State: events by happening, made once."""
+    """A root with its events. State: events by happening, made once; the effort that is left."""
 
     def __init__(self, root: Root) -> None:
         self.root = root
@@ -44,6 +46,7 @@ class Rooted:
         self._events: dict[int, Event] = {}
         self._order = {id(one): index for index, one in enumerate(self.every)}
         self._end: Happening | None = None
+        self.effort = EFFORT
 
     def event(self, happening: Happening) -> Event:
         """A happening as the event that a run would show."""

@@ -145,8 +145,9 @@ def _ends(
         assert isinstance(at, _At)
         return run.advance(one, kind_of(one), at)
 
-    fold = Fold(lambda one: bool(kind_of(one)), advance)
+    fold = Fold(lambda one: bool(kind_of(one)), advance, rooted.effort)
     ends = fold.run(rooted.root.block, _At(run.fresh()))
+    rooted.effort = max(fold.left, 0)
     if fold.cut:
         return None
     last = rooted.end()

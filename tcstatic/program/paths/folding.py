@@ -12,9 +12,8 @@ from typing import Final, NamedTuple, final
 
 from tcstatic.program.paths.tree import Block, Branch, Called, Exit, Happening, Loop, Step
 
-# States that are carried side by side, and steps taken in all (about 5 us each).
+# States that are carried side by side.
 MOST: Final = 400
-EFFORT: Final = 30_000
 _Decisions = frozenset[tuple[str, int, int]]
 
 
@@ -31,19 +30,21 @@ class End(NamedTuple):
 
 @final
 class Fold:
-    """One question. State: which steps matter to it, and how much effort is left."""
+    """One question. State: which steps matter to it, and how many more may be taken (`left`; about
+    20 us each)."""
 
     def __init__(
         self,
         concerns: Callable[[Happening], bool],
         advance: Callable[[Happening, Hashable], Hashable],
+        effort: int,
     ) -> None:
         self._concerns = concerns
         self._advance = advance
         self._kept: dict[int, list[Step]] = {}
         self._asked: Counter[str] = Counter()
         self._known: dict[tuple[int, End], list[End]] = {}
-        self._left = EFFORT
+        self.left = effort
         self.cut = False
 
     def run(self, block: Block, start: Hashable) -> list[End]:
@@ -58,10 +59,10 @@ class Fold:
                 if not end.ended:
                     left += self._step(step, end)
             ends = list(dict.fromkeys(left))
-            self._left -= len(left)
-            if len(ends) > MOST or self._left < 0:
+            self.left -= len(left)
+            if len(ends) > MOST or self.left < 0:
                 self.cut = True
-                ends = ends[: MOST if self._left > 0 else 1]
+                ends = ends[: MOST if self.left > 0 else 1]
         return ends
 
     def _step(self, step: Step, end: End) -> list[End]:
