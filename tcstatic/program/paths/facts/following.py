@@ -56,5 +56,5 @@ class _Following:
         once = self.block(step.body, state)
         once = once.union(*self._leaves[-1])
         twice = self.block(step.body, once)
-        ends = once.union(twice, *self._leaves.pop())
-        return ends if step.certain else state | ends
+        after = once.union(twice, *self._leaves.pop())
+        return after if step.certain else state | after
