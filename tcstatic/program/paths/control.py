@@ -69,7 +69,7 @@ def _each(
         return []
     known = [] if lookup.is_open(m, iterable) else lookup.items(m, iterable)
     few = 1 <= len(known) <= statements.UNROLLED
-    return known if few and all(isinstance(one, Object) for one in known) else []
+    return known if few and all(isinstance(one, Object | Const) for one in known) else []
 
 
 def if_(m: Machine, node: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any, Final
 
 from tcstatic.program.paths import lookup, parameters
@@ -65,6 +66,25 @@ def owner_of_parameter(value: Value) -> Object | Unknown | None:
             subject = inner.subject
             return subject if isinstance(subject, Object | Unknown) else None
     return None
+
+
+def frozen(
+    m: Machine,
+    holder: Value,
+    method: str,
+    arguments: tuple[Value, ...],
+    keywords: Mapping[str, Value],
+    at: syntax.expr,
+) -> None:
+    """``p.requires_grad_(False)`` and ``p.detach_()`` of a model's parameter."""
+    owner = owner_of_parameter(holder)
+    if owner is None:
+        return
+    given = arguments[0] if arguments else keywords.get("requires_grad", Const(True))
+    told = given.value if isinstance(given, Const) else None
+    trainable = False if method == "detach_" else told
+    about = {"model": (owner.number,)}
+    m.emit("model.freeze", at, subjects=about, values={"trainable": trainable})
 
 
 def _gradient(m: Machine, holder: Value, value: Value, at: syntax.expr) -> None:
