@@ -48,7 +48,7 @@ def stores(m: Machine, one: Happening) -> None:
 
 def _attribute(m: Machine, one: Happening, holder: Value, text: str) -> None:
     if text != "requires_grad" and _MISSPELT.match(text):
-        one.values["misspelt"] = _is_tensor(holder)
+        one.values["misspelt"] = _is_tensor(holder) or _is_nobodys(one, holder, text)
         one.values["type"] = "a tensor"
     elif text == "requires_grad":
         one.values["misspelt"] = _is_module(m, holder, text)
@@ -62,6 +62,21 @@ def _is_tensor(holder: Value) -> bool:
     if owner_of_parameter(holder) is not None:
         return True
     return isinstance(holder, Node) and holder.op in ("parameter", "forward")
+
+
+def _is_nobodys(one: Happening, holder: Value, text: str) -> bool:
+    """Whether a switch of that name is set on something that is not known, and read nowhere."""
+    value = one.arguments[0] if len(one.arguments) == 1 else None
+    if not isinstance(value, Const) or not isinstance(value.value, bool):
+        return False
+    if not isinstance(holder, Unknown | Node):
+        return False
+    target = one.place.node
+    if not isinstance(target, syntax.Attribute) or syntax.unparse(target.value) in ("self", "cls"):
+        return False
+    source = one.place.module.text.text
+    every = len(re.findall(rf"\b{text}\b", source))
+    return every == len(re.findall(rf"\.{text} = (?:True|False)\b", source))
 
 
 def _is_module(m: Machine, holder: Value, text: str) -> bool:
