@@ -158,7 +158,7 @@ def _functions(m: Machine, module: Module) -> Iterator[Root]:
         mark, objects = m.cells.mark(), dict(m.objects)
         m.effort, m.exhausted, m.limit = 0, False, min(left, _MOST)
         m.block = Block()
-        m.templates = {}
+        m.templates, m.answers = {}, {}
         _guarded(m, lambda function=function, owner=owner: _enter(m, function, owner))
         _guarded(m, lambda: _handed_out(m))
         finish(m, m.block)

@@ -65,7 +65,8 @@ class Machine:
     """Everything that changes while a root is explored.
 
     `dead`: the path that is being written has left its block. `regions`: the ``with`` regions
-    around, outermost first. `entered`: function nodes whose body was run. `effort` counts
+    around, outermost first. `entered`: function nodes whose body was run.
+    `answers`: what surveys found out about a value of this root. `effort` counts
     expressions; beyond the limit everything is unknown and `exhausted` says so. `thorough`: every
     call is followed, else those that may touch what is trained. `recorder`: who is told of every
     call and loop, if anybody is.
@@ -85,6 +86,7 @@ class Machine:
         self.exhausted = False
         self.entered: set[syntax.AST] = set()
         self.vague: set[syntax.AST] = set()
+        self.answers: dict[tuple[str, int], str] = {}
         self.defined: list[Function] = []
         self.objects: dict[int, Object] = {}
         self.lazy: dict[tuple[int, str], Value] = {}

@@ -58,6 +58,14 @@ _DEPTH: Final = 12
 def rank_in(m: Machine, value: Value, *, deep: bool = True) -> str:
     """``known`` if the rank is behind a value, ``named`` if only its name says so, else ''; with
     `deep`, behind what data was made of as well."""
+    asked = (f"rank {deep}", value.number)
+    known = m.answers.get(asked)
+    if known is None:
+        known = m.answers[asked] = _rank_behind(m, value, deep)
+    return known
+
+
+def _rank_behind(m: Machine, value: Value, deep: bool) -> str:
     waiting, guessed = [value], False
     seen: set[int] = set()
     while waiting and len(seen) < _DEEPEST:
