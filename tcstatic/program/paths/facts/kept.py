@@ -107,7 +107,11 @@ def _stepped(
     first, last = where[id(made)], where[id(used)]
     if any(first < where[id(step)] < last for step in mine):
         return True
-    around = [loop for loop in inside.get(id(made), ()) if loop not in inside.get(id(used), ())]
+    around = [
+        loop
+        for loop in inside.get(id(made), ())
+        if loop not in inside.get(id(used), ()) and all(number < loop.begun for number in models)
+    ]
     return first < last and any(
         loop in inside.get(id(step), ()) for loop in around for step in mine
     )

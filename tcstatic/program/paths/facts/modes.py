@@ -11,7 +11,7 @@ from tcstatic.program.paths.facts.registry import surveys
 from tcstatic.program.paths.machine import Machine
 from tcstatic.program.paths.operations import MODE_SENSITIVE
 from tcstatic.program.paths.tree import Block, Branch, Called, Happening, Loop, happenings, loops
-from tcstatic.program.paths.values import Const, Node, Object, Unknown, Value
+from tcstatic.program.paths.values import Const, Node, Object, Phi, Unknown, Value
 from tcstatic.program.paths.walking import upstream
 from tcstatic.program.source import syntax
 
@@ -164,7 +164,10 @@ def dropouts(m: Machine, block: Block) -> None:
         if not one.place.function.endswith(".forward"):
             continue
         given = len(one.arguments) > 2 or "training" in one.keywords or "**" in one.keywords
-        told = given or any(_asks_mode(m, guard) for guard in guards)
+        rates = (*one.arguments[1:2], *(v for k, v in one.keywords.items() if k == "p"))
+        told = given or any(_asks_mode(m, guard) for guard in (*guards, *rates))
+        # one rate for each mode
+        told = told or any(isinstance(rate, Phi) for rate in rates)
         one.values["always_on"] = not told
 
 

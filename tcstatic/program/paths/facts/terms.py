@@ -10,7 +10,7 @@ from tcstatic.program.paths.facts.registry import surveys
 from tcstatic.program.paths.machine import Machine
 from tcstatic.program.paths.tree import Block, Happening, happenings
 from tcstatic.program.paths.values import Class, Const, Listing, Node, Object, Phi, Value
-from tcstatic.program.paths.walking import Reach, Token, is_choice, reach
+from tcstatic.program.paths.walking import Reach, Token, is_choice, reach, upstream
 
 _SUMS: Final = frozenset({"+", "-", "add", "sub"})
 _FACTORS: Final = frozenset({"*", "/", "mul", "div"})
@@ -116,7 +116,7 @@ def _lost(m: Machine, found: list[Value]) -> Iterator[Node]:
         if one.tokens or one.forwards or one.unknown or isinstance(value, Const):
             continue
         cut = _deepest(m, one)
-        if cut is not None and not _balanced(cut, found):
+        if cut is not None and not _balanced(m, cut, found, value):
             yield cut
 
 
@@ -135,6 +135,15 @@ def _deepest(m: Machine, found: Reach, depth: int = 0) -> Node | None:
     return None
 
 
-def _balanced(cut: Node, found: list[Value]) -> bool:
-    """Whether the live value itself is another term: then the cut one cancels its value."""
-    return any(part is other for part in cut.inputs for other in found)
+def _balanced(m: Machine, cut: Node, found: list[Value], value: Value) -> bool:
+    """Whether a live term is in what was cut, to be cancelled; or the cut value is part of a live
+    term as well, as a maximum that is taken out of an exponent and put back."""
+    inside = [*cut.inputs, *(term for part in cut.inputs for term in _terms(m, part, set()))]
+    if any(part is other for part in inside for other in found):
+        return True
+    return any(
+        inner is cut
+        for other in found
+        if other is not value
+        for inner in upstream(m, other, lambda _: True)
+    )
