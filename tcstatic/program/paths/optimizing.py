@@ -50,7 +50,8 @@ def optimizer(
         )
         return m.node("method:step", (), at)
     if text == "zero_grad":
-        m.emit("optimizer.zero_grad", at, subjects=subjects, assumed=assumed, receiver=group[0])
+        about = {"optimizer": (*numbers, *_sharing(m, group))}
+        m.emit("optimizer.zero_grad", at, subjects=about, assumed=assumed, receiver=group[0])
         return Const(None)
     if text == "add_param_group":
         for one in group:
@@ -65,6 +66,20 @@ def optimizer(
     if text in ("state_dict", "param_groups", "state", "defaults"):
         return m.node(text, tuple(group), at)
     return None
+
+
+def _sharing(m: Machine, group: tuple[Receiver, ...]) -> tuple[int, ...]:
+    """Other optimizers all of whose parameters these optimizers hold as well."""
+    held = [m.attribute(one, "#tokens") for one in group]
+    mine = frozenset().union(*(one.value for one in held if isinstance(one, Const)))
+    found = []
+    for number, one in m.objects.items():
+        tokens, closed = m.attribute(one, "#tokens"), m.attribute(one, "#complete")
+        if one.role != "optimizer" or one in group or not isinstance(tokens, Const):
+            continue
+        if tokens.value and tokens.value <= mine and isinstance(closed, Const) and closed.value:
+            found.append(number)
+    return tuple(found)
 
 
 def _membership(m: Machine, group: tuple[Receiver, ...]) -> dict[str, Any]:

@@ -77,7 +77,9 @@ def reach(m: Machine, value: Value) -> Reach:
                 held = one.keywords.get("#tokens")
                 if isinstance(held, Const):
                     tokens |= held.value
-            elif one.op in ("parameters", "parameter", "item") and one.subject is not None:
+            elif one.op == "parameter" or (
+                one.op in ("parameters", "item") and one.subject is not None
+            ):
                 held = one.keywords.get("#tokens")
                 if isinstance(held, Const):
                     tokens |= held.value
