@@ -23,8 +23,8 @@ MATTERS: Final = re.compile(
     r"BCEWithLogits|binary_cross_entropy|kl_div|KLDivLoss|set_grad_enabled|set_epoch|manual_seed|"
     r"require_grad\b|random_split|load_state_dict|no_grad\(\)$|\.grad\b|\.eval$|\.lr =|"
     # Modules that are wrong by themselves, whoever trains them.
-    r"Parameter\([^\n]*\)\.\w|F\.dropout|functional\.dropout|\)\s*\]\s*\*|self\.\w+ = \[|"
-    r"nn\.\w+\([^\n]*\)\(\w",
+    r"Parameter\([^\n]*\)\.\w|F\.dropout|functional\.dropout|\)\s*\]\s*\*|"
+    r"self\.\w+ = (?:\[|list\()|nn\.\w+\([^\n]*\)\(\w",
     re.MULTILINE,
 )
 # What makes it worth while to go into a function that is called from such a one.

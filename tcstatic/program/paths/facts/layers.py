@@ -53,7 +53,8 @@ def unregistered(m: Machine, block: Block) -> None:
         text = str(one.values.get("attribute"))
         listing = m.attribute(holder, text)
         stored = one.arguments[0]
-        if not isinstance(stored, Listing) or listing is not stored:
+        kept = options(listing, 6) if listing is not None else ()
+        if not isinstance(stored, Listing) or not any(value is stored for value in kept):
             continue
         layers = _layers(m, stored)
         if layers and not _seen_otherwise(m, block, holder, layers):
