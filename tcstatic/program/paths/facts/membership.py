@@ -57,6 +57,9 @@ def _layers_behind(m: Machine, value: Value) -> frozenset[Token] | None:
     """The parameters of the layers that a loss depends on; None where one may record nothing."""
     found: set[Token] = set()
     for one in upstream(m, value, _recorded):
+        if isinstance(one, Node) and one.op == "parameter":
+            alone = one.keywords.get("#tokens")
+            found |= alone.value if isinstance(alone, Const) else frozenset()
         if not isinstance(one, Node) or one.op != "forward" or not _recorded(one):
             continue
         if _UNSURE & set(one.regions):
@@ -181,7 +184,9 @@ def left_out(m: Machine, block: Block) -> None:
         and held.get(one.subjects["optimizer"][0], frozenset()) & reached.tokens
     ]
     older = [one for one in made if all(p.number < one.subjects["optimizer"][0] for p in parts)]
-    if len(made) == 1 and older:
+    # An optimizer of tensors alone looks for an input: a prompt, a code, an image.
+    layers = [n for n, _ in frozenset().union(*held.values()) if n in m.objects]
+    if len(made) == 1 and older and layers:
         name = ", ".join(dict.fromkeys(one.type_name for one in parts))
         tell(block, "left_out", made[0].place, subjects=made[0].subjects, module=name)
 

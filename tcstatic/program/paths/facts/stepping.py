@@ -18,6 +18,7 @@ from tcstatic.program.paths.facts.orders import (
 )
 from tcstatic.program.paths.facts.registry import surveys
 from tcstatic.program.paths.machine import Machine
+from tcstatic.program.paths.stores import owner_of_parameter
 from tcstatic.program.paths.tree import Block, Happening, happenings
 from tcstatic.program.paths.values import Const, Node, Object, options
 from tcstatic.program.paths.walking import objects_in
@@ -86,7 +87,13 @@ def _loops(one: Happening) -> bool:
 
 
 def _by_hand(m: Machine, block: Block, made: Happening) -> bool:
-    """Whether parameters are updated without the optimizer, or it is read for its groups."""
+    """Whether parameters are updated without the optimizer, it is read for its groups, or what is
+    wanted are gradients of the input."""
+    if any(
+        text == "grad" and isinstance(one, Node) and owner_of_parameter(one.inputs[0]) is None
+        for (_, text), one in m.lazy.items()
+    ):
+        return True
     if any(
         one.values.get("operation") == "augmented"
         and one.node is not None
