@@ -9,6 +9,7 @@ from tcstatic.program.paths.facts import (  # noqa: F401
     losses,
     membership,
     modes,
+    moving,
     orders,
     probabilities,
     ranks,
