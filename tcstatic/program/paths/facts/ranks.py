@@ -13,6 +13,7 @@ from tcstatic.program.paths import lookup
 from tcstatic.program.paths.conditions import unflipped
 from tcstatic.program.paths.facts.registry import surveys
 from tcstatic.program.paths.machine import Machine
+from tcstatic.program.paths.project import statements_in
 from tcstatic.program.paths.tree import Block, Branch, Called, Exit, Happening, Loop, happenings
 from tcstatic.program.paths.values import (
     Bound,
@@ -26,6 +27,7 @@ from tcstatic.program.paths.values import (
     Value,
 )
 from tcstatic.program.paths.walking import inputs_of
+from tcstatic.program.source import syntax
 
 _RANKS: Final = frozenset({"dist.get_rank", "dist.get_node_local_rank", "dist.get_group_rank"})
 _NAMES: Final = re.compile(
@@ -238,7 +240,19 @@ def ranks(m: Machine, block: Block) -> None:
     for one in saves if distributed else ():
         path = one.arguments[1] if len(one.arguments) > 1 else one.keywords.get("f")
         if path is not None:
-            one.values["every_rank"] = id(one) not in guarded and not rank_in(m, path)
+            alone = id(one) in guarded or _is_decorated(one)
+            one.values["every_rank"] = not alone and not rank_in(m, path)
+
+
+def _is_decorated(one: Happening) -> bool:
+    """Whether a decorator of the function around names the rank, as ``rank_zero_only``."""
+    line = one.place.node.lineno
+    return any(
+        isinstance(node, syntax.FunctionDef | syntax.AsyncFunctionDef)
+        and node.lineno <= line <= (node.end_lineno or line)
+        and any(_NAMES.search(syntax.unparse(part).split(".")[-1]) for part in node.decorator_list)
+        for node in statements_in(one.place.module.tree)
+    )
 
 
 def _told(one: Happening, certain: bool) -> Happening:
