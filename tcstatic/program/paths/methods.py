@@ -88,12 +88,8 @@ def on_value(
     if text == "backward" and not isinstance(receiver, Phi):
         engine = guesses.role(receiver) == "engine" and arguments
         return backward(m, arguments[0] if engine else receiver, at, keywords)
-    if isinstance(receiver, Node) and text.endswith("_"):
-        written = receiver.inputs[0] if receiver.op == "attr:data" else receiver
-        if isinstance(written, Node) and written.op == "attr:grad":
-            stores.gradient_written(m, written.inputs[0], text, arguments, at)
-    if text in ("requires_grad_", "detach_"):
-        stores.frozen(m, receiver, text, arguments, keywords, at)
+    if text.endswith("_"):
+        stores.in_place(m, receiver, text, arguments, keywords, at)
     result = _by_role(m, receiver, text, arguments, keywords, at)
     if result is not None:
         return result

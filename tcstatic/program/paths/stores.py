@@ -68,7 +68,24 @@ def owner_of_parameter(value: Value) -> Object | Unknown | None:
     return None
 
 
-def frozen(
+def in_place(
+    m: Machine,
+    receiver: Value,
+    text: str,
+    arguments: tuple[Value, ...],
+    keywords: Mapping[str, Value],
+    at: syntax.expr,
+) -> None:
+    """A method that changes a tensor: a gradient is written, a parameter frozen."""
+    if isinstance(receiver, Node):
+        written = receiver.inputs[0] if receiver.op == "attr:data" else receiver
+        if isinstance(written, Node) and written.op == "attr:grad":
+            _gradient_written(m, written.inputs[0], text, arguments, at)
+    if text in ("requires_grad_", "detach_"):
+        _frozen(m, receiver, text, arguments, keywords, at)
+
+
+def _frozen(
     m: Machine,
     holder: Value,
     method: str,
@@ -108,7 +125,7 @@ def any_gradient(m: Machine, at: syntax.expr) -> None:
         m.emit("call", at, wild=True, maybe=every, values={"operation": "grad.write"})
 
 
-def gradient_written(
+def _gradient_written(
     m: Machine, holder: Value, method: str, arguments: tuple[Value, ...], at: syntax.expr
 ) -> None:
     """``p.grad.zero_()`` clears; other writes in place may be anything to the optimizers."""
