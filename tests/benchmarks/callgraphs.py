@@ -63,7 +63,7 @@ class Recorder:
         known = self._own.get(code)
         if known is None:
             name = os.path.abspath(code.co_filename)
-            inside = name.startswith(self.folder) and "site-packages" not in name
+            inside = name.startswith(self.folder) and code.co_filename[0] != "<"
             known = self._own[code] = inside
         return known
 

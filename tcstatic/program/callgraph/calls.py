@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from tcstatic.program.callgraph.construction import Construction
     from tcstatic.program.callgraph.library import Library
 
+MOST_PARTIALS = 100
+"""Partials that one call applies, also by way of one another."""
+
 
 class Callback(NamedTuple):
     """A function is handed to a library, which may call it."""
@@ -45,6 +48,7 @@ class Calls:
         self._kept: set[tuple[str, int, int, int]] = set()
         self._implied: set[tuple[object, ...]] = set()
         self._roots: dict[int, int] = {}
+        self._ways: dict[tuple[int, int], int] = {}
         self._sites: dict[tuple[object, ...], int] = {}
         machine.handlers[Invoke] = self.invoke
         machine.handlers[Callback] = self._callback
@@ -76,6 +80,10 @@ class Calls:
         if found is None:
             found = self._sites[key] = self._machine.program.site()
         return found
+
+    def root(self, site: int) -> int:
+        """Return the place in the source behind a derived one."""
+        return self._roots.get(site, site)
 
     def derived(self, how: str, site: int, value: Value) -> int:
         """Return a number for what a call at a site is turned into."""
@@ -243,7 +251,7 @@ class Calls:
     def _partial(self, call: Invoke, instance: Instance, value: Value) -> None:
         root = self._roots.get(call.site, call.site)
         key = ("partial", root, value, instance.index)
-        if key in self._implied:
+        if key in self._implied or self._too_many(root, call, instance):
             # a partial of itself, or one that is reached in two ways
             return
         self._implied.add(key)
@@ -261,6 +269,14 @@ class Calls:
             site=self.derived("partial", call.site, value),
         )
         self._machine.use_once(~stored.function, made, instance)
+
+    def _too_many(self, root: int, call: Invoke, instance: Instance) -> bool:
+        """Partials of partials multiply; past a number of them a call's callees are not known."""
+        count = self._ways[root, instance.index] = self._ways.get((root, instance.index), 0) + 1
+        if count > MOST_PARTIALS:
+            reason = f"`{call.text}` calls more than {MOST_PARTIALS} partials"
+            self._machine.unresolved(instance, call.place, reason)
+        return count > MOST_PARTIALS
 
     def _wrapped(self, call: Invoke, instance: Instance, value: Value) -> None:
         how = self._machine.values.data[value][0]

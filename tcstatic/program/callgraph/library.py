@@ -9,9 +9,11 @@ from tcstatic.program.callgraph.effects import Call, Effects
 from tcstatic.program.callgraph.library_calls import CALLERS, HOLDERS, LIBRARY, QUIET
 from tcstatic.program.callgraph.machine import Instance
 from tcstatic.program.callgraph.method_calls import method_model
-from tcstatic.program.callgraph.operations import GetItem, Invoke, Store
+from tcstatic.program.callgraph.operations import GetItem, Invoke, Place, Store
 from tcstatic.program.callgraph.values import Kind, Value
 
+MOST_MODELS = 150
+"""Functions of libraries, or methods of containers, whose effects one call has."""
 _KNOWN_TYPES = frozenset(
     "list tuple dict set frozenset str bytes int generator coroutine property object type "
     "map filter zip enumerate reversed function callable callable_iterator".split()
@@ -24,13 +26,15 @@ class Library:
 
     def __init__(self, effects: Effects) -> None:
         self._effects = effects
+        self._modelled: dict[tuple[int, Place, int], int] = {}
 
     def builtin(self, invoke: Invoke, instance: Instance, name: str) -> None:
         """A builtin function or type, by name."""
         call = Call(invoke, instance)
         model = BUILTINS.get(name)
         if model is not None:
-            model(self._effects, call)
+            if self._may_model(call):
+                model(self._effects, call)
         elif "." in name:
             self._unbound(call, name)
         elif invoke.decorates:
@@ -46,8 +50,9 @@ class Library:
             if path not in QUIET:
                 effects.calls.callbacks(invoke, instance)
         if model is not None:
-            effects.enter(path)
-            model(effects, call)
+            if self._may_model(call):
+                effects.enter(path)
+                model(effects, call)
             return
         if invoke.decorates:
             effects.returns(call, effects.argument(call, 0))
@@ -70,9 +75,20 @@ class Library:
             effects.machine.called(instance, invoke.place, shown)
         model = method_model(name)
         if model is not None:
-            model(effects, call, receiver)
+            if self._may_model(call):
+                model(effects, call, receiver)
         elif name.endswith((".func", ".__call__")):
             effects.calls.invoke(invoke, instance, receiver)
+
+    def _may_model(self, call: Call) -> bool:
+        """A call of so many functions of libraries is one of any function, with any argument."""
+        site = self._effects.calls.root(call.invoke.site)
+        key = (site, call.invoke.place, call.instance.unit.index)
+        count = self._modelled[key] = self._modelled.get(key, 0) + 1
+        if count > MOST_MODELS:
+            reason = f"`{call.invoke.text}` calls more than {MOST_MODELS} functions of libraries"
+            self._effects.machine.unresolved(call.instance, call.place, reason)
+        return count <= MOST_MODELS
 
     def call_contents(self, invoke: Invoke, instance: Instance, value: Value) -> None:
         """A container of torch calls what it holds."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple, final
 
 from tcstatic.program.callgraph import operations as ops
@@ -26,6 +27,24 @@ class Keyed(NamedTuple):
     node: int
     stores: bool
     place: Place
+
+
+class IsKey(NamedTuple):
+    """What a node holds are keys."""
+
+    node: int
+
+
+@final
+@dataclass(eq=False, slots=True)
+class KeyUses:
+    """What is known of the keys in a node, and what is read and written with them."""
+
+    accesses: list[tuple[Keyed, Instance]] = field(default_factory=list)
+    seen: set[Keyed] = field(default_factory=set)
+    constants: list[int | str] = field(default_factory=list)
+    objects: list[Value] = field(default_factory=list)
+    is_any: bool = False
 
 
 class Spill(NamedTuple):
@@ -53,7 +72,8 @@ class Subscripts:
         self._iteration = iteration
         self._attributes = attributes
         self._calls = calls
-        self.unkeyed: list[tuple[int, Keyed, Instance]] = []
+        self._keys: dict[int, KeyUses] = {}
+        self.unkeyed: list[tuple[int, Keyed]] = []
         """Reads and writes with a key of which nothing is known yet."""
         machine.handlers.update(
             {
@@ -62,7 +82,7 @@ class Subscripts:
                 ops.Slice: self._slice,
                 ops.Unpack: self._unpack,
                 ops.Contains: self._contains,
-                Keyed: self._keyed,
+                IsKey: self._key,
                 Spill: self._spill,
             }
         )
@@ -71,7 +91,7 @@ class Subscripts:
         """Let reads and writes with unknown keys be of any key."""
         waiting, self.unkeyed = self.unkeyed, []
         found = False
-        for key, keyed, _ in waiting:
+        for key, keyed in waiting:
             if not self._machine.held[key]:
                 found = True
                 self._any_key(keyed)
@@ -167,22 +187,49 @@ class Subscripts:
             self._at_key(keyed, access.constant)
             return
         key = instance.at(access.key)
-        self._machine.use(key, keyed, instance)
-        self.unkeyed.append((key, keyed, instance))
+        uses = self._keys.get(key)
+        if uses is None:
+            uses = self._keys[key] = KeyUses()
+            self._machine.use(key, IsKey(key), instance)
+        if keyed in uses.seen:
+            return
+        uses.seen.add(keyed)
+        uses.accesses.append((keyed, instance))
+        if uses.is_any:
+            self._any_key(keyed)
+        else:
+            for constant in uses.constants:
+                self._at_key(keyed, constant)
+            self.unkeyed.append((key, keyed))
+        for value_of_key in uses.objects:
+            self._hash_object(value_of_key, keyed, instance)
 
-    def _keyed(self, keyed: Keyed, instance: Instance, value: Value) -> None:
+    def _key(self, step: IsKey, instance: Instance, value: Value) -> None:
+        """A value is a key of all that is read or written with it."""
         values = self._machine.values
         kind = values.kind[value]
+        uses = self._keys[step.node]
         if kind in (Kind.TEXT, Kind.NUMBER):
-            self._at_key(keyed, values.data[value][0])
+            key = values.data[value][0]
+            if not uses.is_any and key not in uses.constants:
+                uses.constants.append(key)
+                for keyed, _ in tuple(uses.accesses):
+                    self._at_key(keyed, key)
             return
-        self._any_key(keyed)
-        if kind is Kind.INSTANCE:
-            for names in (HASH, EQUAL):
-                if self._attributes.has_method(value, names[0]):
-                    method = self._attributes.method(value, names[0])
-                    sink = self._machine.sink
-                    self._calls.implicit(method, (), sink, instance, keyed.place)
+        if not uses.is_any:
+            uses.is_any = True
+            for keyed, _ in tuple(uses.accesses):
+                self._any_key(keyed)
+        if kind is Kind.INSTANCE and self._attributes.has_method(value, "__hash__"):
+            uses.objects.append(value)
+            for keyed, reader in tuple(uses.accesses):
+                self._hash_object(value, keyed, reader)
+
+    def _hash_object(self, value: Value, keyed: Keyed, instance: Instance) -> None:
+        for names in (HASH, EQUAL):
+            if self._attributes.has_method(value, names[0]):
+                method = self._attributes.method(value, names[0])
+                self._calls.implicit(method, (), self._machine.sink, instance, keyed.place)
 
     def _at_key(self, keyed: Keyed, key: Key) -> None:
         if not keyed.stores:
