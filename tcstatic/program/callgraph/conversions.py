@@ -7,6 +7,7 @@ from typing import final
 
 from tcstatic.program.callgraph.effects import Effects, Wrap
 from tcstatic.program.callgraph.machine import Instance
+from tcstatic.program.callgraph.operations import Unpack
 from tcstatic.program.callgraph.values import Kind, Value
 
 OVERLOADS = "<overloads>"
@@ -35,6 +36,7 @@ class Conversions:
             "overload": self._overload,
             "field": self._field,
             "contents": self._contents,
+            "parametrize": self._parametrize,
         }
 
     def _wrap(self, wrap: Wrap, instance: Instance, value: Value) -> None:
@@ -124,3 +126,31 @@ class Conversions:
         elif kind is Kind.GENERATOR:
             node = self._effects.iteration.elements(value, instance, wrap.place)
             self._machine.link(node if node is not None else wrap.target, wrap.target)
+
+    def _parametrize(self, wrap: Wrap, instance: Instance, value: Value, kind: Kind) -> None:
+        """Rows of arguments of a test of pytest."""
+        if kind is not Kind.FUNCTION:
+            return
+        machine, items = self._machine, self._effects.items
+        unit, outer = machine.values.data[value]
+        callee = machine.shared(machine.program.units[unit], machine.instances[outer])
+        rows = items.item(wrap.other, "rows")
+        for text in sorted(machine.held[items.item(wrap.other, "names")]):
+            for names in self._names(text):
+                nodes = [callee.unit.parameters.named.get(name) for name in names]
+                targets = [machine.sink if node is None else callee.at(node) for node in nodes]
+                if len(targets) == 1:
+                    machine.link(rows, targets[0])
+                    continue
+                parts = tuple(~target for target in targets)
+                machine.use_once(rows, Unpack(~rows, parts, -1, wrap.place), instance)
+
+    def _names(self, value: Value) -> list[list[str]]:
+        machine = self._machine
+        kind, data = machine.values.kind[value], machine.values.data[value]
+        if kind is Kind.TEXT:
+            return [[name.strip() for name in data[0].split(",")]]
+        items = self._effects.items
+        positions = items.positions(value) if kind is Kind.ITEMS else []
+        held = [sorted(machine.held[items.item(value, position)]) for position in positions]
+        return [[str(machine.values.data[found[0]][0]) for found in held if found]]

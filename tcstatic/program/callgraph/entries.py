@@ -7,6 +7,7 @@ from typing import final
 from tcstatic.program.callgraph.attributes import Attributes
 from tcstatic.program.callgraph.classes import Classes
 from tcstatic.program.callgraph.construction import Construction
+from tcstatic.program.callgraph.fixtures import Fixtures
 from tcstatic.program.callgraph.machine import Instance, Machine
 from tcstatic.program.callgraph.operations import Invoke, Unit
 from tcstatic.program.callgraph.values import Kind, Value
@@ -28,6 +29,8 @@ class Entries:
         self._attributes = attributes
         self._construction = construction
         self._made: list[tuple[Value, Instance]] = []
+        self._fixtures = Fixtures(machine)
+        self._entered: set[int] = set()
         self._typed: set[tuple[int, int]] = set()
 
     def made(self, value: Value, instance: Instance) -> None:
@@ -36,7 +39,7 @@ class Entries:
 
     def enter(self) -> bool:
         """Enter what has not been entered yet; return whether there was anything."""
-        return self._announce() or self._uncalled() or self._annotations()
+        return self._announce() or self._uncalled() or self._fixtures.link() or self._annotations()
 
     def _announce(self) -> bool:
         """``__init_subclass__``, ``__set_name__`` and metaclasses are called by a definition."""
@@ -76,7 +79,9 @@ class Entries:
         machine = self._machine
         found = False
         for unit in machine.program.units:
-            if unit.is_function and unit.index not in machine.by_unit:
+            is_open = unit.index not in machine.called_units and unit.index not in self._entered
+            if unit.is_function and is_open:
+                self._entered.add(unit.index)
                 for _, outer in machine.closures.get(unit.index, ())[:1]:
                     found = True
                     self._enter(unit, machine.instances[outer])

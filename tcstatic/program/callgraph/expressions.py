@@ -17,6 +17,7 @@ LARGEST_KEY = 32
 LONGEST_KEY = 60
 FORMAT = ("__format__", "__str__", "__repr__")
 TRUTH = ("__bool__", "__len__")
+_JOINING = str.maketrans("", "", "._-, ")
 _TESTED = (syntax.Name, syntax.Attribute, syntax.Call, syntax.Subscript, syntax.NamedExpr)
 _CONVERSIONS = {ord("r"): ("__repr__",), ord("s"): ("__str__", "__repr__")}
 
@@ -187,8 +188,7 @@ class Expressions:
         value = node.value
         values = self._program.values
         if isinstance(value, str):
-            is_key = len(value) <= LONGEST_KEY and value.replace(".", "").replace("-", "").isalnum()
-            is_key = is_key or value.replace(".", "").isidentifier()
+            is_key = len(value) <= LONGEST_KEY and value.translate(_JOINING).isalnum()
             found = values.get(Kind.TEXT, value) if is_key else values.get(Kind.PLAIN, "str")
             scope.unit.seeds.append((target, found))
         elif isinstance(value, bytes):

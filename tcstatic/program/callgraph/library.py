@@ -141,7 +141,9 @@ class Library:
             effects.machine.use(first, get, call.instance)
         else:
             effects.returns(call, first)
-            if name == "<record>":
+            if name == "<parametrize>":
+                effects.wrap(call, first, "parametrize", other=node)
+            elif name == "<record>":
                 effects.wrap(call, first, "record")
             elif name == "<wraps>":
                 store = Store(~first, "__wrapped__", ~node, call.place)

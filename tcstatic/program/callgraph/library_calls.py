@@ -249,6 +249,24 @@ def _getter(name: str) -> Model:
     return model
 
 
+def _parametrize(effects: Effects, call: Call) -> None:
+    """Each row of values is what the test is called with, under the names."""
+    names, rows = effects.argument(call, 0, "argnames"), effects.argument(call, 1, "argvalues")
+    if names is not None and rows is not None:
+        made = effects.container(call, "dict")
+        effects.holds(made, "names", names)
+        effects.holds(made, "rows", effects.elements(call, rows))
+        effects.answer(call, effects.machine.values.get(Kind.METHOD, "<parametrize>", made))
+
+
+def collect_arguments(effects: Effects, call: Call) -> None:
+    """A tuple of the arguments."""
+    made = effects.container(call, "tuple")
+    for position, node in enumerate(effects.arguments(call)):
+        effects.holds(made, position, node)
+    effects.answer(call, made)
+
+
 def _import_module(effects: Effects, call: Call) -> None:
     node = effects.argument(call, 0, "name")
     if node is not None:
@@ -394,6 +412,8 @@ LIBRARY: Mapping[str, Model] = {
     "asyncio.run": _run,
     "asyncio.gather": _gather,
     "importlib.import_module": _import_module,
+    "pytest.mark.parametrize": _parametrize,
+    "pytest.param": collect_arguments,
     "torch.nn.Sequential": _layers,
     "torch.nn.ModuleList": _layers,
     "torch.nn.ModuleDict": _layers,

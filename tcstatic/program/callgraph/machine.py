@@ -84,6 +84,7 @@ class Machine:
         self.early: set[type] = set()
         """Operations that say what a class is: they come before all that look at classes."""
         self.immediate: frozenset[Kind] = frozenset({Kind.MODULE, Kind.EXTERNAL, Kind.BUILTIN})
+        self.called_units: set[int] = set()
         self.edges: dict[int, set[str]] = {}
         self.places: dict[tuple[int, Place], set[str]] = {}
         self.reasons: dict[tuple[int, Place], str] = {}
@@ -219,6 +220,7 @@ class Machine:
         if self._may_clone(unit, caller):
             key = (*own, call.site, caller.index, receiver)
             chain = (*caller.chain, unit.index)
+        self.called_units.add(unit.index)
         found = self._keyed.get(key)
         if found is None and chain:
             count = self._clones.get(unit.index, 0)
