@@ -160,14 +160,15 @@ def recall(folder: Path, calls: list[Any]) -> tuple[int, int, list[tuple[str, st
     for caller, callee in calls:
         names = [normal_name(tuple(one), root, graph, lambdas) for one in (caller, callee)]
         inline = callee[2].rpartition(".")[2] in INLINE
-        if names[0] and names[1] and not inline and names[1] in graph.functions:
-            if "<module>" not in callee[2] and not _is_class(graph, callee, names[1]):
-                edges.add((names[0], names[1]))
+        if not names[0] or not names[1] or inline or "<module>" in callee[2]:
+            continue
+        if names[1] in graph.functions and not _is_class(callee, names[1]):
+            edges.add((names[0], names[1]))
     missed = sorted(edge for edge in edges if edge[1] not in graph.callees(edge[0]))
     return len(edges) - len(missed), len(edges), missed
 
 
-def _is_class(graph: CallGraph, callee: Place, name: str) -> bool:
+def _is_class(callee: Place, name: str) -> bool:
     """A class body has run, which stands for what encloses it."""
     own = [part for part in callee[2].split(".") if part not in ("<locals>", *INLINE)]
     return not name.endswith(own[-1]) and "<lambda" not in name

@@ -70,7 +70,7 @@ class Binding:
     ) -> int | None:
         """Return the absolute node of the argument for a parameter, if it is given plainly."""
         parameters = callee.unit.parameters
-        for position, (name, node) in enumerate(parameters.positional):
+        for position, (_name, node) in enumerate(parameters.positional):
             if node == parameter:
                 at = position - shift
                 if 0 <= at < min(call.stars, default=len(call.arguments)):

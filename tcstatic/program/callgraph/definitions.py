@@ -7,7 +7,8 @@ from typing import Any, final
 from tcstatic.errors import InputError
 from tcstatic.program.callgraph import operations as ops
 from tcstatic.program.callgraph.bindings import Bindings, bindings_of
-from tcstatic.program.callgraph.expressions import Expressions, described, place_of
+from tcstatic.program.callgraph.describing import described, place_of
+from tcstatic.program.callgraph.expressions import Expressions
 from tcstatic.program.callgraph.operations import ClassShape, Node, Unit
 from tcstatic.program.callgraph.program import Program
 from tcstatic.program.callgraph.scopes import Names, Scope

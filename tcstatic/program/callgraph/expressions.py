@@ -6,7 +6,9 @@ from collections.abc import Callable, Sequence
 from typing import Any, final
 
 from tcstatic.program.callgraph import operations as ops
-from tcstatic.program.callgraph.operations import Key, Node, Place
+from tcstatic.program.callgraph.describing import constant_key, described, place_of
+from tcstatic.program.callgraph.displays import Displays
+from tcstatic.program.callgraph.operations import Node, Place
 from tcstatic.program.callgraph.program import Program
 from tcstatic.program.callgraph.protocols import COMPARISONS, INPLACE, OPERATORS, UNARY
 from tcstatic.program.callgraph.scopes import Names, Scope
@@ -22,42 +24,6 @@ _TESTED = (syntax.Name, syntax.Attribute, syntax.Call, syntax.Subscript, syntax.
 _CONVERSIONS = {ord("r"): ("__repr__",), ord("s"): ("__str__", "__repr__")}
 
 
-def place_of(node: Any) -> Place:
-    """Return where an expression stands."""
-    return (node.lineno, node.col_offset, node.end_lineno, node.end_col_offset)
-
-
-def described(node: syntax.AST) -> str:
-    """Return a short text for an expression: its dotted name where it has one."""
-    if isinstance(node, syntax.Name):
-        return node.id
-    if isinstance(node, syntax.Attribute):
-        return f"{described(node.value)}.{node.attr}"
-    if isinstance(node, syntax.Call):
-        return f"{described(node.func)}()"
-    if isinstance(node, syntax.Subscript):
-        return f"{described(node.value)}[]"
-    return f"<{type(node).__name__.lower()}>"
-
-
-def constant_key(node: syntax.AST) -> Key:
-    """Return the key that a subscript is, where it is a constant."""
-    if isinstance(node, syntax.Constant):
-        value = node.value
-        if isinstance(value, str) or (isinstance(value, int) and not isinstance(value, bool)):
-            return value
-    elif isinstance(node, syntax.UnaryOp) and isinstance(node.op, syntax.USub):
-        key = constant_key(node.operand)
-        return -key if isinstance(key, int) else None
-    return None
-
-
-def _is_number(node: syntax.AST) -> bool:
-    if isinstance(node, syntax.UnaryOp):
-        node = node.operand
-    return isinstance(node, syntax.Constant) and isinstance(node.value, int | float)
-
-
 @final
 class Expressions:
     """Lowers the expressions of one module."""
@@ -68,6 +34,7 @@ class Expressions:
         self._program = program
         self._names = names
         self._define = define
+        self._displays = Displays(program, self.value)
         self._lowered: dict[type, Callable[[Any, Scope], Node]] = {
             syntax.Name: self._name,
             syntax.Constant: self._constant,
@@ -80,10 +47,10 @@ class Expressions:
             syntax.Compare: self._compare,
             syntax.IfExp: self._conditional,
             syntax.Lambda: self._lambda,
-            syntax.List: self._display,
-            syntax.Tuple: self._display,
-            syntax.Set: self._display,
-            syntax.Dict: self._dict,
+            syntax.List: self._displays.display,
+            syntax.Tuple: self._displays.display,
+            syntax.Set: self._displays.display,
+            syntax.Dict: self._displays.mapping,
             syntax.ListComp: self._comprehension,
             syntax.SetComp: self._comprehension,
             syntax.GeneratorExp: self._comprehension,
@@ -315,69 +282,6 @@ class Expressions:
     def _lambda(self, node: syntax.Lambda, scope: Scope) -> Node:
         return self._define(scope, node)
 
-    def _display(self, node: Any, scope: Scope) -> Node:
-        kind = type(node).__name__.lower()
-        if node.elts and kind != "set" and all(map(_is_number, node.elts)):
-            return self._numbers(kind, len(node.elts), scope)
-        items: list[tuple[Key, Node]] = []
-        spread: list[Node] = []
-        hashed: list[Node] = []
-        for position, element in enumerate(node.elts):
-            if isinstance(element, syntax.Starred):
-                spread.append(self.value(element.value, scope))
-                continue
-            key = None if spread or kind == "set" else position
-            items.append((key, self.value(element, scope)))
-            if kind == "set" and not isinstance(element, syntax.Constant):
-                hashed.append(items[-1][1])
-        return self.make(scope, kind, items, spread, hashed=hashed)
-
-    def _numbers(self, kind: str, length: int, scope: Scope) -> Node:
-        """Rows of numbers are many, and one is like another of its length and module."""
-        target = scope.unit.node()
-        module = scope.module.index if kind == "list" else 0
-        found = self._program.values.get(Kind.ITEMS, kind, "numbers", (module, length))
-        scope.unit.seeds.append((target, found))
-        return target
-
-    def _dict(self, node: syntax.Dict, scope: Scope) -> Node:
-        items: list[tuple[Key, Node]] = []
-        spread: list[Node] = []
-        keys: list[Node] = []
-        hashed: list[Node] = []
-        for key, value in zip(node.keys, node.values, strict=True):
-            if key is None:
-                spread.append(self.value(value, scope))
-                continue
-            keys.append(self.value(key, scope))
-            if not isinstance(key, syntax.Constant):
-                hashed.append(keys[-1])
-            items.append((constant_key(key), self.value(value, scope)))
-        return self.make(scope, "dict", items, spread, keys, hashed)
-
-    def make(
-        self,
-        scope: Scope,
-        kind: str,
-        items: Sequence[tuple[Key, Node]],
-        spread: Sequence[Node] = (),
-        keys: Sequence[Node] = (),
-        hashed: Sequence[Node] = (),
-    ) -> Node:
-        """Return the node that holds a new container."""
-        target = scope.unit.node()
-        made = ops.MakeItems(
-            target,
-            kind,
-            tuple(items),
-            tuple(spread),
-            tuple(keys),
-            tuple(hashed),
-            self._program.site(),
-        )
-        scope.unit.making.append(made)
-        return target
-
     def _comprehension(self, node: Any, scope: Scope) -> Node:
         saved = dict(scope.versions)
         inner: set[str] = set()
@@ -390,13 +294,13 @@ class Expressions:
         if isinstance(node, syntax.DictComp):
             keys = (self.value(node.key, scope),)
             items = [(None, self.value(node.value, scope))]
-            result = self.make(scope, "dict", items, (), keys, keys)
+            result = self._displays.make(scope, "dict", items, (), keys, keys)
         else:
             kinds = {syntax.ListComp: "list", syntax.SetComp: "set"}
             kind = kinds.get(type(node), "generator")
             held = self.value(node.elt, scope)
             hashed = (held,) if kind == "set" else ()
-            result = self.make(scope, kind, [(None, held)], hashed=hashed)
+            result = self._displays.make(scope, kind, [(None, held)], hashed=hashed)
         for name in inner:
             scope.versions.pop(name, None)
             if name in saved:

@@ -42,9 +42,9 @@ class Items:
         """Return the container that a display makes in an instance."""
         machine = self._machine
         value = machine.values.get(Kind.ITEMS, made.kind, made.site, instance.index)
-        if made.kind in ("list", "tuple") and not made.spread:
-            if all(key is not None for key, _ in made.items):
-                self.lengths[value] = len(made.items)
+        is_row = made.kind in ("list", "tuple") and not made.spread
+        if is_row and all(key is not None for key, _ in made.items):
+            self.lengths[value] = len(made.items)
         many = len(made.items) > MOST_KEYS
         for key, node in made.items:
             machine.link(instance.at(node), self.item(value, None if many else key))

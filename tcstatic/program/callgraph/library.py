@@ -46,9 +46,8 @@ class Library:
         call = Call(invoke, instance)
         effects.machine.called(instance, invoke.place, path)
         model = LIBRARY.get(path)
-        if model is None or path in CALLERS:
-            if path not in QUIET:
-                effects.calls.callbacks(invoke, instance)
+        if (model is None or path in CALLERS) and path not in QUIET:
+            effects.calls.callbacks(invoke, instance)
         if model is not None:
             if self._may_model(call):
                 effects.enter(path)

@@ -10,7 +10,8 @@ from typing import Any, final
 from tcstatic.program.callgraph import operations as ops
 from tcstatic.program.callgraph.bindings import bindings_of
 from tcstatic.program.callgraph.definitions import Definitions
-from tcstatic.program.callgraph.expressions import Expressions, constant_key, place_of
+from tcstatic.program.callgraph.describing import constant_key, place_of
+from tcstatic.program.callgraph.expressions import Expressions
 from tcstatic.program.callgraph.imports import Imports
 from tcstatic.program.callgraph.modules import Module, Modules
 from tcstatic.program.callgraph.operations import Node, Unit

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any, final
 
 from tcstatic.program.callgraph import operations as ops
-from tcstatic.program.callgraph.expressions import Expressions, constant_key, place_of
+from tcstatic.program.callgraph.describing import constant_key, place_of
+from tcstatic.program.callgraph.expressions import Expressions
 from tcstatic.program.callgraph.operations import Node
 from tcstatic.program.callgraph.scopes import Names, Scope
 from tcstatic.program.source import syntax

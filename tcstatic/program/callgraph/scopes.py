@@ -154,9 +154,9 @@ class Names:
             node = scope.versions.get(name)
             if node is not None:
                 return node
-        if not scope.is_module and (name in bindings.bound or name in scope.known):
-            if scope.shape is None or name in bindings.shared:
-                return scope.merge(name)
+        is_local = not scope.is_module and (name in bindings.bound or name in scope.known)
+        if is_local and (scope.shape is None or name in bindings.shared):
+            return scope.merge(name)
         return self._enclosing(scope, name)
 
     def write(self, scope: Scope, name: str, node: Node) -> None:
@@ -193,7 +193,7 @@ class Names:
         owner = scope.parent
         while owner is not None:
             is_bound = name in owner.bindings.bound and not owner.is_module
-            if owner.shape is None and (is_bound or name in owner.known and not owner.is_module):
+            if owner.shape is None and (is_bound or (name in owner.known and not owner.is_module)):
                 return scope.outer(owner.unit, owner.merge(name))
             if owner.is_module and name in owner.known and name not in owner.bindings.bound:
                 return scope.outer(owner.unit, owner.merge(name))

@@ -340,9 +340,9 @@ class Subscripts:
             if compared is not None:
                 equal = ops.Implicit(~compared, EQUAL, (), ~machine.sink, contains.place)
                 machine.use(compared, equal, instance)
-        if machine.values.kind[value] is Kind.ITEMS:
-            if self._items.is_dict(value) or machine.values.data[value][0] == "set":
-                self.hash(item, instance, contains.place)
+        is_items = machine.values.kind[value] is Kind.ITEMS
+        if is_items and (self._items.is_dict(value) or machine.values.data[value][0] == "set"):
+            self.hash(item, instance, contains.place)
 
     def _spill(self, spill: Spill, instance: Instance, value: Value) -> None:
         machine = self._machine
