@@ -16,6 +16,7 @@ from tcstatic.program.source import syntax
 _STATEFUL: Final = frozenset(
     "Adam AdamW Adamax NAdam RAdam Adagrad Adadelta RMSprop SparseAdam ASGD Adafactor Muon".split()
 )
+_HARMLESS: Final = frozenset({"train", "eval", "zero_grad", "to", "cuda"})
 # What starts a model anew, so that its optimizer has to start anew as well.
 _RESETS: Final = frozenset({"model.load", "model.mutate", "model.new", "model.freeze"})
 
@@ -32,9 +33,13 @@ def rebuilt(m: Machine, block: Block) -> None:
             if optimizer is None or not _keeps_state(optimizer):
                 continue
             step = _only_step(loop, inside, optimizer.number)
-            if step is not None and _trains_older(m, optimizer, loop) and not _resets(loop):
+            if step is None or _resets(loop):
+                continue
+            known = _trains_older(m, optimizer, loop)
+            if known or _trains_older_unknown(one, loop):
                 about = {"optimizer": (optimizer.number,)}
-                tell(block, "rebuilt", one.place, assumed=step.assumed, subjects=about)
+                assumed = step.assumed or not known
+                tell(block, "rebuilt", one.place, assumed=assumed, subjects=about)
 
 
 def _keeps_state(optimizer: Object) -> bool:
@@ -62,6 +67,26 @@ def _trains_older(m: Machine, optimizer: Object, loop: Loop) -> bool:
     if not isinstance(tokens, Const) or not isinstance(complete, Const) or not complete.value:
         return False
     return bool(tokens.value) and all(number < loop.begun for number, _ in tokens.value)
+
+
+def _trains_older_unknown(made: Happening, loop: Loop) -> bool:
+    """Whether an optimizer is given ``parameters()`` of what other code made before the loop, and
+    the loop calls none of its methods for their effect."""
+    first = made.arguments[0] if made.arguments else made.keywords.get("params")
+    if not isinstance(first, Node) or first.op != "parameters" or len(first.inputs) != 1:
+        return False
+    source = first.inputs[0]
+    if not isinstance(source, Node) or source.number >= loop.begun or source.op == "item":
+        return False
+    inside = list(happenings(loop.body))
+    touched = any(
+        one.values.get("operation") == "dropped"
+        and one.node is not None
+        and source in one.node.inputs
+        and one.values.get("of") not in _HARMLESS
+        for one in inside
+    )
+    return not touched and sum(one.kind == "loss.backward" for one in inside) == 1
 
 
 def _resets(loop: Loop) -> bool:

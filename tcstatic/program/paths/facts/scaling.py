@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from tcstatic.program.paths import lookup
 from tcstatic.program.paths.facts.orders import (
     WILD,
     Way,
+    all_loops,
     calls_elsewhere,
     full_ways,
+    guards,
     is_wild,
     subjects,
     tell,
@@ -18,10 +21,25 @@ from tcstatic.program.paths.facts.registry import surveys
 from tcstatic.program.paths.machine import Machine
 from tcstatic.program.paths.operations import LOSSES, SHAPE
 from tcstatic.program.paths.tree import Block, Happening, happenings
-from tcstatic.program.paths.values import Const, Listing, Node, Object, Phi, Value
+from tcstatic.program.paths.values import (
+    Const,
+    Listing,
+    Node,
+    Object,
+    Phi,
+    Place,
+    Unknown,
+    Value,
+)
+from tcstatic.program.paths.walking import upstream
+from tcstatic.program.source import syntax
 
 _KINDS: Final = frozenset(
     {"loss.backward", "optimizer.step", "optimizer.zero_grad", "scaler.unscale"}
+)
+# A loss is scaled, or goes backward by other code.
+_SCALES: Final = re.compile(
+    r"(?<!get)(?:\b|_)scaler?\(|scale_loss|\.backward\(\w+\s*,|manual_backward"
 )
 _ARITHMETIC: Final = frozenset("+ - * / mean sum neg mul div add".split())
 
@@ -87,7 +105,8 @@ def bypassed(m: Machine, block: Block) -> None:
         if not found or off:
             continue
         for step in _plain_steps(block, number):
-            if all(_scaled_at(m, way, step) for way in found if _on(way, step)) and any(
+            guarded = _asks_before(block, step)
+            if all(_scaled_at(m, way, step, guarded) for way in found if _on(way, step)) and any(
                 _on(way, step) for way in found
             ):
                 about = {"optimizer": (number,)}
@@ -108,7 +127,19 @@ def _on(way: Way, wanted: Happening) -> bool:
     return any(one is wanted for one, _ in way)
 
 
-def _scaled_at(m: Machine, way: Way, step: Happening) -> bool:
+def _asks_before(block: Block, step: Happening) -> bool:
+    """Whether something is asked between the unscaling of gradients and a step: for inf, say."""
+    unscaling = [one for one in happenings(block) if one.kind == "scaler.unscale"]
+    bodies = [loop.body for loop in all_loops(block)] + [block]
+    around = {id(one) for body in bodies for one in guards(body, step)}
+    return any(
+        around - {id(branch) for body in bodies for branch in guards(body, one)}
+        for one in unscaling
+        if not one.values.get("implicit")
+    )
+
+
+def _scaled_at(m: Machine, way: Way, step: Happening, guarded: bool) -> bool:
     """Whether each time that a step comes, only scaled losses went backward since the last."""
     carried: list[bool | None] = []
     for one, kind in way:
@@ -117,7 +148,7 @@ def _scaled_at(m: Machine, way: Way, step: Happening) -> bool:
         elif kind == "loss.backward":
             carried.append(scaled(m, one.arguments[0]) if one.arguments else None)
         elif kind == "scaler.unscale":
-            if not one.values.get("implicit"):
+            if guarded and not one.values.get("implicit"):
                 carried.append(None)
         elif one is step:
             if not carried or any(answer is not True for answer in carried):
@@ -193,6 +224,50 @@ def unscaled(m: Machine, block: Block) -> None:
             tell(block, "unscaled", one.place, assumed=assumed, subjects=about)
 
 
+@surveys
+def never_scaled(m: Machine, block: Block) -> None:
+    """A scaler steps, and the code around it scales no loss anywhere."""
+    told: set[tuple[int, str]] = set()
+    for step in happenings(block):
+        key = (id(step.place.module), step.place.function)
+        if step.kind != "scaler.step" or key in told or _scales(step.place) or _off(m, step):
+            continue
+        told.add(key)
+        plain = [
+            one
+            for one in happenings(block)
+            if one.kind == "loss.backward"
+            and (id(one.place.module), one.place.function) == key
+            and one.arguments
+            and _is_plain(m, one.arguments[0])
+        ]
+        if plain:
+            first = min(plain, key=lambda one: getattr(one.place.node, "lineno", 0))
+            about = {"optimizer": first.subjects.get("optimizer", ())}
+            tell(block, "unscaled", first.place, assumed=True, subjects=about)
+
+
+def _scales(place: Place) -> bool:
+    """Whether the module of a place, or the class that has no other bases, scales losses."""
+    text = place.module.text.text
+    if not _SCALES.search(text):
+        return False
+    name = place.function.partition(".")[0]
+    for node in place.module.tree.body:
+        if isinstance(node, syntax.ClassDef) and node.name == name and not node.bases:
+            lines = text.splitlines()[node.lineno - 1 : node.end_lineno]
+            return bool(_SCALES.search("\n".join(lines)) or ".scale(" in text)
+    return True
+
+
+def _is_plain(m: Machine, loss: Value) -> bool:
+    """Whether a loss is computed here, or is what the function was given."""
+    if isinstance(loss, Unknown):
+        return loss.origin == "parameter"
+    parts = upstream(m, loss, lambda _: True)
+    return not any(isinstance(one, Node) and "scale" in one.op for one in parts)
+
+
 def _steps_by_scaler(way: Way) -> bool:
     return any(kind == "optimizer.step" and one.values.get("by_scaler") for one, kind in way)
 
@@ -234,5 +309,17 @@ def never_updated(m: Machine, block: Block) -> None:
         )
         if updated or any(_off(m, one) for one in steps):
             continue
-        if not calls_elsewhere(m, block, (scaler.place, steps[-1].place), "update"):
+        if not _updates_elsewhere(m, block, scaler, steps[-1]):
             tell(block, "never_updated", steps[-1].place, assumed=steps[-1].assumed)
+
+
+def _updates_elsewhere(m: Machine, block: Block, scaler: Object, step: Happening) -> bool:
+    """Whether other code may update a scaler: by its name, where that says what it is."""
+    assert scaler.place is not None
+    places = (scaler.place, step.place)
+    node = step.place.node
+    if isinstance(node, syntax.Call) and isinstance(node.func, syntax.Attribute):
+        name = syntax.unparse(node.func.value).rpartition(".")[2]
+        if "scaler" in name.lower():
+            return any(f"{name}.update" in place.module.text.text for place in places)
+    return calls_elsewhere(m, block, places, "update")
