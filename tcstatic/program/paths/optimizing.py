@@ -17,7 +17,7 @@ from tcstatic.program.paths.values import (
     Unknown,
     Value,
 )
-from tcstatic.program.paths.walking import objects_in
+from tcstatic.program.paths.walking import VERSION, objects_in
 from tcstatic.program.source import syntax
 
 Keywords = Mapping[str, Value]
@@ -106,7 +106,7 @@ def _membership(m: Machine, group: tuple[Receiver, ...]) -> dict[str, Any]:
 
 
 def _version_of(m: Machine, number: int) -> int:
-    held = m.cells.get((number, parameters.VERSION))
+    held = m.cells.get((number, VERSION))
     return held.value if isinstance(held, Const) else 0
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Final
 
 from tcstatic.program.paths import lookup
 from tcstatic.program.paths.machine import Machine
@@ -19,9 +20,10 @@ from tcstatic.program.paths.values import (
     Value,
     options,
 )
-from tcstatic.program.paths.walking import Token
+from tcstatic.program.paths.walking import VERSION, Token, tokens_of_parameter
 
-VERSION = "#version"
+# What makes a tensor of others; lists are added up as well, but a list is no tensor.
+_ARITHMETIC: Final = frozenset({"+", "-", "*", "/", "@", "**", "forward"})
 
 
 def version(m: Machine, value: Value) -> int:
@@ -94,25 +96,30 @@ def held(m: Machine, values: tuple[Value, ...]) -> tuple[frozenset[Token], bool]
     """The parameters among values, through filters and listings, and whether that is all."""
     found: set[Token] = set()
     complete = True
-    waiting = list(values)
+    waiting: list[tuple[Value, bool]] = [(one, False) for one in values]
     seen: set[int] = set()
     while waiting and len(seen) < 2000:
-        one = waiting.pop()
+        one, computed = waiting.pop()
         if id(one) in seen:
             continue
         seen.add(id(one))
         if isinstance(one, Node):
             known = one.keywords.get("#tokens")
-            if isinstance(known, Const) and one.op in ("parameters", "parameter"):
+            if one.op == "parameter":
+                found |= frozenset() if computed else tokens_of_parameter(m, one)
+                continue
+            if isinstance(known, Const) and one.op == "parameters":
                 found |= known.value
                 continue
-            waiting.extend(one.inputs)
+            computed = computed or one.op in _ARITHMETIC
+            waiting.extend((part, computed) for part in one.inputs)
             complete = complete and one.op in ("item", "filter", "list", "+", "chain", "iter")
         elif isinstance(one, Listing):
             group = m.attribute(one, "['params']") if one.kind == "dict" else None
-            waiting.extend(lookup.items(m, one) if group is None else [group])
+            inner = lookup.items(m, one) if group is None else [group]
+            waiting.extend((part, False) for part in inner)
         elif isinstance(one, Phi):
-            waiting.extend(one.options)
+            waiting.extend((part, computed) for part in one.options)
         elif isinstance(one, Unknown) or (
             isinstance(one, Bound) and isinstance(one.receiver, Object)
         ):

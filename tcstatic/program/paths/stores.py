@@ -156,6 +156,10 @@ def _own_parameter(m: Machine, layer: Object, text: str, at: syntax.expr) -> Non
 
 
 def _model_attribute(m: Machine, holder: Object, text: str, value: Value, at: syntax.expr) -> None:
+    if isinstance(value, Node) and value.op == "parameter" and value.subject is None:
+        value.subject = holder
+        own = Const(frozenset({parameters.token(m, holder)}))
+        value.keywords = {**value.keywords, "#tokens": own}
     if text in ("weight", "bias") and isinstance(holder.type, str):
         if isinstance(value, Node) and value.op == "parameter":
             _own_parameter(m, holder, text, at)

@@ -22,6 +22,8 @@ from tcstatic.program.paths.values import (
 _LIMIT: Final = 3000
 _CHOOSERS: Final = frozenset({"max", "min", "topk", "sort", "kthvalue", "median", "mode"})
 Token = tuple[int, int]
+# How often the parameters of an object were replaced as a whole: the second part of its token.
+VERSION: Final = "#version"
 
 
 @final
@@ -72,22 +74,33 @@ def reach(m: Machine, value: Value) -> Reach:
         if isinstance(one, Node):
             if _is_cut(one):
                 cuts.append(one)
-            elif one.op == "forward":
+                continue
+            tokens |= _tokens_at(m, one)
+            if one.op == "forward":
                 forwards.append(one)
-                held = one.keywords.get("#tokens")
-                if isinstance(held, Const):
-                    tokens |= held.value
-            elif one.op == "parameter" or (
-                one.op in ("parameters", "item") and one.subject is not None
-            ):
-                held = one.keywords.get("#tokens")
-                if isinstance(held, Const):
-                    tokens |= held.value
-            elif one.op.startswith("call"):
-                unknown = True
+            unknown = unknown or one.op.startswith("call")
         elif isinstance(one, Unknown):
             unknown = unknown or one.origin in ("budget", "recursion", "attribute", "name")
     return Reach(frozenset(tokens), tuple(forwards), unknown, tuple(cuts))
+
+
+def _tokens_at(m: Machine, one: Node) -> frozenset[Token]:
+    """The parameters that an operation itself brings in."""
+    if one.op == "parameter":
+        return tokens_of_parameter(m, one)
+    if one.op != "forward" and (one.op not in ("parameters", "item") or one.subject is None):
+        return frozenset()
+    held = one.keywords.get("#tokens")
+    return held.value if isinstance(held, Const) else frozenset()
+
+
+def tokens_of_parameter(m: Machine, one: Node) -> frozenset[Token]:
+    """The token of the model that has a parameter, as it is now; its own where it stands alone."""
+    if one.subject is not None:
+        version = m.cells.get((one.subject.number, VERSION))
+        return frozenset({(one.subject.number, version.value if isinstance(version, Const) else 0)})
+    held = one.keywords.get("#tokens")
+    return held.value if isinstance(held, Const) else frozenset()
 
 
 def _is_cut(one: Node) -> bool:

@@ -15,7 +15,13 @@ from tcstatic.program.paths.machine import Machine
 from tcstatic.program.paths.operations import CONTAINERS, WRAPPERS
 from tcstatic.program.paths.tree import Block, Happening, happenings
 from tcstatic.program.paths.values import Const, Node, Object, Place, Value, options
-from tcstatic.program.paths.walking import Reach, Token, differentiable, upstream
+from tcstatic.program.paths.walking import (
+    Reach,
+    Token,
+    differentiable,
+    tokens_of_parameter,
+    upstream,
+)
 
 # Regions in which gradients may not be recorded, as far as the source tells.
 _UNSURE: Final = frozenset({"grad_unknown", "unknown", "no_grad?", "grad_off"})
@@ -50,6 +56,10 @@ def trained(m: Machine, block: Block) -> Trained | None:
             if not isinstance(node.subject, Object):
                 return None
             models[node.subject.number] = node.subject
+    # Parameters that stand alone, and that no optimizer has, may be those of a model all the same.
+    alone = frozenset(one for one in tokens if one[0] not in m.objects)
+    if any(not parameters.owners(m, frozenset({one})) for one in alone):
+        return None
     return Trained(frozenset(tokens), tuple(models.values())) if tokens else None
 
 
@@ -58,8 +68,7 @@ def _layers_behind(m: Machine, value: Value) -> frozenset[Token] | None:
     found: set[Token] = set()
     for one in upstream(m, value, _recorded):
         if isinstance(one, Node) and one.op == "parameter":
-            alone = one.keywords.get("#tokens")
-            found |= alone.value if isinstance(alone, Const) else frozenset()
+            found |= tokens_of_parameter(m, one)
         if not isinstance(one, Node) or one.op != "forward" or not _recorded(one):
             continue
         if _UNSURE & set(one.regions):
