@@ -16,6 +16,7 @@ import json
 import os
 import resource
 import runpy
+import signal
 import subprocess
 import sys
 import tempfile
@@ -32,7 +33,8 @@ if TYPE_CHECKING:
 REPO = Path(__file__).resolve().parents[2]
 INLINE = ("<listcomp>", "<setcomp>", "<dictcomp>", "<genexpr>")
 MADE = dis.opmap["RETURN_GENERATOR"]
-SECONDS = 500
+SECONDS = int(os.environ.get("TCSTATIC_SECONDS", "300"))
+"""How long the tests of one package run; what was called until then counts."""
 SHOWN = 12
 
 Place = tuple[str, int, str]
@@ -88,6 +90,8 @@ def record(folder: Path, output: Path, command: list[str]) -> None:
     """Run a script, or ``-m module``, with its calls recorded; the child's side of `observed`."""
     recorder = Recorder(folder)
     sys.argv = command
+    signal.signal(signal.SIGALRM, signal.default_int_handler)
+    signal.alarm(SECONDS)
     threading.setprofile(recorder)
     sys.setprofile(recorder)
     try:
@@ -98,9 +102,10 @@ def record(folder: Path, output: Path, command: list[str]) -> None:
         else:
             sys.path[0] = str(Path(command[0]).resolve().parent)
             runpy.run_path(command[0], run_name="__main__")
-    except SystemExit:
+    except (SystemExit, KeyboardInterrupt):
         pass
     finally:
+        signal.alarm(0)
         sys.setprofile(None)
         recorder.write(output)
 
@@ -116,7 +121,7 @@ def observed(folder: Path, command: list[str], cwd: Path, paths: list[Path]) -> 
             env={**os.environ, "PYTHONPATH": search, "PYTHONDONTWRITEBYTECODE": "1"},
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            timeout=SECONDS,
+            timeout=2 * SECONDS,
             check=False,
         )
         return list(json.loads(output.read_text(encoding="utf-8"))) if output.exists() else []

@@ -18,6 +18,7 @@ from tcstatic.program.callgraph.descriptors import Descriptors
 from tcstatic.program.callgraph.effects import Effects
 from tcstatic.program.callgraph.entries import Entries
 from tcstatic.program.callgraph.graph import CallGraph, Function, Unknown
+from tcstatic.program.callgraph.guesses import Guesses
 from tcstatic.program.callgraph.items import Items
 from tcstatic.program.callgraph.iteration import Iteration
 from tcstatic.program.callgraph.library import Library
@@ -92,6 +93,7 @@ class _Solution:
         calls.library = Library(effects)
         self._subscripts = subscripts
         self._entries = Entries(machine, classes, attributes, construction)
+        self._guesses = Guesses(machine, classes, self._entries)
         machine.make = self._make
 
     def solve(self) -> None:
@@ -102,7 +104,7 @@ class _Solution:
                 machine.shared(unit, None)
         self._settle()
         for _ in range(MOST_ROUNDS):
-            if not self._entries.enter():
+            if not self._entries.enter() and not self._guesses.make():
                 break
             self._settle()
 

@@ -47,6 +47,7 @@ class Calls:
         """Those of the partials whose first argument is the receiver, before the stored ones."""
         self._kept: set[tuple[str, int, int, int]] = set()
         self._implied: set[tuple[object, ...]] = set()
+        self._is_callback = False
         self._roots: dict[int, int] = {}
         self._ways: dict[tuple[int, int], int] = {}
         self._sites: dict[tuple[object, ...], int] = {}
@@ -176,7 +177,11 @@ class Calls:
         machine = self._machine
         index, outer = machine.values.data[value]
         unit = machine.program.units[index]
-        callee = machine.callee(unit, machine.instances[outer], instance, call, receiver)
+        if self._is_callback:
+            # what it is given is not known: it is still to be entered from outside
+            callee = machine.shared(unit, machine.instances[outer])
+        else:
+            callee = machine.callee(unit, machine.instances[outer], instance, call, receiver)
         machine.called(instance, call.place, unit.name)
         shift = 0
         if receiver >= 0:
@@ -306,9 +311,10 @@ class Calls:
         self._given_away(call, instance)
 
     def _given_away(self, call: Invoke, instance: Instance) -> None:
-        self.callbacks(call, instance)
         self._attributes.opaque(instance.at(call.target))
-        if call.decorates:
+        if not call.decorates:
+            self.callbacks(call, instance)
+        else:
             for argument in call.arguments:
                 self._machine.link(instance.at(argument), instance.at(call.target))
 
@@ -331,4 +337,6 @@ class Calls:
         if machine.values.kind[value] in (Kind.FUNCTION, Kind.BOUND, Kind.PARTIAL):
             node = machine.sink
             call = Invoke(~node, (), (), (), ~node, callback.place, callback.site, "", False)
+            self._is_callback = True
             self.invoke(call, instance, value)
+            self._is_callback = False

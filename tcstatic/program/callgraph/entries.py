@@ -99,7 +99,7 @@ class Entries:
         if unit.receiver == "class":
             machine.flow(receiver, self._classes.below(owner))
         else:
-            machine.flow(receiver, self._objects(unit, owner, outer))
+            machine.flow(receiver, self.objects(unit, owner, outer))
 
     def _shared(self, unit: Unit, outer: Instance) -> Instance:
         machine = self._machine
@@ -108,7 +108,7 @@ class Entries:
             machine.use(callee.at(store.base), store, callee)
         return callee
 
-    def _objects(self, unit: Unit, owner: Value, outer: Instance) -> list[Value]:
+    def objects(self, unit: Unit, owner: Value, outer: Instance) -> list[Value]:
         """Return the objects whose method it is; if none is made, one that stands for all."""
         name = unit.name.rpartition(".")[2]
         found = []

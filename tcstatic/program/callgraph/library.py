@@ -46,7 +46,8 @@ class Library:
         call = Call(invoke, instance)
         effects.machine.called(instance, invoke.place, path)
         model = LIBRARY.get(path)
-        if (model is None or path in CALLERS) and path not in QUIET:
+        may_call = model is None or path in CALLERS
+        if may_call and path not in QUIET and not invoke.decorates:
             effects.calls.callbacks(invoke, instance)
         if model is not None:
             if self._may_model(call):
