@@ -184,9 +184,12 @@ def _changed(m: Machine, one: Happening, call: syntax.Call) -> tuple[str, syntax
         return "", None
     receiver = one.node.inputs[0] if one.node.inputs else None
     if _is_function(one, function):
+        if any(name in one.node.keywords for name in ("inplace", "out")):
+            return "", None
         known = function.attr in _FUNCTIONS and call.args
         return function.attr, call.args[0] if known else None
-    if function.attr in _PURE and isinstance(receiver, Node | Unknown):
+    values = options(receiver, 6) if receiver is not None else []
+    if function.attr in _PURE and values and all(isinstance(v, Node | Unknown) for v in values):
         return function.attr, function.value
     return "", None
 
