@@ -37,6 +37,8 @@ _ORDERED: Final = re.compile(
     r"|episode|sentence|chunk|char|word|iter|batch|graph|prompt|eval|val|test",
     re.IGNORECASE,
 )
+# What stands in the making of any loader.
+_PLAIN: Final = re.compile(r"batch_?size|Tensor|torch|niter", re.IGNORECASE)
 _HELD_OUT: Final = re.compile(r"val|test|eval|dev|held|hold", re.IGNORECASE)
 _LOADER: Final = "torch.utils.data"
 
@@ -243,7 +245,21 @@ def _is_stored_order(m: Machine, one: Reading) -> bool:
     if "collate_fn" in one.loader.keywords or not one.around:
         return False
     data = _part(m, one.loader, "dataset")
-    return isinstance(data, Object) and _is_kept(data)
+    if not isinstance(data, Object):
+        return False
+    return _is_kept(data) or (shuffle is not None and _is_of_tensors(m, one, data))
+
+
+def _is_of_tensors(m: Machine, one: Reading, data: Object) -> bool:
+    """Whether a loader that is told not to shuffle reads tensors whose names tell of no order."""
+    if not isinstance(data.type, str) or data.type_name != "TensorDataset":
+        return False
+    made = one.loader.place.node if one.loader.place is not None else None
+    texts = [syntax.unparse(made)] if isinstance(made, syntax.expr) else []
+    texts.extend(_names(m, one.loader) | _names(m, data))
+    if data.place is not None:
+        texts.append(syntax.unparse(data.place.node))
+    return not any(_ORDERED.search(_PLAIN.sub("", text)) for text in texts)
 
 
 def _is_kept(data: Object) -> bool:
