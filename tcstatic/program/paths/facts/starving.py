@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from tcstatic.program.paths.facts.grad_modes import recorded
 from tcstatic.program.paths.facts.registry import surveys
 from tcstatic.program.paths.facts.terms import behind
 from tcstatic.program.paths.machine import Machine
+from tcstatic.program.paths.operations import LOSSES
 from tcstatic.program.paths.tree import Block, Happening, happenings
-from tcstatic.program.paths.values import Const, Place
-from tcstatic.program.paths.walking import Reach, Token
+from tcstatic.program.paths.values import Const, Node, Place, Value
+from tcstatic.program.paths.walking import Reach, Token, upstream
+from tcstatic.program.source import syntax
+
+_ANEW: Final = frozenset({"tensor", "as_tensor", "new_tensor"})
+_SCALES: Final = frozenset({"*", "/", "mul", "div", "mean", "sum", "scale"})
+_SCALED: Final = 4
+_ASKED: Final = frozenset(
+    """attr:shape attr:dtype attr:device attr:ndim size dim numel shape len zeros_like ones_like
+    rand_like randn_like empty_like full_like""".split()
+)
+# Losses whose targets nobody trains.
+_LABELLED: Final = frozenset({"cross_entropy", "nll_loss", "bce", "bce_with_logits"})
 
 
 @surveys
@@ -39,6 +53,71 @@ def starving(m: Machine, block: Block) -> None:
                 block.steps.append(Happening("call", place, subjects, values={"starved": True}))
 
 
+@surveys
+def severed(m: Machine, block: Block) -> None:
+    """``starved``: a loss made anew of another's value, or of a detached output, before a step:
+    whatever else is trained, this backward reaches nothing."""
+    every = list(happenings(block))
+    if any(one.values.get("attribute") == "grad" for one in every):
+        return
+    told = {id(one.place.node) for one in every if "starved" in one.values}
+    for index, one in enumerate(every):
+        if one.kind != "loss.backward" or _is_tried(one.place):
+            continue
+        cut = _made_anew(m, one.arguments[0]) or _detached(m, one)
+        if cut is None or cut.place is None or id(cut.place.node) in told:
+            continue
+        step = next((later for later in every[index:] if later.kind == "optimizer.step"), None)
+        if step is None or not step.subjects.get("optimizer"):
+            continue
+        told.add(id(cut.place.node))
+        subjects = {"optimizer": step.subjects["optimizer"][:1]}
+        values = {"starved": True}
+        block.steps.append(
+            Happening("call", cut.place, subjects, values=values, assumed=step.assumed)
+        )
+
+
+def _is_tried(place: Place) -> bool:
+    line = getattr(place.node, "lineno", 0)
+    return any(first <= line <= last for first, last in place.module.tried)
+
+
+def _made_anew(m: Machine, value: Value) -> Node | None:
+    """The ``torch.tensor(loss, requires_grad=True)`` that a loss is, but for its scale."""
+    for _ in range(_SCALED):
+        if not isinstance(value, Node) or value.op not in _SCALES or not value.inputs:
+            break
+        value = value.inputs[0]
+    if not isinstance(value, Node) or value.op not in _ANEW or not value.inputs:
+        return None
+    live = value.keywords.get("requires_grad")
+    known = isinstance(live, Const) and live.value is True
+    return value if known and _is_computed(m, value.inputs[0]) else None
+
+
+def _is_computed(m: Machine, value: Value) -> bool:
+    """Whether a model or a loss is behind a value."""
+    behind_it = upstream(m, value, lambda _: True)
+    return any(isinstance(one, Node) and one.op in LOSSES | {"forward"} for one in behind_it)
+
+
+def _detached(m: Machine, one: Happening) -> Node | None:
+    """The ``detach()`` written in the call of a loss, on the output that it compares."""
+    found, loss = one.values.get("#reach"), one.arguments[0]
+    if not isinstance(found, Reach) or found.tokens or found.forwards or found.unknown:
+        return None
+    if not isinstance(loss, Node) or loss.op not in _LABELLED or not loss.inputs:
+        return None
+    cut = loss.inputs[0]
+    if not isinstance(cut, Node) or cut.op != "detach" or not _is_computed(m, cut):
+        return None
+    inside = loss.place is not None and cut.place is not None
+    if not inside or loss.place is None or cut.place is None:
+        return None
+    return cut if cut.place.node in syntax.walk(loss.place.node) else None
+
+
 def _alive(m: Machine, one: Happening) -> frozenset[Token]:
     """The parameters that a backward reaches, layer by layer where all of that is known."""
     live, _, unknown = recorded(m, one.arguments[0])
@@ -62,13 +141,18 @@ def _cuts(m: Machine, one: Happening, mine: frozenset[Token]) -> bool:
     found = one.values.get("#reach")
     if not isinstance(found, Reach):
         return False
-    for cut in found.cuts:
+    for cut in _real(found):
         held = cut.keywords.get("#tokens")
         if cut.op == "forward" and isinstance(held, Const) and held.value & mine:
             return True
         if behind(m, cut) & mine:
             return True
     return False
+
+
+def _real(found: Reach) -> list[Node]:
+    """The cuts that take a value on; those that ask for its shape or its place do not count."""
+    return [cut for cut in found.cuts if cut.op not in _ASKED]
 
 
 def _place(
@@ -82,7 +166,7 @@ def _place(
         if recorded_not and _tokens(one) & mine:
             return one.place
     shared = _cut_from_others(backward, every)
-    for cut in found.cuts:
+    for cut in _real(found):
         if cut.place is not None and cut.number not in shared and behind(m, cut) & mine:
             return cut.place
     return backward.place
