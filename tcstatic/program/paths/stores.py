@@ -165,6 +165,8 @@ def _model_attribute(m: Machine, holder: Object, text: str, value: Value, at: sy
             _own_parameter(m, holder, text, at)
         return
     before = m.attribute(holder, text)
+    if before is None and isinstance(holder.type, str):
+        _foreign_part(m, holder, text, value, at)
     if before is None or m.frame.name.endswith("__init__"):
         return
     replaced = [o for o in options(before, 4) if isinstance(o, Object) and o.role == "model"]
@@ -180,6 +182,26 @@ def _model_attribute(m: Machine, holder: Object, text: str, value: Value, at: sy
             subjects={"model": (holder.number, *(one.number for one in replaced))},
             values={"attribute": text},
         )
+
+
+def _foreign_part(m: Machine, holder: Object, text: str, value: Value, at: syntax.expr) -> None:
+    """A part of a library's model is replaced: its optimizers hold the old part's parameters."""
+    known = isinstance(value, Object) and value.role == "model" and holder.type_name.islower()
+    old = (holder.number, -(1 + len(holder.attributes)))
+    told = False
+    for one in m.objects.values():
+        given = one.arguments[:1] if one.role == "optimizer" and known else ()
+        held = m.attribute(one, "#tokens")
+        whole = any(isinstance(v, Node) and v.op == "parameters" for v in given)
+        if whole and isinstance(held, Const) and parameters.token(m, holder) in held.value:
+            m.set_attribute(one, "#tokens", Const(held.value | {old}))
+            told = True
+    if told:
+        dead = m.cells.get((0, "#dead"))
+        earlier = dead.value if isinstance(dead, Const) else frozenset()
+        m.cells.set((0, "#dead"), Const(earlier | {old}))
+        about = {"model": (holder.number,)}
+        m.emit("model.mutate", at, subjects=about, values={"attribute": text})
 
 
 def augmented(m: Machine, node: Any, before: Value, made: Node) -> None:

@@ -127,7 +127,8 @@ def stale(m: Machine, block: Block) -> None:
         idle = not held & used and reached is not None and not held & reached.tokens
         if idle and one.facts.get("in_loop"):
             one.values["live.parameters"] = frozenset()
-        one.values["untracked"] = len(reached.tokens - known) if reached is not None else None
+        told = reached is not None and holders is not None
+        one.values["untracked"] = len(reached.tokens - known) if told and reached else None
         live: frozenset[Token] = one.values["live.parameters"]
         if len(live) < len(held):
             models = reached.models if reached is not None else ()
