@@ -27,7 +27,10 @@ def test_that_guard_sees_an_import_deep_in_the_package(copy: Path) -> None:
 
 
 def test_every_module_imports_alone_and_without_a_warning(repo: Path) -> None:
-    assert broken_imports(repo, modules(repo), once="import click, libcst, networkx, torch, yaml") == ""
+    assert (
+        broken_imports(repo, modules(repo), once="import click, libcst, networkx, torch, yaml")
+        == ""
+    )
 
 
 @pytest.mark.parametrize(

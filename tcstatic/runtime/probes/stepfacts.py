@@ -57,9 +57,6 @@ class StepFacts:
                 if not gradients[i] and self._is_stale(p, i, optimizer)
             )
         interval = optimizer.interval
-        discards = optimizer.discards
-        by_hand = discards.any and (written is not None or _replaced(optimizer))
-        lost = discards.stepped(backward, written=by_hand)
         orphans = frozenset(interval.orphans) if interval.orphans else _NOBODY
         values = {
             "type": optimizer.title,
@@ -71,15 +68,32 @@ class StepFacts:
             "has_trainable": trainable,
             "stale": len(stale),
             "untracked": len(orphans),
+            **self._since(optimizer, backward, written, trainable and not has_gradient),
+        }
+        if has_gradient and not stale:
+            return values, _NOBODY
+        idle = _NOBODY if trainable else numbers
+        return values, stale | idle | orphans
+
+    def _since(
+        self,
+        optimizer: Optimizer,
+        backward: Location | None,
+        written: Location | None,
+        starving: bool,
+    ) -> dict[str, Any]:
+        """What happened since the step before, and how long that has been so."""
+        interval, discards = optimizer.interval, optimizer.discards
+        by_hand = discards.any and (written is not None or _replaced(optimizer))
+        lost = discards.stepped(backward, written=by_hand)
+        return {
             "untracked_moves": self._untracked.moves,
             "untracked_rounds": self._untracked.rounds,
             "untracked_since": self._untracked.since,
             "backwards": interval.backwards,
             "others_reached": interval.others_reached,
             "trained_before": bool(optimizer.ledger.ever_touched),
-            "backward_reached_nothing": _reached_nothing(
-                optimizer, starving=trainable and not has_gradient
-            ),
+            "backward_reached_nothing": _reached_nothing(optimizer, starving=starving),
             "forward_unused": False,
             "starved": optimizer.starved,
             "starved_since": optimizer.starved_since,
@@ -91,10 +105,6 @@ class StepFacts:
             "stock": optimizer.stock,
             "writes_elsewhere": interval.foreign_writes,
         }
-        if has_gradient and not stale:
-            return values, _NOBODY
-        idle = _NOBODY if trainable else numbers
-        return values, stale | idle | orphans
 
     def _count_starving(self, optimizer: Optimizer, *, starving: bool) -> None:
         optimizer.starved = optimizer.starved + 1 if starving else 0
