@@ -19,7 +19,7 @@ from tcstatic.program.paths.facts.orders import (
 from tcstatic.program.paths.facts.registry import surveys
 from tcstatic.program.paths.machine import Machine
 from tcstatic.program.paths.stores import owner_of_parameter
-from tcstatic.program.paths.tree import Block, Happening, happenings
+from tcstatic.program.paths.tree import Block, Branch, Called, Happening, Loop, happenings
 from tcstatic.program.paths.values import Const, Node, Object, options
 from tcstatic.program.paths.walking import objects_in
 
@@ -233,6 +233,9 @@ def clipping(m: Machine, block: Block) -> None:
     for one in clips:
         one.values["bounded"] = _bounded(one)
         one.values["live"] = _live(block, one)
+        if one.values["live"] is None and _follows_step(block, one):
+            one.values["live"] = False
+            one.assumed = one.assumed or bool(one.maybe)
 
 
 def _bounded(one: Happening) -> bool:
@@ -257,6 +260,37 @@ def _live(block: Block, clip: Happening) -> bool | None:
     if not answers:
         return None
     return any(answers)
+
+
+def _follows_step(block: Block, clip: Happening) -> bool:
+    """Whether clipping stands behind the step of the only optimizer that it may concern, with
+    nothing between them that could compute or change gradients."""
+    numbers = clip.maybe or frozenset(clip.subjects.get("optimizer", ()))
+    around = _block_around(block, clip)
+    if around is None or len(numbers) != 1:
+        return False
+    at = next(index for index, one in enumerate(around.steps) if one is clip)
+    for one in reversed(around.steps[:at]):
+        inner = [one] if isinstance(one, Happening) else list(happenings(Block([one])))
+        for late in inner:
+            if late.kind == "optimizer.step" and late is one and not late.maybe:
+                return set(late.subjects.get("optimizer", ())) == set(numbers)
+            if late.wild or late.kind in _CLIP or late.kind == "optimizer.new":
+                return False
+    return False
+
+
+def _block_around(block: Block, wanted: Happening) -> Block | None:
+    """The block among whose own steps a happening is."""
+    for step in block.steps:
+        if step is wanted:
+            return block
+        inner = step.alternatives if isinstance(step, Branch) else []
+        inner = [step.body] if isinstance(step, Called | Loop) else inner
+        for one in inner:
+            if (found := _block_around(one, wanted)) is not None:
+                return found
+    return None
 
 
 def _live_on(way: Way, clip: Happening) -> bool | None:
