@@ -10,17 +10,22 @@ from pathlib import Path
 
 import pytest
 
-# Planned and rewritten like any script; most of what is tested here needs no torch.
+# Planned and rewritten like any script; most of what is tested here needs no torch. What the source
+# cannot tell is probed.
 LIGHT = """\
 import sys
 
 from helper import make_model
 
 model = make_model()
+vars()["model"].zero_grad()
 print("trained", sys.argv[1:])
 """
 HELPER = """\
 class Model:
+    def zero_grad(self):
+        pass
+
     def train(self):
         raise ValueError("this model cannot train")
 
