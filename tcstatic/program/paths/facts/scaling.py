@@ -268,6 +268,17 @@ def _is_plain(m: Machine, loss: Value) -> bool:
     return not any(isinstance(one, Node) and "scale" in one.op for one in parts)
 
 
+def _never_scaled(m: Machine, loss: Value) -> bool:
+    """Whether a loss carries no scale, all that it was computed from being known."""
+    answer = scaled(m, loss)
+    if answer is not None:
+        return not answer
+    parts = list(upstream(m, loss, lambda _: True))
+    names = [one.op if isinstance(one, Node) else getattr(one, "name", "") for one in parts]
+    computed = any(isinstance(one, Node) and one.op == "forward" for one in parts)
+    return computed and not any("scale" in name or name.startswith("call") for name in names)
+
+
 def _steps_by_scaler(way: Way) -> bool:
     return any(kind == "optimizer.step" and one.values.get("by_scaler") for one, kind in way)
 
@@ -280,7 +291,7 @@ def _unscaled_on(m: Machine, way: Way) -> dict[int, Happening]:
         if kind == WILD:
             return {}
         if kind == "loss.backward":
-            if one.arguments and scaled(m, one.arguments[0]) is False:
+            if one.arguments and _never_scaled(m, one.arguments[0]):
                 pending.append(one)
         elif kind == "optimizer.step":
             if one.values.get("by_scaler"):

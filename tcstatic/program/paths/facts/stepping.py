@@ -52,7 +52,8 @@ def never_stepped(m: Machine, block: Block) -> None:
         ]
         if not backwards or _held_by_another(m, block, number):
             continue
-        last = backwards[-1]
+        # the loss that is this optimizer's own, if there is one
+        last = min(reversed(backwards), key=lambda one: len(one.subjects["optimizer"]))
         if calls_elsewhere(m, block, (made.place, last.place), "step") or _by_hand(m, block, made):
             continue
         place = _stepped_twice(block, last, "optimizer.step") or last
