@@ -157,6 +157,11 @@ def _left_in_train(m: Machine, block: Block, number: int, every: list[Happening]
 @surveys
 def dropouts(m: Machine, block: Block) -> None:
     """``always_on``: functional dropout in a module's forward that is told nothing of the mode."""
+    off = {
+        id(one.place.node)
+        for one in happenings(block)
+        if any(isinstance(rate, Const) and rate.value == 0 for rate in _rates(one))
+    }
     for one, guards in _guarded(block, ()):
         path = str(one.values.get("path", ""))
         if path.rpartition(".")[2] not in _DROPOUTS or ".functional." not in path:
@@ -164,11 +169,15 @@ def dropouts(m: Machine, block: Block) -> None:
         if not one.place.function.endswith(".forward"):
             continue
         given = len(one.arguments) > 2 or "training" in one.keywords or "**" in one.keywords
-        rates = (*one.arguments[1:2], *(v for k, v in one.keywords.items() if k == "p"))
+        rates = _rates(one)
         told = given or any(_asks_mode(m, guard) for guard in (*guards, *rates))
         # one rate for each mode
-        told = told or any(isinstance(rate, Phi) for rate in rates)
+        told = told or id(one.place.node) in off or any(isinstance(rate, Phi) for rate in rates)
         one.values["always_on"] = not told
+
+
+def _rates(one: Happening) -> tuple[Value, ...]:
+    return (*one.arguments[1:2], *(v for k, v in one.keywords.items() if k == "p"))
 
 
 def _guarded(
