@@ -13,7 +13,7 @@ from tcstatic.program.paths.facts.orders import is_wild, subjects, tell
 from tcstatic.program.paths.facts.registry import surveys
 from tcstatic.program.paths.machine import Machine
 from tcstatic.program.paths.operations import CONTAINERS, WRAPPERS
-from tcstatic.program.paths.tree import Block, Happening, happenings
+from tcstatic.program.paths.tree import Block, Branch, Called, Happening, Loop, happenings
 from tcstatic.program.paths.values import Const, Node, Object, Place, Value, options
 from tcstatic.program.paths.walking import (
     Reach,
@@ -244,9 +244,29 @@ def wrapping(m: Machine, block: Block) -> None:
         one.values["wrappers"] = max((len(around[o.number]) for o in inner), default=0)
         mine = around.get(number, ())
         one.values["wrapped"] = bool(mine)
-        one.values["bypasses"] = bool(mine)
+        one.values["bypasses"] = bool(mine) and not _instead(block, one, mine)
         trail = [o.place for o in sorted(_wrappers_of(inner, around), key=lambda o: o.number)]
         one.values["#trail"] = [("wrapped", place) for place in trail if place is not None]
+
+
+def _instead(block: Block, one: Happening, wrappers: tuple[Object, ...]) -> bool:
+    """Whether a wrapper is called where a branch goes another way than to a forward."""
+    numbers = {wrapper.number for wrapper in wrappers}
+    for step in block.steps:
+        if isinstance(step, Branch):
+            sides = [list(happenings(side)) for side in step.alternatives]
+            if any(one in side for side in sides) and any(
+                other.kind == "model.forward" and other.subjects["model"][0] in numbers
+                for side in sides
+                if one not in side
+                for other in side
+            ):
+                return True
+            if any(_instead(side, one, wrappers) for side in step.alternatives):
+                return True
+        elif isinstance(step, Loop | Called) and _instead(step.body, one, wrappers):
+            return True
+    return False
 
 
 def _wrapped(m: Machine) -> dict[int, tuple[Object, ...]]:
