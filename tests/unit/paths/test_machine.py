@@ -220,3 +220,95 @@ def walk(node, optimizer):
 walk(tree, torch.optim.SGD(parameters, lr=0.1))
 """
     assert kinds(tmp_path, text) == ["optimizer.new", "optimizer.step"]
+
+
+@pytest.mark.parametrize(
+    "manager",
+    [
+        """
+@contextlib.contextmanager
+def update(opt):
+    opt.zero_grad()
+    yield
+    opt.step()
+""",
+        """
+class update:
+    def __init__(self, opt):
+        self.opt = opt
+    def __enter__(self):
+        self.opt.zero_grad()
+    def __exit__(self, *error):
+        self.opt.step()
+""",
+    ],
+)
+def test_a_manager_of_the_project_goes_around_the_body_of_its_with(
+    tmp_path: Path, manager: str
+) -> None:
+    text = f"""
+import contextlib
+{TRAIN}{manager}
+model = nn.Linear(2, 2)
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+with update(optimizer):
+    F.mse_loss(model(x), y).backward()
+"""
+    assert kinds(tmp_path, text) == [
+        "optimizer.new",
+        "optimizer.zero_grad",
+        "model.forward",
+        "loss.forward",
+        "loss.backward",
+        "optimizer.step",
+    ]
+
+
+def test_a_body_that_leaves_its_with_is_seen_behind_the_manager(tmp_path: Path) -> None:
+    text = f"""
+import contextlib
+{TRAIN}
+@contextlib.contextmanager
+def timed():
+    yield
+    print("done")
+model = nn.Linear(2, 2)
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+for x, y in data:
+    with timed():
+        if not x:
+            continue
+        F.mse_loss(model(x), y).backward()
+        optimizer.step()
+"""
+    assert "optimizer.step" in kinds(tmp_path, text)
+
+
+def test_a_comprehension_over_a_few_models_makes_an_optimizer_for_each(tmp_path: Path) -> None:
+    text = f"""{TRAIN}
+first, second = nn.Linear(2, 2), nn.Linear(2, 2)
+one, other = (torch.optim.SGD(model.parameters(), lr=0.1) for model in (first, second))
+one.step()
+other.step()
+"""
+    steps = events(tmp_path, text, "optimizer.step")
+    assert len({step.subjects["optimizer"] for step in steps}) == 2
+
+
+def test_a_parameter_of_a_module_belongs_to_its_optimizer_wherever_it_is_used(
+    tmp_path: Path,
+) -> None:
+    text = f"""{TRAIN}
+class Curve(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(()))
+    def at(self, x):
+        return self.scale * x
+curve = Curve()
+optimizer = torch.optim.SGD(curve.parameters(), lr=0.1)
+curve.at(x).sum().backward()
+optimizer.step()
+"""
+    backward, step = events(tmp_path, text, "loss.backward", "optimizer.step")
+    assert backward.subjects == step.subjects
