@@ -16,6 +16,7 @@ from tcstatic.program.paths.values import (
     Object,
     Unknown,
     Value,
+    options,
 )
 from tcstatic.program.paths.walking import VERSION, objects_in
 from tcstatic.program.source import syntax
@@ -178,7 +179,12 @@ def scaler(
         return made
     if text in ("step", "unscale_") and arguments:
         known = objects_in(m, arguments[:1])
-        optimizers = tuple(one for one in known if methods.guessed(one) in ("optimizer", ""))
+        optimizers: tuple[Receiver, ...] = tuple(
+            one for one in known if methods.guessed(one) in ("optimizer", "")
+        )
+        # what a library's function gave may be one as well
+        optimizers += tuple(one for one in options(arguments[0], 4) if isinstance(one, Node))
+        assumed = assumed or not all(isinstance(one, Object) for one in optimizers)
         subjects["optimizer"] = tuple(one.number for one in optimizers)
         kind = "scaler.step" if text == "step" else "scaler.unscale"
         if text == "step":
