@@ -22,6 +22,7 @@ from tcstatic.program.paths.stores import owner_of_parameter
 from tcstatic.program.paths.tree import Block, Branch, Called, Happening, Loop, happenings
 from tcstatic.program.paths.values import Const, Node, Object, options
 from tcstatic.program.paths.walking import objects_in
+from tcstatic.program.source import syntax
 
 _SCHEDULE: Final = frozenset({"scheduler.step", "optimizer.step"})
 _CLIP: Final = frozenset({"loss.backward", "optimizer.step", "grad.clip"})
@@ -199,11 +200,31 @@ def never_scheduled(m: Machine, block: Block) -> None:
         if not steps or calls_elsewhere(m, block, (made.place, steps[-1].place), "step"):
             continue
         backwards = [o for o in happenings(block) if o.kind == "loss.backward" and _loops(o)]
-        if not backwards:
+        if not backwards or _scheduled_later(m, block):
             continue
         place = _stepped_twice_scheduler(block) or made
         name = str(made.values.get("type", "scheduler"))
         tell(block, "never_scheduled", place.place, assumed=steps[-1].assumed, scheduler=name)
+
+
+def _scheduled_later(m: Machine, block: Block) -> bool:
+    """Whether a lambda that was handed on, and that nobody called here, steps a scheduler."""
+    modules = {id(one.place.module): one.place.module for one in happenings(block)}
+    return any(
+        isinstance(node, syntax.Lambda) and node not in m.entered and _steps_scheduler(node)
+        for module in modules.values()
+        if "lambda" in module.text.text and "sched" in module.text.text
+        for node in syntax.walk(module.tree)
+    )
+
+
+def _steps_scheduler(node: syntax.Lambda) -> bool:
+    return any(
+        isinstance(part, syntax.Attribute)
+        and part.attr == "step"
+        and "sched" in syntax.unparse(part.value)
+        for part in syntax.walk(node.body)
+    )
 
 
 def _stepped_twice_scheduler(block: Block) -> Happening | None:
