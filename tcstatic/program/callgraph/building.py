@@ -31,6 +31,7 @@ from tcstatic.program.callgraph.operations import (
     MakeFunction,
     Making,
     Place,
+    Unit,
 )
 from tcstatic.program.callgraph.operators import Operators
 from tcstatic.program.callgraph.program import Program
@@ -145,7 +146,7 @@ class _Solution:
             edges.setdefault(unit.name, set()).update(machine.edges.get(unit.index, ()))
             for call in unit.operations:
                 if isinstance(call, Invoke):
-                    reason = self._reason(unit.module, call)
+                    reason = self._reason(unit, call)
                     if reason:
                         unknown.setdefault(unit.name, []).append((call.place[0], reason))
         sites: dict[Path, dict[Place, tuple[str, ...]]] = {}
@@ -155,11 +156,14 @@ class _Solution:
         classes = {shape.name: modules.all[shape.path].path for shape in self._program.shapes}
         return CallGraph(functions, edges, unknown, sites, modules.skipped, classes)
 
-    def _reason(self, module: int, call: Invoke) -> str:
+    def _reason(self, unit: Unit, call: Invoke) -> str:
         """Why it is not known what a call calls; empty where it is."""
-        place = (module, call.place)
-        if place in self._machine.reasons:
-            return self._machine.reasons[place]
-        if place not in self._machine.places:
+        machine, place = self._machine, (unit.module, call.place)
+        if place in machine.reasons:
+            return machine.reasons[place]
+        if place not in machine.places:
             return f"nothing is known of `{call.text}`"
+        instances = machine.by_unit.get(unit.index, ())
+        if any(instance.at(call.function) in machine.capped for instance in instances):
+            return f"`{call.text}` may be too many things"
         return ""

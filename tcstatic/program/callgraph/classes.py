@@ -12,6 +12,8 @@ from tcstatic.program.callgraph.values import Kind, Value
 
 MOST_INSTANCES = 24
 """Objects of one class that are told apart by where they are made."""
+MANY_INSTANCES, FEW_INSTANCES = 2_000, 3
+"""Where a program makes many objects of all classes together, how many of one class then are."""
 
 
 @final
@@ -72,6 +74,7 @@ class Classes:
     def __init__(self, machine: Machine) -> None:
         self._machine = machine
         self.known: dict[Value, Class] = {}
+        self._objects = 0
         self._found: dict[tuple[Value, str, Value | None], list[int]] = {}
         machine.handlers[Base] = self._base
         machine.early |= {Base, Meta}
@@ -111,11 +114,13 @@ class Classes:
         values = self._machine.values
         known = self.known[owner]
         key = (owner, site, instance.index)
-        if not values.knows(Kind.INSTANCE, *key) and len(known.objects) >= MOST_INSTANCES:
+        most = MOST_INSTANCES if self._objects < MANY_INSTANCES else FEW_INSTANCES
+        if not values.knows(Kind.INSTANCE, *key) and len(known.objects) >= most:
             key = (owner, 0, 0)
         value = values.get(Kind.INSTANCE, *key)
         if value not in known.objects:
             known.objects.append(value)
+            self._objects += 1
         return value
 
     def order(self, owner: Value) -> tuple[Value, ...]:

@@ -20,7 +20,7 @@ LARGEST_CLONE = 40
 """A function of more operations has one instance for all its calls."""
 MOST_CLONES = 16
 """Instances of one function, beyond which its calls share one."""
-MOST_DECORATED = 200
+MOST_DECORATED = 64
 """The same for a decorator: what it makes of one function is not what it makes of another."""
 DEEPEST_CLONE = 3
 CLONED_NODES = 50_000
@@ -30,12 +30,17 @@ MANY_VALUES = 32
 MOST_VALUES = 3_000
 """Values at one node; beyond it the node is capped, and calls of it have an unknown callee."""
 
-MANY_CONTAINERS = 64
+MANY_CONTAINERS = 32
 """The same for containers, and for what libraries gave."""
 CALLED = "<called>"
 """The field of a partial with the functions that it calls."""
 _CONSTANTS = frozenset({Kind.TEXT, Kind.NUMBER})
-_DATA = frozenset({Kind.ITEMS, Kind.METHOD, Kind.RESULT, Kind.EXTERNAL})
+_LIMITS = {
+    Kind.ITEMS: MANY_CONTAINERS,
+    Kind.METHOD: MANY_CONTAINERS,
+    Kind.RESULT: MANY_CONTAINERS,
+    Kind.EXTERNAL: 2 * MANY_CONTAINERS,
+}
 
 
 @final
@@ -277,7 +282,7 @@ class Machine:
                 kept.add(self._text)
             elif kind is Kind.PARTIAL:
                 self.link(self.field(value, CALLED), node)
-            elif kind not in _DATA or len(held) <= MANY_CONTAINERS:
+            elif len(held) <= _LIMITS.get(kind, MOST_VALUES):
                 kept.add(value)
             else:
                 self.capped.add(node)

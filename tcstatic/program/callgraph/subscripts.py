@@ -161,6 +161,7 @@ class Subscripts:
             key = instance.at(get.key)
             for node in self._classes.members(value, "__class_getitem__"):
                 self._calls.implicit(node, (receiver, key), target, instance, get.place)
+            machine.add(target, value)
         elif self._attributes.has_method(value, "__getitem__"):
             method = self._attributes.method(value, "__getitem__")
             self._calls.implicit(method, (instance.at(get.key),), target, instance, get.place)
