@@ -160,8 +160,8 @@ class Judging:
                 return one.kind
             return f"{one.kind}?" if number in one.maybe else ""
 
-        found, complete = paths(rooted.root.block, concerns)
-        if not complete:
+        found = paths(rooted.root.block, concerns)
+        if found is None:
             return judge_together(self.invariant, rooted, role, number, concerns, self._verdict)
         end = rooted.end() if "end" in self._needs else None
         if end is not None:

@@ -33,21 +33,28 @@ class Path(NamedTuple):
     full: bool = True
 
 
-def paths(block: Block, concerns: Concerns) -> tuple[list[Path], bool]:
-    """The ways through a root, and whether that is all of them."""
-    walk = _Walk(concerns)
+class _TooMany(Exception):
+    """There are more ways than are gone through one by one."""
+
+
+def paths(block: Block, concerns: Concerns) -> list[Path] | None:
+    """The ways through a root; None where there are too many."""
     unique: dict[object, Path] = {}
-    for path in walk.root(block):
+    try:
+        found = _Walk(concerns).root(block)
+    except _TooMany:
+        return None
+    for path in found:
         key = (path.steps, path.ended)
         if path.full or key not in unique:
             unique[key] = path
-    return list(unique.values()), not walk.cut
+    return list(unique.values())
 
 
 @final
 class _Walk:
     """State: what of each block concerns the question, the ways through a step by the decisions
-    taken before it, and whether some were left out."""
+    taken before it, and the effort left. Raises _TooMany."""
 
     def __init__(self, concerns: Concerns) -> None:
         self._concerns = concerns
@@ -55,7 +62,6 @@ class _Walk:
         self._known: dict[tuple[int, _Decisions], list[Path]] = {}
         self._asked: Counter[str] = Counter()
         self._left = EFFORT
-        self.cut = False
 
     def root(self, block: Block) -> list[Path]:
         """The ways through a root."""
@@ -88,8 +94,7 @@ class _Walk:
             found = list(dict.fromkeys(longer))
             self._left -= len(longer)
             if len(found) > MOST or self._left < 0:
-                self.cut = True
-                found = found[: MOST if self._left > 0 else 1]
+                raise _TooMany
         return found
 
     def _relevant(self, block: Block) -> list[Step]:
@@ -170,8 +175,8 @@ class _Walk:
             found += [_after(_joined(one, two)) for two in self._round(step, one.decisions)]
         unique = list(dict.fromkeys(found))
         if len(unique) > MOST:
-            self.cut = True
-        return unique[:MOST]
+            raise _TooMany
+        return unique
 
     def _round(self, step: Loop, decided: _Decisions) -> list[Path]:
         found = []

@@ -21,8 +21,8 @@ def ways(folder: Path, body: str) -> set[str]:
     def visit(root: Root) -> None:
         if root.name:
             return
-        known, complete = paths(root.block, lambda one: KINDS.get(one.kind, ""))
-        assert complete
+        known = paths(root.block, lambda one: KINDS.get(one.kind, ""))
+        assert known is not None
         found.update("".join(letter for _, letter in path.steps) for path in known)
 
     explored(folder, {"main.py": HEAD + body}, visit)

@@ -64,8 +64,8 @@ def full_ways(
             return one.kind
         return f"{one.kind}?" if number in one.maybe else ""
 
-    found, complete = paths(block, concerns)
-    if not complete:
+    found = paths(block, concerns)
+    if found is None:
         return None
     whole = [list(one.steps) for one in found if one.full and one.ended not in ("raise", "stop")]
     return [part for way in whole for part in _lives(way, born)]

@@ -154,9 +154,9 @@ def _again(block: Block, value: Value, users: list[Happening]) -> bool:
     wanted = {id(one) for one in users}
     if len(wanted) < 2:
         return False
-    found, complete = paths(block, lambda one: "use" if id(one) in wanted else "")
+    found = paths(block, lambda one: "use" if id(one) in wanted else "") or ()
     counts = [len({id(one) for one, _ in way.steps}) for way in found if way.full and way.steps]
-    return complete and bool(counts) and min(counts) > 1
+    return bool(counts) and min(counts) > 1
 
 
 def _goes_over(loop: Loop, one: Happening) -> bool:
