@@ -12,7 +12,7 @@ from tcstatic.program.paths import facts, functions, lookup, statements
 from tcstatic.program.paths.finishing import finish
 from tcstatic.program.paths.machine import Frame, Machine
 from tcstatic.program.paths.operations import role_of
-from tcstatic.program.paths.project import MATTERS, Module, Project, absolute
+from tcstatic.program.paths.project import Module, Project, absolute, matches
 from tcstatic.program.paths.tree import Block, Loop, happenings
 from tcstatic.program.paths.values import (
     Class,
@@ -72,7 +72,7 @@ def explore(project: Project, path: Path, visit: Callable[[Root], None]) -> Expl
     if not script and not any(word in content for word in _RELEVANT):
         return Exploration(None, depends=(path,), skipped="it does not mention torch")
     module = project.module(path)
-    if not MATTERS.search(module.text.text) and not (script and _drives(project, module)):
+    if not any(matches(module.text.text)) and not (script and _drives(project, module)):
         return Exploration(None, depends=(path,), skipped="it trains and evaluates nothing")
     machine = Machine(project)
     module.main = True
@@ -107,7 +107,7 @@ def _drives(project: Project, module: Module) -> bool:
             continue
         for name in names:
             found = project.find(name, module.path) if name else None
-            if found is not None and MATTERS.search(found.text.text):
+            if found is not None and any(matches(found.text.text)):
                 return True
     return False
 

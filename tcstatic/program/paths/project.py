@@ -19,19 +19,37 @@ KEPT_LINES: Final = 150_000
 MOST_READ: Final = 60
 # What makes a function worth a look of its own: it trains, or computes a loss.
 MATTERS: Final = re.compile(
-    r"\.backward\b|zero_grad|\.step\b(?!_)|cross_entropy|CrossEntropyLoss|nll_loss|NLLLoss|BCELoss|"
-    r"BCEWithLogits|binary_cross_entropy|kl_div|KLDivLoss|set_grad_enabled|set_epoch|manual_seed|"
-    r"require_grad\b|random_split|load_state_dict|no_grad\(\)$|\.grad\b|\.eval$|\.lr =|"
+    # A scheduler of learning rates takes one argument at most; those of diffusion models take more.
+    r"\.backward\b|zero_grad|(?<!scheduler)\.step\b(?!_)|scheduler\.step(?:$|\((?!\n|[^\n,()]+,))|"
+    r"cross_entropy|CrossEntropyLoss|nll_loss|NLLLoss|BCELoss|BCEWithLogits|binary_cross_entropy|"
+    r"kl_div|KLDivLoss|set_grad_enabled|set_epoch|manual_seed|require_grad\b|random_split|"
+    r"load_state_dict|(?<!@torch\.)(?<!@)no_grad\(\)$|\.grad\b|\.eval$|\.lr =|"
     # Modules that are wrong by themselves, whoever trains them.
-    r"Parameter\([^\n]*\)\.\w|F\.dropout|functional\.dropout|\)\s*\]\s*\*|"
-    r"self\.\w+ = (?:\[|list\()|nn\.\w+\([^\n]*\)\(\w",
+    r"Parameter\([^\n]*\)\.\w|(?:F|functional)\.dropout\w*\((?![^\n]*training=\w+\.training)|"
+    r"\)\s*\]\s*\*|(?P<list>self\.\w+ = (?:\[|list\())|nn\.\w+\([^\n]*\)\(\w",
     re.MULTILINE,
+)
+# Where there is none of these, a list holds no layers that a module fails to register.
+_LAYERS: Final = re.compile(
+    r"\bnn\.[A-Z]\w*\(|^\s*class \w+\([^)]*(?:Module|Layer|Block|Model|Net)\b", re.M
 )
 # What makes it worth while to go into a function that is called from such a one.
 TOUCHES: Final = re.compile(
     MATTERS.pattern + r"|\.eval\(|\.train\(|dropout|no_grad|inference_mode|GradScaler|clip_grad|"
     r"state_dict|requires_grad|optim|nn\.|DataLoader|all_reduce|barrier|torch\.save|oss\b|[Mm]odel"
 )
+
+
+def matches(text: str) -> Iterator[re.Match[str]]:
+    """The words of a file that training is about."""
+    layers = None
+    for match in MATTERS.finditer(text):
+        if match.lastgroup == "list":
+            if layers is None:
+                layers = _LAYERS.search(text) is not None
+            if not layers:
+                continue
+        yield match
 
 
 @final
@@ -79,7 +97,7 @@ class Module:
         if self._lines is None:
             text = self.text.text
             breaks, line, found = 0, 1, []
-            for match in MATTERS.finditer(text):
+            for match in matches(text):
                 line += text.count("\n", breaks, match.start())
                 breaks = match.start()
                 found.append(line)
