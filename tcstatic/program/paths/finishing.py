@@ -17,15 +17,19 @@ def finish(m: Machine, block: Block) -> None:
     """Complete the happenings of a root."""
     every = list(happenings(block))
     closed = _optimizers(m, every)
+    at_once = _act_as_one(every, closed)
+    beside = _beside(block)
     trained: set[int] = set()
     for one in every:
         if one.kind == "loss.backward":
-            _backward(one, closed)
+            _backward(one, closed, beside.get(id(one)), at_once=at_once)
             reached = one.values.get("#reach")
             if isinstance(reached, Reach):
                 trained |= {node.number for node in reached.forwards}
         elif one.kind == "optimizer.zero_grad" and one.values.get("by_model"):
-            _owned(one, closed)
+            _owned(one, closed, at_once=at_once)
+        elif one.kind == "grad.clip" and one.maybe:
+            _clipped(one, closed, at_once=at_once)
         elif one.values.get("any_owner"):
             one.maybe |= frozenset(closed)
     _stages(every, trained)
@@ -52,18 +56,59 @@ def _optimizers(m: Machine, every: list[Happening]) -> dict[int, frozenset[Token
     return found
 
 
-def _backward(one: Happening, closed: dict[int, frozenset[Token] | None]) -> None:
+def _act_as_one(every: list[Happening], closed: dict[int, frozenset[Token] | None]) -> bool:
+    """Whether what happens to one optimizer of a root happens to all: there is but one, or they
+    are what a branch chooses from."""
+    about = [
+        set(one.subjects["optimizer"])
+        for one in every
+        if one.kind != "optimizer.new" and one.subjects.get("optimizer")
+    ]
+    steps = any(one.kind == "optimizer.step" for one in every)
+    return len(closed) == 1 or (steps and all(numbers == set(closed) for numbers in about))
+
+
+def _beside(block: Block) -> dict[int, int]:
+    """To each backward, the one optimizer that is cleared or stepped in the innermost loop around
+    it in which any is; left out where there are several."""
+    found: dict[int, int] = {}
+    for loop, _ in loops(block):
+        at_work = {
+            one.subjects["optimizer"]
+            for one in _own(loop.body)
+            if one.kind in ("optimizer.step", "optimizer.zero_grad") and not one.maybe
+        }
+        only = next(iter(at_work)) if len(at_work) == 1 else ()
+        for one in happenings(loop.body) if at_work else ():
+            if one.kind == "loss.backward":
+                found.pop(id(one), None)
+                if len(only) == 1:
+                    found[id(one)] = only[0]
+    return found
+
+
+def _backward(
+    one: Happening,
+    closed: dict[int, frozenset[Token] | None],
+    beside: int | None,
+    *,
+    at_once: bool,
+) -> None:
     reached = one.values.get("#reach")
     if not isinstance(reached, Reach):
         return
     sure = {n for n, tokens in closed.items() if tokens and tokens & reached.tokens}
     sure |= set(one.subjects.get("optimizer", ()))
     open_ = {n for n, tokens in closed.items() if not tokens} - sure
-    if not sure and len(open_) == 1 and len(closed) == 1:
+    if not sure and open_ and at_once:
         sure, open_ = open_, set()
         one.assumed = True
     elif reached.unknown or not reached.tokens:
         open_ = set(closed) - sure
+    if not sure and beside in open_:
+        sure = {beside}
+        open_ -= sure
+        one.assumed = True
     one.subjects["optimizer"] = tuple(sorted(sure))
     one.maybe = frozenset(open_)
     nothing = not reached.tokens and not reached.forwards and not reached.unknown
@@ -74,11 +119,19 @@ def _backward(one: Happening, closed: dict[int, frozenset[Token] | None]) -> Non
     one.values["cut_by"] = reached.cuts[0].op if reached.cuts else None
 
 
-def _owned(one: Happening, closed: dict[int, frozenset[Token] | None]) -> None:
+def _clipped(one: Happening, closed: dict[int, frozenset[Token] | None], *, at_once: bool) -> None:
+    """Clipping of parameters that are not all known."""
+    one.maybe &= frozenset(closed)
+    if not one.subjects.get("optimizer") and one.maybe == frozenset(closed) and at_once:
+        one.subjects["optimizer"], one.maybe = tuple(sorted(one.maybe)), frozenset()
+        one.assumed = True
+
+
+def _owned(one: Happening, closed: dict[int, frozenset[Token] | None], *, at_once: bool) -> None:
     tokens = one.values.get("#tokens", frozenset())
     sure = {n for n, held in closed.items() if held and held & tokens}
     open_ = {n for n, held in closed.items() if not held} - sure
-    if not sure and len(closed) == 1:
+    if not sure and open_ and at_once:
         sure, open_ = open_, set()
         one.assumed = True
     one.subjects["optimizer"] = tuple(sorted(sure))

@@ -16,7 +16,8 @@ from tcstatic.program.paths.values import Const, Listing, Node, Object, Value, o
 from tcstatic.program.paths.walking import Reach, objects_in
 from tcstatic.program.source import syntax
 
-_MEANT: Final = re.compile(r"shar|tie|tying|same|common|recur", re.IGNORECASE)
+_MEANT: Final = re.compile(r"shar|tied?$|tying$|same$|common$|recur", re.IGNORECASE)
+_WORD: Final = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
 _AFFINE: Final = ("affine", "elementwise_affine")
 
 
@@ -177,9 +178,10 @@ def _is_meant(held: Node) -> bool:
         return True
     lists = [side for side in (node.left, node.right) if isinstance(side, syntax.List)]
     return not lists or any(
-        isinstance(part, syntax.Name | syntax.Attribute)
-        and _MEANT.search(getattr(part, "id", getattr(part, "attr", "")))
+        _MEANT.match(word)
         for part in syntax.walk(lists[0])
+        if isinstance(part, syntax.Name | syntax.Attribute)
+        for word in _WORD.findall(getattr(part, "id", getattr(part, "attr", "")))
     )
 
 

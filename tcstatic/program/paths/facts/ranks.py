@@ -31,7 +31,7 @@ from tcstatic.program.source import syntax
 
 _RANKS: Final = frozenset({"dist.get_rank", "dist.get_node_local_rank", "dist.get_group_rank"})
 _NAMES: Final = re.compile(
-    r"(^|_)(rank|is_main|is_master|is_primary|main_process|rank_?zero|rank0|local_master)|^master_",
+    r"(^|_)(rank(?!s)|is_main|is_master|is_primary|main_process|rank_?zero|rank0|local_master)|^master_",
     re.IGNORECASE,
 )
 _FIRST: Final = re.compile(
@@ -127,13 +127,14 @@ def _of_node(m: Machine, value: Node, rank: int, depth: int) -> Any:
     if value.op in _RANKS or _from_environment(value):
         return rank
     if value.op in ("and", "or"):
-        known = [part for one in value.inputs if (part := _on(m, one, rank, depth)) is not None]
-        return (all(known) if value.op == "and" else any(known)) if known else None
+        return _of_several(m, value, rank, depth)
     if value.op == "item" and len(value.inputs) == 2:
         return _of_item(m, value, rank, depth)
     parts = [_items(m, one, rank, depth) for one in value.inputs]
     if value.op == "not":
         return None if parts[0] is None else not parts[0]
+    if value.op == "neg":
+        return -parts[0] if isinstance(parts[0], int) else None
     if value.op in _COMPARISONS and len(parts) == 2:
         if None in parts or any(isinstance(one, list) and None in one for one in parts):
             return None
@@ -143,6 +144,17 @@ def _of_node(m: Machine, value: Node, rank: int, depth: int) -> Any:
     if value.op in ("int", "int_", "call") and parts:
         return parts[0]
     return _of_name(value.op.split(":")[-1], rank) if ":" in value.op else None
+
+
+def _of_several(m: Machine, value: Node, rank: int, depth: int) -> Any:
+    """Conditions joined: those that do not ask for the rank ask whether there are ranks at all."""
+    parts = [(one, _on(m, one, rank, depth)) for one in value.inputs]
+    known = [part for _, part in parts if part is not None]
+    if value.op == "and" or any(known) or not known:
+        return all(known) if known else None
+    # "or" something else: only its negation says that there is but one rank
+    others = [one for one, part in parts if part is None]
+    return False if all(isinstance(one, Node) and one.op == "not" for one in others) else None
 
 
 def _of_item(m: Machine, value: Node, rank: int, depth: int) -> Any:
@@ -230,18 +242,18 @@ def ranks(m: Machine, block: Block) -> None:
     first, second = _Rank(m, 0), _Rank(m, 1)
     if "raise" in (first.block(block), second.block(block)):
         return
-    sided = _one_sided(first, second)
+    sided = [] if _undecided(first, second) else _one_sided(first, second)
     for one in sided:
         block.steps.append(_told(one, first.certain and second.certain))
     if collectives and not sided:
         block.steps.append(Happening("call", collectives[0].place, values={"one_sided": False}))
-    guarded = {id(one) for one in first.seen} ^ {id(one) for one in second.seen}
-    guarded |= first.doubtful | second.doubtful
+    both = {id(one) for one in first.seen} & {id(one) for one in second.seen}
+    both -= first.doubtful | second.doubtful
     for one in saves if distributed else ():
         path = one.arguments[1] if len(one.arguments) > 1 else one.keywords.get("f")
         if path is not None:
-            alone = id(one) in guarded or _is_decorated(one)
-            one.values["every_rank"] = not alone and not rank_in(m, path)
+            reached = id(one) in both and not _is_decorated(one)
+            one.values["every_rank"] = reached and not rank_in(m, path)
 
 
 def _is_decorated(one: Happening) -> bool:
@@ -278,6 +290,12 @@ def _one_sided(first: _Rank, second: _Rank) -> list[Happening]:
                 told.add(operation)
                 found.append(one)
     return found
+
+
+def _undecided(first: _Rank, second: _Rank) -> bool:
+    """Whether some collective may be called, or not, by a rank that is not known."""
+    doubtful = first.doubtful | second.doubtful
+    return any(id(one) in doubtful and _is_collective(one) for one in first.seen + second.seen)
 
 
 def _is_collective(one: Happening) -> bool:

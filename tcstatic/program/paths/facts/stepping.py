@@ -41,12 +41,13 @@ def _new(block: Block, kind: str, role: str) -> dict[int, Happening]:
 @surveys
 def never_stepped(m: Machine, block: Block) -> None:
     """Optimizers whose gradients are computed in a loop, and that nothing steps."""
+    every = list(happenings(block))
     for number, made in _new(block, "optimizer.new", "optimizer").items():
         if is_wild(block, number) or _is_stepped(block, number):
             continue
         backwards = [
             one
-            for one in happenings(block)
+            for one in every[every.index(made) :]
             if one.kind == "loss.backward"
             and number in one.subjects.get("optimizer", ())
             and _loops(one)
@@ -352,8 +353,11 @@ def _cleared_instead(inside: list[Happening]) -> None:
         ),
         None,
     )
-    for one in inside:
-        if one.kind == "optimizer.step" and not cleared & set(one.subjects["optimizer"]):
+    steps = [one for one in inside if one.kind == "optimizer.step"]
+    for index, one in enumerate(steps):
+        if not cleared & set(one.subjects["optimizer"]):
             one.values["cleared_other_optimizer"] = twice is not None
             if twice is not None:
-                one.values["#trail"] = [("cleared", twice.place)]
+                # where each step has a clearing of its own, they come in the same order
+                wrong = clearings[index] if len(clearings) == len(steps) else twice
+                one.values["#trail"] = [("cleared", wrong.place)]

@@ -1,0 +1,144 @@
+"""Programs in the shapes of real code, in files: each finding on the line that is announced."""
+
+from __future__ import annotations
+
+import textwrap
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from tests.golden.test_lint_fixtures import found_in
+from tests.rules.test_lint_examples import expected
+
+CHOSEN: Final = """\
+    import torch
+    import torch.nn.functional as F
+    from torch import nn
+
+
+    def weights_of(model):
+        groups = [], []
+        for module in model.modules():
+            for name, weight in module.named_parameters(recurse=False):
+                groups[name == "bias"].append(weight)
+        return groups
+
+
+    def train(args, loader):
+        model = torch.hub.load(args.repository, args.model)
+        weights, biases = weights_of(model)
+        if args.optimizer == "adam":
+            optimizer = torch.optim.Adam(weights, lr=args.rate)
+        elif args.optimizer == "sgd":
+            optimizer = torch.optim.SGD(weights, lr=args.rate)
+        else:
+            raise ValueError(args.optimizer)
+        optimizer.add_param_group({"params": biases, "weight_decay": 0.0})
+        scaler = torch.cuda.amp.GradScaler()
+        for images, labels in loader:
+            with torch.cuda.amp.autocast():
+                loss = F.cross_entropy(model(images), labels)
+            scaler.scale(loss).backward()
+"""
+CHOSEN_REST: Final = """\
+            scaler.unscale_(optimizer)
+            nn.utils.clip_grad_norm_(model.parameters(), 10.0)
+            scaler.step(optimizer)
+            scaler.update()
+            optimizer.zero_grad()
+"""
+
+COPIED: Final = """\
+    import copy
+
+    import torch
+    import torch.nn.functional as F
+    from torch import nn
+
+
+    def compare(inputs, labels):
+        first = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))
+        second = copy.deepcopy(first)
+        one = torch.optim.Adam(first.parameters())
+        two = torch.optim.Adam(second.parameters())
+        for _ in range(10):
+            F.cross_entropy(first(inputs), labels).backward()
+            one.step()
+            one.zero_grad()
+            F.cross_entropy(second(inputs), labels).backward()
+            two.step()
+            two.zero_grad()
+"""
+
+REPEATED: Final = """\
+    import torch
+    from torch import nn
+
+
+    class TSTiEncoderLayer(nn.Module):
+        def __init__(self, width):
+            super().__init__()
+            self.mix = nn.Linear(width, width)
+
+        def forward(self, x):
+            return x + torch.relu(self.mix(x))
+
+
+    class Encoder(nn.Module):
+        def __init__(self, width, depth):
+            super().__init__()
+            self.layers = nn.ModuleList([TSTiEncoderLayer(width) for _ in range(depth)])
+
+        def forward(self, x):
+            for layer in self.layers:
+                x = layer(x)
+            return x
+
+
+    def train(loader):
+        model = Encoder(8, 3)
+        optimizer = torch.optim.Adam(model.parameters())
+        for inputs, labels in loader:
+            optimizer.zero_grad()
+            nn.functional.cross_entropy(model(inputs), labels).backward()
+            optimizer.step()
+"""
+
+
+def changed(text: str, old: str, new: str) -> str:
+    """The text with one part of it replaced, which stands in it once."""
+    assert text.count(old) == 1
+    return text.replace(old, new)
+
+
+PROGRAMS: Final = {
+    "one of several optimizers, by its name": CHOSEN + CHOSEN_REST,
+    "one of several optimizers, never cleared": CHOSEN
+    + CHOSEN_REST.replace(
+        "scaler.step(optimizer)", "scaler.step(optimizer)  # expect: TCS112"
+    ).replace("            optimizer.zero_grad()\n", ""),
+    "one of several optimizers, stepped past its scaler": CHOSEN
+    + CHOSEN_REST.replace("scaler.step(optimizer)", "optimizer.step()  # expect: TCS121"),
+    "two optimizers, each cleared": COPIED,
+    "two optimizers, the second cleared for the first": changed(
+        COPIED, "one.zero_grad()", "two.zero_grad()  # expect: TCS112"
+    ),
+    "two optimizers, the first cleared for the second": changed(
+        COPIED, "two.zero_grad()", "one.zero_grad()  # expect: TCS112"
+    ),
+    "layers, each its own": REPEATED,
+    "layers that are one, in a class whose name only looks like a word": changed(
+        REPEATED,
+        "[TSTiEncoderLayer(width) for _ in range(depth)])",
+        "[TSTiEncoderLayer(width)] * depth)  # expect: TCS209",
+    ),
+}
+
+
+@pytest.mark.parametrize("text", PROGRAMS.values(), ids=PROGRAMS.keys())
+def test_a_program_has_what_it_announces(tmp_path: Path, text: str) -> None:
+    text = textwrap.dedent(text)
+    (tmp_path / "main.py").write_text(text)
+    announced = {("main.py", code, line) for code, line in expected(text)}
+    assert found_in(tmp_path) == announced
