@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Final
 
@@ -16,6 +17,9 @@ from tcstatic.program.paths.walking import upstream
 from tcstatic.program.source import syntax
 
 _MODES: Final = frozenset({"model.train", "model.eval"})
+_RANDOM: Final = re.compile(
+    r"pre_?net|monte|mc_?drop|bayes|always|non.?determin|stochastic|uncertain", re.IGNORECASE
+)
 _DROPOUTS: Final = frozenset("dropout dropout1d dropout2d dropout3d alpha_dropout".split())
 
 
@@ -173,7 +177,17 @@ def dropouts(m: Machine, block: Block) -> None:
         told = given or any(_asks_mode(m, guard) for guard in (*guards, *rates))
         # one rate for each mode
         told = told or id(one.place.node) in off or any(isinstance(rate, Phi) for rate in rates)
+        told = told or _is_wanted(one)
         one.values["always_on"] = not told
+
+
+def _is_wanted(one: Happening) -> bool:
+    """Whether the author says that it is to be random in evaluation as well: in the name of the
+    class (Tacotron's prenet, Monte Carlo dropout), or in a comment beside the call."""
+    first, last = one.place.node.lineno, one.place.node.end_lineno or one.place.node.lineno
+    lines = one.place.module.text.lines[max(first - 2, 0) : last]
+    said = (text for line in lines if (text := line.partition("#")[2]))
+    return any(_RANDOM.search(text) for text in (one.place.function, *said))
 
 
 def _rates(one: Happening) -> tuple[Value, ...]:
