@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Iterator
-from typing import Any, final
+from typing import Any, Final, final
 
 from tcstatic.invariants.conditions import Judge, compile_condition, parse
 from tcstatic.invariants.relations import Monitor, monitor_of, needs_of
@@ -38,6 +38,10 @@ def for_lint(invariant: Invariant) -> Invariant:
     return dataclasses.replace(invariant, **changed)
 
 
+# Objects that may do anything.
+_ANY: Final = ("", "?", "engine")
+
+
 @final
 class Judging:
     """One invariant at work on roots: its conditions are compiled once."""
@@ -47,6 +51,7 @@ class Judging:
         self._scope = _compiled(self.invariant.when)
         self._excuse = _compiled(self.invariant.unless)
         self._needs = needs_of(self.invariant).events
+        self._roles = {*_ANY, *(one for kind in self._needs for one in _roles_of(kind))}
         # Calls are of many kinds: most of them are not what a rule is about. A rule that a run
         # decides as well leaves to the run what the source does not tell.
         told = self.invariant.params.get("of") == "call"
@@ -151,7 +156,8 @@ class Judging:
 
         def concerns(one: Happening) -> str:
             if one.wild:
-                return WILD if not role or number in one.maybe else ""
+                known = number in one.maybe if role else self._may_be(rooted, one)
+                return WILD if known else ""
             if one.kind == born and one.subjects.get(role, ())[:1] == (number,):
                 return born
             if one.kind not in self._needs:
@@ -171,6 +177,11 @@ class Judging:
                 if path.ended not in ("raise", "stop")
             ]
         return self._over_paths(rooted, role, number, found)
+
+    def _may_be(self, rooted: Rooted, wild: Happening) -> bool:
+        """Whether code that is not known is handed what it takes to do what the rule is about."""
+        held = [rooted.root.objects.get(number) for number in wild.maybe]
+        return any(one is None or one.role in self._roles for one in held)
 
     def _over_paths(self, rooted: Rooted, role: str, number: int, found: list[Path]) -> Judged:
         failed: dict[int, tuple[Observation, Path]] = {}
@@ -243,6 +254,13 @@ class Judging:
                 else:
                     holds.add(id(one))
         return fails, holds
+
+
+def _roles_of(kind: str) -> tuple[str, ...]:
+    """What a happening of a kind is done with."""
+    return {"grad": ("optimizer",), "loss": ("loss", "model")}.get(
+        kind.partition(".")[0], (kind.partition(".")[0],)
+    )
 
 
 def source_facts(source: Node) -> dict[str, Any]:

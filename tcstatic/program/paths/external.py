@@ -100,7 +100,7 @@ def _clip(
         at,
         subjects={"optimizer": owners},
         maybe=frozenset() if complete and owners else every,
-        values={"operation": last},
+        values={"operation": last, "#elsewhere": complete and not owners},
         arguments=arguments,
         keywords=dict(keywords),
     )

@@ -28,7 +28,7 @@ def finish(m: Machine, block: Block) -> None:
                 trained |= {node.number for node in reached.forwards}
         elif one.kind == "optimizer.zero_grad" and one.values.get("by_model"):
             _owned(one, closed, at_once=at_once)
-        elif one.kind == "grad.clip" and one.maybe:
+        elif one.kind == "grad.clip":
             _clipped(one, closed, at_once=at_once)
         elif one.values.get("any_owner"):
             one.maybe |= frozenset(closed)
@@ -120,11 +120,14 @@ def _backward(
 
 
 def _clipped(one: Happening, closed: dict[int, frozenset[Token] | None], *, at_once: bool) -> None:
-    """Clipping of parameters that are not all known."""
-    one.maybe &= frozenset(closed)
-    if not one.subjects.get("optimizer") and one.maybe == frozenset(closed) and at_once:
-        one.subjects["optimizer"], one.maybe = tuple(sorted(one.maybe)), frozenset()
+    """Clipping of parameters that are not all known may concern whoever steps."""
+    if one.subjects.get("optimizer"):
+        one.maybe &= frozenset(closed)
+    elif closed and at_once and not one.values.get("#elsewhere"):
+        one.subjects["optimizer"], one.maybe = tuple(sorted(closed)), frozenset()
         one.assumed = True
+    else:
+        one.maybe = frozenset(closed)
 
 
 def _owned(one: Happening, closed: dict[int, frozenset[Token] | None], *, at_once: bool) -> None:

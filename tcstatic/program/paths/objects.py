@@ -21,6 +21,7 @@ from tcstatic.program.paths.values import (
     External,
     Function,
     Listing,
+    Node,
     Object,
     Phi,
     Unknown,
@@ -159,12 +160,7 @@ def _announce(m: Machine, made: Object, at: syntax.expr) -> None:
         m.set_attribute(made, "#complete", Const(complete))
         happening_values["complete"] = complete
     elif made.role == "scheduler":
-        subjects["optimizer"] = tuple(
-            one.number
-            for value in (*made.arguments[:1], *made.keywords.values())
-            for one in options(value, 4)
-            if isinstance(one, Object | Unknown) and calls.role_of_value(m, one) == "optimizer"
-        )
+        subjects["optimizer"] = tuple(one.number for one in _scheduled(m, made))
         m.set_attribute(made, "#optimizers", Const(subjects["optimizer"]))
     if made.role == "model" and isinstance(made.type, str) and made.type_name not in CONTAINERS:
         return
@@ -177,6 +173,20 @@ def _announce(m: Machine, made: Object, at: syntax.expr) -> None:
         keywords=dict(made.keywords),
         result=made,
     )
+
+
+def _scheduled(m: Machine, made: Object) -> Iterator[Object | Unknown | Node]:
+    """The optimizers of a scheduler; what a library's scheduler is given first is nothing else."""
+    first = made.arguments[0] if made.arguments else made.keywords.get("optimizer")
+    for value in (*made.arguments[:1], *made.keywords.values()):
+        library = value is first and isinstance(made.type, str)
+        for one in options(value, 4):
+            if isinstance(one, Object) and one.role == "optimizer":
+                yield one
+            elif isinstance(one, Unknown | Node) and (
+                library or calls.role_of_value(m, one) == "optimizer"
+            ):
+                yield one
 
 
 def _given(made: Object) -> tuple[Value, ...]:

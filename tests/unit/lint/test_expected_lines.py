@@ -71,6 +71,40 @@ COPIED: Final = """\
             two.zero_grad()
 """
 
+SCHEDULED: Final = """\
+    import torch
+    import torch.nn.functional as F
+    from library import download, make_model, make_optimizer
+    from torch import nn
+
+
+    def train(args, loader):
+        loader = download(loader)
+        model = make_model(args)
+        optimizer = make_optimizer(model, args)
+        scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, args.epochs)
+        scaler = torch.cuda.amp.GradScaler()
+        if args.parallel:
+            model = download(model)
+        for epoch in range(args.epochs):
+            if args.weighted:
+                download(model, loader)
+            for images, labels in loader:
+                with torch.cuda.amp.autocast():
+                    loss = F.cross_entropy(model(images), labels)
+                if args.check:
+                    download(model)
+                scaler.scale(loss).backward()
+                scaler.unscale_(optimizer)
+                nn.utils.clip_grad_norm_(model.parameters(), 10.0)
+                scaler.step(optimizer)
+                scaler.update()
+                optimizer.zero_grad()
+                if args.log:
+                    download(model)
+            scheduler.step()
+"""
+
 REPEATED: Final = """\
     import torch
     from torch import nn
@@ -126,6 +160,22 @@ PROGRAMS: Final = {
     ),
     "two optimizers, the first cleared for the second": changed(
         COPIED, "two.zero_grad()", "one.zero_grad()  # expect: TCS112"
+    ),
+    "an optimizer that a library gave, scheduled": SCHEDULED,
+    "an optimizer that a library gave, never scheduled": changed(
+        changed(SCHEDULED, "            scheduler.step()\n", ""),
+        "args.epochs)\n        scaler",
+        "args.epochs)  # expect: TCS119\n        scaler",
+    ),
+    "a loss scale that stays while models are handed to others": changed(
+        changed(SCHEDULED, "                scaler.unscale_(optimizer)\n", ""),
+        "10.0)",
+        "10.0)  # expect: TCS114",
+    ),
+    "a loss scale that others may take off": changed(
+        changed(SCHEDULED, "                scaler.unscale_(optimizer)\n", ""),
+        "scaler.scale(loss).backward()",
+        "scaler.scale(loss).backward()\n                download(scaler)",
     ),
     "layers, each its own": REPEATED,
     "layers that are one, in a class whose name only looks like a word": changed(

@@ -105,6 +105,11 @@ def _by_hand(m: Machine, block: Block, made: Happening) -> bool:
         and any(
             isinstance(part, Node) and part.op == "item" for part in options(one.node.inputs[0])
         )
+        # an element of a table is no parameter where nobody reads a gradient
+        and (
+            not isinstance(one.place.node, syntax.Subscript)
+            or ".grad" in one.place.module.text.text
+        )
         for one in happenings(block)
     ):
         return True
@@ -182,8 +187,8 @@ def never_scheduled(m: Machine, block: Block) -> None:
     """Schedulers of an optimizer that trains, which nothing steps."""
     taken = _taken(m, block)
     for number, made in _new(block, "scheduler.new", "scheduler").items():
-        optimizers = made.subjects.get("optimizer", ())
-        if number in taken or is_wild(block, number) or len(optimizers) != 1:
+        optimizers = set(made.subjects.get("optimizer", ()))
+        if number in taken or is_wild(block, number) or not optimizers:
             continue
         if any(
             one.kind == "scheduler.step"
@@ -195,7 +200,7 @@ def never_scheduled(m: Machine, block: Block) -> None:
             one
             for one in happenings(block)
             if one.kind == "optimizer.step"
-            and optimizers[0] in one.subjects.get("optimizer", ())
+            and optimizers <= set(one.subjects.get("optimizer", ()))
             and _loops(one)
         ]
         if not steps or calls_elsewhere(m, block, (made.place, steps[-1].place), "step"):
