@@ -35,6 +35,9 @@ _RELEVANT: Final = (b"torch", b"lightning", b"accelerate", b"optim")
 _SHARE: Final = 6
 _LEAST: Final = 4_000
 _MOST: Final = 6_000
+# What each of them may cost, whatever those before it did; as long as there is something left,
+# half of it is theirs at most.
+_EACH: Final = 400
 # Functions made in a root and called by nobody that are looked at.
 _HANDED_OUT: Final = 6
 
@@ -151,12 +154,15 @@ def _functions(m: Machine, module: Module) -> Iterator[Root]:
     m.thorough = False
     left = _SHARE * len(module.text.lines) + _LEAST
     waiting.sort(key=lambda one: text.count(f"{one[1].name.rpartition('.')[2]}(") > 1)
+    behind = sum(module.matters(function.node) for _, function in waiting)
     for owner, function in waiting:
+        behind -= module.matters(function.node)
         seen = function.node in m.entered and function.node not in m.vague
         if seen or not module.matters(function.node):
             continue
         mark, objects = m.cells.mark(), dict(m.objects)
-        m.effort, m.exhausted, m.limit = 0, False, min(left, _MOST)
+        share = max(left - min(_EACH * behind, left // 2), _EACH)
+        m.effort, m.exhausted, m.limit = 0, False, min(share, _MOST)
         m.block = Block()
         m.templates, m.answers = {}, {}
         _guarded(m, lambda function=function, owner=owner: _enter(m, function, owner))

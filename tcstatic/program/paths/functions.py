@@ -22,6 +22,10 @@ from tcstatic.program.paths.values import (
 from tcstatic.program.source import syntax
 
 Keywords = Mapping[str, Value]
+# The part of its effort after which a root leaves out what lies in other modules, and after which
+# it breaks off what it follows there.
+_THRIFTY: Final = 0.5
+_MOST: Final = 0.75
 _ROLES: Final = frozenset({"optimizer", "model", "scheduler", "scaler"})
 
 
@@ -35,6 +39,9 @@ def call_function(
     """Run the body of a function of the project with these arguments."""
     active = any(f.function is not None and f.function.node is function.node for f in m.frames)
     skipped = not m.thorough and not _touches(m, function)
+    far = not active and not skipped and _is_far(m, function)
+    if far and m.effort > m.limit * _THRIFTY:
+        return _left_out(m, function, arguments, keywords, at)
     if active or skipped or len(m.frames) > DEPTH:
         if m.recorder is not None:
             m.recorder.cut(function)
@@ -42,8 +49,13 @@ def call_function(
             "call:skipped" if skipped else "call:recursion", (*arguments, *keywords.values()), at
         )
     decorated, places = _decorations(function)
+    dead = m.dead
     with m.within(*decorated, places=places):
-        frame, value = _run(m, function, arguments, keywords, at)
+        with m.sparing(_MOST if far else 1.0) as spared:
+            frame, value = _run(m, function, arguments, keywords, at)
+        if spared.exhausted:
+            m.dead = dead
+            return _left_out(m, function, arguments, keywords, at)
     if frame.yields and is_context_manager(function):
         inside = frame.yields[-1]
         return m.node("context:", (inside,), at)
@@ -52,6 +64,33 @@ def call_function(
         lookup.fill(m, result, list(frame.yields), closed=False)
         return result
     return value
+
+
+def _is_far(m: Machine, function: Function) -> bool:
+    """Whether a function lies in another module than the root, and nothing trains in it: a root
+    that spends too much on those leaves them out."""
+    module = function.module
+    home = m.recorder is not None or module is m.frames[0].module
+    return not home and not module.matters(function.node)
+
+
+def _left_out(
+    m: Machine,
+    function: Function,
+    arguments: tuple[Value, ...],
+    keywords: Keywords,
+    at: syntax.expr,
+) -> Value:
+    """A function that is not followed may do anything to what it is handed; a model at work does
+    nothing to itself."""
+    from tcstatic.program.paths import methods
+    from tcstatic.program.paths.objects import role_of_class
+
+    if m.recorder is not None:
+        m.recorder.cut(function)
+    own = function.owner is not None and role_of_class(m, function.owner) in ("model", "loss")
+    methods.escape(m, (*arguments[own:], *keywords.values()), at)
+    return m.node("call:skipped", (*arguments, *keywords.values()), at)
 
 
 def _run(

@@ -52,6 +52,14 @@ class Frame:
 
 @final
 @dataclass(slots=True, eq=False)
+class Sparing:
+    """A part of the exploration that may not spend all effort; `exhausted` if it was broken off."""
+
+    exhausted: bool = False
+
+
+@final
+@dataclass(slots=True, eq=False)
 class LoopState:
     """A loop at work: where its cells began, and the states that left its body early."""
 
@@ -67,7 +75,8 @@ class Machine:
     `dead`: the path that is being written has left its block. `regions`: the ``with`` regions
     around, outermost first. `entered`: function nodes whose body was run.
     `answers`: what surveys found out about a value of this root. `effort` counts
-    expressions; beyond the limit everything is unknown and `exhausted` says so. `thorough`: every
+    expressions; beyond the limit (the part of it that is `spared`) everything is unknown and
+    `exhausted` says so. `thorough`: every
     call is followed, else those that may touch what is trained. `recorder`: who is told of every
     call and loop, if anybody is.
     """
@@ -83,6 +92,7 @@ class Machine:
         self.dead = False
         self.effort = 0
         self.limit = EFFORT
+        self.spared = 1.0
         self.exhausted = False
         self.entered: set[syntax.AST] = set()
         self.vague: set[syntax.AST] = set()
@@ -185,9 +195,21 @@ class Machine:
     def spend(self) -> bool:
         """Count one expression; tell whether the effort is spent."""
         self.effort += 1
-        if self.effort > self.limit:
+        if self.effort > self.limit * self.spared:
             self.exhausted = True
         return self.exhausted
+
+    @contextmanager
+    def sparing(self, part: float) -> Iterator[Sparing]:
+        """Be content with a part of the effort meanwhile."""
+        state, before = Sparing(), self.spared
+        self.spared = min(before, part)
+        try:
+            yield state
+        finally:
+            self.spared = before
+        if self.exhausted and part < before and self.effort <= self.limit * before:
+            self.exhausted, state.exhausted = False, True
 
     def attribute(self, holder: Value, name: str) -> Value | None:
         """What an attribute of an object holds, or None."""
