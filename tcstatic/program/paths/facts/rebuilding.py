@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Final
 
+from tcstatic.program.paths import parameters
 from tcstatic.program.paths.facts.orders import all_loops, guards, own, tell
 from tcstatic.program.paths.facts.registry import surveys
 from tcstatic.program.paths.machine import Machine
 from tcstatic.program.paths.sequences import paths
 from tcstatic.program.paths.tree import Block, Happening, Loop, happenings
 from tcstatic.program.paths.values import Const, Listing, Node, Object, Value, options
+from tcstatic.program.paths.walking import upstream
 from tcstatic.program.source import syntax
 
 _STATEFUL: Final = frozenset(
@@ -19,6 +22,7 @@ _STATEFUL: Final = frozenset(
 _HARMLESS: Final = frozenset({"train", "eval", "zero_grad", "to", "cuda"})
 # What starts a model anew, so that its optimizer has to start anew as well.
 _RESETS: Final = frozenset({"model.load", "model.mutate", "model.new", "model.freeze"})
+_FRESH: Final = re.compile(r"reset|init|restore|apply$", re.IGNORECASE)
 
 
 @surveys
@@ -33,9 +37,9 @@ def rebuilt(m: Machine, block: Block) -> None:
             if optimizer is None or not _keeps_state(optimizer):
                 continue
             step = _only_step(loop, inside, optimizer.number)
-            if step is None or _resets(loop):
-                continue
             known = _trains_older(m, optimizer, loop)
+            if step is None or _resets(m, loop, optimizer if known else None):
+                continue
             if known or _trains_older_unknown(one, loop):
                 about = {"optimizer": (optimizer.number,)}
                 assumed = step.assumed or not known
@@ -89,10 +93,42 @@ def _trains_older_unknown(made: Happening, loop: Loop) -> bool:
     return not touched and sum(one.kind == "loss.backward" for one in inside) == 1
 
 
-def _resets(loop: Loop) -> bool:
+def _resets(m: Machine, loop: Loop, optimizer: Object | None) -> bool:
+    """Whether a loop may start a model anew; `optimizer` is given where all that it holds is older
+    than the loop, so that models without any of it do not matter."""
     return any(
-        one.kind in _RESETS or (one.wild and one.maybe) or one.values.get("operation") == "load"
+        (one.kind in _RESETS and not (one.kind == "model.new" and _is_other(m, one, optimizer)))
+        or (one.wild and one.maybe)
+        or one.values.get("operation") == "load"
+        or _starts_anew(m, one)
         for one in happenings(loop.body)
+    )
+
+
+def _starts_anew(m: Machine, one: Happening) -> bool:
+    """Whether parameters get other values by hand, or their model is asked to choose new ones."""
+    if one.values.get("operation") == "store" and one.values.get("attribute") == "data":
+        return True
+    if str(one.values.get("path", "")).startswith("torch.nn.init."):
+        return True
+    if one.values.get("operation") != "dropped" or one.node is None:
+        return False
+    name = str(one.values.get("of"))
+    if name.startswith("method:"):
+        return _FRESH.search(name) is not None
+    return name.endswith("_") and any(
+        isinstance(part, Node) and part.op in ("parameters", "named_parameters")
+        for value in one.node.inputs[:1]
+        for part in upstream(m, value, lambda _: True)
+    )
+
+
+def _is_other(m: Machine, made: Happening, optimizer: Object | None) -> bool:
+    """Whether a model that is made holds no parameter of an optimizer."""
+    tokens = m.attribute(optimizer, "#tokens") if optimizer is not None else None
+    models = [m.objects.get(number) for number in made.subjects["model"]]
+    return isinstance(tokens, Const) and all(
+        one is not None and not tokens.value & parameters.tokens_of_model(m, one) for one in models
     )
 
 
