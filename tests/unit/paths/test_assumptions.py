@@ -110,3 +110,53 @@ def test_elements_of_a_table_are_no_parameters_that_are_updated_by_hand(tmp_path
             totals[step] += step
     """
     assert found(tmp_path, program, "TCS117") == [10]
+
+
+EVALUATED = """\
+    import torch
+    from torch import nn
+
+    x, x_test = torch.randn(96, 8), torch.randn(32, 8)
+    model = nn.Sequential(nn.Linear(8, 16), nn.Dropout(0.5), nn.Linear(16, 2))
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
+
+    def accuracy(model, x):
+        with torch.no_grad():
+            return (model(x).argmax(dim=1) == 1).float().mean().item()
+
+    def mc_predict(model, x):
+        with torch.no_grad():
+            return torch.stack([model(x).softmax(dim=1) for _ in range(20)]).std(dim=0)
+
+    model.train()
+    for rows in torch.arange(96).split(16):
+        inputs = x[rows]
+        loss = model(inputs).logsumexp(dim=1).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        {each}
+    {after}
+"""
+
+
+def test_a_set_that_is_evaluated_at_once_is_evaluated_in_eval_mode(tmp_path: Path) -> None:
+    held_back = EVALUATED.format(each="", after="with torch.no_grad(): print(model(x_test).max())")
+    assert found(tmp_path, held_back, "TCS302") == [24]
+    each = EVALUATED.format(each="print(accuracy(model, x_test))", after="")
+    assert found(tmp_path, each, "TCS302") == [10]
+
+
+def test_train_mode_that_is_meant_in_an_evaluation(tmp_path: Path) -> None:
+    for each in (
+        "print(accuracy(model, inputs))",
+        "model.eval(); print(accuracy(model, x_test)); model.train()",
+        "model.train(); print(accuracy(model, x_test))",
+    ):
+        assert found(tmp_path, EVALUATED.format(each=each, after=""), "TCS302") == []
+    for after in (
+        "print(mc_predict(model, x_test))",
+        "with torch.no_grad(): print([model(x_test) for _ in range(20)])",
+        "with torch.no_grad(): model(x_test)",
+    ):
+        assert found(tmp_path, EVALUATED.format(each="", after=after), "TCS302") == []

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Final
+from typing import Final, TypeGuard
 
 from tcstatic.program.paths import parameters
 from tcstatic.program.paths.facts.following import State, follow
+from tcstatic.program.paths.facts.orders import innermost
 from tcstatic.program.paths.facts.registry import surveys
 from tcstatic.program.paths.machine import Machine
 from tcstatic.program.paths.operations import MODE_SENSITIVE
@@ -20,6 +21,10 @@ _MODES: Final = frozenset({"model.train", "model.eval"})
 _RANDOM: Final = re.compile(
     r"pre_?net|monte|mc_?drop|bayes|always|non.?determin|stochastic|uncertain", re.IGNORECASE
 )
+# Functions that evaluate, data that are held back, and answers whose spread is wanted.
+_TESTS: Final = re.compile(r"(^|_)(eval|valid|test|accuracy|score|predict)", re.IGNORECASE)
+_TEST_DATA: Final = re.compile(r"(^|_)(val|valid|validation|test|eval)(_|$)", re.IGNORECASE)
+_SPREAD: Final = re.compile(r"mc|monte|uncertain|sampl|dropout|bayes|spread", re.IGNORECASE)
 _DROPOUTS: Final = frozenset("dropout dropout1d dropout2d dropout3d alpha_dropout".split())
 
 
@@ -137,25 +142,56 @@ def _left_in_train(m: Machine, block: Block, number: int, every: list[Happening]
         for one in happenings(loop.body)
         if any(_varies(m, value, loop) for value in one.arguments)
     }
+    given = {id(value) for one in every if _trains(one) for value in one.arguments}
+    single = {id(one) for one in every if _is_test(block, one, given)}
     before: dict[int, bool] = {}
     trained = False
 
     def update(one: Happening, state: State) -> State:
         nonlocal trained
         if _switches(m, one, number) or (one.wild and number in one.maybe):
-            return frozenset({one} if one.values.get("training") is not True else {None})
+            return frozenset({one})
         if one.kind != "model.forward" or number not in one.subjects.get("model", ()):
             return state
         trained = trained or _trains(one)
         # A rollout comes before the training that uses it, an evaluation after it.
         after = before.setdefault(id(one), trained)
-        if one.facts.get("stage") == "evaluate" and id(one) in evaluating and after:
-            if state == {None} and id(one.node) not in dropped:
+        # What follows train() at once is meant to run in train mode.
+        meant = id(one) in single and None not in state
+        if one.facts.get("stage") == "evaluate" and id(one) in evaluating | single and after:
+            if all(map(_is_train, state)) and not meant and id(one.node) not in dropped:
                 one.values["left_in_train"] = True
             one.facts.update(sensitive=1, output_dropped=id(one.node) in dropped)
+        if _trains(one):
+            return frozenset(None if _is_train(last) else last for last in state)
         return state
 
     follow(block, update)
+
+
+def _is_train(last: Happening | None) -> bool:
+    """Whether what set the mode last set it to train; at the start it is."""
+    return last is None or last.values.get("training") is True
+
+
+def _is_test(block: Block, one: Happening, given: set[int]) -> bool:
+    """Whether a forward without gradients is an evaluation by what the program calls it: it stands
+    outside of loops over data, in a function that is named so, or is given data that are; and not
+    what was trained on."""
+    call = one.place.node
+    if one.facts.get("stage") != "evaluate" or not isinstance(call, syntax.Call):
+        return False
+    function = one.place.function.rpartition(".")[2]
+    names = [part.id for value in call.args for part in syntax.walk(value) if _is_name(part)]
+    named = _TESTS.search(function) is not None or any(map(_TEST_DATA.search, names))
+    if not named or _SPREAD.search(function) or any(id(value) in given for value in one.arguments):
+        return False
+    loop = innermost(block, one)
+    return loop is None or any(map(_is_training, happenings(loop.body)))
+
+
+def _is_name(node: syntax.AST) -> TypeGuard[syntax.Name]:
+    return isinstance(node, syntax.Name)
 
 
 @surveys
