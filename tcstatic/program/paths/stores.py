@@ -261,19 +261,24 @@ def _not_called(m: Machine, node: syntax.Attribute, value: Value) -> None:
         m.quiet += 1
         receiver = evaluate(m, node.value)
         m.quiet -= 1
-    if isinstance(value, Bound | Unknown | Node | Function) and not isinstance(receiver, External):
-        is_property = (
-            isinstance(receiver, Object)
-            and isinstance(receiver.type, Class)
-            and (
-                lookup.class_attribute(m, receiver.type, node.attr) is not None
-                and not isinstance(value, Bound)
-            )
-        )
-        if not is_property:
+    methods = [one for one in options(value) if not isinstance(one, Const)]
+    known = all(isinstance(one, Bound | Unknown | Node | Function) for one in methods)
+    holders = options(receiver)
+    if methods and known and not any(isinstance(one, External) for one in holders):
+        bound = any(isinstance(one, Bound) for one in methods)
+        if bound or not any(_has_property(m, one, node.attr) for one in holders):
             m.emit(
                 "call",
                 node,
                 values={"operation": "not-called", "method": node.attr},
                 receiver=receiver,
             )
+
+
+def _has_property(m: Machine, holder: Value, text: str) -> bool:
+    """Whether the class of an object has something of that name."""
+    return (
+        isinstance(holder, Object)
+        and isinstance(holder.type, Class)
+        and lookup.class_attribute(m, holder.type, text) is not None
+    )

@@ -160,3 +160,65 @@ def test_train_mode_that_is_meant_in_an_evaluation(tmp_path: Path) -> None:
         "with torch.no_grad(): model(x_test)",
     ):
         assert found(tmp_path, EVALUATED.format(each="", after=after), "TCS302") == []
+
+
+def test_a_method_is_named_and_not_called_in_a_function_that_is_not_explored(
+    tmp_path: Path,
+) -> None:
+    program = """\
+        import pytest
+        import torch
+
+        class Training:
+            def run(self, optimizer, scheduler, environment, model):
+                def inner():
+                    optimizer.zero_grad
+                    scheduler.step  # at last
+                    environment.step
+                    first = optimizer.step
+                    with pytest.raises(AttributeError):
+                        optimizer.step
+                    try:
+                        model.zero_grad
+                    except AttributeError:
+                        return None
+                    return first
+                return [inner for inner in ()]
+    """
+    assert found(tmp_path, program, "TCS131") == [7, 8]
+
+
+def test_a_method_of_one_of_two_optimizers_is_not_called(tmp_path: Path) -> None:
+    program = """\
+        import sys
+        import torch
+        from torch import nn
+
+        model = nn.Linear(4, 1)
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        if len(sys.argv) > 1:
+            optimizer = torch.optim.Adam(model.parameters(), lr=0.1)
+        for step in range(8):
+            optimizer.zero_grad()
+            model(torch.randn(8, 4)).mean().backward()
+            optimizer.step
+    """
+    assert found(tmp_path, program, "TCS131") == [12]
+
+
+def test_a_rate_that_is_nought_by_default_may_be_another(tmp_path: Path) -> None:
+    program = """\
+        import torch.nn.functional as F
+        from torch import nn
+
+        class Head(nn.Module):
+            def __init__(self, rate={default}):
+                super().__init__()
+                self.rate = {rate}
+
+            def forward(self, x):
+                return F.dropout(x, self.rate)
+    """
+    default = program.format(default="0.0", rate="rate")
+    assert found(tmp_path, default, "TCS303") == [10]
+    assert found(tmp_path, program.format(default="0.5", rate="0.0"), "TCS303") == []

@@ -200,7 +200,7 @@ def dropouts(m: Machine, block: Block) -> None:
     off = {
         id(one.place.node)
         for one in happenings(block)
-        if any(isinstance(rate, Const) and rate.value == 0 for rate in _rates(one))
+        if any(_is_nought(rate) for rate in _rates(one))
     }
     for one, guards in _guarded(block, ()):
         path = str(one.values.get("path", ""))
@@ -224,6 +224,17 @@ def _is_wanted(one: Happening) -> bool:
     lines = one.place.module.text.lines[max(first - 2, 0) : last]
     said = (text for line in lines if (text := line.partition("#")[2]))
     return any(_RANDOM.search(text) for text in (one.place.function, *said))
+
+
+def _is_nought(rate: Value) -> bool:
+    """Whether a rate is set to 0; as the default of a parameter it says nothing of the mode."""
+    if not isinstance(rate, Const) or rate.value != 0:
+        return False
+    return rate.place is None or not any(
+        rate.place.node in (*node.args.defaults, *node.args.kw_defaults)
+        for node in syntax.walk(rate.place.module.tree)
+        if isinstance(node, syntax.FunctionDef | syntax.AsyncFunctionDef)
+    )
 
 
 def _rates(one: Happening) -> tuple[Value, ...]:

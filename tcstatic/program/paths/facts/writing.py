@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Final
 
 from tcstatic.program.paths import guesses, lookup
@@ -17,6 +18,7 @@ from tcstatic.program.paths.values import (
     Const,
     Node,
     Object,
+    Place,
     Unknown,
     Value,
     options,
@@ -34,6 +36,9 @@ _CALLED: Final = {
     "unscale_": frozenset({"scaler"}),
     "set_epoch": frozenset({"sampler"}),
 }
+# A line that names such a method, and what it stands in where an error is waited for.
+_BARE: Final = re.compile(r"^[ \t]+[\w.]+\.(?:step|zero_grad)[ \t]*(?:#.*)?$", re.MULTILINE)
+_RAISES: Final = re.compile(r"[Rr]aises|suppress")
 
 
 @provides("call")
@@ -131,6 +136,8 @@ def uncalled(m: Machine, one: Happening) -> None:
     """``uncalled`` of a method that stands alone, without its parentheses."""
     if one.values.get("operation") != "not-called" or one.receiver is None:
         return
+    if _is_awaited(one.place):
+        return
     method = str(one.values.get("method"))
     known = [v for v in options(one.receiver, 4) if not isinstance(v, Const)]
     roles = {_role(value) for value in known}
@@ -141,6 +148,64 @@ def uncalled(m: Machine, one: Happening) -> None:
         one.assumed = one.assumed or not all(isinstance(v, Object) for v in known)
     source = syntax.unparse(one.place.node)
     one.values["name"] = source
+
+
+@surveys
+def named_only(m: Machine, block: Block) -> None:
+    """``uncalled`` by the text alone, wherever in the module: in functions that are not explored
+    to their end, too."""
+    if not m.thorough or not m.frames:
+        return
+    module = m.frames[0].module
+    if _BARE.search(module.text.text) is None:
+        return
+    for node, function in _bare(module.tree, ""):
+        place = Place(module, node, function)
+        if not _is_awaited(place):
+            values = {"operation": "not-called", "uncalled": True, "name": syntax.unparse(node)}
+            block.steps.append(Happening("call", place, values=values, assumed=True))
+
+
+def _bare(around: syntax.AST, function: str) -> Iterator[tuple[syntax.Attribute, str]]:
+    """The actions that are named and not called, each with the function that it stands in."""
+    for node in _directly(around):
+        value = node.value if isinstance(node, syntax.Expr) else None
+        if isinstance(value, syntax.Attribute) and _is_action(value):
+            yield value, function
+        elif isinstance(node, syntax.FunctionDef | syntax.AsyncFunctionDef | syntax.ClassDef):
+            yield from _bare(node, f"{function}.{node.name}".lstrip("."))
+        else:
+            yield from _bare(node, function)
+
+
+def _is_awaited(place: Place) -> bool:
+    """Whether naming an attribute may fail here, and is done for that."""
+    line = place.node.lineno
+    if any(first <= line <= last for first, last in place.module.tried):
+        return True
+    return any(
+        isinstance(node, syntax.With)
+        and node.lineno <= line <= (node.end_lineno or node.lineno)
+        and any(_RAISES.search(syntax.unparse(item)) for item in node.items)
+        for node in statements_in(place.module.tree)
+    )
+
+
+def _directly(around: syntax.AST) -> Iterator[syntax.stmt]:
+    for part in ("body", "orelse", "finalbody", "handlers", "cases"):
+        for inner in getattr(around, part, ()):
+            if isinstance(inner, syntax.stmt):
+                yield inner
+            else:
+                yield from _directly(inner)
+
+
+def _is_action(node: syntax.Attribute) -> bool:
+    """Whether a method's and its object's names say that it clears, steps, or runs backward."""
+    holder = node.value
+    name = holder.attr if isinstance(holder, syntax.Attribute) else getattr(holder, "id", "")
+    role = guesses.role(Unknown("name", name))
+    return node.attr == "zero_grad" or (role in _CALLED.get(node.attr, ()) and node.attr == "step")
 
 
 def _role(value: Value) -> str:
