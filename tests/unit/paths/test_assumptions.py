@@ -222,3 +222,25 @@ def test_a_rate_that_is_nought_by_default_may_be_another(tmp_path: Path) -> None
     default = program.format(default="0.0", rate="rate")
     assert found(tmp_path, default, "TCS303") == [10]
     assert found(tmp_path, program.format(default="0.5", rate="0.0"), "TCS303") == []
+
+
+def test_gradients_that_are_scaled_by_hand_step_nothing(tmp_path: Path) -> None:
+    program = """\
+        import torch
+        from elsewhere import parts
+        from torch import nn
+
+        model = nn.Linear(4, 1)
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        scheduler = torch.optim.lr_scheduler.StepLR(optimizer, 2)
+        for step in range(8):
+            optimizer.zero_grad()
+            model(torch.randn(8, 4)).mean().backward()
+            for p in parts(8):
+                p.grad.data.mul_(0.5)
+            scheduler.step()
+            optimizer.step()
+    """
+    assert found(tmp_path, program, "TCS118") == [13]
+    handed = program.replace("p.grad.data.mul_(0.5)", "p.apply(optimizer)")
+    assert found(tmp_path, handed, "TCS118") == []

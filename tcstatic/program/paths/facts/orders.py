@@ -21,6 +21,8 @@ from tcstatic.program.source import syntax
 
 Way = list[tuple[Happening, str]]
 WILD: Final = "*"
+# Who writes gradients may clear or compute them, but steps nothing.
+_STEPS: Final = frozenset({"optimizer.step", "scheduler.step"})
 
 
 def tell(
@@ -54,7 +56,7 @@ def full_ways(
     born = f"{role}.new"
 
     def concerns(one: Happening) -> str:
-        if one.wild:
+        if one.wild and not (one.values.get("operation") == "grad.write" and kinds <= _STEPS):
             return WILD if number in one.maybe else ""
         if one.kind == born and one.subjects.get(role, ())[:1] == (number,):
             return born
