@@ -52,7 +52,11 @@ def call(
             return special
     role = role_of(path)
     if role:
-        return objects.library_object(m, path, role, arguments, keywords, at)
+        plain = path.removesuffix(".from_pretrained")
+        made = objects.library_object(m, plain, role, arguments, keywords, at)
+        if plain != path:
+            forwards.set_mode(m, made, None)  # the hub's models are loaded in eval mode
+        return made
     if _TOLD.match(path):
         return _told(m, path, arguments, keywords, at)
     _given_away(m, path, arguments, keywords, at)

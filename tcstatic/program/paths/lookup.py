@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from tcstatic.program.paths.machine import Frame, Machine
+from tcstatic.program.paths.operations import role_of
 from tcstatic.program.paths.project import Module, absolute
 from tcstatic.program.paths.values import (
     Bound,
@@ -153,6 +154,8 @@ def of_module(m: Machine, module: Module, path: str) -> Value:
 
 def from_import(m: Machine, module: Module, source: str, text: str, hops: int = 0) -> Value:
     """What ``from source import text`` binds."""
+    if role_of(f"{source}.{text}") == "engine":
+        return External(f"{source}.{text}")  # known by heart, also where its source is at hand
     found = m.project.find(source, module.path) if source else None
     if found is not None and found is not module:
         value = module_name(m, found, text, hops + 1)

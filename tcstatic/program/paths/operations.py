@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Final
 
@@ -98,6 +99,11 @@ _OPTIMIZERS: Final = (
 _OPTIMIZER_NAMES: Final = frozenset(
     """transformers.AdamW transformers.Adafactor lion_pytorch.Lion prodigyopt.Prodigy
     adabelief_pytorch.AdaBelief schedulefree.AdamWScheduleFree""".split()
+)
+# Classes of models of the libraries around the hub, and what makes one with its weights.
+_HUB_MODEL: Final = re.compile(
+    r"\.(?!DataCollator|TF[A-Z]|Flax)\w*(?:Model|[a-z]For[A-Z]\w*)(?:\.from_(?:pretrained|config))?$"
+    r"|^timm\.(?:models\.)?create_model$"
 )
 # Libraries that look at what they are given, and change nothing that is trained.
 HARMLESS: Final = frozenset(
@@ -210,6 +216,6 @@ def _library_role(path: str, last: str) -> str:
         return "model"
     if root == "transformers" and last.startswith("get_") and "schedule" in last:
         return "scheduler"
-    if root in ("transformers", "diffusers", "timm", "peft") and last.endswith("Model"):
+    if root in ("transformers", "diffusers", "timm", "peft") and _HUB_MODEL.search(path):
         return "model"
     return ""

@@ -31,7 +31,8 @@ from tcstatic.program.source import syntax
 
 _RANKS: Final = frozenset({"dist.get_rank", "dist.get_node_local_rank", "dist.get_group_rank"})
 _NAMES: Final = re.compile(
-    r"(^|_)(rank(?!s)|is_main|is_master|is_primary|main_process|rank_?zero|rank0|local_master)|^master_",
+    r"(^|_)(rank(?!s)|is_main|is_master|is_primary|main_process|rank_?zero|rank0|local_master)|^master_"
+    r"|process_index",
     re.IGNORECASE,
 )
 _FIRST: Final = re.compile(
