@@ -32,6 +32,14 @@ class ConditionError(InputError):
     """The text of a precondition cannot be parsed."""
 
 
+class Unlearnable(TcstaticError):
+    """No precondition rejects all negative examples and covers a positive one; says why."""
+
+
+class Undecided(TcstaticError):
+    """The solver gave up within its work limit: neither yes nor no."""
+
+
 def input_problem(
     what: str, *, where: str = "", got: str = "", expected: str = "", cure: str = ""
 ) -> str:

@@ -14,6 +14,7 @@ from tcstatic.invariants.conditions.tree import (
     Condition,
     Constant,
     Field,
+    Has,
     Not,
     Operator,
     Or,
@@ -102,6 +103,8 @@ class _Reader:
                 pairs = zip([left, *comparators], operators, comparators, strict=False)
                 links = tuple(self._compare(node, one, op, other) for one, op, other in pairs)
                 return links[0] if len(links) == 1 else And(links)
+            case ast.Call(func=ast.Name(id="has"), args=[asked], keywords=[]):
+                return Has(self._field(asked).name)
             case _ if _is_field(node):
                 return self._field(node)
         self._refuse(node, "is not allowed", "a field, a comparison, and, or, not")
@@ -163,6 +166,16 @@ class _Reader:
 
 
 def _is_field(node: ast.expr) -> bool:
+    if isinstance(node, ast.Call):
+        return _across_witnesses(node)
     while isinstance(node, ast.Attribute):
         node = node.value
     return isinstance(node, ast.Name)
+
+
+def _across_witnesses(node: ast.Call) -> bool:
+    """Whether this is ``same(x)`` or ``distinct(x)``: the name of a field."""
+    match node:
+        case ast.Call(func=ast.Name(id="same" | "distinct"), args=[asked], keywords=[]):
+            return not isinstance(asked, ast.Call) and _is_field(asked)
+    return False

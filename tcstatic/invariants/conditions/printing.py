@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import math
 
-from tcstatic.invariants.conditions.tree import And, Compare, Condition, Constant, Field, Not, Or
+from tcstatic.invariants.conditions.tree import (
+    And,
+    Compare,
+    Condition,
+    Constant,
+    Field,
+    Has,
+    Not,
+    Or,
+)
 
 
 def to_text(condition: Condition) -> str:
@@ -12,6 +21,8 @@ def to_text(condition: Condition) -> str:
     match condition:
         case Field(name):
             return name
+        case Has(name):
+            return f"has({name})"
         case Compare(left, operator, right):
             return f"{left.name} {operator} {_operand(right)}"
         case Not(item):

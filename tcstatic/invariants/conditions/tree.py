@@ -25,7 +25,19 @@ class Constant:
 @final
 @dataclass(frozen=True, slots=True)
 class Field:
-    """A field of the context: its value in a comparison, its truthiness on its own."""
+    """A field of the context: its value in a comparison, its truthiness on its own.
+
+    The name may be ``same(x)`` or ``distinct(x)``: whether x is equal in all witnesses of an
+    observation, or differs in each.
+    """
+
+    name: str
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Has:
+    """``has(name)``: whether the context has the field at all. Never unknown."""
 
     name: str
 
@@ -64,13 +76,13 @@ class Or:
     items: tuple[Condition, ...]
 
 
-Condition = And | Or | Not | Compare | Field
+Condition = And | Or | Not | Compare | Field | Has
 
 
 def fields_of(condition: Condition) -> frozenset[str]:
     """Return the names of all fields that the condition asks about."""
     match condition:
-        case Field(name):
+        case Field(name) | Has(name):
             return frozenset((name,))
         case Compare(left, _, Field(name)):
             return frozenset((left.name, name))

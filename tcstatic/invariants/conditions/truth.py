@@ -10,7 +10,16 @@ import operator
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from tcstatic.invariants.conditions.tree import And, Compare, Condition, Constant, Field, Not, Or
+from tcstatic.invariants.conditions.tree import (
+    And,
+    Compare,
+    Condition,
+    Constant,
+    Field,
+    Has,
+    Not,
+    Or,
+)
 from tcstatic.model import Scalar
 
 Judge = Callable[[Mapping[str, Scalar]], bool | None]
@@ -34,6 +43,8 @@ def compile_condition(condition: Condition) -> Judge:
     match condition:
         case Field(name):
             return _truthy(name)
+        case Has(name):
+            return lambda fields: name in fields
         case Compare():
             return _compare(condition)
         case Not(item):

@@ -17,6 +17,7 @@ from tcstatic.invariants.conditions import (
     Condition,
     Constant,
     Field,
+    Has,
     Not,
     Or,
     compile_condition,
@@ -29,7 +30,9 @@ from tcstatic.invariants.conditions import (
 names = st.from_regex(r"[a-z_][a-z0-9_]{0,8}(\.[a-z][a-z0-9_]{0,4})?", fullmatch=True).filter(
     lambda name: not any(map(keyword.iskeyword, name.split(".")))
 )
-fields = names.map(Field)
+fields = st.one_of(
+    names, st.builds("{}({})".format, st.sampled_from(["same", "distinct"]), names)
+).map(Field)
 constants = st.one_of(
     st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False), st.text(max_size=8)
 ).map(Constant)
@@ -43,7 +46,7 @@ compares = st.one_of(
     st.builds(Compare, fields, st.just("in"), st.lists(constants, max_size=3).map(tuple)),
 )
 conditions: st.SearchStrategy[Condition] = st.recursive(
-    st.one_of(fields, compares),
+    st.one_of(fields, compares, names.map(Has)),
     lambda inner: st.one_of(
         st.builds(Not, inner),
         st.lists(inner, min_size=2, max_size=3).map(lambda items: And(tuple(items))),
@@ -93,6 +96,11 @@ def test_what_is_decided_with_fields_missing_stays_so_when_they_are_known(
     ("text", "values", "truth"),
     [
         ("training", {"training": True}, True),
+        ("has(training)", {"training": None}, True),
+        ("has(training)", {}, False),
+        ("not has(same(param.dtype))", {}, True),
+        ("same(param.dtype)", {"same(param.dtype)": True}, True),
+        ("distinct(rank) == False", {"distinct(rank)": False}, True),
         ("training", {"training": None}, False),
         ("training", {}, None),
         ("not training", {}, None),
@@ -147,6 +155,10 @@ def test_fields_of() -> None:
         ("a) or (b", ["no expression"]),
         ("__import__('os')", ["is not allowed", '"__import__(', "expected a field"]),
         ("a[0]", ["is not allowed"]),
+        ("has(1)", ["is no field"]),
+        ("has(a, b)", ["is not allowed"]),
+        ("same(same(a))", ["is not allowed"]),
+        ("same(a=b)", ["is not allowed"]),
         ("a.b().c", ["is not allowed"]),
         ("a, b", ["is not allowed"]),
         ("1", ["is not allowed"]),
