@@ -249,9 +249,19 @@ def _loss_as_number(draft: Draft, place: Place) -> None:
 
 
 def _detached_outputs(file: File) -> Iterator[Loss]:
+    """Losses that record gradients: where nothing is recorded, there is nothing to cut."""
     for loss in _losses(file):
-        if isinstance(loss[1].args[0], ast.Name):
+        if isinstance(loss[1].args[0], ast.Name) and not _is_unrecorded(file, loss[1]):
             yield loss
+
+
+def _is_unrecorded(file: File, call: ast.Call) -> bool:
+    return any(
+        isinstance(node, ast.With)
+        and node.lineno <= call.lineno <= (node.end_lineno or node.lineno)
+        and any("no_grad" in text_of(one) or "inference_mode" in text_of(one) for one in node.items)
+        for node in file.nodes
+    )
 
 
 def _detach(draft: Draft, loss: Loss) -> None:
