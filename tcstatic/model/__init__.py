@@ -11,6 +11,7 @@ from tcstatic.model.findings import (
     Witness,
 )
 from tcstatic.model.fixes import Edit, Fix
+from tcstatic.model.hypotheses import FieldSeen, Group, Hypothesis, Interval, Vocabulary
 from tcstatic.model.invariants import (
     Blame,
     Example,
@@ -18,6 +19,7 @@ from tcstatic.model.invariants import (
     Invariant,
     Needs,
     Severity,
+    Support,
     Verdict,
     VerdictName,
 )
@@ -43,8 +45,12 @@ __all__ = [
     "Example",
     "Failed",
     "Feed",
+    "FieldSeen",
     "Finding",
     "Fix",
+    "Group",
+    "Hypothesis",
+    "Interval",
     "Invariant",
     "InvariantCounts",
     "Location",
@@ -65,9 +71,11 @@ __all__ = [
     "Severity",
     "Site",
     "Skipped",
+    "Support",
     "Unchanged",
     "Unprobed",
     "Verdict",
     "VerdictName",
+    "Vocabulary",
     "Witness",
 ]

@@ -42,6 +42,18 @@ class Example:
 
 @final
 @dataclass(frozen=True, slots=True)
+class Support:
+    """What an inferred invariant rests on: how often it held, in how many different contexts, how
+    many failures its precondition excludes, and the runs that support it."""
+
+    held: int
+    contexts: int
+    excluded: int
+    runs: tuple[str, ...]
+
+
+@final
+@dataclass(frozen=True, slots=True)
 class Invariant:
     """A relation with parameters, a precondition, and what a person reads when it breaks.
 
@@ -50,7 +62,8 @@ class Invariant:
     `feeds` are the commands that can decide it, `sometimes` the severity where the source shows it
     on some paths only ('': not reported then), `fix` the name of a fix, `torch` the versions that
     it is about ('': all). `lint` holds what is said otherwise where the source decides: any of
-    that, when, unless, blame, message.
+    that, when, unless, blame, message. Of what was learnt, `seen` describes the contexts in which
+    it held (what fails in others was never seen, and is no violation), `support` how it did.
     """
 
     code: str
@@ -74,6 +87,8 @@ class Invariant:
     fix: str = ""
     torch: str = ""
     lint: Mapping[str, Any] = field(default_factory=dict)
+    seen: str = ""
+    support: Support | None = None
     source: str = field(default="", compare=False)
 
     @property

@@ -6,11 +6,19 @@ event, ``{of: call, argument: active, equals_field: module_training}``.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import ClassVar, final
 
 from tcstatic.invariants.relations.base import Params, check_keys, event_kind, observed, register
-from tcstatic.model import Event, Needs, Observation
+from tcstatic.invariants.relations.proposing import (
+    EQUAL_SHARE,
+    LEAST_TIMES,
+    is_argument,
+    judged_fields,
+    scope_of,
+    usual_values,
+)
+from tcstatic.model import Event, Hypothesis, Needs, Observation, Vocabulary
 
 
 @final
@@ -50,3 +58,18 @@ class Argument:
     def monitor(self, params: Params) -> _ArgumentMonitor:
         """Return a fresh monitor."""
         return _ArgumentMonitor(params)
+
+    def propose(self, vocabulary: Vocabulary) -> Iterator[Hypothesis]:
+        """Return arguments that usually have one value, and fields that usually agree."""
+        for group in vocabulary.groups:
+            scope = scope_of(group)
+            for name, seen in judged_fields(group):
+                about = {"of": group.kind, "argument": name}
+                for value in usual_values(seen, vocabulary.runs) if is_argument(name) else ():
+                    yield Hypothesis(
+                        self.name, {**about, "equals": value}, scope, frozenset({name})
+                    )
+                for other, (same, both) in sorted(seen.equals.items()):
+                    if name < other and same >= max(LEAST_TIMES, EQUAL_SHARE * both):
+                        params = {**about, "equals_field": other}
+                        yield Hypothesis(self.name, params, scope, frozenset({name, other}))

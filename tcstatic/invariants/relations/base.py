@@ -9,7 +9,16 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Final, Protocol, final
 
 from tcstatic.invariants.conditions import compile_condition, parse
-from tcstatic.model import EVENT_KINDS, Context, Event, Member, Needs, Observation
+from tcstatic.model import (
+    EVENT_KINDS,
+    Context,
+    Event,
+    Hypothesis,
+    Member,
+    Needs,
+    Observation,
+    Vocabulary,
+)
 
 Params = Mapping[str, Any]
 _SETS: Final = (frozenset, tuple)  # values that are no scalars
@@ -38,6 +47,10 @@ class Relation(Protocol):
 
     def monitor(self, params: Params) -> Monitor:
         """Return a fresh monitor."""
+        ...
+
+    def propose(self, vocabulary: Vocabulary) -> Iterator[Hypothesis]:
+        """Return what traces suggest that speak of these things."""
         ...
 
 

@@ -6,11 +6,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import ClassVar, final
 
 from tcstatic.invariants.relations.base import Params, check_keys, event_kind, observed, register
-from tcstatic.model import Event, Needs, Observation
+from tcstatic.invariants.relations.proposing import bounds, judged_fields, scope_of
+from tcstatic.model import Event, Hypothesis, Needs, Observation, Vocabulary
 
 
 @final
@@ -50,3 +51,19 @@ class Count:
     def monitor(self, params: Params) -> _CountMonitor:
         """Return a fresh monitor."""
         return _CountMonitor(params)
+
+    def propose(self, vocabulary: Vocabulary) -> Iterator[Hypothesis]:
+        """Return the bounds of whole numbers: at least one, none at all, always as many."""
+        for group in vocabulary.groups:
+            for name, seen in judged_fields(group):
+                found = bounds(seen)
+                if found is None:
+                    continue
+                least, most = found
+                about = {"of": name, "at": group.kind}
+                if least >= 1:
+                    params = {**about, "at_least": 1}
+                    yield Hypothesis(self.name, params, scope_of(group), frozenset({name}))
+                if most <= 1 or least == most:
+                    params = {**about, "at_most": most}
+                    yield Hypothesis(self.name, params, scope_of(group), frozenset({name}))

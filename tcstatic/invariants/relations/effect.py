@@ -7,7 +7,7 @@ enough, and nothing is judged while any selected member is undecided and none ha
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import ClassVar, final
 
 from tcstatic.invariants.relations.base import (
@@ -20,7 +20,7 @@ from tcstatic.invariants.relations.base import (
     register,
     widened,
 )
-from tcstatic.model import Event, Member, Needs, Observation
+from tcstatic.model import Event, Hypothesis, Member, Needs, Observation, Vocabulary
 
 STATES = {"param.data": "changed"}
 
@@ -86,3 +86,14 @@ class Effect:
     def monitor(self, params: Params) -> _EffectMonitor:
         """Return a fresh monitor."""
         return _EffectMonitor(params)
+
+    def propose(self, vocabulary: Vocabulary) -> Iterator[Hypothesis]:
+        """Return, for calls that states were compared around, that they change and leave them."""
+        for group in vocabulary.groups:
+            for state, name in STATES.items():
+                if name not in group.members:
+                    continue
+                for verb in ("changes", "leaves"):
+                    for quantifier in ("each", "some") if verb == "changes" else ("each",):
+                        params = {"call": group.kind, verb: state, "quantifier": quantifier}
+                        yield Hypothesis(self.name, params, "", frozenset({name, "idle"}))

@@ -7,11 +7,11 @@ declared by a wrapper, or else observed).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import ClassVar, Final, final
 
 from tcstatic.invariants.relations.base import Params, check_keys, each_member, register
-from tcstatic.model import Event, Needs, Observation
+from tcstatic.model import Event, Hypothesis, Needs, Observation, Vocabulary
 
 STATES: Final = ("param.data", "param.grad")
 
@@ -49,3 +49,12 @@ class Equal:
     def monitor(self, params: Params) -> _EqualMonitor:
         """Return a fresh monitor."""
         return _EqualMonitor(params)
+
+    def propose(self, vocabulary: Vocabulary) -> Iterator[Hypothesis]:
+        """Return the states whose copies were compared over the ranks."""
+        for group in vocabulary.groups:
+            seen = group.fields.get("quantity") if group.kind == "state" else None
+            for _, value in sorted(seen.values if seen else (), key=str):
+                if value in STATES:
+                    params = {"state": value, "over": "rank"}
+                    yield Hypothesis(self.name, params, "", frozenset({"equal"}))

@@ -9,11 +9,11 @@ operation and one of its arguments, by name or position, or an event kind and a 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import ClassVar, Final, final
 
 from tcstatic.invariants.relations.base import Params, check_keys, register
-from tcstatic.model import Event, Needs, Observation
+from tcstatic.model import Event, Hypothesis, Needs, Observation, Vocabulary
 
 FAMILIES: Final = ("shape", "arithmetic", "reduction", "loss", "any")
 
@@ -54,3 +54,7 @@ class Flow:
     def monitor(self, params: Params) -> _Silent:
         """Return a monitor that has nothing to say."""
         return _Silent()
+
+    def propose(self, vocabulary: Vocabulary) -> Iterator[Hypothesis]:
+        """Return nothing: no trace says where a value came from."""
+        return iter(())

@@ -7,11 +7,12 @@ tells when it began. An empty `of` lies within anything.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import ClassVar, final
 
 from tcstatic.invariants.relations.base import Params, check_keys, event_kind, observed, register
-from tcstatic.model import Event, Needs, Observation
+from tcstatic.invariants.relations.proposing import scope_of
+from tcstatic.model import Event, Hypothesis, Needs, Observation, Vocabulary
 
 
 @final
@@ -55,3 +56,14 @@ class MemberOf:
     def monitor(self, params: Params) -> _MemberMonitor:
         """Return a fresh monitor."""
         return _MemberMonitor(params)
+
+    def propose(self, vocabulary: Vocabulary) -> Iterator[Hypothesis]:
+        """Return each set within each other of the same events, wholly and in part."""
+        for group in vocabulary.groups:
+            for inner in sorted(group.sets):
+                for outer in sorted(group.sets - {inner}):
+                    for need in ("all", "some"):
+                        params = {"of": inner, "within": outer, "at": group.kind, "need": need}
+                        yield Hypothesis(
+                            self.name, params, scope_of(group), frozenset({inner, outer})
+                        )

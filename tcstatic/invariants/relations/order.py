@@ -15,12 +15,28 @@ were not watched (a ``gap``) leave every automaton undecided.
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final, final
 
-from tcstatic.invariants.relations.base import Params, check_keys, event_kind, observed, register
-from tcstatic.model import EVENT_KINDS, Event, Needs, Observation
+from tcstatic.invariants.relations.base import (
+    Params,
+    check_keys,
+    context_of,
+    event_kind,
+    observed,
+    register,
+)
+from tcstatic.invariants.relations.proposing import LEAST_TIMES, ORDER_SHARE
+from tcstatic.model import (
+    EVENT_KINDS,
+    Event,
+    Hypothesis,
+    Interval,
+    Needs,
+    Observation,
+    Vocabulary,
+)
 
 PATTERNS: Final = ("existence", "absence", "precedence")
 
@@ -41,44 +57,53 @@ class _State:
 
 @final
 class OrderMonitor:
-    """State: one `_State` per object; `_blind` after a gap, until an object's next B."""
+    """`_plays` tells, by kind, whether an event is the B, the A, the E and the G.
+
+    State: one `_State` per object; `_blind` after a gap, until an object's next B.
+    """
 
     def __init__(self, params: Params) -> None:
         self._pattern = next(p for p in PATTERNS if p in params)
-        self._event = params[self._pattern]
         between = params.get("between")
-        self._first = between[0] if between else None
-        self._wide = params.get("wide", "")
-        self._last = between[1] if between else params["before"]
+        first = between[0] if between else None
+        last = between[1] if between else params["before"]
         self._given = params.get("given")
+        kinds = {params[self._pattern], first, last, self._given}
+        self._plays = {
+            kind: (kind == last, kind == first, kind == params[self._pattern], kind == self._given)
+            for kind in kinds
+        }
+        self._wide = params.get("wide", "")
         self._role = params.get("same", "")
         self._since = params.get("since", "")
         self._states: dict[int, _State] = {}
         self._blind = False
 
     def feed(self, event: Event) -> Sequence[Observation]:
-        kind = event.kind
-        if kind == "gap":
-            self._states = {}
-            self._blind = True
+        plays = self._plays.get(event.kind)
+        if plays is None:
+            if event.kind == "gap":
+                self._states = {}
+                self._blind = True
             return ()
-        numbers = event.subjects.get(self._role, ()) if self._role else (0,)
+        closes, opens, counts, gives = plays
         found: Sequence[Observation] = ()
-        for number in numbers:
-            state = self._states.get(number)
+        states, role = self._states, self._role
+        for number in event.subjects.get(role, ()) if role else (0,):
+            state = states.get(number)
             if state is None:
-                state = self._states[number] = _State(blind=self._blind)
-            if kind == self._last:
+                state = states[number] = _State(blind=self._blind)
+            if closes:
                 one = self._judge(event, number, state)
                 if one is not None:
                     found = (*found, one)
-            if kind == self._first:
+            if opens:
                 state.opened, state.seen, state.given = event, None, False
                 state.earliest = state.earliest or event
-            elif kind == self._event:
+            elif counts:
                 state.seen = event
                 state.seen_ever = event if state.earliest else None
-            if kind == self._given:
+            if gives:
                 state.given = True
         return found
 
@@ -105,19 +130,15 @@ class OrderMonitor:
             blind, state.blind = state.blind, False
             if blind:
                 return None
-            return self._observation(event, number, opened, seen, holds=seen is not None)
-        if opened is None or not given:
+            holds = seen is not None
+        elif opened is None or not given:
             return None
-        holds = (seen is not None) == (self._pattern == "existence")
-        return self._observation(event, number, opened, seen, holds=holds)
-
-    def _observation(
-        self, event: Event, number: int, opened: Event | None, seen: Event | None, *, holds: bool
-    ) -> Observation:
-        trail = () if opened is None else (opened,)
-        if seen is not None:
-            trail = (*trail, seen)
-        return observed(event, (number,), holds=holds, trail=trail, since=self._since)
+        else:
+            holds = (seen is not None) == (self._pattern == "existence")
+        if holds:
+            return Observation(True, event, context_of(event), (number,), event.values)
+        trail = tuple(one for one in (opened, seen) if one is not None)
+        return observed(event, (number,), holds=False, trail=trail, since=self._since)
 
 
 @final
@@ -156,3 +177,36 @@ class Order:
     def monitor(self, params: Params) -> OrderMonitor:
         """Return a fresh automaton."""
         return OrderMonitor(params)
+
+    def propose(self, vocabulary: Vocabulary) -> Iterator[Hypothesis]:
+        """Return what usually lies between two events about one object, and what hardly ever."""
+        spoken: dict[str, set[str]] = {}
+        for one in vocabulary.intervals:
+            spoken.setdefault(one.role, set()).update((one.first, one.last, *one.within))
+        for one in vocabulary.intervals:
+            if one.times < LEAST_TIMES:
+                continue
+            about = {"between": [one.first, one.last], **({"same": one.role} if one.role else {})}
+            for kind in sorted(spoken[one.role] - {one.first, one.last}):
+                share = one.within.get(kind, 0) / one.times
+                if share >= ORDER_SHARE:
+                    yield Hypothesis(self.name, {"existence": kind, **about})
+                elif share <= 1 - ORDER_SHARE and _is_telling(one, vocabulary):
+                    yield Hypothesis(self.name, {"absence": kind, **about})
+            if one.first != one.last and one.within.get(one.first, 0) == 0:
+                params = {"precedence": one.first, "before": one.last}
+                yield Hypothesis(self.name, params | ({"same": one.role} if one.role else {}))
+
+
+def _is_telling(one: Interval, vocabulary: Vocabulary) -> bool:
+    """Whether the two ends of an interval take turns: then what is absent between them is told
+    apart from what merely comes less often."""
+    back = next(
+        (
+            other
+            for other in vocabulary.intervals
+            if (other.role, other.first, other.last) == (one.role, one.last, one.first)
+        ),
+        None,
+    )
+    return one.first != one.last and back is not None and abs(back.times - one.times) <= 1

@@ -7,7 +7,7 @@ A value that is not known is not judged; `since` names the event's value that te
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import ClassVar, final
 
 from tcstatic.invariants.relations.base import (
@@ -19,7 +19,13 @@ from tcstatic.invariants.relations.base import (
     observed,
     register,
 )
-from tcstatic.model import Event, Needs, Observation
+from tcstatic.invariants.relations.proposing import (
+    is_argument,
+    judged_fields,
+    scope_of,
+    usual_values,
+)
+from tcstatic.model import Event, Hypothesis, Needs, Observation, Vocabulary
 
 
 @final
@@ -69,3 +75,16 @@ class Result:
     def monitor(self, params: Params) -> _ResultMonitor:
         """Return a fresh monitor."""
         return _ResultMonitor(params)
+
+    def propose(self, vocabulary: Vocabulary) -> Iterator[Hypothesis]:
+        """Return what calls usually give or leave behind, as a whole and for each member."""
+        for group in vocabulary.groups:
+            scope = scope_of(group)
+            for each in (False, True):
+                for name, seen in judged_fields(group, members=each):
+                    for value in () if is_argument(name) else usual_values(seen, vocabulary.runs):
+                        if value is None:
+                            continue  # what is not known is not judged
+                        params = {"of": group.kind, "value": name, "is": value}
+                        params |= {"each": True} if each else {}
+                        yield Hypothesis(self.name, params, scope, frozenset({name}))

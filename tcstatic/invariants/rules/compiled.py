@@ -35,7 +35,7 @@ def compiled_rules(
     try:
         return _unpacked(entry.read_bytes()), key
     except (OSError, ValueError, KeyError, TypeError):
-        rules = tuple(replace(one, examples=()) for one in load())
+        rules = tuple(replace(one, examples=(), support=None) for one in load())
     with contextlib.suppress(OSError):
         folder.mkdir(parents=True, exist_ok=True)
         write_whole(entry, _packed(rules))

@@ -11,7 +11,7 @@ from typing import Any, Final, NoReturn, get_args
 from tcstatic.errors import ConditionError, InputError, RuleError, input_problem
 from tcstatic.invariants.conditions import parse
 from tcstatic.invariants.rules.reading import Document, KeyPath
-from tcstatic.model import EVENT_KINDS, Blame, Example, Feed, Invariant, Severity
+from tcstatic.model import EVENT_KINDS, Blame, Example, Feed, Invariant, Severity, Support
 
 CheckParams = Callable[[str, Mapping[str, Any]], None]
 
@@ -19,10 +19,11 @@ REQUIRED: Final = ("code", "name", "relation", "that", "severity", "message", "w
 LINT: Final = ("that", "when", "unless", "message", "blame")
 OPTIONAL: Final = (
     "when unless doubt blame explains references examples status feeds sometimes fix torch "
-    "lint".split()
+    "lint seen support".split()
 )
+SUPPORT: Final = ("held", "contexts", "excluded", "runs")
 FEEDS: Final[tuple[Feed, ...]] = get_args(Feed)
-CODE: Final = re.compile(r"[A-Z]{2,4}\d{3}")
+CODE: Final = re.compile(r"[A-Z]{2,4}\d{3,5}")
 _NAME: Final = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 _STATUS: Final = re.compile(r"preview|stable since \d+(\.\d+)*")
 _TORCH: Final = re.compile(r"(>=|<=|==|!=|<|>|~=)\d+(\.\d+)*(, *(>=|<=|==|!=|<|>|~=)\d+(\.\d+)*)*")
@@ -55,7 +56,9 @@ class _RuleReader:
 
     def invariant(self, schema: CheckParams | None) -> Invariant:
         self._check_keys(self._rule, (), REQUIRED, OPTIONAL)
-        code = self._matching("code", CODE, "two to four capitals and three digits, as in TCS112")
+        code = self._matching(
+            "code", CODE, "two to four capitals and three to five digits, as in TCS112"
+        )
         name = self._matching("name", _NAME, "lower-case words joined by '-'")
         relation = self._text(self._rule, ("relation",))
         severity = self._choice(("severity",), get_args(Severity))
@@ -86,6 +89,8 @@ class _RuleReader:
             fix=self._optional("fix", _NAME, "the name of a fix: lower-case words joined by '-'"),
             torch=self._optional("torch", _TORCH, "versions, as in '>=2.0,<2.6'"),
             lint=self._lint(relation, schema) if "lint" in self._rule else {},
+            seen=self._condition(self._rule, ("seen",)),
+            support=self._support() if "support" in self._rule else None,
             source=self._document.where(self._path),
         )
 
@@ -124,6 +129,16 @@ class _RuleReader:
                 {"at": one.at, "when": one.when} for one in self._blame(("lint", "blame"), given)
             ]
         return found
+
+    def _support(self) -> Support:
+        """What an inferred rule rests on."""
+        given = self._of_kind(self._rule, ("support",), dict)
+        self._check_keys(given, ("support",), SUPPORT, ())
+        held, contexts, excluded = (
+            int(self._of_kind(given, ("support", key), int)) for key in SUPPORT[:3]
+        )
+        runs = self._of_kind(given, ("support", "runs"), list)
+        return Support(held, contexts, excluded, tuple(map(str, runs)))
 
     def _blamed_key(self, problem: str) -> KeyPath:
         """The first key under `that` that the relation's message names, else `that` itself."""

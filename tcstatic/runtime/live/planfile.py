@@ -119,7 +119,8 @@ def _plain_invariant(invariant: Invariant) -> dict[str, Any]:
         feeds=list(invariant.feeds),
         references=list(invariant.references),
     )
-    del fields["examples"]
+    # What a run does not need.
+    del fields["examples"], fields["support"]
     return fields
 
 

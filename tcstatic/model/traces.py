@@ -1,0 +1,121 @@
+"""Traces: what a recording takes, and what may be asked of one that was kept."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Final, Protocol, final
+
+from tcstatic.model.events import Event
+from tcstatic.model.findings import ProbeCounts
+from tcstatic.model.sites import Site
+
+TRACE_SCHEMA: Final = "tcstatic-trace/1"
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """What is known of a process when its recording begins.
+
+    `folder` is that of the whole job; `joins` tells that another process of the job has made it.
+    """
+
+    folder: str
+    command: str
+    script: str
+    sites: tuple[Site, ...] = ()
+    in_scope: tuple[str, ...] = ()
+    out_of_scope: Mapping[str, str] = field(default_factory=dict)
+    joins: bool = False
+
+
+class EventSink(Protocol):
+    """Takes the events of one process, in the order in which its driver is fed.
+
+    No method raises. `problem` is empty, or says in a few words why something is missing.
+    """
+
+    @property
+    def problem(self) -> str:
+        """Why not all that was taken is kept."""
+
+    def take(self, event: Event) -> None:
+        """Keep an event."""
+
+    def settled(self) -> None:
+        """The driver has settled what was taken so far."""
+
+    def flush(self) -> None:
+        """Write what was taken so far, so that a kill does not lose it."""
+
+    def end(self, status: int | None, probes: ProbeCounts) -> None:
+        """Write the rest: the process ends, with this exit status as far as it is known."""
+
+    def abandon(self) -> None:
+        """Write nothing any more (a forked child)."""
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Dropped:
+    """A kind of event that was not kept any more from event `since` on."""
+
+    kind: str
+    count: int
+    since: int
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class RunFacts:
+    """What the manifest of one process tells.
+
+    `finished` says that the process has had its last word (it was not killed); `seed` is torch's
+    at the end; versions are empty where a library was not loaded.
+    """
+
+    name: str
+    rank: int
+    world_size: int
+    finished: bool
+    exit_status: int | None
+    command: str
+    script: str
+    tcstatic: str
+    python: str
+    torch: str
+    seed: int | None = None
+    environment: Mapping[str, str] = field(default_factory=dict)
+    sites: tuple[Site, ...] = ()
+    in_scope: tuple[str, ...] = ()
+    out_of_scope: Mapping[str, str] = field(default_factory=dict)
+    probes: ProbeCounts = ProbeCounts()
+    dropped: tuple[Dropped, ...] = ()
+
+
+class RunView(Protocol):
+    """The events of one process. Object numbers and sequences are its own."""
+
+    @property
+    def facts(self) -> RunFacts:
+        """What the manifest tells."""
+
+    def events(self, kinds: Collection[str] | None = None) -> Iterator[Event]:
+        """Yield the events, or those of some kinds, in the order of recording."""
+
+    def rounds(self) -> Iterator[list[Event]]:
+        """Yield the events in groups: after each the driver has settled, but after the last."""
+
+
+class TraceView(Protocol):
+    """What a relation may ask of a trace: a job, each of its processes a run."""
+
+    @property
+    def runs(self) -> tuple[RunView, ...]:
+        """The processes, by rank; one without any event only where no other has any."""
+
+    def events(
+        self, kinds: Collection[str] | None = None, *, by_step: bool = False
+    ) -> Iterator[Event]:
+        """Yield the events of all runs, run by run; `by_step`: merged, and by rank in a step."""
