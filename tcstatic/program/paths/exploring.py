@@ -154,15 +154,14 @@ def _functions(m: Machine, module: Module) -> Iterator[Root]:
     m.thorough = False
     left = _SHARE * len(module.text.lines) + _LEAST
     waiting.sort(key=lambda one: text.count(f"{one[1].name.rpartition('.')[2]}(") > 1)
-    behind = sum(module.matters(function.node) for _, function in waiting)
-    for owner, function in waiting:
-        behind -= module.matters(function.node)
-        seen = function.node in m.entered and function.node not in m.vague
-        if seen or not module.matters(function.node):
+    waiting = [one for one in waiting if module.begins(one[1].node)]
+    for behind, (owner, function) in zip(range(len(waiting))[::-1], waiting, strict=True):
+        if function.node in m.entered and function.node not in m.vague:
             continue
         mark, objects = m.cells.mark(), dict(m.objects)
         share = max(left - min(_EACH * behind, left // 2), _EACH)
         m.effort, m.exhausted, m.limit = 0, False, min(share, _MOST)
+        m.begun = Const(None).number
         m.block = Block()
         m.templates, m.answers = {}, {}
         _guarded(m, lambda function=function, owner=owner: _enter(m, function, owner))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from tcstatic.program.paths import parameters
 from tcstatic.program.paths.machine import Machine
 from tcstatic.program.paths.tree import Block, Called, Happening, Loop, happenings, loops
 from tcstatic.program.paths.values import Const, Node, Object, Unknown
@@ -19,10 +20,11 @@ def finish(m: Machine, block: Block) -> None:
     closed = _optimizers(m, every)
     at_once = _act_as_one(every, closed)
     beside = _beside(block)
+    wholes = _wholes(m, closed)
     trained: set[int] = set()
     for one in every:
         if one.kind == "loss.backward":
-            _backward(one, closed, beside.get(id(one)), at_once=at_once)
+            _backward(one, closed, wholes, beside.get(id(one)), at_once=at_once)
             reached = one.values.get("#reach")
             if isinstance(reached, Reach):
                 trained |= {node.number for node in reached.forwards}
@@ -54,6 +56,17 @@ def _optimizers(m: Machine, every: list[Happening]) -> dict[int, frozenset[Token
         if known is not None and isinstance(tokens, Const) and tokens.value:
             found[number] = tokens.value
     return found
+
+
+def _wholes(m: Machine, closed: dict[int, frozenset[Token] | None]) -> dict[int, frozenset[Token]]:
+    """To each optimizer, the models of which it holds parts, where what parts they have is not
+    known."""
+    held = {number: m.cells.get((number, "#tokens")) for number in closed}
+    return {
+        number: parameters.wholes(m, tokens.value)
+        for number, tokens in held.items()
+        if isinstance(tokens, Const)
+    }
 
 
 def _act_as_one(every: list[Happening], closed: dict[int, frozenset[Token] | None]) -> bool:
@@ -90,6 +103,7 @@ def _beside(block: Block) -> dict[int, int]:
 def _backward(
     one: Happening,
     closed: dict[int, frozenset[Token] | None],
+    wholes: dict[int, frozenset[Token]],
     beside: int | None,
     *,
     at_once: bool,
@@ -100,7 +114,11 @@ def _backward(
     sure = {n for n, tokens in closed.items() if tokens and tokens & reached.tokens}
     sure |= set(one.subjects.get("optimizer", ()))
     open_ = {n for n, tokens in closed.items() if not tokens} - sure
-    if not sure and open_ and at_once:
+    parts = {n for n, tokens in wholes.items() if tokens & reached.tokens} - sure
+    if not sure and parts:
+        sure = parts
+        one.assumed = True
+    elif not sure and open_ and at_once:
         sure, open_ = open_, set()
         one.assumed = True
     elif reached.unknown or not reached.tokens:

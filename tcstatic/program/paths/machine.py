@@ -74,6 +74,7 @@ class Machine:
 
     `dead`: the path that is being written has left its block. `regions`: the ``with`` regions
     around, outermost first. `entered`: function nodes whose body was run.
+    `begun` is the number of the first value of this root.
     `answers`: what surveys found out about a value of this root. `effort` counts
     expressions; beyond the limit (the part of it that is `spared`) everything is unknown and
     `exhausted` says so. `thorough`: every
@@ -91,6 +92,7 @@ class Machine:
         self.region_places: tuple[Place | None, ...] = ()
         self.dead = False
         self.effort = 0
+        self.begun = 0
         self.limit = EFFORT
         self.spared = 1.0
         self.exhausted = False

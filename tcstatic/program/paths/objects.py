@@ -181,10 +181,9 @@ def _scheduled(m: Machine, made: Object) -> Iterator[Object | Unknown | Node]:
     for value in (*made.arguments[:1], *made.keywords.values()):
         library = value is first and isinstance(made.type, str)
         for one in options(value, 4):
-            if isinstance(one, Object) and one.role == "optimizer":
-                yield one
-            elif isinstance(one, Unknown | Node) and (
-                library or calls.role_of_value(m, one) == "optimizer"
+            if (isinstance(one, Object) and one.role == "optimizer") or (
+                isinstance(one, Unknown | Node)
+                and (library or calls.role_of_value(m, one) == "optimizer")
             ):
                 yield one
 

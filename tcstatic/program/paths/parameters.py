@@ -28,8 +28,7 @@ _ARITHMETIC: Final = frozenset({"+", "-", "*", "/", "@", "**", "forward"})
 
 def version(m: Machine, value: Value) -> int:
     """How often the parameters of an object were replaced as a whole."""
-    held = m.cells.get((value.number, VERSION))
-    return held.value if isinstance(held, Const) else 0
+    return _replaced(m, value.number)
 
 
 def token(m: Machine, value: Value) -> Token:
@@ -90,6 +89,26 @@ def tokens_of_model(m: Machine, model: Value) -> frozenset[Token]:
             and one.role != "loss"
         )
     return frozenset({token(m, model)}) if isinstance(model, Unknown) else frozenset()
+
+
+def wholes(m: Machine, tokens: frozenset[Token]) -> frozenset[Token]:
+    """The models of which these are parts that the program reads without telling what they are:
+    ``model.head`` of a library's model."""
+    holders: dict[int, int] = {}
+    for (number, _), value in m.lazy.items():
+        if isinstance(value, Unknown) and value.origin == "attribute":
+            holders[value.number] = number
+    found: set[int] = set()
+    for number, _ in tokens:
+        while number in holders and holders[number] not in found:
+            number = holders[number]
+            found.add(number)
+    return frozenset((number, _replaced(m, number)) for number in found)
+
+
+def _replaced(m: Machine, number: int) -> int:
+    times = m.cells.get((number, VERSION))
+    return times.value if isinstance(times, Const) else 0
 
 
 def held(m: Machine, values: tuple[Value, ...]) -> tuple[frozenset[Token], bool]:

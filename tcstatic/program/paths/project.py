@@ -38,6 +38,8 @@ TOUCHES: Final = re.compile(
     MATTERS.pattern + r"|\.eval\(|\.train\(|dropout|no_grad|inference_mode|GradScaler|clip_grad|"
     r"state_dict|requires_grad|optim|nn\.|DataLoader|all_reduce|barrier|torch\.save|oss\b|[Mm]odel"
 )
+# An optimizer or a scheduler that is built, by its name.
+_BUILT: Final = re.compile(r"(\w+) = [\w.]*\b(?:optim|lr_scheduler)\.[A-Z]\w*\(")
 
 
 def matches(text: str) -> Iterator[re.Match[str]]:
@@ -104,6 +106,17 @@ class Module:
             self._lines = found
         first, last = node.lineno, node.end_lineno or node.lineno  # type: ignore[attr-defined]
         return any(first <= line <= last for line in self._lines)
+
+    def begins(self, node: syntax.AST) -> bool:
+        """Whether a function is worth a look of its own: it holds what training is about, or
+        builds some of it and hands that to another function."""
+        if self.matters(node):
+            return True
+        text = self.segment(node)
+        return any(
+            re.search(rf"\b[a-z_]\w*\((?:[^()]|\([^()]*\))*\b{name}\b", text)
+            for name in dict.fromkeys(_BUILT.findall(text))
+        )
 
     def location(self, node: syntax.expr | syntax.stmt, function: str) -> Location:
         """The place of a node, in the words of a report."""

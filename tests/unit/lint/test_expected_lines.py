@@ -105,6 +105,120 @@ SCHEDULED: Final = """\
             scheduler.step()
 """
 
+HANDED: Final = """\
+    import torch
+    import torch.nn.functional as F
+    from torch import optim
+
+
+    class Trainer:
+        def __init__(self, epochs):
+            self.epochs = epochs
+
+        def warm_up(self, model, loader):
+            optimizer = optim.AdamW(model.parameters(), lr=1e-3)
+            scheduler = optim.lr_scheduler.CyclicLR(
+                optimizer, base_lr=1e-4, max_lr=1e-3, cycle_momentum=False
+            )
+            self.fit(
+                model, loader, optimizer, scheduler, note=self.epochs
+            )
+
+        def fit(self, model, loader, optimizer, scheduler, note):
+            for epoch in range(self.epochs):
+                for images, labels in loader:
+                    optimizer.zero_grad()
+                    loss = F.cross_entropy(model(images), labels)
+                    loss.backward()
+                    optimizer.step()
+                    scheduler.step()
+"""
+
+ENGINE: Final = """\
+    import torch
+    from library import Engine
+
+
+    def make_trainer(model, optimizer, criterion, lr_scheduler):
+        def update(engine, batch):
+            inputs, labels = batch
+            model.train()
+            loss = criterion(model(inputs), labels)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            lr_scheduler.step()
+            return loss.item()
+
+        return Engine(update)
+"""
+
+TOGETHER: Final = """\
+    import torch
+    import torch.nn.functional as F
+    from torch import nn
+
+
+    def train(inputs, labels):
+        first, second = nn.Linear(4, 2), nn.Linear(4, 2)
+        one = torch.optim.Adam(first.parameters())
+        two = torch.optim.Adam(second.parameters())
+        for _ in range(10):
+            one.zero_grad()
+            two.zero_grad()
+            F.cross_entropy(first(inputs), labels).backward()
+            F.cross_entropy(second(inputs), labels).backward()
+            one.step()
+            two.step()
+"""
+
+OTHERS: Final = """
+
+    def alone(model, inputs, labels):
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        for _ in range(10):
+            optimizer.zero_grad()
+            loss = F.cross_entropy(model(inputs), labels)
+            loss.backward()
+            print([weight.grad for weight in model.parameters()], inputs.grad)
+            optimizer.step()
+"""
+
+PART: Final = """\
+    import torch
+    import torch.nn.functional as F
+    import torchvision
+
+
+    def tune(loader):
+        model = torchvision.models.resnet18()
+        optimizer = torch.optim.Adam(model.fc.parameters(), lr=1e-2)
+        for images, labels in loader:
+            optimizer.zero_grad()
+            F.cross_entropy(model(images), labels).backward()
+            optimizer.step()
+
+
+    def tune_given(model, loader):
+        optimizer = torch.optim.Adam(model.decoder.head.parameters(), lr=1e-2)
+        for images, labels in loader:
+            optimizer.zero_grad(set_to_none=True)
+            F.cross_entropy(model(images), labels).backward()
+            optimizer.step()
+
+
+    class Trainer:
+        def __init__(self, model):
+            self.model = model
+            self.optimizer = torch.optim.Adam(self.model.head.parameters())
+
+        def fit(self, loader):
+            for images, labels in loader:
+                self.optimizer.zero_grad(set_to_none=True)
+                F.cross_entropy(self.model(images), labels).backward()
+                self.optimizer.step()
+"""
+
 REPEATED: Final = """\
     import torch
     from torch import nn
@@ -176,6 +290,48 @@ PROGRAMS: Final = {
         changed(SCHEDULED, "                scaler.unscale_(optimizer)\n", ""),
         "scaler.scale(loss).backward()",
         "scaler.scale(loss).backward()\n                download(scaler)",
+    ),
+    "built here, stepped there": HANDED,
+    "built here, never stepped there": changed(
+        changed(HANDED, "                    scheduler.step()\n", ""),
+        "CyclicLR(",
+        "CyclicLR(  # expect: TCS119",
+    ),
+    "built here, stepped there in the wrong order": changed(
+        changed(HANDED, "                    scheduler.step()\n", ""),
+        "loss.backward()",
+        "loss.backward()\n                    scheduler.step()  # expect: TCS118",
+    ),
+    "a step function, handed to an engine": ENGINE,
+    "a step function that steps the scheduler first": changed(
+        changed(ENGINE, "            lr_scheduler.step()\n", ""),
+        "loss.backward()",
+        "loss.backward()\n            lr_scheduler.step()  # expect: TCS118",
+    ),
+    "a schedule that is told the step": changed(
+        changed(ENGINE, "            lr_scheduler.step()\n", ""),
+        "loss.backward()",
+        "loss.backward()\n            lr_scheduler.step(engine.step)",
+    ),
+    "a schedule set before anything is computed": changed(
+        changed(ENGINE, "            lr_scheduler.step()\n", ""),
+        "inputs, labels = batch",
+        "inputs, labels = batch\n            lr_scheduler.step()",
+    ),
+    "two optimizers, the first never stepped": changed(
+        TOGETHER, "one.step()", "two.step()  # expect: TCS117"
+    )
+    + OTHERS,
+    "two optimizers, the second never stepped": changed(
+        TOGETHER, "two.step()", "one.step()  # expect: TCS117"
+    )
+    + OTHERS,
+    "a part of a model that is not known is trained": PART,
+    "a part of a model that is not known is trained, and never cleared": changed(
+        changed(PART, "            optimizer.zero_grad()\n", ""),
+        "model(images), labels).backward()\n            optimizer.step()\n\n\n    def tune_given",
+        "model(images), labels).backward()\n            optimizer.step()  # expect: TCS112\n\n\n"
+        "    def tune_given",
     ),
     "layers, each its own": REPEATED,
     "layers that are one, in a class whose name only looks like a word": changed(

@@ -119,12 +119,15 @@ def stale(m: Machine, block: Block) -> None:
     for one in happenings(block):
         if one.kind != "optimizer.step" or "optimizer.parameters" not in one.values:
             continue
+        if "stale" in one.values:
+            continue
         held: frozenset[Token] = one.values["optimizer.parameters"]
         number = one.subjects["optimizer"][0]
         if is_wild(block, number):
             one.values.pop("live.parameters", None)
             continue
-        idle = not held & used and reached is not None and not held & reached.tokens
+        mine = held | parameters.wholes(m, held)
+        idle = reached is not None and not mine & (used | reached.tokens)
         if idle and one.facts.get("in_loop"):
             one.values["live.parameters"] = frozenset()
         told = reached is not None and holders is not None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final
 
+from tcstatic.program.paths import guesses
 from tcstatic.program.paths.machine import Machine
 from tcstatic.program.paths.sequences import paths
 from tcstatic.program.paths.tree import (
@@ -16,7 +17,7 @@ from tcstatic.program.paths.tree import (
     Loop,
     happenings,
 )
-from tcstatic.program.paths.values import Place
+from tcstatic.program.paths.values import Place, Unknown
 from tcstatic.program.source import syntax
 
 Way = list[tuple[Happening, str]]
@@ -174,6 +175,19 @@ def innermost(block: Block, wanted: Happening) -> Loop | None:
     return found
 
 
+def block_around(block: Block, wanted: Happening) -> Block | None:
+    """The block among whose own steps a happening is."""
+    for step in block.steps:
+        if step is wanted:
+            return block
+        inner = step.alternatives if isinstance(step, Branch) else []
+        inner = [step.body] if isinstance(step, Called | Loop) else inner
+        for one in inner:
+            if (found := block_around(one, wanted)) is not None:
+                return found
+    return None
+
+
 def calls_elsewhere(m: Machine, block: Block, places: Iterable[Place], method: str) -> bool:
     """Whether a function of these modules that is not called here calls a method of this name."""
     here: set[str] | None = None
@@ -194,6 +208,54 @@ def calls_elsewhere(m: Machine, block: Block, places: Iterable[Place], method: s
     return False
 
 
+def is_private(place: Place, method: str) -> bool:
+    """Whether what is made at a place is given a name of a function, which alone uses it, for its
+    attributes and for schedulers, and never for a method."""
+    function = _function_around(place)
+    if function is None:
+        return False
+    parents = {
+        id(child): node for node in syntax.walk(function) for child in syntax.iter_child_nodes(node)
+    }
+    bound = parents.get(id(place.node))
+    if not isinstance(bound, syntax.Assign) or len(bound.targets) != 1:
+        return False
+    target = bound.targets[0]
+    return isinstance(target, syntax.Name) and all(
+        node is target or _is_own_use(node, parents, function, method)
+        for node in syntax.walk(function)
+        if isinstance(node, syntax.Name) and node.id == target.id
+    )
+
+
+def _is_own_use(
+    name: syntax.Name, parents: dict[int, syntax.AST], function: syntax.AST, method: str
+) -> bool:
+    around: syntax.AST | None = parents.get(id(name))
+    known = isinstance(around, syntax.Attribute) and around.attr != method
+    if isinstance(around, syntax.Call):
+        known = "lr_scheduler." in f"{syntax.unparse(around.func)}." or (
+            isinstance(around.func, syntax.Attribute | syntax.Name)
+            and syntax.unparse(around.func).endswith("LR")
+        )
+    while around is not None and around is not function:
+        if isinstance(around, syntax.FunctionDef | syntax.AsyncFunctionDef | syntax.Lambda):
+            return False
+        around = parents.get(id(around))
+    return known
+
+
+def _function_around(place: Place) -> syntax.FunctionDef | syntax.AsyncFunctionDef | None:
+    """The innermost function whose body a place lies in."""
+    found = None
+    for node in syntax.walk(place.module.tree):
+        if isinstance(node, syntax.FunctionDef | syntax.AsyncFunctionDef):
+            inside = node.lineno <= place.node.lineno <= (node.end_lineno or node.lineno)
+            if inside and (found is None or node.lineno >= found.lineno):
+                found = node
+    return found
+
+
 def _called(block: Block, found: set[str]) -> set[str]:
     """The names of the functions that are called in a block."""
     for step in block.steps:
@@ -208,9 +270,20 @@ def _called(block: Block, found: set[str]) -> set[str]:
     return found
 
 
+def _is_environment(node: syntax.expr) -> bool:
+    """Whether what is stepped is called like the environment of an agent."""
+    while isinstance(node, syntax.Subscript):
+        node = node.value
+    text = node.attr if isinstance(node, syntax.Attribute) else getattr(node, "id", "")
+    return guesses.role(Unknown("name", text)) == "environment"
+
+
 def _mentions(node: syntax.AST, method: str) -> bool:
     return any(
-        isinstance(part, syntax.Attribute) and part.attr == method for part in syntax.walk(node)
+        isinstance(part, syntax.Attribute)
+        and part.attr == method
+        and not _is_environment(part.value)
+        for part in syntax.walk(node)
     )
 
 

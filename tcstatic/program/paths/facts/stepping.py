@@ -6,11 +6,12 @@ from itertools import pairwise
 from typing import Final
 
 from tcstatic.program.paths.facts.orders import (
-    WILD,
-    Way,
     all_loops,
+    block_around,
     calls_elsewhere,
     full_ways,
+    innermost,
+    is_private,
     is_wild,
     own,
     subjects,
@@ -19,13 +20,13 @@ from tcstatic.program.paths.facts.orders import (
 from tcstatic.program.paths.facts.registry import surveys
 from tcstatic.program.paths.machine import Machine
 from tcstatic.program.paths.stores import owner_of_parameter
-from tcstatic.program.paths.tree import Block, Branch, Called, Happening, Loop, happenings
+from tcstatic.program.paths.tree import Block, Happening, happenings
 from tcstatic.program.paths.values import Const, Node, Object, options
 from tcstatic.program.paths.walking import objects_in
 from tcstatic.program.source import syntax
 
+_TRAINS: Final = frozenset({"loss.backward", "optimizer.step", "optimizer.zero_grad"})
 _SCHEDULE: Final = frozenset({"scheduler.step", "optimizer.step"})
-_CLIP: Final = frozenset({"loss.backward", "optimizer.step", "grad.clip"})
 
 
 def _new(block: Block, kind: str, role: str) -> dict[int, Happening]:
@@ -56,11 +57,17 @@ def never_stepped(m: Machine, block: Block) -> None:
             continue
         # the loss that is this optimizer's own, if there is one
         last = min(reversed(backwards), key=lambda one: len(one.subjects["optimizer"]))
-        if calls_elsewhere(m, block, (made.place, last.place), "step") or _by_hand(m, block, made):
+        if _by_hand(m, block, made) or _elsewhere(m, block, made, last):
             continue
-        place = _stepped_twice(block, last, "optimizer.step") or last
+        place = _stepped_instead(block, last) or last
         about = {"optimizer": (number, *place.subjects.get("optimizer", ()))}
         tell(block, "never_stepped", place.place, assumed=last.assumed, subjects=about)
+
+
+def _elsewhere(m: Machine, block: Block, made: Happening, used: Happening) -> bool:
+    """Whether what was made may be stepped by code that was not entered."""
+    places = (made.place, used.place)
+    return not is_private(made.place, "step") and calls_elsewhere(m, block, places, "step")
 
 
 def _is_stepped(block: Block, number: int) -> bool:
@@ -95,6 +102,7 @@ def _by_hand(m: Machine, block: Block, made: Happening) -> bool:
     if any(
         text == "grad" and isinstance(one, Node) and owner_of_parameter(one.inputs[0]) is None
         for (_, text), one in m.lazy.items()
+        if one.number > m.begun
     ):
         return True
     if any(
@@ -117,17 +125,34 @@ def _by_hand(m: Machine, block: Block, made: Happening) -> bool:
     return "register_post_accumulate_grad_hook" in text
 
 
-def _stepped_twice(block: Block, near: Happening, kind: str) -> Happening | None:
-    """The second of two steps of one object, with nothing between, in the loop of a happening."""
+def _stepped_instead(block: Block, near: Happening) -> Happening | None:
+    """The step of another optimizer, itself stepped twice, that stands where the step for a
+    backward belongs: steps come in the order of the backwards, or each follows its own."""
     for loop in all_loops(block):
-        inside = [one for one in own(loop.body) if one.kind in (kind, "loss.backward")]
-        if near.kind in ("loss.backward", kind) and near not in inside:
+        inside = [one for one in own(loop.body) if one.kind in _TRAINS]
+        if near not in inside:
             continue
+        steps = [one for one in inside if one.kind == "optimizer.step" and not one.wild]
+        backwards = [one for one in inside if one.kind == "loss.backward"]
+        index = backwards.index(near)
+        if len(steps) == len(backwards) and _comes_twice(steps[index], steps):
+            return steps[index]
         for before, after in pairwise(inside):
-            same = before.subjects == after.subjects and before.place.node is not after.place.node
-            if before.kind == after.kind == kind and same and not before.wild:
+            if before in steps and _comes_twice(before, [after]):
                 return after
+        behind = inside[inside.index(near) + 1 :]
+        if behind and _comes_twice(behind[0], steps):
+            return behind[0]
     return None
+
+
+def _comes_twice(step: Happening, steps: list[Happening]) -> bool:
+    return step.kind == "optimizer.step" and any(
+        one.kind == step.kind
+        and one.subjects == step.subjects
+        and one.place.node is not step.place.node
+        for one in steps
+    )
 
 
 @surveys
@@ -148,6 +173,31 @@ def early(m: Machine, block: Block) -> None:
                 and _comes_first(block, one, number, optimizers[0])
             ):
                 tell(block, "early", one.place, assumed=one.assumed, subjects=one.subjects)
+
+
+@surveys
+def between(m: Machine, block: Block) -> None:
+    """Schedulers whose optimizer is not known for one, or not at all, that are stepped between a
+    backward and the step of the only optimizer there is."""
+    if len({one.subjects["optimizer"] for one in _steps(block)}) != 1:
+        return
+    for one in happenings(block):
+        known = set(one.subjects.get("optimizer", ()))
+        if one.kind != "scheduler.step" or len(known) == 1 or one.arguments:
+            continue
+        loop, around = innermost(block, one), block_around(block, one)
+        if loop is None or around is None:
+            continue
+        inside = list(own(loop.body))
+        kinds = [other.kind for other in inside[: inside.index(one)]] if one in inside else []
+        later = _steps(Block(around.steps[around.steps.index(one) :]))
+        steps = any(not known or known & set(late.subjects["optimizer"]) for late in later)
+        if steps and "loss.backward" in kinds and "optimizer.step" not in kinds:
+            tell(block, "early", one.place, assumed=True, subjects=one.subjects)
+
+
+def _steps(block: Block) -> list[Happening]:
+    return [one for one in happenings(block) if one.kind == "optimizer.step" and not one.wild]
 
 
 def _beside(block: Block, scheduled: Happening, optimizer: int) -> bool:
@@ -203,7 +253,7 @@ def never_scheduled(m: Machine, block: Block) -> None:
             and optimizers <= set(one.subjects.get("optimizer", ()))
             and _loops(one)
         ]
-        if not steps or calls_elsewhere(m, block, (made.place, steps[-1].place), "step"):
+        if not steps or _elsewhere(m, block, made, steps[-1]):
             continue
         backwards = [o for o in happenings(block) if o.kind == "loss.backward" and _loops(o)]
         if not backwards or _scheduled_later(m, block):
@@ -252,86 +302,6 @@ def _taken(m: Machine, block: Block) -> set[int]:
                 if isinstance(inner, Object) and (inner.number,) != own_number:
                     found.add(inner.number)
     return found
-
-
-@surveys
-def clipping(m: Machine, block: Block) -> None:
-    """Whether clipping finds gradients of a coming step: ``live`` and ``bounded``."""
-    clips = [one for one in happenings(block) if one.kind == "grad.clip"]
-    for one in clips:
-        one.values["bounded"] = _bounded(one)
-        one.values["live"] = _live(block, one)
-        if one.values["live"] is None and _follows_step(block, one):
-            one.values["live"] = False
-            one.assumed = one.assumed or bool(one.maybe)
-
-
-def _bounded(one: Happening) -> bool:
-    limit = one.keywords.get("max_norm") or one.keywords.get("clip_value")
-    if limit is None and len(one.arguments) > 1:
-        limit = one.arguments[1]
-    if isinstance(limit, Node) and limit.op in ("float_", "attr:inf"):
-        return False
-    if limit is not None and "inf" in str(getattr(limit, "path", "")):
-        return False
-    return not (isinstance(limit, Const) and limit.value in (float("inf"), None))
-
-
-def _live(block: Block, clip: Happening) -> bool | None:
-    numbers = clip.subjects.get("optimizer", ())
-    if len(numbers) != 1 or clip.maybe:
-        return None
-    found = full_ways(block, _CLIP, numbers[0])
-    if not found:
-        return None
-    answers = [answer for way in found if (answer := _live_on(way, clip)) is not None]
-    if not answers:
-        return None
-    return any(answers)
-
-
-def _follows_step(block: Block, clip: Happening) -> bool:
-    """Whether clipping stands behind the step of the only optimizer that it may concern, with
-    nothing between them that could compute or change gradients."""
-    numbers = clip.maybe or frozenset(clip.subjects.get("optimizer", ()))
-    around = _block_around(block, clip)
-    if around is None or len(numbers) != 1:
-        return False
-    at = next(index for index, one in enumerate(around.steps) if one is clip)
-    for one in reversed(around.steps[:at]):
-        inner = [one] if isinstance(one, Happening) else list(happenings(Block([one])))
-        for late in inner:
-            if late.kind == "optimizer.step" and late is one and not late.maybe:
-                return set(late.subjects.get("optimizer", ())) == set(numbers)
-            if late.wild or late.kind in _CLIP or late.kind == "optimizer.new":
-                return False
-    return False
-
-
-def _block_around(block: Block, wanted: Happening) -> Block | None:
-    """The block among whose own steps a happening is."""
-    for step in block.steps:
-        if step is wanted:
-            return block
-        inner = step.alternatives if isinstance(step, Branch) else []
-        inner = [step.body] if isinstance(step, Called | Loop) else inner
-        for one in inner:
-            if (found := _block_around(one, wanted)) is not None:
-                return found
-    return None
-
-
-def _live_on(way: Way, clip: Happening) -> bool | None:
-    """Whether on a path each such clipping finds nothing; None where it is not on the path."""
-    fresh, seen, stepped = False, None, False
-    for one, kind in way:
-        if one is clip:
-            seen = bool(seen) or fresh
-        elif kind == WILD or kind.startswith("loss.backward"):
-            fresh = True
-        elif kind == "optimizer.step":
-            fresh, stepped = False, True
-    return (seen or not stepped) if seen is not None else None
 
 
 @surveys
