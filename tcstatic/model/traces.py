@@ -71,8 +71,9 @@ class Dropped:
 class RunFacts:
     """What the manifest of one process tells.
 
-    `finished` says that the process has had its last word (it was not killed); `seed` is torch's
-    at the end; versions are empty where a library was not loaded.
+    `finished` says that the process has had its last word (it was not killed); `problem` why
+    recording stopped before, if it did; `seed` is torch's at the end; a version is empty where the
+    library was not loaded.
     """
 
     name: str
@@ -92,6 +93,7 @@ class RunFacts:
     out_of_scope: Mapping[str, str] = field(default_factory=dict)
     probes: ProbeCounts = ProbeCounts()
     dropped: tuple[Dropped, ...] = ()
+    problem: str = ""
 
 
 class RunView(Protocol):

@@ -1,0 +1,67 @@
+"""The folder of a trace: who may record into it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from tcstatic.errors import InputError, input_problem
+from tcstatic.trace.manifest import MANIFEST
+
+
+def prepare_folder(folder: Path, *, joins: bool = False) -> None:
+    """Make the folder of a trace; raise InputError where nothing can be recorded there.
+
+    It must be empty, unless another process of the same job has made it (`joins`, or a launcher
+    has started several): then it may hold what they have recorded so far.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        entries = sorted(os.listdir(folder))
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        problem = f"no trace can be recorded here ({reason})"
+        raise InputError(input_problem(problem, where=str(folder))) from None
+    if not os.access(folder, os.W_OK | os.X_OK):
+        problem = "no trace can be recorded here (no right to write)"
+        raise InputError(input_problem(problem, where=str(folder)))
+    shared = joins or _launched()
+    foreign = [name for name in entries if not (shared and name.startswith("rank-"))]
+    if foreign:
+        raise InputError(
+            input_problem(
+                "no trace can be recorded here",
+                where=str(folder),
+                got=f"a folder that holds {foreign[0]!r}",
+                expected="a new or an empty folder",
+                cure="name another, or delete it",
+            )
+        )
+
+
+def parts_of(folder: Path) -> list[Path]:
+    """Return the parts of a trace, by name; raise InputError where the folder holds none."""
+    problem = ""
+    try:
+        found = sorted(path for path in folder.iterdir() if (path / MANIFEST).exists())
+        problem = "" if found else "no trace in this folder"
+    except NotADirectoryError:
+        problem = "not the folder of a trace"
+    except OSError as error:
+        problem = f"no trace can be read here ({error.strerror or type(error).__name__})"
+    if problem:
+        raise InputError(
+            input_problem(
+                problem,
+                where=str(folder),
+                expected="a folder that `tcstatic run --trace` has made",
+            )
+        )
+    return found
+
+
+def _launched() -> bool:
+    try:
+        return int(os.environ.get("WORLD_SIZE", "1")) > 1
+    except ValueError:
+        return False

@@ -1,0 +1,285 @@
+"""Each different thing that events say, once: a row where it is first said, a number from then on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Final, final
+
+from tcstatic.model import Context, Location, Member
+from tcstatic.trace.cells import (
+    EPOCH,
+    HIGHEST,
+    LOWEST,
+    MOVES,
+    NEXT_INTEGER,
+    NEXT_REAL,
+    STEP,
+    cell,
+)
+from tcstatic.trace.columns import Ends, Numbers, Texts, structs
+
+# Fields that differ at nearly every event, by their name; others are found out.
+MOVING_NAMES: Final = frozenset({"step", "optimizer_step", "epoch"})
+MOST_VALUES: Final = 32  # a whole number with more different values than this moves
+INFERRED: Final = ""  # the name under which a context keeps which of its fields are inferred
+_NOTHING: Final[tuple[Any, ...]] = ()
+
+# The row of a mapping, and what in it moves.
+Interned = tuple[int, tuple[int, ...], tuple[float, ...]]
+
+
+@final
+class Maps:
+    """Mappings from names to values, interned by equality and by the types of their values.
+
+    State: `_rows` by content; `_same` the rows of mappings that are held, by ``id``; `_seen` the
+    values of each whole number by name, and `_moving` the names that have too many; `_holes` which
+    positions move, by names and types.
+    """
+
+    def __init__(self) -> None:
+        self._rows: dict[Any, int] = {}
+        self._same: dict[int, tuple[Mapping[str, Any], Interned]] = {}
+        self._seen: dict[str, set[int]] = {}
+        self._moving = set(MOVING_NAMES)
+        self._holes: dict[Any, tuple[tuple[int, bool], ...]] = {}
+        self._names, self._types = Texts(), Numbers("b")
+        self._integers, self._reals, self._texts = Numbers("q"), Numbers("d"), Texts()
+        self._numbers, self._number = Ends(), Numbers("q")
+        self._fields, self._perevent = Ends(), Ends()
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def intern(self, mapping: Mapping[str, Any], step: int, epoch: int | None) -> Interned:
+        """Return the row of a mapping, and the numbers in it that move."""
+        held = self._same.get(id(mapping))
+        if held is not None and held[0] is mapping:
+            return held[1]
+        names, values = tuple(mapping), tuple(mapping.values())
+        types = tuple(map(type, values))
+        holes = self._holes.get((names, types))
+        if holes is None:
+            holes = self._plan(names, types)
+        integers: tuple[int, ...] = _NOTHING
+        reals: tuple[float, ...] = _NOTHING
+        if holes:
+            values, integers, reals = _pierced(values, holes, step, epoch)
+        row, new = self._row(names, types, values)
+        if new and not holes:
+            self._same[id(mapping)] = (mapping, (row, _NOTHING, _NOTHING))
+        return row, integers, reals
+
+    def fixed(self, mapping: Mapping[str, Any]) -> int:
+        """Return the row of a mapping in which nothing moves."""
+        names, values = tuple(mapping), tuple(mapping.values())
+        types = tuple(map(type, values))
+        return self._row(names, types, values, moving=False)[0]
+
+    def _row(
+        self, names: Any, types: Any, values: Any, *, moving: bool = True
+    ) -> tuple[int, bool]:
+        key: Any = (names, types, values)
+        try:
+            row = self._rows.get(key)
+        except TypeError:  # a list among the values
+            key = (names, types, repr(values))
+            row = self._rows.get(key)
+        if row is not None:
+            return row, False
+        row = self._rows[key] = len(self._rows)
+        self._write(names, values)
+        if moving:
+            self._count(names, types, values)
+        return row, True
+
+    def _write(self, names: Iterable[str], values: Iterable[Any]) -> None:
+        for name, value in zip(names, values, strict=True):
+            written = cell(value)
+            self._names.append(name.encode("utf-8", "backslashreplace"))
+            self._types.append(written.type)
+            self._integers.append(written.integer)
+            self._reals.append(written.real)
+            self._texts.append(written.text)
+            for number in written.numbers:
+                self._number.append(number)
+            self._numbers.items += len(written.numbers)
+            self._numbers.close()
+            self._fields.items += 1
+        self._fields.close()
+        self._perevent.items += 1
+
+    def _count(self, names: Any, types: Any, values: Any) -> None:
+        """Find out which whole numbers move."""
+        for name, type_, value in zip(names, types, values, strict=True):
+            if type_ is int and name not in self._moving and type(value) is int:
+                seen = self._seen.setdefault(name, set())
+                seen.add(value)
+                if len(seen) > MOST_VALUES:
+                    self._moving.add(name)
+                    self._holes.clear()
+
+    def _plan(self, names: Any, types: Any) -> tuple[tuple[int, bool], ...]:
+        """Return the positions that move, and whether each holds a float."""
+        plan = tuple(
+            (position, type_ is float)
+            for position, (name, type_) in enumerate(zip(names, types, strict=True))
+            if type_ is float or (type_ is int and name in self._moving)
+        )
+        self._holes[names, types] = plan
+        return plan
+
+    def close_event(self) -> None:
+        """End what is written where one event is."""
+        self._perevent.close()
+
+    def arrow(self) -> Any:
+        """Return, event by event, the mappings that are first said there."""
+        fields = structs(
+            name=self._names.arrow(),
+            type=self._types.arrow(),
+            integer=self._integers.arrow(),
+            real=self._reals.arrow(),
+            text=self._texts.arrow(),
+            numbers=self._numbers.arrow(self._number.arrow()),
+        )
+        return self._perevent.arrow(self._fields.arrow(fields))
+
+
+def _pierced(
+    values: tuple[Any, ...], holes: tuple[tuple[int, bool], ...], step: int, epoch: int | None
+) -> tuple[tuple[Any, ...], tuple[int, ...], tuple[float, ...]]:
+    """Take out what moves: the event's own step and epoch need not be kept twice."""
+    fixed = list(values)
+    integers, reals = [], []
+    for position, is_real in holes:
+        value = values[position]
+        if is_real:
+            reals.append(value)
+            fixed[position] = MOVES[NEXT_REAL]
+        elif value == step:
+            fixed[position] = MOVES[STEP]
+        elif value == epoch:
+            fixed[position] = MOVES[EPOCH]
+        elif LOWEST <= value <= HIGHEST:
+            integers.append(value)
+            fixed[position] = MOVES[NEXT_INTEGER]
+    return tuple(fixed), tuple(integers), tuple(reals)
+
+
+def fields_of(context: Context) -> Mapping[str, Any]:
+    """Return a context as one mapping."""
+    if not context.inferred:
+        return context.fields
+    return {**context.fields, INFERRED: tuple(sorted(context.inferred))}
+
+
+@final
+class Places:
+    """Locations; -1 stands for none. State: rows by location, and by ``id`` of those held."""
+
+    def __init__(self) -> None:
+        self._rows: dict[Location, int] = {}
+        self._same: dict[int, tuple[Location, int]] = {}
+        self._texts = {name: Texts() for name in ("file", "function")}
+        self._numbers = {
+            name: Numbers("i") for name in ("line", "column", "end_line", "end_column")
+        }
+        self._perevent = Ends()
+
+    def intern(self, where: Location | None) -> int:
+        """Return the row of a location."""
+        if where is None:
+            return -1
+        held = self._same.get(id(where))
+        if held is not None and held[0] is where:
+            return held[1]
+        row = self._rows.get(where)
+        if row is None:
+            row = self._rows[where] = len(self._rows)
+            self._same[id(where)] = (where, row)
+            for name, texts in self._texts.items():
+                texts.append(getattr(where, name).encode("utf-8", "backslashreplace"))
+            for name, numbers in self._numbers.items():
+                numbers.append(getattr(where, name))
+            self._perevent.items += 1
+        return row
+
+    def close_event(self) -> None:
+        """End what is written where one event is."""
+        self._perevent.close()
+
+    def arrow(self) -> Any:
+        """Return, event by event, the locations that are first said there."""
+        columns = {**self._texts, **self._numbers}
+        return self._perevent.arrow(structs(**{n: c.arrow() for n, c in columns.items()}))
+
+
+@final
+class Groups:
+    """Tuples of members; -1 stands for the empty one. Members are interned for themselves.
+
+    State: `_same` and `_members_same` hold what was seen, by ``id``; `_rows` and `_members` by
+    content.
+    """
+
+    def __init__(self, maps: Maps) -> None:
+        self._maps = maps
+        self._rows: dict[tuple[int, ...], int] = {}
+        self._same: dict[int, tuple[tuple[Member, ...], int]] = {}
+        self._members: dict[tuple[int, str, int], int] = {}
+        self._members_same: dict[int, tuple[Member, int]] = {}
+        self._number, self._name, self._fields = Numbers("q"), Texts(), Numbers("i")
+        self._new_members = Ends()
+        self._rows_of, self._ends, self._perevent = Numbers("i"), Ends(), Ends()
+
+    def __len__(self) -> int:
+        return self._ends.items
+
+    def intern(self, members: tuple[Member, ...]) -> int:
+        """Return the row of a tuple of members."""
+        if not members:
+            return -1
+        held = self._same.get(id(members))
+        if held is not None and held[0] is members:
+            return held[1]
+        rows = tuple(map(self._member, members))
+        row = self._rows.get(rows)
+        if row is None:
+            row = self._rows[rows] = len(self._rows)
+            self._same[id(members)] = (members, row)
+            for one in rows:
+                self._rows_of.append(one)
+            self._ends.items += len(rows)
+            self._ends.close()
+            self._perevent.items += 1
+        return row
+
+    def _member(self, member: Member) -> int:
+        held = self._members_same.get(id(member))
+        if held is not None and held[0] is member:
+            return held[1]
+        number, name, fields = member
+        key = (number, name, self._maps.fixed(fields))
+        row = self._members.get(key)
+        if row is None:
+            row = self._members[key] = len(self._members)
+            self._members_same[id(member)] = (member, row)
+            self._number.append(number)
+            self._name.append(name.encode("utf-8", "backslashreplace"))
+            self._fields.append(key[2])
+            self._new_members.items += 1
+        return row
+
+    def close_event(self) -> None:
+        """End what is written where one event is."""
+        self._new_members.close()
+        self._perevent.close()
+
+    def arrow(self) -> tuple[Any, Any]:
+        """Return, event by event, the members and the tuples of them that are first said there."""
+        members = structs(
+            number=self._number.arrow(), name=self._name.arrow(), fields=self._fields.arrow()
+        )
+        rows = self._ends.arrow(self._rows_of.arrow())
+        return self._new_members.arrow(members), self._perevent.arrow(rows)

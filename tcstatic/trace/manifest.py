@@ -1,0 +1,201 @@
+"""The manifest of one process's part of a trace: what was run, with what, and how it ended."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import re
+import shlex
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Final
+
+from tcstatic import __version__
+from tcstatic.errors import InputError, input_problem
+from tcstatic.model import Location, ProbeCounts, Site
+from tcstatic.model.traces import TRACE_SCHEMA, Dropped, Recording, RunFacts
+
+MANIFEST: Final = "manifest.json"
+MOST_BYTES: Final = 1 << 26  # 64 MiB: a manifest of ten thousand sites has three
+FAMILY: Final = TRACE_SCHEMA.rpartition("/")[0]
+
+# Nothing else of the environment is kept.
+ENVIRONMENT: Final = (
+    "CUBLAS_WORKSPACE_CONFIG",
+    "CUDA_LAUNCH_BLOCKING",
+    "CUDA_VISIBLE_DEVICES",
+    "LOCAL_RANK",
+    "LOCAL_WORLD_SIZE",
+    "MKL_NUM_THREADS",
+    "OMP_NUM_THREADS",
+    "PYTHONHASHSEED",
+    "RANK",
+    "WORLD_SIZE",
+)
+_SECRET: Final = re.compile(r"key|token|secret|passw|credential|auth|cookie", re.IGNORECASE)
+_TOKEN: Final = re.compile(r"\b(?:hf|gh[opsu]|github_pat|sk|xox[a-z]|glpat)[-_][\w-]{8,}|://[^/@\s]+@")
+HIDDEN: Final = "***"
+
+
+def without_secrets(command: str) -> str:
+    """Return a command line with the values hidden that look like passwords or tokens."""
+    try:
+        words = shlex.split(command)
+    except ValueError:
+        return HIDDEN
+    shown: list[str] = []
+    for before, word in zip(["", *words], words, strict=False):
+        name, equals, _ = word.partition("=")
+        if equals and _SECRET.search(name):
+            word = f"{name}={HIDDEN}"
+        elif (before.startswith("-") and "=" not in before and _SECRET.search(before)) and (
+            not word.startswith("-")
+        ):
+            word = HIDDEN
+        shown.append(_TOKEN.sub(HIDDEN, word))
+    return shlex.join(shown)
+
+
+def environment() -> dict[str, str]:
+    """Return what may be kept of this process's environment."""
+    return {name: os.environ[name] for name in ENVIRONMENT if name in os.environ}
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of this process; torch's is '' where it was not loaded."""
+    torch = sys.modules.get("torch")
+    return {
+        "tcstatic": __version__,
+        "python": platform.python_version(),
+        "torch": str(getattr(torch, "__version__", "")),
+    }
+
+
+def seed() -> int | None:
+    """Return the seed of torch's own generator, None where that cannot be known."""
+    torch = sys.modules.get("torch")
+    try:
+        return int(torch.initial_seed()) if torch is not None else None
+    except Exception:
+        return None
+
+
+def world_size() -> int:
+    """Return how many ranks there are, by torch.distributed or else by the launcher."""
+    distributed = sys.modules.get("torch.distributed")
+    try:
+        if distributed is not None and distributed.is_initialized():
+            return int(distributed.get_world_size())
+        return int(os.environ.get("WORLD_SIZE", "1"))
+    except Exception:
+        return 1
+
+
+def told(recording: Recording) -> dict[str, Any]:
+    """Return what of a manifest does not change while a process runs."""
+    return {
+        "schema": TRACE_SCHEMA,
+        "command": without_secrets(recording.command),
+        "script": recording.script,
+        "pid": os.getpid(),
+        "environment": environment(),
+        "in_scope": list(recording.in_scope),
+        "out_of_scope": dict(recording.out_of_scope),
+        "sites": [asdict(site) for site in recording.sites],
+    }
+
+
+def read_manifest(path: Path) -> tuple[RunFacts, int]:
+    """Return what a manifest tells, and how many events it counts; raise InputError."""
+    where = str(path)
+    try:
+        if path.stat().st_size > MOST_BYTES:
+            raise InputError(input_problem("too large for a manifest of a trace", where=where))
+        data = json.loads(path.read_bytes())
+    except OSError as error:
+        got = error.strerror or type(error).__name__
+        raise InputError(input_problem("no manifest can be read", where=where, got=got)) from None
+    except (ValueError, RecursionError) as error:
+        raise _damaged(where, error) from None
+    schema = data.get("schema") if isinstance(data, dict) else None
+    if schema != TRACE_SCHEMA:
+        newer = isinstance(schema, str) and schema.rpartition("/")[0] == FAMILY
+        raise InputError(
+            input_problem(
+                "made by another version of tcstatic" if newer else "not a manifest of a trace",
+                where=where,
+                got=repr(schema)[:60],
+                expected=TRACE_SCHEMA,
+                cure="read it with the tcstatic that has recorded it" if newer else "",
+            )
+        )
+    try:
+        return _facts(path.parent.name, data), _whole(data["events"])
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise _damaged(where, error) from None
+
+
+def _damaged(where: str, error: Exception) -> InputError:
+    got = " ".join(f"{type(error).__name__}: {error}".split())[:120]
+    return InputError(
+        input_problem("damaged manifest of a trace", where=where, got=got, cure="record it again")
+    )
+
+
+def _facts(name: str, data: Mapping[str, Any]) -> RunFacts:
+    return RunFacts(
+        name=name,
+        rank=_whole(data["rank"]),
+        world_size=_whole(data["world_size"]),
+        finished=data["finished"] is True,
+        exit_status=None if data["exit_status"] is None else _whole(data["exit_status"]),
+        command=_text(data["command"]),
+        script=_text(data["script"]),
+        tcstatic=_text(data["versions"]["tcstatic"]),
+        python=_text(data["versions"]["python"]),
+        torch=_text(data["versions"]["torch"]),
+        seed=None if data["seed"] is None else _whole(data["seed"]),
+        environment={_text(k): _text(v) for k, v in data["environment"].items()},
+        sites=tuple(_site(site) for site in data["sites"]),
+        in_scope=_texts(data["in_scope"]),
+        out_of_scope={_text(k): _text(v) for k, v in data["out_of_scope"].items()},
+        probes=_probes(data["probes"]),
+        dropped=tuple(
+            Dropped(_text(one["kind"]), _whole(one["count"]), _whole(one["since"]))
+            for one in data["dropped"]
+        ),
+        problem=_text(data["problem"]),
+    )
+
+
+def _site(data: Mapping[str, Any]) -> Site:
+    return Site(**{**data, "location": Location(**data["location"])})
+
+
+def _probes(data: Mapping[str, Any]) -> ProbeCounts:
+    return ProbeCounts(
+        installed=_whole(data["installed"]),
+        events=_whole(data["events"]),
+        sampled=float(data["sampled"]),
+        disabled=tuple((_text(one), _text(why)) for one, why in data["disabled"]),
+        skipped=tuple((_text(one), _text(why)) for one, why in data["skipped"]),
+    )
+
+
+def _whole(value: object) -> int:
+    if type(value) is not int:
+        raise TypeError(f"{value!r:.40} is no whole number")
+    return value
+
+
+def _text(value: object) -> str:
+    if type(value) is not str:
+        raise TypeError(f"{value!r:.40} is no text")
+    return value
+
+
+def _texts(values: Iterable[object]) -> tuple[str, ...]:
+    return tuple(map(_text, values))

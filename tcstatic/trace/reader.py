@@ -1,0 +1,197 @@
+"""The folder of a trace -> its runs and their events. Nothing that it holds is executed."""
+
+from __future__ import annotations
+
+import heapq
+import re
+import stat
+from collections.abc import Callable, Collection, Iterator
+from pathlib import Path
+from typing import Any, Final, TypeVar, final
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from tcstatic.errors import InputError, input_problem
+from tcstatic.model import Event, Location
+from tcstatic.model.traces import RunFacts
+from tcstatic.trace.decoding import events_of, numbers, texts
+from tcstatic.trace.folders import parts_of
+from tcstatic.trace.manifest import MANIFEST, read_manifest
+from tcstatic.trace.segments import MOST_ROWS, SCHEMA
+
+_NAME: Final = re.compile(r"segment-(\d{6})\.parquet")
+MOST_BYTES: Final = 1 << 30  # of a segment, as a file or in memory
+_DAMAGES: Final = (pa.ArrowException, OSError, ValueError, TypeError, KeyError, OverflowError)
+_Answer = TypeVar("_Answer")
+
+
+@final
+class Run:
+    """What one process has recorded."""
+
+    def __init__(self, part: Path) -> None:
+        self.part = part
+        self.facts, promised = read_manifest(part / MANIFEST)
+        self.segments = _segments(part)
+        self.count = sum(_checked(path, _rows) for path in self.segments)
+        if self.count < promised:
+            raise InputError(
+                input_problem(
+                    "a part of the trace is missing",
+                    where=str(part),
+                    got=f"{self.count} events",
+                    expected=f"{promised}, as its manifest says",
+                    cure="copy the whole folder, or record it again",
+                )
+            )
+
+    @property
+    def size(self) -> int:
+        """Return how many bytes the part takes on disk."""
+        return sum(path.stat().st_size for path in (*self.segments, self.part / MANIFEST))
+
+    def events(self, kinds: Collection[str] | None = None) -> Iterator[Event]:
+        """Yield the events, or those of some kinds, in the order of recording."""
+        for events, _ in self._read(kinds):
+            yield from events
+
+    def rounds(self) -> Iterator[list[Event]]:
+        """Yield the events in groups: after each the driver has settled, but after the last."""
+        rest: list[Event] = []
+        for events, settled in self._read(None):
+            start = 0
+            for position, ends_here in enumerate(settled, 1):
+                if ends_here:
+                    yield rest + events[start:position] if rest else events[start:position]
+                    rest, start = [], position
+            rest += events[start:]
+        if rest:
+            yield rest
+
+    def counted(self) -> Iterator[tuple[list[str], list[int]]]:
+        """Yield the kinds and the steps of the events, segment by segment."""
+        for path in self.segments:
+            columns = _checked(path, lambda file: _columns(file, ["kind", "step"]))
+            yield _checked(path, lambda _, c=columns: (texts(c["kind"]), numbers(c["step"])))
+
+    def _read(
+        self, kinds: Collection[str] | None
+    ) -> Iterator[tuple[list[Event], list[int]]]:
+        places: dict[Location, Location] = {}
+        for path in self.segments:
+            yield _checked(path, lambda file: events_of(_columns(file), places, kinds))
+
+
+@final
+class Trace:
+    """A job that was recorded: each of its processes is a run."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        runs = sorted(
+            (Run(part) for part in parts_of(folder)), key=lambda r: (r.facts.rank, r.part.name)
+        )
+        heard = tuple(run for run in runs if run.count)
+        self.runs: tuple[Run, ...] = heard or tuple(runs)
+
+    def events(
+        self, kinds: Collection[str] | None = None, *, by_step: bool = False
+    ) -> Iterator[Event]:
+        """Yield the events of all runs, run by run; `by_step`: merged, and by rank in a step."""
+        if not by_step:
+            for run in self.runs:
+                yield from run.events(kinds)
+            return
+        streams = [_risen(run.events(kinds), place) for place, run in enumerate(self.runs)]
+        for _, _, event in heapq.merge(*streams, key=lambda one: one[:2]):
+            yield event
+
+
+def open_trace(folder: str | Path) -> Trace:
+    """Open a trace; raise InputError, in one line, where the folder holds none that can be read."""
+    return Trace(Path(folder))
+
+
+def _risen(events: Iterator[Event], place: int) -> Iterator[tuple[int, int, Event]]:
+    """Yield events with a step that never falls: a second optimizer counts its own steps."""
+    highest = 0
+    for event in events:
+        highest = max(highest, event.step)
+        yield highest, place, event
+
+
+def _segments(part: Path) -> tuple[Path, ...]:
+    try:
+        names = sorted(path.name for path in part.iterdir() if _NAME.fullmatch(path.name))
+    except OSError as error:
+        raise _unreadable(part, error) from None
+    for number, name in enumerate(names):
+        if name != f"segment-{number:06d}.parquet":
+            raise InputError(
+                input_problem(
+                    "a segment of the trace is missing",
+                    where=str(part),
+                    got=name,
+                    expected=f"segment-{number:06d}.parquet before it",
+                    cure="copy the whole folder, or record it again",
+                )
+            )
+    return tuple(part / name for name in names)
+
+
+def _checked(path: Path, work: Callable[[pq.ParquetFile], _Answer]) -> _Answer:
+    """Do something with a segment's file; raise InputError where it is not what it should be."""
+    try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode) or status.st_size > MOST_BYTES:
+            raise ValueError("not a file of a sensible size")
+        # Closed at once: a trace may have more segments than a process may have files open.
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+            _check_shape(file)
+            return work(file)
+    except _DAMAGES as error:
+        raise _unreadable(path, error) from None
+
+
+def _check_shape(file: pq.ParquetFile) -> None:
+    if not file.schema_arrow.equals(SCHEMA):
+        raise ValueError("not the columns of a segment")
+    shape = file.metadata
+    groups = [shape.row_group(number) for number in range(shape.num_row_groups)]
+    if not 0 <= shape.num_rows <= 2 * MOST_ROWS or sum(g.total_byte_size for g in groups) > (
+        MOST_BYTES
+    ):
+        raise ValueError("more rows than a segment has")
+
+
+def _rows(file: pq.ParquetFile) -> int:
+    rows: int = file.metadata.num_rows
+    return rows
+
+
+def _columns(file: pq.ParquetFile, names: list[str] | None = None) -> dict[str, Any]:
+    table = file.read(columns=names, use_threads=False).combine_chunks()
+    table.validate(full=True)
+    return {name: _whole(table.column(name), table.num_rows) for name in table.column_names}
+
+
+def _whole(column: Any, rows: int) -> Any:
+    whole = column.combine_chunks()
+    if len(whole) != rows:
+        raise ValueError("columns of different lengths")
+    return whole
+
+
+def _unreadable(path: Path, error: Exception) -> InputError:
+    reason = getattr(error, "strerror", None) or str(error).partition("\n")[0]
+    got = " ".join(f"{type(error).__name__}: {reason}".split())[:160]
+    return InputError(
+        input_problem(
+            "no segment of a trace can be read here",
+            where=str(path),
+            got=got,
+            expected="a whole file as `tcstatic run --trace` writes it",
+            cure="copy it again, or record it again",
+        )
+    )

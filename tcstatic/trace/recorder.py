@@ -1,0 +1,184 @@
+"""The sink of one process: events -> segments and a manifest in its part of the job's folder."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import threading
+import time
+from collections import Counter
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Final, final
+
+from tcstatic.model import Event, ProbeCounts
+from tcstatic.model.traces import Dropped, Recording
+from tcstatic.trace.manifest import MANIFEST, seed, told, versions, world_size
+from tcstatic.trace.segments import Segment
+
+MOST_PENDING: Final = 4096  # events that wait as they are; then they become rows
+# When recording takes more than this share of the time since it was last written, the kind with
+# the most events is given up. Below a second one slow write would decide.
+PRESSURE: Final = 0.3
+SHORTEST_SECONDS: Final = 1.0
+
+
+@final
+class Recorder:
+    """Keeps the events of this process until `end`.
+
+    State: `_pending` events not yet in `_segment`, None where the driver has settled; `_part` the
+    folder, made at the first write; `_spent` seconds in here, and `_counts` events by kind, since
+    the last write; `_dropped` kinds that are given up; `problem`, after which nothing is written.
+    """
+
+    def __init__(self, recording: Recording) -> None:
+        self.problem = ""
+        self._folder = Path(recording.folder)
+        self._told = told(recording)
+        self._part: Path | None = None
+        self._lock = threading.RLock()
+        self._pending: list[Event | None] = []
+        self._segment = Segment()
+        self._number = 0
+        self._events = 0
+        self._rank = 0
+        self._fresh = False
+        self._dropped: dict[str, Dropped] = {}
+        self._counts: Counter[str] = Counter()
+        self._spent = 0.0
+        self._written = time.monotonic()
+
+    def take(self, event: Event) -> None:
+        """Keep an event."""
+        if self._dropped and event.kind in self._dropped:
+            known = self._dropped[event.kind]
+            self._dropped[event.kind] = Dropped(known.kind, known.count + 1, known.since)
+            return
+        self._pending.append(event)
+        self._fresh = True
+        if len(self._pending) >= MOST_PENDING:
+            self._safely(self._drain)
+
+    def settled(self) -> None:
+        """The driver has settled what was taken so far."""
+        if self._fresh:
+            self._pending.append(None)
+            self._fresh = False
+
+    def flush(self) -> None:
+        """Write what was taken so far."""
+        self._safely(self._flush)
+
+    def end(self, status: int | None, probes: ProbeCounts) -> None:
+        """Write the rest, and that this was all."""
+        self._safely(self._end, status, probes)
+
+    def abandon(self) -> None:
+        """Write nothing any more. The lock may be held by a thread that a child does not have."""
+        self._lock = threading.RLock()
+        self.problem = "abandoned"
+        self._pending = []
+        self._segment = Segment()
+
+    def _safely(self, work: Any, *args: Any) -> None:
+        """Whatever fails in here, training goes on; what is written already stays."""
+        with self._lock:
+            if self.problem:
+                self._pending = []
+                return
+            start = time.monotonic()
+            try:
+                work(*args)
+            except Exception as error:
+                reason = getattr(error, "strerror", None) or str(error)
+                self.problem = f"recording stopped ({type(error).__name__}: {reason})"
+                self._pending = []
+                self._segment = Segment()
+                with contextlib.suppress(Exception):
+                    self._write_manifest(finished=False, status=None, probes=ProbeCounts())
+            self._spent += time.monotonic() - start
+
+    def _drain(self) -> None:
+        pending, self._pending = self._pending, []
+        for event in pending:
+            if event is None:
+                self._segment.settled()
+                continue
+            if self._segment.full:
+                self._write_segment()
+                self._segment = Segment()
+                self._number += 1
+            self._segment.add(event)
+            self._counts[event.kind] += 1
+            self._events += 1
+            self._rank = event.rank
+
+    def _flush(self) -> None:
+        self._drain()
+        self._write_segment()
+        self._write_manifest(finished=False, status=None, probes=ProbeCounts())
+        self._relieve()
+
+    def _end(self, status: int | None, probes: ProbeCounts) -> None:
+        self._drain()
+        self._write_segment()
+        self._write_manifest(finished=True, status=status, probes=probes)
+
+    def _relieve(self) -> None:
+        """Give up the most frequent kind if recording takes too much of the time."""
+        now = time.monotonic()
+        took = now - self._written
+        if took > SHORTEST_SECONDS and self._spent > PRESSURE * took and self._counts:
+            ((kind, _),) = self._counts.most_common(1)
+            self._dropped[kind] = Dropped(kind, 0, self._events)
+        self._written, self._spent, self._counts = now, 0.0, Counter()
+
+    def _write_segment(self) -> None:
+        if self._segment.rows:
+            self._write(f"segment-{self._number:06d}.parquet", self._segment.parquet())
+
+    def _write_manifest(self, *, finished: bool, status: int | None, probes: ProbeCounts) -> None:
+        manifest = {
+            **self._told,
+            "versions": versions(),
+            "seed": seed(),
+            "rank": self._rank,
+            "world_size": world_size(),
+            "finished": finished,
+            "exit_status": status,
+            "problem": self.problem,
+            "events": self._events,
+            "dropped": [asdict(one) for one in self._dropped.values()],
+            "probes": asdict(probes),
+        }
+        self._write(MANIFEST, json.dumps(manifest, indent=1).encode())
+
+    def _write(self, name: str, content: bytes) -> None:
+        if self._part is None:
+            self._part = self._new_part()
+        _write_whole(self._part / name, content)
+
+    def _new_part(self) -> Path:
+        """Make the folder of this process, which no other process of the job has."""
+        for number in range(1, 10_000):
+            more = f"-{number}" if number > 1 else ""
+            path = self._folder / f"rank-{self._rank:05d}{more}"
+            with contextlib.suppress(FileExistsError):
+                path.mkdir(parents=True)
+                return path
+        raise OSError("too many parts")
+
+
+def _write_whole(path: Path, content: bytes) -> None:
+    """Replace a file in one step; unlike a temporary file's, its rights are the user's own."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with open(temporary, "wb") as file:
+            file.write(content)
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise
