@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
+from tcstatic.program.paths.facts.orders import own as own_of
 from tcstatic.program.paths.facts.registry import surveys
 from tcstatic.program.paths.facts.ways import newest
 from tcstatic.program.paths.machine import Machine
 from tcstatic.program.paths.tree import Block, Called, Happening, Loop, loops
 from tcstatic.program.paths.values import Node, Unknown
 from tcstatic.program.paths.walking import upstream
+from tcstatic.program.source import syntax
 
 _SEEDS: Final = frozenset({"manual_seed", "manual_seed_all", "seed", "seed_everything", "set_seed"})
 _TRAINING: Final = frozenset({"loss.backward", "optimizer.step"})
@@ -22,11 +24,31 @@ def seeds(m: Machine, block: Block) -> None:
     for loop, _ in loops(block):
         own = list(_own(loop.body))
         kinds = {one.kind for one in own}
-        if not kinds >= _TRAINING or kinds & {"model.new", "optimizer.new"}:
+        if not kinds >= _TRAINING and not _trains_now_and_then(loop):
+            continue
+        if kinds & {"model.new", "optimizer.new"}:
             continue
         for one in own:
             if _is_seed(one):
                 one.values["seed_again"] = _is_constant(m, one, loop)
+
+
+def _trains_now_and_then(loop: Loop) -> bool:
+    """Whether some rounds of a loop train what is older than it: those of an agent that acts in
+    each. A loop over a few written things compares them, most likely."""
+    if isinstance(getattr(loop.place.node, "iter", None), syntax.Tuple | syntax.List):
+        return False
+    inside = list(own_of(loop.body))
+    if any(one.kind in ("model.new", "optimizer.new") for one in inside):
+        return False
+    stepped = {
+        number
+        for one in inside
+        if one.kind == "optimizer.step" and not one.assumed
+        for number in one.subjects.get("optimizer", ())
+    }
+    backwards = any(one.kind == "loss.backward" for one in inside)
+    return backwards and bool(stepped) and all(number < loop.begun for number in stepped)
 
 
 def _own(block: Block) -> Iterator[Happening]:
