@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from tcstatic.program.paths.values import Bound, Node, Object, Unknown, Value
+from tcstatic.program.paths.values import Bound, Const, Node, Object, Unknown, Value
 
 _ROLES: Final = (
     (
@@ -43,6 +43,15 @@ def role(value: Value) -> str:
         name = value.type_name
     elif isinstance(value, Bound):
         name = value.name
+    elif isinstance(value, Node) and value.op == "item" and len(value.inputs) == 2:
+        return _of_item(value.inputs[1])
     if not name:
         return ""
     return next((kind for kind, pattern in _ROLES if pattern.search(name)), "")
+
+
+def _of_item(key: Value) -> str:
+    """The role of what a state holds under a key: ``state["optimizer"]``."""
+    text = key.value if isinstance(key, Const) and isinstance(key.value, str) else ""
+    kept = ("optimizer", "scheduler", "scaler")
+    return next((kind for kind, pattern in _ROLES if kind in kept and pattern.search(text)), "")

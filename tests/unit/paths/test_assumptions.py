@@ -244,3 +244,68 @@ def test_gradients_that_are_scaled_by_hand_step_nothing(tmp_path: Path) -> None:
     assert found(tmp_path, program, "TCS118") == [13]
     handed = program.replace("p.grad.data.mul_(0.5)", "p.apply(optimizer)")
     assert found(tmp_path, handed, "TCS118") == []
+
+
+COPIED = """\
+    import copy
+    import torch
+    from elsewhere import load
+
+    model = load()
+    model.train()
+    optimizer = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], lr=0.1)
+    {copied}
+    for step in range(8):
+        optimizer.zero_grad()
+        loss = {loss}
+        loss.backward()
+        {between}
+        optimizer.step()
+"""
+
+
+def test_a_copy_of_an_unknown_model_is_trained(tmp_path: Path) -> None:
+    rebound = "model = copy.deepcopy(model)"
+    program = COPIED.format(copied=rebound, loss="model(step).logits.mean()", between="")
+    assert found(tmp_path, program, "TCS201") == [8]
+
+
+def test_a_copy_of_an_unknown_model_that_is_not_trained(tmp_path: Path) -> None:
+    cases = (
+        ("best = copy.deepcopy(model)", "model(step).logits.mean()", ""),
+        ("old = copy.deepcopy(model)", "(model(step) - old(step)).mean()", ""),
+        (
+            "other = copy.deepcopy(model)",
+            "other(step).mean()",
+            "for p, q in zip(model.parameters(), other.parameters()): p.grad = q.grad",
+        ),
+        (
+            "model = copy.deepcopy(model)\n    optimizer.add_param_group(model.head)",
+            "model(step).mean()",
+            "",
+        ),
+    )
+    for copied, loss, between in cases:
+        program = COPIED.format(copied=copied, loss=loss, between=between)
+        assert found(tmp_path, program, "TCS201") == [], copied
+
+
+def test_a_rate_that_is_set_on_an_optimizer_of_a_state(tmp_path: Path) -> None:
+    program = """\
+        import torch
+
+        def fit(state, loader, {more}):
+            optimizer = state["optimizer"]
+            for batch in loader:
+                optimizer.lr = 0.1
+                optimizer.zero_grad()
+                state["model"](batch).backward()
+                optimizer.step()
+                {after}
+    """
+    plain = program.format(more="rate", after="print(rate)")
+    assert found(tmp_path, plain, "TCS128") == [6]
+    read = program.format(more="rate", after="print(optimizer.lr)")
+    assert found(tmp_path, read, "TCS128") == []
+    other = plain.replace("optimizer.zero_grad()", "print(batch)")
+    assert found(tmp_path, other, "TCS128") == []

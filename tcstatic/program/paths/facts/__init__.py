@@ -3,6 +3,7 @@
 from tcstatic.program.paths.facts import (  # noqa: F401
     accumulating,
     clipping,
+    copies,
     grad_modes,
     kept,
     layers,

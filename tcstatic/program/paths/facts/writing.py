@@ -61,6 +61,19 @@ def _attribute(m: Machine, one: Happening, holder: Value, text: str) -> None:
     elif text in _RATES and isinstance(holder, Object) and holder.role == "optimizer":
         plain = isinstance(holder.type, str) and holder.type.startswith("torch.optim.")
         one.values["in_vain"] = plain
+    elif text in _RATES and guesses.role(holder) == "optimizer" and _is_used(m, holder):
+        # somebody may read it, if the optimizer is one of the program's own
+        target = syntax.unparse(one.place.node)
+        uses = len(re.findall(rf"(?<![\w.]){re.escape(target)}\b", one.place.module.text.text))
+        stores = rf"(?m)^\s*{re.escape(target)} = "
+        one.values["in_vain"] = uses == len(re.findall(stores, one.place.module.text.text))
+        one.assumed = True
+
+
+def _is_used(m: Machine, holder: Value) -> bool:
+    """Whether what is called an optimizer is used like one of torch."""
+    used = ("param_groups", "defaults", "zero_grad")
+    return any((holder.number, name) in m.lazy for name in used)
 
 
 def _is_tensor(holder: Value) -> bool:
