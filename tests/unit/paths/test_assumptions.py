@@ -309,3 +309,27 @@ def test_a_rate_that_is_set_on_an_optimizer_of_a_state(tmp_path: Path) -> None:
     assert found(tmp_path, read, "TCS128") == []
     other = plain.replace("optimizer.zero_grad()", "print(batch)")
     assert found(tmp_path, other, "TCS128") == []
+
+
+def test_a_loop_that_clears_and_steps_and_computes_nothing(tmp_path: Path) -> None:
+    program = """\
+        import torch
+        from torch import nn
+
+        model = nn.Linear(4, 1)
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        scheduler = torch.optim.lr_scheduler.StepLR(optimizer, 2)
+        for step in range(8):
+            {first}
+            optimizer.step()
+            {last}
+    """
+    idle = program.format(first="optimizer.zero_grad()", last="")
+    assert found(tmp_path, idle, "TCS111") == [9]
+    for first, last in (
+        ("optimizer.zero_grad()", "scheduler.step()"),
+        ("optimizer.zero_grad()", "print(optimizer.param_groups)"),
+        ("optimizer.zero_grad(set_to_none=False)", ""),
+        ("", ""),
+    ):
+        assert found(tmp_path, program.format(first=first, last=last), "TCS111") == []

@@ -9,7 +9,7 @@ from tcstatic.program.paths.facts.registry import surveys
 from tcstatic.program.paths.facts.terms import behind
 from tcstatic.program.paths.machine import Machine
 from tcstatic.program.paths.operations import LOSSES
-from tcstatic.program.paths.tree import Block, Happening, happenings
+from tcstatic.program.paths.tree import Block, Happening, happenings, loops
 from tcstatic.program.paths.values import Const, Node, Place, Value
 from tcstatic.program.paths.walking import Reach, Token, upstream
 from tcstatic.program.source import syntax
@@ -51,6 +51,29 @@ def starving(m: Machine, block: Block) -> None:
                 place = _place(m, before[-1], every, mine)
                 subjects: dict[str, tuple[int, ...]] = {"optimizer": (number,)}
                 block.steps.append(Happening("call", place, subjects, values={"starved": True}))
+
+
+@surveys
+def idle(m: Machine, block: Block) -> None:
+    """``computes`` of a step in a loop that clears and steps, and does nothing else: what ought to
+    be computed there is not."""
+    for loop, _ in loops(block):
+        body = getattr(loop.place.node, "body", ())
+        if not isinstance(body, list) or {_method(one) for one in body} != {"zero_grad", "step"}:
+            continue
+        kinds = [one for one in happenings(loop.body) if one.kind.startswith("optimizer.")]
+        if len({one.subjects.get("optimizer") for one in kinds}) == 1:
+            for one in kinds:
+                if one.kind == "optimizer.step":
+                    one.values["computes"] = True
+
+
+def _method(statement: syntax.stmt) -> str:
+    """The method that a statement calls without arguments."""
+    call = statement.value if isinstance(statement, syntax.Expr) else None
+    if isinstance(call, syntax.Call) and not call.args and not call.keywords:
+        return call.func.attr if isinstance(call.func, syntax.Attribute) else ""
+    return ""
 
 
 @surveys
