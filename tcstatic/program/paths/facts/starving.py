@@ -62,7 +62,8 @@ def idle(m: Machine, block: Block) -> None:
         if not isinstance(body, list) or {_method(one) for one in body} != {"zero_grad", "step"}:
             continue
         kinds = [one for one in happenings(loop.body) if one.kind.startswith("optimizer.")]
-        if len({one.subjects.get("optimizer") for one in kinds}) == 1:
+        same = len({one.subjects.get("optimizer") for one in kinds}) == 1
+        if same and len(kinds) == len(body):
             for one in kinds:
                 if one.kind == "optimizer.step":
                     one.values["computes"] = True
