@@ -208,8 +208,6 @@ def _definitions(m: Machine, module: Module) -> Iterator[tuple[Class | None, Fun
 
 
 def _enter(m: Machine, function: Function, owner: Class | None) -> None:
-    from tcstatic.program.paths import objects
-
     node = function.node
     if isinstance(node, syntax.Lambda):
         return
@@ -219,20 +217,51 @@ def _enter(m: Machine, function: Function, owner: Class | None) -> None:
         isinstance(d, External) and d.path == "builtins.staticmethod" for d in function.decorators
     )
     if owner is not None and spec and not static:
-        m.quiet += 1
-        at = syntax.Name(id=owner.name, ctx=syntax.Load(), lineno=node.lineno, col_offset=0)
-        at.end_lineno, at.end_col_offset = node.lineno, 0
-        instance = objects.construct(m, owner, (), {}, at)
-        m.quiet -= 1
-        m.dead = False
-        if isinstance(instance, Object):
-            instance.place = None
-        arguments.append(instance)
+        arguments.append(_somebody(m, owner, node))
         spec = spec[1:]
     for parameter in spec:
         arguments.append(_parameter(m, function, parameter))
     keywords = {p.arg: _parameter(m, function, p) for p in node.args.kwonlyargs}
     functions.call_function(m, function, tuple(arguments), keywords, _at(node))
+
+
+def _somebody(
+    m: Machine, owner: Class, node: syntax.FunctionDef | syntax.AsyncFunctionDef
+) -> Value:
+    """An instance that somebody made, whose other methods were called before: switches may be on or
+    off, and what is set again may be anything."""
+    from tcstatic.program.paths import objects
+
+    m.quiet += 1
+    at = syntax.Name(id=owner.name, ctx=syntax.Load(), lineno=node.lineno, col_offset=0)
+    at.end_lineno, at.end_col_offset = node.lineno, 0
+    initializer = lookup.class_attribute(m, owner, "__init__")
+    switches = _switches(initializer.node) if isinstance(initializer, Function) else []
+    given = {text: Unknown("parameter", text) for text in switches}
+    instance = objects.construct(m, owner, (), given, at)
+    m.quiet -= 1
+    m.dead = False
+    if isinstance(instance, Object):
+        instance.place = None
+        for text in sorted(instance.attributes):
+            if isinstance(m.attribute(instance, text), Const) and objects.is_set_again(owner, text):
+                m.set_attribute(instance, text, Unknown("attribute", text))
+    return instance
+
+
+def _switches(
+    node: syntax.FunctionDef | syntax.AsyncFunctionDef | syntax.Lambda,
+) -> Iterator[str]:
+    """The parameters of a function that are True or False by default."""
+    spec = node.args
+    positional = [*spec.posonlyargs, *spec.args]
+    first = len(positional) - len(spec.defaults)
+    for parameter, default in (
+        *zip(positional[first:], spec.defaults, strict=True),
+        *zip(spec.kwonlyargs, spec.kw_defaults, strict=True),
+    ):
+        if isinstance(default, syntax.Constant) and isinstance(default.value, bool):
+            yield parameter.arg
 
 
 def _at(node: syntax.FunctionDef | syntax.AsyncFunctionDef) -> syntax.expr:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from typing import Final
 
 from tcstatic.program.paths import calls, functions, lookup, parameters
@@ -39,6 +41,7 @@ _NEW: Final = {
     "loader": "loader.new",
     "sampler": "sampler.new",
 }
+_SET: Final = re.compile(r"self\.(\w+)\b(?=[^=\n]*=(?!=))")
 # torch.nn classes whose instances are looked at one by one would be no news: only whole models are.
 METHODS_OF_MODELS: Final = frozenset(
     """parameters named_parameters modules named_modules children named_children buffers train eval
@@ -252,13 +255,26 @@ def _assigned_elsewhere(m: Machine, holder: Object, text: str) -> Value | None:
             continue
         m.lazy[(holder.number, text)] = Unknown("attribute", text)
         value = functions.evaluate_apart(m, method, holder, expression)
+        if isinstance(value, Const) and is_set_again(one, text):
+            value = Unknown("attribute", text)
         m.lazy[(holder.number, text)] = value
         return value
     return None
 
 
+def is_set_again(owner: Class, text: str) -> bool:
+    """Whether the methods of a class set an attribute in more than one place."""
+    return _settings(owner.module.segment(owner.node))[text] > 1
+
+
+@lru_cache(maxsize=64)
+def _settings(text: str) -> Counter[str]:
+    """How often the attributes of ``self`` are set in a text."""
+    return Counter(_SET.findall(text))
+
+
 def _assignment(owner: Class, text: str) -> tuple[syntax.expr | None, Function | None]:
-    if not re.search(rf"self\.{text}\b[^=\n]*=(?!=)", owner.module.segment(owner.node)):
+    if text not in _settings(owner.module.segment(owner.node)):
         return None, None
     if not owner.assigned and owner.namespace:
         owner.assigned[""] = (None, None)

@@ -184,6 +184,74 @@ OTHERS: Final = """
             optimizer.step()
 """
 
+MASKED: Final = """\
+    import torch
+    from torch import nn
+
+
+    class Explainer:
+        def __init__(self, epochs):
+            self.epochs = epochs
+            self.mask = None
+
+        def explain(self, model, x, target):
+            self.mask = nn.Parameter(torch.randn(x.shape[0], 1) * 0.1)
+            optimizer = torch.optim.Adam([self.mask], lr=0.01)
+            for _ in range(self.epochs):
+                optimizer.zero_grad()
+                loss = (model(x * self.mask.sigmoid()) - target).square().mean()
+                loss.backward()
+                optimizer.step()
+                self.last = self.mask.grad.abs()
+"""
+
+CALLBACK: Final = """\
+    import copy
+
+    import torch
+
+
+    class EarlyStopping:
+        def __init__(self, patience=3):
+            self.patience = patience
+            self.best_weights = None
+            self.best = float("inf")
+            self.waited = 0
+
+        def on_epoch_end(self, trainer, loss):
+            if loss < self.best:
+                self.best = loss
+                self.waited = 0
+                self.best_weights = copy.deepcopy(trainer.network.state_dict())
+            else:
+                self.waited += 1
+            return self.waited < self.patience
+
+        def on_train_end(self, trainer):
+            if self.best_weights is not None:
+                trainer.network.load_state_dict(self.best_weights)
+"""
+
+SWITCHED: Final = """\
+    import torch
+    import torch.nn.functional as F
+    from torch import nn
+
+
+    class Block(nn.Module):
+        def __init__(self, width, attention=False, dropout=0.1):
+            super().__init__()
+            self.attention = attention
+            self.dropout = dropout
+            self.mix = nn.Linear(width, width)
+
+        def forward(self, x):
+            x = self.mix(x)
+            if self.attention:
+                x = F.dropout(x.softmax(dim=-1), p=self.dropout, training=self.training)
+            return x
+"""
+
 PART: Final = """\
     import torch
     import torch.nn.functional as F
@@ -332,6 +400,33 @@ PROGRAMS: Final = {
         "model(images), labels).backward()\n            optimizer.step()\n\n\n    def tune_given",
         "model(images), labels).backward()\n            optimizer.step()  # expect: TCS112\n\n\n"
         "    def tune_given",
+    ),
+    "a mask is learned, and its gradient read": MASKED,
+    "a mask whose gradient is read, and that is never stepped": changed(
+        changed(MASKED, "                optimizer.step()\n", ""),
+        "loss.backward()",
+        "loss.backward()  # expect: TCS117",
+    ),
+    "the gradient of an input, by an optimizer that only clears": changed(
+        changed(MASKED, "                optimizer.step()\n", ""),
+        "self.mask.grad.abs()",
+        "x.grad.abs()",
+    ),
+    "a callback that copies the best state": CALLBACK,
+    "a callback that keeps the best state by reference": changed(
+        CALLBACK,
+        "copy.deepcopy(trainer.network.state_dict())",
+        "trainer.network.state_dict()  # expect: TCS701",
+    ),
+    "a callback that keeps the state of the averaged model": changed(
+        CALLBACK, "copy.deepcopy(trainer.network.state_dict())", "trainer.average.state_dict()"
+    ),
+    "a callback that keeps the last state, to hand it on": changed(
+        CALLBACK, "copy.deepcopy(trainer.network.state_dict())", "trainer.network.state_dict()"
+    ).replace("best_weights", "weights"),
+    "dropout behind a switch that is off by default": SWITCHED,
+    "dropout behind a switch that is off by default, always on": changed(
+        SWITCHED, "p=self.dropout, training=self.training)", "p=self.dropout)  # expect: TCS303"
     ),
     "layers, each its own": REPEATED,
     "layers that are one, in a class whose name only looks like a word": changed(

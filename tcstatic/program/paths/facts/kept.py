@@ -10,8 +10,9 @@ from tcstatic.program.paths import lookup, parameters
 from tcstatic.program.paths.facts.registry import surveys
 from tcstatic.program.paths.machine import Machine
 from tcstatic.program.paths.tree import Block, Branch, Called, Exit, Happening, Loop, happenings
-from tcstatic.program.paths.values import Const, Listing, Node, Object, Phi, Value
+from tcstatic.program.paths.values import Const, Listing, Node, Object, Phi, Place, Value
 from tcstatic.program.paths.walking import upstream
+from tcstatic.program.source import syntax
 
 # Operations that give the same tensors again.
 _ALIASING: Final = frozenset(
@@ -41,6 +42,60 @@ def kept(m: Machine, block: Block) -> None:
                     _tell(block, made, "stale_state", truth=stale)
         elif one.values.get("operation") == "alias" and _BEST.search(str(one.values.get("name"))):
             _alias(m, block, one, steps, where, inside)
+
+
+@surveys
+def kept_between_calls(m: Machine, block: Block) -> None:
+    """States that one method keeps as the best, and that another loads into the same model: what a
+    callback does, which never sees the training between."""
+    for one in list(happenings(block)):
+        call = one.place.node
+        if one.kind != "model.load" or not isinstance(call, syntax.Call):
+            continue
+        given = call.args[0] if call.args else None
+        method = call.func.value if isinstance(call.func, syntax.Attribute) else None
+        if method is None or not _is_best(given):
+            continue
+        for where, state in _kept_by_others(one.place, given):
+            if syntax.unparse(state.func) == f"{syntax.unparse(method)}.state_dict":
+                place = Place(one.place.module, state, where)
+                values = {"stale_state": True}
+                subjects = dict(one.subjects)
+                block.steps.append(Happening("call", place, subjects, assumed=True, values=values))
+
+
+def _is_best(node: syntax.AST | None) -> bool:
+    """Whether an expression is ``self.best...``."""
+    return (
+        isinstance(node, syntax.Attribute)
+        and isinstance(node.value, syntax.Name)
+        and _BEST.search(node.attr) is not None
+    )
+
+
+def _kept_by_others(place: Place, given: syntax.AST | None) -> Iterator[tuple[str, syntax.Call]]:
+    """The calls whose results other methods of the class around put into an attribute, each with
+    its method's name."""
+    line, text = place.node.lineno, syntax.unparse(given) if given is not None else ""
+    owner = next(
+        (
+            node
+            for node in syntax.walk(place.module.tree)
+            if isinstance(node, syntax.ClassDef)
+            and node.lineno <= line <= (node.end_lineno or line)
+        ),
+        None,
+    )
+    for method in owner.body if owner is not None else ():
+        if not isinstance(method, syntax.FunctionDef):
+            continue
+        if owner is None or method.lineno <= line <= (method.end_lineno or line):
+            continue
+        for node in syntax.walk(method):
+            if not isinstance(node, syntax.Assign) or not isinstance(node.value, syntax.Call):
+                continue
+            if text in [syntax.unparse(target) for target in node.targets]:
+                yield f"{owner.name}.{method.name}", node.value
 
 
 def _tell(block: Block, one: Happening, text: str, *, truth: bool = True) -> None:

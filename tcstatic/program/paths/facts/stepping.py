@@ -21,7 +21,7 @@ from tcstatic.program.paths.facts.registry import surveys
 from tcstatic.program.paths.machine import Machine
 from tcstatic.program.paths.stores import owner_of_parameter
 from tcstatic.program.paths.tree import Block, Happening, happenings
-from tcstatic.program.paths.values import Const, Node, Object, options
+from tcstatic.program.paths.values import Const, Node, Object, Value, options
 from tcstatic.program.paths.walking import objects_in
 from tcstatic.program.source import syntax
 
@@ -100,7 +100,7 @@ def _by_hand(m: Machine, block: Block, made: Happening) -> bool:
     """Whether parameters are updated without the optimizer, it is read for its groups, or what is
     wanted are gradients of the input."""
     if any(
-        text == "grad" and isinstance(one, Node) and owner_of_parameter(one.inputs[0]) is None
+        text == "grad" and not (isinstance(one, Node) and _is_parameter(one.inputs[0]))
         for (_, text), one in m.lazy.items()
         if one.number > m.begun
     ):
@@ -123,6 +123,12 @@ def _by_hand(m: Machine, block: Block, made: Happening) -> bool:
         return True
     text = made.place.module.text.text
     return "register_post_accumulate_grad_hook" in text
+
+
+def _is_parameter(value: Value) -> bool:
+    """Whether a value is a parameter, of a model or one that stands alone."""
+    alone = all(isinstance(one, Node) and one.op == "parameter" for one in options(value))
+    return alone or owner_of_parameter(value) is not None
 
 
 def _stepped_instead(block: Block, near: Happening) -> Happening | None:
