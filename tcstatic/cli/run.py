@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, NoReturn
 
 import click
@@ -16,11 +17,23 @@ from tcstatic.cli.options import explain_plan, planning, running, watching
     context_settings={"allow_interspersed_args": False},
 )
 @watching
+@click.option(
+    "--trace",
+    metavar="DIR",
+    help="Record every event into a new folder, for `check`, `infer` and `trace`. Every step is "
+    "then watched in full, unless --overhead-budget is given.",
+)
 @click.option("-m", "is_module", is_flag=True, help="SCRIPT is the name of a module.")
 @click.argument("script", metavar="SCRIPT")
 @click.argument("arguments", metavar="[ARGS]...", nargs=-1, type=click.UNPROCESSED)
+@click.pass_context
 def run(
-    script: str, arguments: tuple[str, ...], is_module: bool, **options: Any
+    ctx: click.Context,
+    script: str,
+    arguments: tuple[str, ...],
+    is_module: bool,
+    trace: str | None,
+    **options: Any,
 ) -> Callable[[], NoReturn]:
     """Run SCRIPT with ARGS as python would, and watch its training.
 
@@ -33,7 +46,10 @@ def run(
     options["report"] = tuple(map(os.path.abspath, options["report"]))
     request_for = pipeline.request_for_module if is_module else pipeline.request_for_script
     request = request_for(script, **planning(options))
-    prepared = pipeline.prepare(request, running(options))
+    if trace and _is_default(ctx, "overhead_budget"):
+        options["overhead_budget"] = 1.0
+    asked = replace(running(options), trace=_trace_folder(trace))
+    prepared = pipeline.prepare(request, asked)
     if prepared.problem:
         click.echo(f"tcstatic: not watched, planning failed: {prepared.problem}", err=True)
     if options["explain"]:
@@ -42,3 +58,20 @@ def run(
 
     become = run_module if is_module else run_script
     return lambda: become(prepared.plan, [script, *arguments])
+
+
+def _is_default(ctx: click.Context, name: str) -> bool:
+    return ctx.get_parameter_source(name) == click.core.ParameterSource.DEFAULT
+
+
+def _trace_folder(named: str | None) -> str:
+    """Return the absolute path of a folder to record into, made if need be; '' for none."""
+    if not named:
+        return ""
+    from pathlib import Path
+
+    from tcstatic.trace import prepare_folder
+
+    folder = Path(named).absolute()
+    prepare_folder(folder)
+    return str(folder)

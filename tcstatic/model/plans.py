@@ -15,12 +15,16 @@ OnViolation = Literal["warn", "fail", "stop"]
 @final
 @dataclass(frozen=True, slots=True)
 class RunOptions:
-    """What the user asked of a run. `overhead_budget` is a share of a step (0.01 = 1 %)."""
+    """What the user asked of a run.
+
+    `overhead_budget` is a share of a step (0.01 = 1 %); `trace` the folder to record into, or ''.
+    """
 
     reports: tuple[str, ...] = ()
     on_violation: OnViolation = "warn"
     overhead_budget: float = 0.01
     quiet: bool = False
+    trace: str = ""
 
 
 @final

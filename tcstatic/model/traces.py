@@ -16,10 +16,7 @@ TRACE_SCHEMA: Final = "tcstatic-trace/1"
 @final
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """What is known of a process when its recording begins.
-
-    `folder` is that of the whole job; `joins` tells that another process of the job has made it.
-    """
+    """What is known of a process when its recording begins; `folder` is that of the whole job."""
 
     folder: str
     command: str
@@ -27,7 +24,6 @@ class Recording:
     sites: tuple[Site, ...] = ()
     in_scope: tuple[str, ...] = ()
     out_of_scope: Mapping[str, str] = field(default_factory=dict)
-    joins: bool = False
 
 
 class EventSink(Protocol):

@@ -5,9 +5,9 @@ What a file holds is checked before it is used: it may be damaged, or made to do
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import compress, repeat
-from typing import Any, Final, NamedTuple, final
+from typing import Any, Final, NamedTuple, TypeVar, final
 
 from tcstatic.model import Context, Event, Location, Member
 from tcstatic.trace.cells import (
@@ -23,8 +23,8 @@ from tcstatic.trace.cells import (
 from tcstatic.trace.interning import INFERRED
 
 _TYPES: Final = {"int64": "q", "int32": "i", "uint8": "B", "double": "d"}
-_NO_CONTEXT: Final = frozenset[str]()
-_new_context: Final[Callable[..., Context]] = Context
+# Events that are made at once: few enough to be gone before the collector looks for cycles in them.
+CHUNK: Final = 512
 
 
 @final
@@ -124,9 +124,7 @@ def locations(column: Any, known: dict[Location, Location]) -> list[Location | N
     return [*(known.setdefault(place, place) for place in made), None]
 
 
-def groups(
-    new_members: Any, new_groups: Any, maps: Sequence[Template]
-) -> list[tuple[Member, ...]]:
+def groups(new_members: Any, new_groups: Any, maps: Sequence[Template]) -> list[tuple[Member, ...]]:
     """Return all tuples of members of a segment, and at the end the empty one."""
     items = new_members.values
     _no_nulls(items)
@@ -155,126 +153,144 @@ def _no_nulls(column: Any) -> None:
         raise ValueError("a row is missing")
 
 
+# Events, and of each whether the driver settled after it.
+Chunk = tuple[list[Event], list[int]]
+_Item = TypeVar("_Item")
+
+
 def events_of(
     columns: Mapping[str, Any], places: dict[Location, Location], wanted: Collection[str] | None
-) -> tuple[list[Event], list[int]]:
-    """Return the events of a segment, of the wanted kinds, and whether the driver settled after."""
-    return _Segment(columns, places).events(wanted)
-
-
-@final
-class _Segment:
-    """The columns of a segment, and what they name."""
-
-    def __init__(self, columns: Mapping[str, Any], places: dict[Location, Location]) -> None:
-        self.columns = columns
-        self.maps = templates(columns["new_maps"])
-        self.tables: dict[str, list[Any]] = {
-            "place": locations(columns["new_places"], places),
-            "members": groups(columns["new_members"], columns["new_groups"], self.maps),
-        }
-
-    def events(self, wanted: Collection[str] | None) -> tuple[list[Event], list[int]]:
-        kinds = texts(self.columns["kind"])
-        chosen = None if wanted is None else [kind in wanted for kind in kinds]
-
-        def column(name: str) -> list[Any]:
-            found = numbers(self.columns[name])
-            return found if chosen is None else list(compress(found, chosen))
-
-        def named(name: str) -> Iterator[Any]:
-            rows, table = column(name), self.tables[name]
-            check_rows(rows, len(table) - 1, -1)
-            return map(table.__getitem__, rows)
-
-        steps = column("step")
-        epochs = [None if epoch < 0 else epoch for epoch in column("epoch")]
-        subjects = self._rows(column("subjects"))
-        moments = list(zip(steps, epochs, strict=True))
-        moved = _Moved(self.columns, chosen)
-        values = moved.values([self.maps[row] for row in self._rows(column("values"))], moments)
-        contexts = moved.contexts([self.maps[r] for r in self._rows(column("context"))], moments)
-        rows = zip(
-            kinds if chosen is None else compress(kinds, chosen),
-            column("sequence"),
-            named("place"),
-            [self.maps[row].fields for row in subjects],
-            values,
-            contexts,
-            named("members"),
-            steps,
-            epochs,
-            column("rank"),
-            strict=True,
-        )
+) -> Iterator[Chunk]:
+    """Yield the events of a segment that are of the wanted kinds."""
+    chosen: list[bool] | None = None
+    kinds = texts(columns["kind"])
+    if wanted is not None:
+        chosen = [kind in wanted for kind in kinds]
+    rows = _Rows(columns, chosen)
+    maps = templates(columns["new_maps"])
+    moves = _Moves(maps, rows)
+    plain = [one.fields for one in maps]
+    where = rows.named("place", locations(columns["new_places"], places))
+    members = rows.named("members", groups(columns["new_members"], columns["new_groups"], maps))
+    subjects = rows.named("subjects", plain, lowest=0)
+    epochs = [None if epoch < 0 else epoch for epoch in rows.column("epoch")]
+    fixed = (rows.column("sequence"), rows.column("step"), epochs, rows.column("rank"))
+    kinds, settled = rows.kept(kinds), rows.column("settled")
+    for start in range(0, len(kinds), CHUNK):
+        part = slice(start, start + CHUNK)
+        sequence, step, epoch, rank = (column[part] for column in fixed)
+        values, contexts = moves.of(part, step, epoch)
         # As Event._make, at half the price.
-        events: list[Event] = list(map(tuple.__new__, repeat(Event), rows))
-        return events, column("settled")
-
-    def _rows(self, rows: list[int]) -> list[int]:
-        check_rows(rows, len(self.maps))
-        return rows
+        events: list[Event] = list(
+            map(
+                tuple.__new__,
+                repeat(Event),
+                zip(
+                    kinds[part],
+                    sequence,
+                    where[part],
+                    subjects[part],
+                    values,
+                    contexts,
+                    members[part],
+                    step,
+                    epoch,
+                    rank,
+                    strict=True,
+                ),
+            )
+        )
+        yield events, settled[part]
 
 
 @final
-class _Moved:
-    """The numbers that move, event by event; `_integers` and `_reals` are how many were taken."""
+class _Rows:
+    """The columns of a segment, of the chosen rows alone."""
 
     def __init__(self, columns: Mapping[str, Any], chosen: list[bool] | None) -> None:
-        self._own = {
-            name: numbers(columns[name].values) + [0] for name in ("integers", "reals")
-        }
-        self._at: dict[str, list[int]] = {}
-        self._end: dict[str, list[int]] = {}
-        for name in self._own:
-            bounds = ends(columns[name])
-            starts, stops = bounds[:-1], bounds[1:]
-            if chosen is not None:
-                starts, stops = list(compress(starts, chosen)), list(compress(stops, chosen))
-            self._at[name], self._end[name] = starts, stops
+        self.columns = columns
+        self._chosen = chosen
 
-    def values(
-        self, said: Sequence[Template], moments: Sequence[tuple[int, int | None]]
-    ) -> list[dict[str, Any]]:
-        return [
-            self._filled(one, position, moments[position]) if one.moving else one.fields
-            for position, one in enumerate(said)
-        ]
+    def kept(self, items: list[_Item]) -> list[_Item]:
+        """Return the items of the chosen rows."""
+        return items if self._chosen is None else list(compress(items, self._chosen))
 
-    def contexts(
-        self, said: Sequence[Template], moments: Sequence[tuple[int, int | None]]
-    ) -> list[Context]:
-        found: list[Context] = []
-        made: dict[Any, Context] = {}
-        for position, (one, moment) in enumerate(zip(said, moments, strict=True)):
-            plain = not (one.integers or one.reals)
-            key = (id(one), moment)
-            known = made.get(key) if plain else None
-            if known is None:
-                fields = self._filled(one, position, moment) if one.moving else one.fields
-                known = _new_context(fields, one.inferred)
-                if plain:
-                    made[key] = known
-            found.append(known)
-        return found
+    def column(self, name: str) -> list[Any]:
+        """Return a column of numbers."""
+        return self.kept(numbers(self.columns[name]))
 
-    def _filled(
-        self, one: Template, position: int, moment: tuple[int, int | None]
-    ) -> dict[str, Any]:
-        """Return the mapping with what moves put in: taken in order, values before context."""
-        fields = one.fields.copy()
-        for name, code in one.moving:
-            if code == STEP:
-                fields[name] = moment[0]
-            elif code == EPOCH:
-                fields[name] = moment[1]
-            else:
-                fields[name] = self._next("integers" if code == NEXT_INTEGER else "reals", position)
-        return fields
+    def named(self, name: str, table: Sequence[_Item], lowest: int = -1) -> list[_Item]:
+        """Return what a column names; -1 is the last row of a table that has none otherwise."""
+        rows = self.column(name)
+        check_rows(rows, len(table) + lowest, lowest)
+        return list(map(table.__getitem__, rows))
 
-    def _next(self, name: str, position: int) -> Any:
-        at = self._at[name][position]
-        if at >= self._end[name][position]:
-            raise ValueError("a number that moves is missing")
-        self._at[name][position] = at + 1
-        return self._own[name][at]
+
+@final
+class _Moves:
+    """Mappings with what moves put in. State: `_last` context of each row, with its moment."""
+
+    def __init__(self, maps: list[Template], rows: _Rows) -> None:
+        self._maps = maps
+        self._values, self._contexts = rows.column("values"), rows.column("context")
+        for named in (self._values, self._contexts):
+            check_rows(named, len(maps))
+        self._integers = rows.kept(_lists(rows.columns["integers"]))
+        self._reals = rows.kept(_lists(rows.columns["reals"]))
+        self._last: list[tuple[int, int | None, Context] | None] = [None] * len(maps)
+
+    def of(
+        self, part: slice, steps: list[int], epochs: list[int | None]
+    ) -> tuple[list[dict[str, Any]], list[Context]]:
+        """Return the values and the contexts of some events."""
+        values, contexts = [], []
+        maps, last = self._maps, self._last
+        for said, around, step, epoch, integers, reals in zip(
+            self._values[part],
+            self._contexts[part],
+            steps,
+            epochs,
+            self._integers[part],
+            self._reals[part],
+            strict=True,
+        ):
+            one = maps[said]
+            known = last[around]
+            values.append(_filled(one, step, epoch, integers, reals) if one.moving else one.fields)
+            if known is not None and known[0] == step and known[1] == epoch and not integers:
+                contexts.append(known[2])
+                continue
+            one = maps[around]
+            fields = _filled(one, step, epoch, integers, reals) if one.moving else one.fields
+            made = Context(fields, one.inferred)
+            contexts.append(made)
+            last[around] = None if one.reals else (step, epoch, made)
+        return values, contexts
+
+
+def _lists(column: Any) -> list[Any]:
+    """Return a column of lists: those with something in it turned, to be taken from their end."""
+    items, bounds = numbers(column.values), ends(column)
+    items.reverse()
+    size = len(items)
+    return [
+        items[size - end : size - start] if end > start else ()
+        for start, end in zip(bounds, bounds[1:], strict=False)
+    ]
+
+
+def _filled(
+    one: Template, step: int, epoch: int | None, integers: list[int], reals: list[float]
+) -> dict[str, Any]:
+    """Return a mapping with what moves put in; what an event's values take is not left over."""
+    if len(integers) < one.integers or len(reals) < one.reals:
+        raise ValueError("a number that moves is missing")
+    fields = one.fields.copy()
+    for name, code in one.moving:
+        if code == STEP:
+            fields[name] = step
+        elif code == EPOCH:
+            fields[name] = epoch
+        else:
+            fields[name] = (integers if code == NEXT_INTEGER else reals).pop()
+    return fields

@@ -76,9 +76,7 @@ class Maps:
         types = tuple(map(type, values))
         return self._row(names, types, values, moving=False)[0]
 
-    def _row(
-        self, names: Any, types: Any, values: Any, *, moving: bool = True
-    ) -> tuple[int, bool]:
+    def _row(self, names: Any, types: Any, values: Any, *, moving: bool = True) -> tuple[int, bool]:
         key: Any = (names, types, values)
         try:
             row = self._rows.get(key)

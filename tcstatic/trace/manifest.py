@@ -36,7 +36,9 @@ ENVIRONMENT: Final = (
     "WORLD_SIZE",
 )
 _SECRET: Final = re.compile(r"key|token|secret|passw|credential|auth|cookie", re.IGNORECASE)
-_TOKEN: Final = re.compile(r"\b(?:hf|gh[opsu]|github_pat|sk|xox[a-z]|glpat)[-_][\w-]{8,}|://[^/@\s]+@")
+_TOKEN: Final = re.compile(
+    r"\b(?:hf|gh[opsu]|github_pat|sk|xox[a-z]|glpat)[-_][\w-]{8,}|://[^/@\s]+@"
+)
 HIDDEN: Final = "***"
 
 

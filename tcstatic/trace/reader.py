@@ -75,12 +75,14 @@ class Run:
             columns = _checked(path, lambda file: _columns(file, ["kind", "step"]))
             yield _checked(path, lambda _, c=columns: (texts(c["kind"]), numbers(c["step"])))
 
-    def _read(
-        self, kinds: Collection[str] | None
-    ) -> Iterator[tuple[list[Event], list[int]]]:
+    def _read(self, kinds: Collection[str] | None) -> Iterator[tuple[list[Event], list[int]]]:
         places: dict[Location, Location] = {}
         for path in self.segments:
-            yield _checked(path, lambda file: events_of(_columns(file), places, kinds))
+            columns = _checked(path, _columns)
+            try:
+                yield from events_of(columns, places, kinds)
+            except _DAMAGES as error:
+                raise _unreadable(path, error) from None
 
 
 @final

@@ -26,7 +26,8 @@ def attach(plan_path: str | Path) -> Any:
     Never raises: where the process cannot be watched, one line says so, and the functions hand
     their values back. The report's paths come from ``TCSTATIC_REPORT`` (joined as in ``PATH``) or
     the plan, the other options from ``TCSTATIC_ON_VIOLATION``, ``TCSTATIC_OVERHEAD_BUDGET``
-    (a percentage) and ``TCSTATIC_QUIET`` or the plan.
+    (a percentage) and ``TCSTATIC_QUIET`` or the plan; ``TCSTATIC_TRACE`` names a folder to record
+    into, which watches every step in full unless a budget is named too.
     """
     try:
         plan = _placed(load(plan_path), os.path.dirname(os.path.abspath(plan_path)))
@@ -74,6 +75,9 @@ def options_from(environment: Any, planned: RunOptions) -> RunOptions:
             options = replace(options, on_violation=kinds[asked])
         else:
             complain(f"TCSTATIC_ON_VIOLATION={asked}: ignored; expected one of warn, fail, stop")
+    trace = environment.get("TCSTATIC_TRACE")
+    if trace:
+        options = replace(options, trace=os.path.abspath(trace), overhead_budget=1.0)
     budget = environment.get("TCSTATIC_OVERHEAD_BUDGET")
     if budget:
         share = _share(budget)

@@ -20,6 +20,7 @@ from tcstatic.model import (
     Report,
     RunOptions,
 )
+from tcstatic.model.traces import EventSink
 from tcstatic.report import finding_block, summary
 from tcstatic.runtime.live.imports import when_imported
 from tcstatic.runtime.live.job import Job
@@ -60,7 +61,9 @@ class Session:
     joined. Nothing is ever reset: a forked child makes a session of its own.
     """
 
-    def __init__(self, plan: ProbePlan, calling: Calling, job: Job) -> None:
+    def __init__(
+        self, plan: ProbePlan, calling: Calling, job: Job, sink: EventSink | None = None
+    ) -> None:
         self.plan = plan
         self.calling = calling
         self.job = job
@@ -76,6 +79,7 @@ class Session:
         self._settled = 0
         self._published = time.monotonic()
         self._last_counts = ProbeCounts()
+        self._sink = sink
         self._driver = Driver(plan.invariants)
         self._watch = Watch(
             plan.sites,
@@ -112,6 +116,8 @@ class Session:
                 self.job.learn_rank()
                 self._judge(final=False)
             if due:
+                if self._sink is not None:
+                    self._sink.flush()
                 self._publish(everywhere=self.job.alone)
         if self._errors and self.calling.options.on_violation == "stop":
             raise Stop
@@ -131,6 +137,8 @@ class Session:
                 return
             self._close()
             self._judge(final=True)
+            if self._sink is not None:
+                self._sink.end(self.status, self._last_counts)
             self._finished = True
             with self._contained("report"):
                 merged = self.job.finish(self.report(), self._steps())
@@ -144,6 +152,8 @@ class Session:
         # The lock may have been held by a thread that the child does not have.
         self._lock = threading.RLock()
         self._finished = True
+        if self._sink is not None:
+            self._sink.abandon()
         with self._contained("probes"):
             self._watch.pause()
 
@@ -162,6 +172,8 @@ class Session:
             counts, findings = driver.counts(), driver.findings()
         out = {code: verdict.reason for code, verdict in plan.out_of_scope}
         skipped = tuple((file.path, file.reason) for file in plan.skipped)
+        if self._sink is not None and self._sink.problem:
+            self._failures.setdefault("trace", self._sink.problem)
         return Report(
             command=self.calling.command,
             script=self.calling.script,
@@ -178,7 +190,11 @@ class Session:
 
     def _emit(self, event: Event) -> None:
         with self._lock:
-            if self._finished or "monitors" in self._failures:
+            if self._finished:
+                return
+            if self._sink is not None:
+                self._sink.take(event)
+            if "monitors" in self._failures:
                 return
             try:
                 self._driver.feed(event)
@@ -189,6 +205,8 @@ class Session:
         new: tuple[Finding, ...] = ()
         with self._contained("monitors"):
             new = self._driver.settle(final=final)
+        if self._sink is not None and not final:
+            self._sink.settled()
         self._errors = self._errors or _has_error(new)
         for finding in new:
             with self._contained("report"):

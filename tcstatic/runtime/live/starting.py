@@ -10,6 +10,7 @@ from pathlib import Path
 from tcstatic.model import ProbePlan, RunOptions
 from tcstatic.runtime.live import children, signals
 from tcstatic.runtime.live.job import Job
+from tcstatic.runtime.live.recording import sink_for
 from tcstatic.runtime.live.session import Calling, Session
 
 _inherited: tuple[Job, Calling] | None = None
@@ -20,7 +21,7 @@ def begin(plan: ProbePlan, calling: Calling, job: Job, *, rewritten_copy: bool) 
 
     `rewritten_copy` tells that children find the plan by themselves, beside their source.
     """
-    session = Session(plan, calling, job)
+    session = Session(plan, calling, job, sink_for(plan, calling, job))
     # Before anything of the user's, so that it runs after all of it.
     atexit.register(_last, session)
     session.start()

@@ -1,0 +1,44 @@
+"""The sink of a run that is recorded. Without ``--trace`` nothing of it is loaded."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from typing import Final
+
+from tcstatic.errors import TcstaticError
+from tcstatic.model import ProbePlan
+from tcstatic.model.traces import EventSink, Recording
+from tcstatic.runtime.live.job import Job
+from tcstatic.runtime.live.session import Calling
+from tcstatic.runtime.live.terminal import complain
+
+# By name: the storage library is loaded where a recording was asked for, and nowhere else.
+ROOM: Final = "tcstatic.trace"
+
+
+def sink_for(plan: ProbePlan, calling: Calling, job: Job) -> EventSink | None:
+    """Return what records this process; None where nothing is to be recorded, or nothing can be."""
+    folder = calling.options.trace
+    if not folder:
+        return None
+    try:
+        room = importlib.import_module(ROOM)
+        room.prepare_folder(Path(folder), joins=job.child)
+        sink: EventSink = room.Recorder(
+            Recording(
+                folder=folder,
+                command=calling.command,
+                script=calling.script,
+                sites=plan.sites,
+                in_scope=tuple(one.code for one in plan.invariants),
+                out_of_scope={code: verdict.reason for code, verdict in plan.out_of_scope},
+            )
+        )
+    except TcstaticError as error:
+        complain(f"this run is not recorded: {error}")
+    except Exception as error:
+        complain(f"this run is not recorded ({type(error).__name__}: {error})")
+    else:
+        return sink
+    return None
