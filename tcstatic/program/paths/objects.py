@@ -318,12 +318,16 @@ def _copied(m: Machine, value: Value, at: syntax.expr, done: dict[int, Value]) -
         m.objects[made.number] = made
     elif isinstance(value, Listing):
         made = Listing(value.kind, m.place(at))
+    elif isinstance(value, Phi) and any(isinstance(one, Object) for one in options(value)):
+        return _one_of_copies(m, value, at, done)
     else:
         return value
     done[value.number] = made
     for text in sorted(value.attributes):
         held = m.attribute(value, text)
-        if held is not None and not text.startswith("#tokens"):
+        if isinstance(held, Node) and held.op == "parameter" and held.subject is value:
+            m.set_attribute(made, text, _own_parameter(m, held, made, at))
+        elif held is not None and not text.startswith("#tokens"):
             m.set_attribute(made, text, _copied(m, held, at, done))
     if isinstance(made, Object):
         made.arguments = tuple(_copied(m, one, at, done) for one in made.arguments)
@@ -339,3 +343,22 @@ def _copied(m: Machine, value: Value, at: syntax.expr, done: dict[int, Value]) -
             result=made,
         )
     return made
+
+
+def _one_of_copies(m: Machine, value: Phi, at: syntax.expr, done: dict[int, Value]) -> Phi:
+    """The copy of one of several values, by the way that was taken."""
+    made = Phi([])
+    done[value.number] = made
+    made.options = [_copied(m, one, at, done) for one in value.options]
+    if value.ways is not None:
+        key, birth, after = value.ways
+        made.ways = (key, birth, tuple(_copied(m, one, at, done) for one in after))
+    return made
+
+
+def _own_parameter(m: Machine, held: Node, made: Value, at: syntax.expr) -> Node:
+    """The parameter of a copied model's copy."""
+    tokens = Const(frozenset({parameters.token(m, made)}))
+    keywords = {**held.keywords, "#tokens": tokens}
+    subject = made if isinstance(made, Object) else None
+    return m.node("parameter", held.inputs, at, keywords=keywords, subject=subject)
