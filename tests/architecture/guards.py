@@ -20,6 +20,7 @@ DOORS: Mapping[str, tuple[str, ...]] = {
     "networkx": ("tcstatic.program.callgraph",),
     "packaging": ("tcstatic.lint",),
     "pathspec": ("tcstatic.lint",),
+    "pyarrow": ("tcstatic.trace",),
     "torch": ("tcstatic.runtime.probes",),
     "yaml": ("tcstatic.invariants.rules",),
     "z3": ("tcstatic.infer.smt",),

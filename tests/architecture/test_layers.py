@@ -30,6 +30,7 @@ def test_the_layers_hold(repo: Path) -> None:
         ("invariants/extras.py", "", WINGS),
         ("runtime/live/__init__.py", "import yaml", LIVE),
         ("model/__init__.py", "def read():\n    import z3", LIVE),
+        ("runtime/live/recording.py", "import tcstatic.trace", LIVE),
     ],
 )
 def test_a_violation_is_reported(copy: Path, path: str, line: str, contract: str) -> None:
