@@ -29,6 +29,7 @@ from tcstatic.cli.options import explain_plan, planning, running, watching
 @click.pass_context
 def run(
     ctx: click.Context,
+    /,
     script: str,
     arguments: tuple[str, ...],
     is_module: bool,

@@ -87,7 +87,7 @@ class RunFacts:
     sites: tuple[Site, ...] = ()
     in_scope: tuple[str, ...] = ()
     out_of_scope: Mapping[str, str] = field(default_factory=dict)
-    probes: ProbeCounts = ProbeCounts()
+    probes: ProbeCounts = field(default_factory=ProbeCounts)
     dropped: tuple[Dropped, ...] = ()
     problem: str = ""
 

@@ -6,7 +6,7 @@ What a file holds is checked before it is used: it may be damaged, or made to do
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from itertools import compress, repeat
+from itertools import compress, pairwise, repeat
 from typing import Any, Final, NamedTuple, TypeVar, final
 
 from tcstatic.model import Context, Event, Location, Member
@@ -45,8 +45,10 @@ def numbers(column: Any) -> list[Any]:
     buffer = column.buffers()[1]
     if buffer is None or not len(column):
         return []
-    seen = memoryview(buffer).cast("B").cast(_TYPES[str(column.type)])
-    return seen[column.offset : column.offset + len(column)].tolist()
+    code: Any = _TYPES[str(column.type)]
+    seen = memoryview(buffer).cast("B").cast(code)
+    found: list[Any] = seen[column.offset : column.offset + len(column)].tolist()
+    return found
 
 
 def texts(column: Any) -> list[str]:
@@ -67,7 +69,7 @@ def ends(column: Any) -> list[int]:
 
 def sliced(items: Sequence[Any], bounds: Sequence[int]) -> list[Any]:
     """Return the lists of a column, given its items."""
-    return [items[start:end] for start, end in zip(bounds, bounds[1:], strict=False)]
+    return [items[start:end] for start, end in pairwise(bounds)]
 
 
 def templates(column: Any) -> list[Template]:
@@ -173,7 +175,7 @@ def events_of(
     where = rows.named("place", locations(columns["new_places"], places))
     members = rows.named("members", groups(columns["new_members"], columns["new_groups"], maps))
     subjects = rows.named("subjects", plain, lowest=0)
-    epochs = [None if epoch < 0 else epoch for epoch in rows.column("epoch")]
+    epochs: list[Any] = [None if epoch < 0 else epoch for epoch in rows.column("epoch")]
     fixed = (rows.column("sequence"), rows.column("step"), epochs, rows.column("rank"))
     kinds, settled = rows.kept(kinds), rows.column("settled")
     for start in range(0, len(kinds), CHUNK):
@@ -274,8 +276,7 @@ def _lists(column: Any) -> list[Any]:
     items.reverse()
     size = len(items)
     return [
-        items[size - end : size - start] if end > start else ()
-        for start, end in zip(bounds, bounds[1:], strict=False)
+        items[size - end : size - start] if end > start else () for start, end in pairwise(bounds)
     ]
 
 

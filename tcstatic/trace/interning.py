@@ -1,4 +1,4 @@
-"""Each different thing that events say, once: a row where it is first said, a number from then on."""
+"""Each different thing that events say, once: a row where it is first said, then its number."""
 
 from __future__ import annotations
 
@@ -209,7 +209,7 @@ class Places:
 
     def arrow(self) -> Any:
         """Return, event by event, the locations that are first said there."""
-        columns = {**self._texts, **self._numbers}
+        columns: dict[str, Any] = {**self._texts, **self._numbers}
         return self._perevent.arrow(structs(**{n: c.arrow() for n, c in columns.items()}))
 
 

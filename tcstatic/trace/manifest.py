@@ -15,8 +15,15 @@ from typing import Any, Final
 
 from tcstatic import __version__
 from tcstatic.errors import InputError, input_problem
-from tcstatic.model import Location, ProbeCounts, Site
-from tcstatic.model.traces import TRACE_SCHEMA, Dropped, Recording, RunFacts
+from tcstatic.model import (
+    TRACE_SCHEMA,
+    Dropped,
+    Location,
+    ProbeCounts,
+    Recording,
+    RunFacts,
+    Site,
+)
 
 MANIFEST: Final = "manifest.json"
 MOST_BYTES: Final = 1 << 26  # 64 MiB: a manifest of ten thousand sites has three

@@ -14,7 +14,6 @@ import pyarrow.parquet as pq
 
 from tcstatic.errors import InputError, input_problem
 from tcstatic.model import Event, Location
-from tcstatic.model.traces import RunFacts
 from tcstatic.trace.decoding import events_of, numbers, texts
 from tcstatic.trace.folders import parts_of
 from tcstatic.trace.manifest import MANIFEST, read_manifest
@@ -72,8 +71,7 @@ class Run:
     def counted(self) -> Iterator[tuple[list[str], list[int]]]:
         """Yield the kinds and the steps of the events, segment by segment."""
         for path in self.segments:
-            columns = _checked(path, lambda file: _columns(file, ["kind", "step"]))
-            yield _checked(path, lambda _, c=columns: (texts(c["kind"]), numbers(c["step"])))
+            yield _checked(path, _kinds_and_steps)
 
     def _read(self, kinds: Collection[str] | None) -> Iterator[tuple[list[Event], list[int]]]:
         places: dict[Location, Location] = {}
@@ -170,6 +168,11 @@ def _check_shape(file: pq.ParquetFile) -> None:
 def _rows(file: pq.ParquetFile) -> int:
     rows: int = file.metadata.num_rows
     return rows
+
+
+def _kinds_and_steps(file: pq.ParquetFile) -> tuple[list[str], list[int]]:
+    columns = _columns(file, ["kind", "step"])
+    return texts(columns["kind"]), numbers(columns["step"])
 
 
 def _columns(file: pq.ParquetFile, names: list[str] | None = None) -> dict[str, Any]:

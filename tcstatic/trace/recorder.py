@@ -12,8 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final, final
 
-from tcstatic.model import Event, ProbeCounts
-from tcstatic.model.traces import Dropped, Recording
+from tcstatic.model import Dropped, Event, ProbeCounts, Recording
 from tcstatic.trace.manifest import MANIFEST, seed, told, versions, world_size
 from tcstatic.trace.segments import Segment
 

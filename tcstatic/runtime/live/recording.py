@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from tcstatic.errors import TcstaticError
-from tcstatic.model import ProbePlan
-from tcstatic.model.traces import EventSink, Recording
+from tcstatic.model import EventSink, ProbePlan, Recording
 from tcstatic.runtime.live.job import Job
 from tcstatic.runtime.live.session import Calling
 from tcstatic.runtime.live.terminal import complain

@@ -13,6 +13,7 @@ from typing import Final, final
 from tcstatic.check import Driver
 from tcstatic.model import (
     Event,
+    EventSink,
     Finding,
     InvariantCounts,
     ProbeCounts,
@@ -20,7 +21,6 @@ from tcstatic.model import (
     Report,
     RunOptions,
 )
-from tcstatic.model.traces import EventSink
 from tcstatic.report import finding_block, summary
 from tcstatic.runtime.live.imports import when_imported
 from tcstatic.runtime.live.job import Job
