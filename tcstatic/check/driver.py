@@ -29,7 +29,7 @@ MOVING: Final = frozenset({"step", "optimizer_step", "epoch", "loss"})
 
 @final
 class _Rule:
-    """An invariant at work: its monitor, precondition and diagnosis.
+    """An invariant at work: what feeds its monitor, its precondition and diagnosis.
 
     `when` is the scope of every observation; `unless` excuses a failed one, and has nothing to
     say where the relation holds; under `doubt` it waits for the end. `explains` are the codes that
@@ -37,19 +37,22 @@ class _Rule:
     """
 
     __slots__ = (
+        "code",
         "diagnosis",
         "doubt",
         "excuse",
         "explains",
+        "feed",
         "invariant",
-        "monitor",
         "repeats",
         "scope",
     )
 
     def __init__(self, invariant: Invariant) -> None:
         self.invariant = invariant
-        self.monitor: Monitor = monitor_of(invariant)
+        monitor: Monitor = monitor_of(invariant)
+        self.feed = monitor.feed
+        self.code = invariant.code
         self.diagnosis = Diagnosis(invariant)
         self.scope = _compiled(invariant.when)
         self.excuse = _compiled(invariant.unless)
@@ -103,13 +106,13 @@ def _same(last: Event, event: Event) -> bool:
 
     Probes hand on the same members, or values, while they stay equal: that is told at once.
     """
-    if last.values != event.values or last.members != event.members:
+    values, members = event.values, event.members
+    if last.values is not values and last.values != values:
         return False
-    theirs = last.context.fields
-    for name, mine in event.context.fields.items():
-        if name not in MOVING and mine != theirs.get(name):
-            return False
-    return True
+    if last.members is not members and last.members != members:
+        return False
+    mine, theirs = event.context.fields, last.context.fields
+    return mine is theirs or MOVING.issuperset(dict(mine.items() - theirs.items()))
 
 
 # With how often it was seen.
@@ -155,24 +158,29 @@ class Driver:
     def feed(self, event: Event) -> None:
         """Take the next event."""
         self._history.note(event)
-        if event.kind == "gap":
+        name = event.kind
+        if name == "gap":
             for number in event.subjects.get("optimizer", ()):
                 self._doubts.disprove((number,))
-        kind = self._kinds.get(event.kind)
+        kind = self._kinds.get(name)
         if kind is None:
             return
-        last, kind.last = kind.last, event
-        if last is not None and kind.again is not None and _same(last, event):
+        last, kind.last, again = kind.last, event, kind.again
+        if last is not None and again is not None and _same(last, event):
             kind.times += 1
-            for rule in kind.again:
-                for observation in rule.monitor.feed(event):
+            for rule in again:
+                for observation in rule.feed(event):
                     self._take(rule, observation)
             return
+        self._judge_anew(kind, event)
+
+    def _judge_anew(self, kind: _Kind, event: Event) -> None:
+        """Judge an event that says something else than the last of its kind, by all rules."""
         self._count_repeats(kind)
         again = []
         for rule in kind.rules:
             held: int | None = 0
-            for observation in rule.monitor.feed(event):
+            for observation in rule.feed(event):
                 taken = self._take(rule, observation)
                 held = held + taken if held is not None and taken is not None else None
             if held is None or not rule.repeats:
@@ -195,12 +203,12 @@ class Driver:
         excuse = None if holds else rule.excuse
         if excuse is not None and excuse(observation.context.fields) is not False:
             return 0
-        code = rule.invariant.code
-        self._checked[code] += observation.times
+        code, times = rule.code, observation.times
+        self._checked[code] += times
         if holds:
             if rule.doubt is not None:
                 self._doubts.held((code, *observation.key))
-            return observation.times
+            return times
         failure = rule, observation, rule.diagnosis.trail(observation, self._history), 1
         if rule.doubt is not None and rule.doubt(observation.context.fields) is True:
             self._doubts.failed((code, *observation.key), failure)

@@ -23,8 +23,8 @@ KEPT: Final = 32  # different events per object: (kind, place) pairs, so that lo
 class History:
     """Events by object number. Of each kind and place only the last is kept, and the first of all.
 
-    State: `_first` and `_last` by number; `_last` keeps (kind, place) -> event in order of time,
-    each such pair as a number of its own: `_pairs`, and `_seen` by ``id`` of a place that it holds.
+    State: `_first` and `_last` by number; `_last` keeps (kind, place) -> event, each such
+    pair as a number of its own: `_pairs`, and `_seen` by ``id`` of a place that it holds.
     """
 
     def __init__(self) -> None:
@@ -35,35 +35,37 @@ class History:
 
     def note(self, event: Event) -> None:
         """Remember an event that changes objects."""
-        structural = event.kind in STRUCTURAL
-        pair = -1
-        for role, numbers in event.subjects.items():
-            if structural or role == HEARD:
-                if pair < 0:
-                    pair = self._pair(event.kind, event.where)
-                for number in numbers:
-                    self._keep(number, pair, event)
-
-    def _pair(self, kind: str, where: Location | None) -> int:
-        """Return the number of (kind, place). A place is hashed only the first time it is seen."""
+        kind, _, where, subjects, *_ = event
+        if kind in STRUCTURAL:
+            groups: Iterable[tuple[int, ...]] = subjects.values()
+        elif HEARD in subjects:
+            groups = (subjects[HEARD],)
+        else:
+            return
+        # A place is hashed only the first time it is seen.
         known = self._seen.get((kind, id(where)))
         if known is not None and known[0] is where:
-            return known[1]
+            pair = known[1]
+        else:
+            pair = self._new_pair(kind, where)
+        everything = self._last
+        for numbers in groups:
+            for number in numbers:
+                kept = everything.get(number)
+                if kept is None:
+                    self._first[number] = event
+                    kept = everything[number] = {}
+                kept[pair] = event
+                if len(kept) > KEPT:
+                    del kept[min(kept, key=lambda pair: kept[pair].sequence)]
+
+    def _new_pair(self, kind: str, where: Location | None) -> int:
+        """Return the number of (kind, place), at a place that is not known by identity."""
         if len(self._seen) > MOST_SEEN:
             self._seen = {}
         number = self._pairs.setdefault((kind, where), len(self._pairs))
         self._seen[kind, id(where)] = (where, number)
         return number
-
-    def _keep(self, number: int, pair: int, event: Event) -> None:
-        kept = self._last.get(number)
-        if kept is None:
-            self._first[number] = event
-            kept = self._last[number] = {}
-        kept.pop(pair, None)
-        kept[pair] = event
-        if len(kept) > KEPT:
-            del kept[next(iter(kept))]
 
     def first(self, number: int) -> Event | None:
         """Return the event that an object was first seen in."""

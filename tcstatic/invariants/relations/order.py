@@ -38,6 +38,11 @@ from tcstatic.model import (
     Vocabulary,
 )
 
+_OF_OPTIMIZERS: Final = frozenset(
+    "loss.backward optimizer.zero_grad optimizer.step grad.clip scaler.step scaler.unscale "
+    "scheduler.step".split()
+)
+_ROUNDS: Final = frozenset({"optimizer.step", "scheduler.step", "scaler.step"})
 PATTERNS: Final = ("existence", "absence", "precedence")
 
 
@@ -181,32 +186,41 @@ class Order:
     def propose(self, vocabulary: Vocabulary) -> Iterator[Hypothesis]:
         """Return what usually lies between two events about one object, and what hardly ever."""
         spoken: dict[str, set[str]] = {}
-        for one in vocabulary.intervals:
+        spoken_of = [one for one in vocabulary.intervals if _is_about(one)]
+        for one in spoken_of:
             spoken.setdefault(one.role, set()).update((one.first, one.last, *one.within))
-        for one in vocabulary.intervals:
-            if one.times < LEAST_TIMES:
+        for one in spoken_of:
+            if one.times < LEAST_TIMES or not _take_turns(one, vocabulary):
                 continue
-            about = {"between": [one.first, one.last], **({"same": one.role} if one.role else {})}
-            for kind in sorted(spoken[one.role] - {one.first, one.last}):
+            same = {"same": one.role} if one.role else {}
+            about = {"between": [one.first, one.last], **same}
+            for kind in sorted(spoken[one.role] - {one.first, one.last, "call"}):
                 share = one.within.get(kind, 0) / one.times
                 if share >= ORDER_SHARE:
                     yield Hypothesis(self.name, {"existence": kind, **about})
-                elif share <= 1 - ORDER_SHARE and _is_telling(one, vocabulary):
+                elif share <= 1 - ORDER_SHARE and one.first != one.last:
                     yield Hypothesis(self.name, {"absence": kind, **about})
-            if one.first != one.last and one.within.get(one.first, 0) == 0:
-                params = {"precedence": one.first, "before": one.last}
-                yield Hypothesis(self.name, params | ({"same": one.role} if one.role else {}))
+            if one.first != one.last:
+                yield Hypothesis(self.name, {"precedence": one.first, "before": one.last, **same})
 
 
-def _is_telling(one: Interval, vocabulary: Vocabulary) -> bool:
-    """Whether the two ends of an interval take turns: then what is absent between them is told
-    apart from what merely comes less often."""
-    back = next(
-        (
-            other
-            for other in vocabulary.intervals
-            if (other.role, other.first, other.last) == (one.role, one.last, one.first)
-        ),
-        None,
+def _is_about(one: Interval) -> bool:
+    """Whether the ends are what is done to such an object, and the last of them ends a round: how
+    many backward passes a step takes, say, is known at the step."""
+    ends = {one.first, one.last}
+    if one.role == "optimizer":
+        return ends <= _OF_OPTIMIZERS and one.last in _ROUNDS
+    return not ends & (_OF_OPTIMIZERS | {"call"})
+
+
+def _take_turns(one: Interval, vocabulary: Vocabulary) -> bool:
+    """Whether the two ends of an interval follow each other again and again: between what comes
+    once and what comes often, anything lies by chance."""
+    if one.first == one.last:
+        return True
+    back = (
+        other.times
+        for other in vocabulary.intervals
+        if (other.role, other.first, other.last) == (one.role, one.last, one.first)
     )
-    return one.first != one.last and back is not None and abs(back.times - one.times) <= 1
+    return one.times / 2 <= next(back, 0) + 1 <= 2 * one.times

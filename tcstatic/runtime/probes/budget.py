@@ -34,6 +34,10 @@ class Budget:
 
     def step_done(self) -> bool:
         """Count a step; return whether the next one is watched."""
+        if self.share >= 1.0:
+            self.steps += 1
+            self.watched += 1
+            return True
         now = time.perf_counter()
         own = self.spent - self._seen_spent
         took = max(now - self._last - own, 1e-6)
@@ -42,7 +46,7 @@ class Budget:
             self._bare = took if self._bare == 0.0 else min(self._bare * 1.05, took)
         self.steps += 1
         self.watched += self.watching
-        if self.steps < FULL_STEPS or self.share >= 1.0:
+        if self.steps < FULL_STEPS:
             return True
         if self.steps == FULL_STEPS or (self.watching and self.steps % self.period == WINDOW):
             self.period = self._choose()

@@ -7,27 +7,49 @@ dynamo is offered every frame that runs; ours are kept from it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from types import FrameType
 from typing import Any, Protocol
+
+Handler = Callable[[Any, FrameType], None]  # given the object, and the user's frame
 
 
 class Receiver(Protocol):
-    """Who is told. Every method is contained by its caller."""
+    """Who is told, and what is done at the sites of each probe, by number.
 
-    def saw_value(self, number: int, value: Any) -> None: ...
-    def saw_receiver(self, number: int, thing: Any) -> None: ...
-    def saw_target(self, number: int, thing: Any) -> None: ...
+    Every method is contained by its caller.
+    """
+
+    values: dict[int, Handler]
+    receivers: dict[int, Handler]
+    targets: dict[int, Handler]
+
+    def at_site(self, number: int, handler: Handler, thing: Any) -> None: ...
     def saw_loop(self, number: int, iterable: Iterable[Any]) -> Iterable[Any]: ...
 
 
+def _kept_as_it_is(callback: Any) -> Any:
+    return None
+
+
+switch: Callable[[Any], Any] = _kept_as_it_is  # sets dynamo's frame evaluation, once there is one
 _compiling: Callable[[], bool] | None = None  # set while dynamo does not know our functions yet
 _receiver: Receiver | None = None
+_values: Mapping[int, Handler] = {}
+_receivers: Mapping[int, Handler] = {}
+_targets: Mapping[int, Handler] = {}
+_tell: Callable[[int, Handler, Any], None]
 
 
 def attach(receiver: Receiver | None) -> None:
     """Say who is told from now on; None for nobody."""
-    global _receiver
+    global _receiver, _values, _receivers, _targets, _tell
     _receiver = receiver
+    _values = _receivers = _targets = {}
+    if receiver is not None:
+        _tell = receiver.at_site
+        _values, _receivers = receiver.values, receiver.receivers
+        _targets = receiver.targets
 
 
 def _at_once(tell: Callable[..., Any], *given: Any) -> Any:
@@ -42,27 +64,30 @@ def tell_outside(tell: Callable[..., Any], *given: Any) -> Any:
     return _outside(tell, *given)
 
 
-def dynamo_is_here(hooks: Iterable[Callable[..., None]]) -> None:
+def dynamo_is_here(
+    hooks: Iterable[Callable[..., None]], switching: Iterable[Callable[..., None]]
+) -> None:
     """Keep our functions, and the `hooks` registered with torch, out of dynamo's sight.
 
+    `switching` are the functions that set `switch` themselves before they do anything else.
     Raises ImportError or AttributeError where this torch has no means for it.
     """
-    global _compiling, _outside
+    global _compiling, _outside, switch
     import torch
     import torch._dynamo
     from torch._C._dynamo.eval_frame import set_eval_frame
     from torch._dynamo.eval_frame import skip_code
 
     _compiling = torch.compiler.is_compiling  # stands until the rest has gone well
-    switch: Callable[[Any], Any] = set_eval_frame
+    setting: Callable[[Any], Any] = set_eval_frame
     skip: Callable[[Any], Any] = skip_code
 
     def outside(tell: Callable[..., Any], *given: Any) -> Any:
-        before = switch(None)
+        before = setting(None)
         try:
             return tell(*given)
         finally:
-            switch(before)
+            setting(before)
 
     replace: Any = torch._dynamo.substitute_in_graph
     traced: list[tuple[Callable[..., Any], Callable[..., Any]]] = [
@@ -75,9 +100,9 @@ def dynamo_is_here(hooks: Iterable[Callable[..., None]]) -> None:
     for function, instead in traced:
         replace(function)(instead)
         skip(function.__code__)
-    for function in (outside, tell_outside, _at_once):
+    for function in (outside, tell_outside, _at_once, *switching):
         skip(function.__code__)
-    _outside = outside
+    _outside, switch = outside, setting
     _compiling = None
 
 
@@ -85,8 +110,9 @@ def after(number: int, value: Any) -> Any:
     """Return `value`, the result of the call (or the argument) at site `number`."""
     if _compiling is not None and _compiling():
         return value
-    if _receiver is not None:
-        _outside(_receiver.saw_value, number, value)
+    handler = _values.get(number)
+    if handler is not None:
+        _tell(number, handler, value)
     return value
 
 
@@ -94,8 +120,9 @@ def on(number: int, thing: Any) -> Any:
     """Return `thing`, whose method (or which itself) is about to be called at site `number`."""
     if _compiling is not None and _compiling():
         return thing
-    if _receiver is not None:
-        _outside(_receiver.saw_receiver, number, thing)
+    handler = _receivers.get(number)
+    if handler is not None:
+        _tell(number, handler, thing)
     return thing
 
 
@@ -103,8 +130,9 @@ def target(number: int, thing: Any) -> Any:
     """Return `thing`, of which an attribute is about to be set or deleted at site `number`."""
     if _compiling is not None and _compiling():
         return thing
-    if _receiver is not None:
-        _outside(_receiver.saw_target, number, thing)
+    handler = _targets.get(number)
+    if handler is not None:
+        _tell(number, handler, thing)
     return thing
 
 

@@ -7,6 +7,7 @@ through a module, and turn off torch's own fast path for every module of the pro
 from __future__ import annotations
 
 import functools
+import operator
 import sys
 from collections.abc import Callable
 from typing import Any, Final, final
@@ -20,6 +21,7 @@ from tcstatic.runtime.probes.structure import Structure
 
 KEPT: Final = 64  # records kept between two steps; more calls are counted, not kept
 KEPT_IN_LOOP: Final = 8
+_TRAINING: Final[Callable[[Any], bool]] = operator.attrgetter("training")
 
 
 @final
@@ -101,8 +103,7 @@ class Forwards:
 
     def begins(self, module: Any, where: Location | None, frame: Any) -> None:
         """A module is about to be called from a user's frame."""
-        self._drop_abandoned(frame)
-        if self._open and _within_call(frame, self._open[-1][0]):
+        if self._open and self._is_nested(frame):
             self._open.append((id(frame), None))
             return
         self._backward_over()
@@ -258,18 +259,16 @@ class Forwards:
     def _tell(self, record: Forward, stage: str, called: set[int]) -> None:
         unused = record.recorded and not record.differentiated
         values = {**record.values, "records_graph": unused}
-        times = self._structure.wrapped_times(record.module)
-        if times:
-            values["wrappers"] = times
-        wrappers = self._structure.wrappers.get(record.number, [])
-        live = [n for n in wrappers if self._stream.registry.thing(n) is not None]
-        live = [n for n in live if n in self._structure.replicating]
-        values["wrapped"] = bool(live)
-        values["bypasses"] = bool(live) and not any(n in called for n in live)
+        numbers: tuple[int, ...] = (record.number,)
+        if self._structure.alone(record.module, record.number):
+            values["wrapped"] = values["bypasses"] = False
+        else:
+            numbers = (*numbers, *self._structure.related(record.module)[1:])
+            self._tell_wrappers(record, called, values)
         event = self._stream.make(
             "model.forward",
             record.where,
-            {"model": (record.number, *self._structure.related(record.module)[1:])},
+            {"model": numbers},
             values,
             self._stream.context_at(record.moment, stage=stage),
             sequence=record.sequence,
@@ -278,21 +277,34 @@ class Forwards:
         )
         self._stream.tell(event)
 
+    def _tell_wrappers(self, record: Forward, called: set[int], values: dict[str, Any]) -> None:
+        """Tell how often a model is wrapped, and whether its wrapper was `called` instead."""
+        times = self._structure.wrapped_times(record.module)
+        if times:
+            values["wrappers"] = times
+        wrappers = self._structure.wrappers.get(record.number, [])
+        live = [n for n in wrappers if self._stream.registry.thing(n) is not None]
+        live = [n for n in live if n in self._structure.replicating]
+        values["wrapped"] = bool(live)
+        values["bypasses"] = bool(live) and not any(n in called for n in live)
+
     def _mode(self, module: Any, number: int) -> dict[str, Any]:
         known = self._sensitive.get(number)
         if known is None or known[0] != self._ownership.version:
             known = (self._ownership.version, [m for m in module.modules() if _sensitive(m)])
             self._sensitive[number] = known
         sensitive, training = known[1], bool(module.training)
-        trained = called = 0
-        for related in self._structure.related(module):
-            trained = max(trained, self.trained.get(related, 0))
-            called = max(called, self._structure.modes.get(related, 0))
+        modes = self._structure.modes
+        trained, called = self.trained.get(number, 0), modes.get(number, 0)
+        if not self._structure.alone(module, number):
+            for related in self._structure.related(module):
+                trained = max(trained, self.trained.get(related, 0))
+                called = max(called, modes.get(related, 0))
         return {
             "type": type(module).__name__,
             "training": training,
             "sensitive": len(sensitive),
-            "sensitive_in_train": len([1 for part in sensitive if part.training]),
+            "sensitive_in_train": len(list(filter(_TRAINING, sensitive))),
             "trained_before": trained > 0,
             "left_in_train": training and trained > 0 and called < trained,
         }
@@ -303,9 +315,14 @@ class Forwards:
         self._now_reached.append(record)
         self._backward_seen()
 
+    def _is_nested(self, frame: Any) -> bool:
+        """Tell whether a call that begins in `frame` is part of one that has not ended."""
+        self._drop_abandoned(frame)
+        return bool(self._open) and _within_call(frame, self._open[-1][0])
+
     def _drop_abandoned(self, frame: Any) -> None:
         """Forget calls that ended by an exception: their frames are no callers of this one."""
-        if not self._open or self._open[-1][0] == id(frame):
+        if self._open[-1][0] == id(frame):
             return
         callers = set()
         while frame is not None:

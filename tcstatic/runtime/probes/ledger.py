@@ -6,9 +6,16 @@ cleared nor touched since; one that is gone, new or moved on was. Reading this c
 
 from __future__ import annotations
 
+import operator
 import weakref
-from collections.abc import Sequence
-from typing import Any, final
+from collections.abc import Callable, Sequence
+from typing import Any, Final, final
+
+# Read in one call each for all parameters of an optimizer, many times in each step.
+GRADIENT: Final[Callable[[Any], Any]] = operator.attrgetter("grad")
+VERSION: Final[Callable[[Any], int]] = operator.attrgetter("_version")
+NONE: Final = type(None)
+_NONE_ALONE: Final = {NONE}
 
 Mark = tuple["weakref.ref[Any] | None", int]
 NOTHING: Mark = (None, 0)
@@ -27,6 +34,8 @@ def mark(gradient: Any) -> Mark:
 def marks_of(gradients: Sequence[Any]) -> list[Mark]:
     """Return the marks of several gradients."""
     try:
+        if NONE not in map(type, gradients):
+            return list(zip(map(weakref.ref, gradients), map(VERSION, gradients), strict=True))
         return [NOTHING if g is None else (weakref.ref(g), g._version) for g in gradients]
     except (RuntimeError, TypeError):
         return [mark(gradient) for gradient in gradients]
@@ -48,11 +57,25 @@ def same(gradient: Any, seen: Mark) -> bool:
     )
 
 
+def _moved(before: Sequence[tuple[Any, int]], gradients: Sequence[Any]) -> set[int]:
+    """Return the positions of gradients that are new, or moved on."""
+    found: set[int] = set()
+    for index, gradient in enumerate(gradients):
+        if gradient is None:
+            continue
+        old: Any
+        old, version = before[index] if index < len(before) else (None, -1)
+        if gradient is not old or gradient._version > version:
+            found.add(index)
+    return found
+
+
 @final
 class Ledger:
     """The gradients of one optimizer between its steps.
 
-    State, reset by `stepped`: `after_step` marks right after the last step; `after_backward`
+    State, reset by `stepped`: `after_step` marks right after the last step; `before_backward` the
+    gradients that a backward finds, with their versions, where there are any; `after_backward`
     marks right after the last backward; `touched` the positions that a backward reached since the
     last step; `observed_before` the marks to go on from where a step is noticed only
     after the user may have cleared; `cleared` whether they were cleared since the last step.
@@ -70,8 +93,10 @@ class Ledger:
 
     def backward_begins(self, parameters: Sequence[Any]) -> bool:
         """Note the gradients before a backward; return whether they were cleared since."""
-        gradients = [parameter.grad for parameter in parameters]
-        self.before_backward = [(g, -1 if g is None else g._version) for g in gradients]
+        gradients = list(map(GRADIENT, parameters))
+        self.before_backward = []
+        if set(map(type, gradients)) != _NONE_ALONE:
+            self.before_backward = [(g, -1 if g is None else g._version) for g in gradients]
         return self._observe_clearing(gradients)
 
     def observe(self, parameters: Sequence[Any]) -> bool:
@@ -79,20 +104,16 @@ class Ledger:
         marks = self.after_backward or self.after_step
         if not marks or (parameters and same(parameters[0].grad, marks[0])):
             return False
-        return self._observe_clearing([parameter.grad for parameter in parameters])
+        return self._observe_clearing(list(map(GRADIENT, parameters)))
 
     def backward_ends(self, parameters: Sequence[Any]) -> set[int]:
         """Return the positions whose gradient this backward made or added to."""
-        reached: set[int] = set()
-        gradients: list[Any] = [parameter.grad for parameter in parameters]
+        gradients = list(map(GRADIENT, parameters))
         before, self.before_backward = self.before_backward, []
-        for index, gradient in enumerate(gradients):
-            if gradient is None:
-                continue
-            old: Any
-            old, version = before[index] if index < len(before) else (None, -1)
-            if gradient is not old or gradient._version > version:
-                reached.add(index)
+        if before or NONE in map(type, gradients):
+            reached = _moved(before, gradients)
+        else:
+            reached = set(range(len(gradients)))
         self.after_backward = marks_of(gradients)
         if reached:
             self.backwards += 1
@@ -117,7 +138,7 @@ class Ledger:
     def stepped(self, parameters: Sequence[Any]) -> None:
         """Start a new period: the step is done."""
         seen, self.observed_before = self.observed_before, []
-        self.after_step = seen or marks_of([parameter.grad for parameter in parameters])
+        self.after_step = seen or marks_of(list(map(GRADIENT, parameters)))
         self.after_backward = []
         self.touched = set()
         self.cleared = False

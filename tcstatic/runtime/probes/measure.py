@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import operator
+from collections.abc import Callable, Sequence
 from typing import Any, Final, final
 
 import torch
 
 COPY_LIMIT: Final = 32 << 20  # bytes kept for bitwise comparison; the memory promise is 40 MB
 _TENSORS: Final = frozenset({torch.Tensor, torch.nn.Parameter})
+_ITEM: Final[Callable[[Any], float]] = operator.methodcaller("item")
+_KIND: Final[Callable[[Any], Any]] = operator.attrgetter("dtype", "is_cpu", "layout")
+_PLAIN: Final = {(dtype, True, torch.strided) for dtype in (torch.float32, torch.float64)}
 MOST_COPIES: Final = 32  # parameters compared per step: others wait for the next one
 _SMALL: Final = frozenset({torch.float16, torch.bfloat16})
 _FEW: Final = 12  # numbers that are fetched sooner one by one than stacked
@@ -95,21 +99,22 @@ def norms(tensors: Sequence[Any]) -> Pending:
         return _norms_of_any(tensors)
 
 
+def norms_of_two(one: Sequence[Any], other: Sequence[Any]) -> tuple[Pending, Pending]:
+    """Return the norms of two groups of tensors, read together where they are plain on the host."""
+    both = [*one, *other]
+    if not _plain_on_host(both):
+        return norms(one), norms(other)
+    numbers = _norms_on_host(both)
+    return Pending.known(numbers[: len(one)]), Pending.known(numbers[len(one) :])
+
+
 def _plain_on_host(tensors: Sequence[Any]) -> bool:
     """Tell whether all are dense float32 or all dense float64 tensors in the host's memory."""
-    dtype = tensors[0].dtype if tensors and tensors[0] is not None else None
-    if dtype is not torch.float32 and dtype is not torch.float64:
-        return False
-    strided = torch.strided
-    for tensor in tensors:
-        if (
-            type(tensor) not in _TENSORS
-            or tensor.dtype is not dtype
-            or not tensor.is_cpu
-            or tensor.layout is not strided
-        ):
-            return False
-    return True
+    try:
+        kinds = set(map(_KIND, tensors))
+    except AttributeError:
+        return False  # a gradient is missing
+    return len(kinds) == 1 and kinds <= _PLAIN and set(map(type, tensors)) <= _TENSORS
 
 
 def _norms_on_host(tensors: Sequence[Any]) -> list[float]:
@@ -121,7 +126,7 @@ def _norms_on_host(tensors: Sequence[Any]) -> list[float]:
         if len(found) > _FEW:
             numbers: list[float] = torch.stack(found).tolist()
         else:
-            numbers = [norm.item() for norm in found]
+            numbers = list(map(_ITEM, found))
     finally:
         torch._C._set_grad_enabled(recording)
     if 0.0 in numbers:

@@ -8,16 +8,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, final
 
-from tcstatic.model import Event, Location, Member
+from tcstatic.model import Location, Member
 from tcstatic.runtime.probes import measure
 from tcstatic.runtime.probes.discards import Discards
-from tcstatic.runtime.probes.ledger import Ledger
+from tcstatic.runtime.probes.ledger import GRADIENT, NONE, VERSION, Ledger
 from tcstatic.runtime.probes.ownership import Ownership
 from tcstatic.runtime.probes.registry import Registry
 from tcstatic.runtime.probes.stream import listener
 
 _EPSILON: Final = {"torch.float64": 2.3e-16, "torch.float32": 1.2e-7, "torch.float16": 9.8e-4}
-_INF: Final = math.inf
 _EPSILON_OTHER: Final = 7.9e-3  # bfloat16, and a safe guess for anything narrower
 
 
@@ -39,6 +38,7 @@ class Interval:
     other_cleared: bool = False
 
 
+WANTED: Final[Callable[[Any], bool]] = operator.attrgetter("requires_grad")
 # Number, name, whether a module ever held it, whether its norm can be read, the square root of its
 # elements, the smallest part of its norm that surely shows.
 Facts = tuple[int, str, bool, bool, float, float]
@@ -57,7 +57,9 @@ class Optimizer:
     clearing now would be the second one since a backward; `ever_changed` numbers of the
     parameters that some step changed; `first` their norms before the first step that was watched;
     `steady` and `told` how the parameters were told last, by number and all together: the same is
-    handed on again while nothing new is to be said.
+    handed on again while nothing new is to be said, as it is at once while `signs` are the same;
+    `keeps` tells whether its steps leave the gradients as they find them, None where that is not
+    known yet.
 
     `stock` tells whether it is one of torch's own, which change what they are given at every step;
     `title` is the name of its class, for people; `heard` the number under which events are kept
@@ -89,17 +91,23 @@ class Optimizer:
         kind = type(thing())
         self.stock = not manual and kind.__module__.startswith("torch.optim")
         self.title = "hand-written update" if manual else kind.__name__
+        self.keeps: bool | None = None if self.stock else False
         self.steady: dict[int, Steady] = {}
         self.told: tuple[tuple[Member, ...], dict[str, Any]] = ((), {})
+        self.signs: tuple[Any, ...] | None = None
         self._facts: tuple[tuple[int, int, int], list[Facts]] = ((-1, 0, 0), [])
+        self._scales: tuple[Any, tuple[list[float], list[float]]] = (None, ([], []))
         self._numbers: tuple[list[Facts] | None, frozenset[int]] = (None, frozenset())
 
     def parameters(self) -> list[Any]:
         """Return its parameters in order."""
         if self.manual:
             return list(self.live)
+        groups: Sequence[Any] = getattr(self.thing(), "param_groups", ())
+        if len(groups) == 1:
+            return list(groups[0].get("params", ()))
         found: list[Any] = []
-        for group in getattr(self.thing(), "param_groups", ()):
+        for group in groups:
             found.extend(group.get("params", ()))
         return found
 
@@ -136,6 +144,13 @@ class Optimizer:
             self._numbers = (facts, frozenset(fact[0] for fact in facts))
         return self._numbers[1]
 
+    def scales(self, facts: list[Facts]) -> tuple[list[float], list[float]]:
+        """Return the last two of `facts` for all parameters; kept while `facts` is the same."""
+        if self._scales[0] is not facts:
+            found = [fact[4] for fact in facts], [fact[5] for fact in facts]
+            self._scales = (facts, found)
+        return self._scales[1]
+
     def lost(self, backward: Location | None, *, alone: bool) -> None:
         """Note that its gradients were cleared unused; see `Discards.cleared`."""
         self.discards.cleared(backward, self.parameters(), self.last, alone=alone)
@@ -151,7 +166,16 @@ class Optimizer:
 class Snapshot:
     """What was true right before a step, for each parameter of an optimizer in order."""
 
-    __slots__ = ("gradient_norms", "gradients", "norms", "parameters", "rates", "versions")
+    __slots__ = (
+        "found",
+        "gradient_norms",
+        "gradients",
+        "marks",
+        "norms",
+        "parameters",
+        "rates",
+        "versions",
+    )
 
     def __init__(
         self, optimizer: Optimizer, last: tuple[list[int], measure.Pending] | None = None
@@ -161,18 +185,40 @@ class Snapshot:
         They stand for the present ones where no version moved and nothing is frozen. A write
         through ``.data`` moves no version: then the step is taken to have changed what that write
         did, which may hide a step without effect, and never accuses one.
+
+        `found` are the gradients, with their versions as `marks`, where the step may keep them: one
+        that is known to do so has their norms read after it, together with the parameters'.
         """
         self.parameters = parameters = optimizer.parameters()
         self.rates = optimizer.rates()
-        gradients = [parameter.grad for parameter in parameters]
-        self.gradients = [gradient is not None for gradient in gradients]
-        self.versions = [parameter._version for parameter in parameters]
-        kept = last is not None and last[0] == self.versions
-        if kept and all([parameter.requires_grad for parameter in parameters]):
-            self.norms = last[1] if last is not None else measure.norms(parameters)
+        gradients = list(map(GRADIENT, parameters))
+        self.gradients = [True] * len(gradients)
+        if NONE in map(type, gradients):
+            self.gradients = [gradient is not None for gradient in gradients]
+        self.versions = list(map(VERSION, parameters))
+        if last is not None and last[0] == self.versions and all(map(WANTED, parameters)):
+            self.norms = last[1]
         else:
             self.norms = measure.norms(parameters)
-        self.gradient_norms = measure.norms(gradients)
+        self.found: list[Any] = []
+        self.marks: list[int] = []
+        self.gradient_norms: measure.Pending | None = None
+        if optimizer.keeps is not False and False not in self.gradients:
+            self.found, self.marks = gradients, list(map(VERSION, gradients))
+        if not (optimizer.keeps and self.found):
+            self.gradient_norms = measure.norms(gradients)
+
+    def read_after(self, optimizer: Optimizer) -> tuple[measure.Pending, measure.Pending]:
+        """Return the norms of the parameters as they are now, and those of the gradients."""
+        parameters, found = self.parameters, self.found
+        self.found = []
+        if found and list(map(VERSION, found)) != self.marks:
+            optimizer.keeps = False
+        elif found and optimizer.keeps is None and optimizer.steps > 0:
+            optimizer.keeps = all(map(operator.is_, map(GRADIENT, parameters), found))
+        if self.gradient_norms is not None:
+            return measure.norms(parameters), self.gradient_norms
+        return measure.norms_of_two(parameters, found)
 
 
 def keep_suspects(optimizer: Optimizer, snapshot: Snapshot, registry: Registry) -> None:
@@ -187,156 +233,6 @@ def keep_suspects(optimizer: Optimizer, snapshot: Snapshot, registry: Registry) 
         suspects[number] = suspects.pop(number)  # to the end: in time, every one is compared
 
 
-@final
-class StepReading:
-    """What one step did, read at its end and told once the device has got there."""
-
-    def __init__(
-        self, optimizer: Optimizer, snapshot: Snapshot, registry: Registry, ownership: Ownership
-    ) -> None:
-        self._optimizer = optimizer
-        self._snapshot = snapshot
-        self._step = optimizer.steps
-        parameters = snapshot.parameters
-        self._after = measure.norms(parameters)
-        self._versions = [parameter._version for parameter in parameters]
-        optimizer.last = (self._versions, self._after)
-        self._compared = optimizer.copies.compare()
-        self._facts = optimizer.facts(parameters, registry, ownership)
-        self._wanted = [parameter.requires_grad for parameter in parameters]
-        self._trained = optimizer.ledger.ever_touched
-        self._stock = optimizer.stock
-        self._losses = optimizer.interval.losses
-
-    def losses(self) -> dict[str, Any]:
-        """Return what is to be said of the losses whose gradients this step used."""
-        values = [loss.values()[0] for loss in self._losses]
-        if not values:
-            return {"loss_zero": False}
-        bad = [value for value in values if not math.isfinite(value)]
-        told = {"loss_finite": not bad, "loss_zero": not any(values)}
-        return {**told, "loss": bad[0]} if bad else told
-
-    def members(self) -> tuple[tuple[Member, ...], dict[str, Any]]:
-        """Return how each parameter fared, and the sums over all."""
-        before, after = self._snapshot.norms.values(), self._after.values()
-        gradients = self._snapshot.gradient_norms.values()
-        optimizer, present = self._optimizer, self._snapshot.gradients
-        found = []
-        for position, facts in enumerate(self._facts):
-            gradient = gradients[position] if present[position] else None
-            old, new = before[position], after[position]
-            if gradient and facts[3] and old != new and 0.0 < gradient < _INF > new and old < _INF:
-                found.append(self._usual(position, facts, old, new, gradient))
-            else:
-                found.append(self._member(position, facts, old, new, gradient))
-        told = optimizer.told
-        if len(found) != len(told[0]) or not all(map(operator.is_, found, told[0])):
-            told = optimizer.told = (tuple(found), _sums(found))
-        return told
-
-    def _usual(
-        self, position: int, facts: Facts, before: float, after: float, gradient: float
-    ) -> Member:
-        """Return the usual: finite numbers, a gradient, and a norm that moved."""
-        number = facts[0]
-        optimizer = self._optimizer
-        rate = self._snapshot.rates[position]
-        key = (
-            self._wanted[position],
-            position in self._trained,
-            rate,
-            _representable(gradient, before, rate, facts),
-        )
-        last = optimizer.steady.get(number)
-        if last is not None and last[0] is facts and last[1] == key:
-            if optimizer.suspects:
-                optimizer.suspects.pop(number, None)
-            return last[2]
-        member = self._member(position, facts, before, after, gradient)
-        optimizer.steady[number] = (facts, key, member)
-        return member
-
-    def _member(
-        self,
-        position: int,
-        facts: Facts,
-        before: float,
-        after: float,
-        gradient: float | None,
-    ) -> Member:
-        number, name, owned, dense, _, _ = facts
-        wanted, trained = self._wanted[position], position in self._trained
-        rate = self._snapshot.rates[position]
-        changed, since = self._change(position, number, dense, before, after, gradient)
-        unread = gradient is None or gradient < 0.0  # sparse gradients have no norm of ours
-        return Member(
-            number,
-            name,
-            {
-                "trainable": wanted or (gradient is not None and not trained),
-                "frozen": owned and not wanted and trained,
-                "has_gradient": gradient is not None,
-                "gradient_nonzero": gradient is not None and gradient != 0.0,
-                "gradient_finite": None if unread else math.isfinite(gradient or 0.0),
-                "finite": math.isfinite(after) if dense and math.isfinite(before) else None,
-                "changed": changed,
-                "since": None if changed is True else since,
-                "unchanged_for": 0 if changed is True else self._step - since,
-                "ever_changed": number in self._optimizer.ever_changed,
-                "stock": self._stock,
-                "learning_rate": rate,
-                "representable": _representable(gradient, before, rate, facts),
-            },
-        )
-
-    def _change(
-        self,
-        position: int,
-        number: int,
-        dense: bool,
-        before: float,
-        after: float,
-        gradient: float | None,
-    ) -> tuple[bool | None, int]:
-        """Return whether the parameter changed (None: not known yet), and since which step not.
-
-        An equal norm proves nothing: it raises suspicion, and the parameter is compared bit for
-        bit over the next step.
-        """
-        suspects = self._optimizer.suspects
-        if not dense:
-            moved = self._versions[position] != self._snapshot.versions[position]
-            return (True if moved else None), self._step
-        if after != before and not (math.isnan(after) and math.isnan(before)):
-            suspects.pop(number, None)
-            self._optimizer.ever_changed.add(number)
-            return True, self._step
-        changed = not self._compared[number] if number in self._compared else None
-        since = suspects.get(number, self._step)
-        if changed is True or not gradient:
-            suspects.pop(number, None)
-        else:
-            suspects.setdefault(number, self._step)
-        return changed, since
-
-
-def _representable(
-    gradient: float | None, norm: float, rate: float | None, facts: Facts
-) -> bool | None:
-    """Tell whether a step of this size shows in this number format.
-
-    ``||g|| / sqrt(n)`` is at most the largest gradient, ``||p||`` at least the largest weight, so
-    True means that some element must move under plain gradient descent; Adam moves by about the
-    learning rate, which the bound with 1 covers. None where the rate is not known.
-    """
-    if rate is None or gradient is None or math.isnan(gradient) or gradient < 0.0:
-        return None
-    mean = gradient / facts[4]
-    update = rate * (mean if mean < 1.0 else 1.0)
-    return update > facts[5] * norm and update > 1e-38
-
-
 def _rate(value: Any) -> float | None:
     if isinstance(value, int | float):
         return float(value)
@@ -344,25 +240,3 @@ def _rate(value: Any) -> float | None:
     if device is not None and device.type == "cpu":
         return float(value)
     return None
-
-
-def resolved(event: Event, reading: StepReading) -> Callable[[], Event]:
-    """Return a draft: `event` with its members and the sums over them."""
-
-    def draft() -> Event:
-        found, sums = reading.members()
-        values = {**event.values, **reading.losses(), **sums}
-        kind, sequence, where, subjects, _, context, _, step, epoch, rank = event
-        return Event(kind, sequence, where, subjects, values, context, found, step, epoch, rank)
-
-    return draft
-
-
-def _sums(found: list[Member]) -> dict[str, Any]:
-    moved = sum(1 for m in found if m.fields["changed"] is True)
-    return {
-        "trainable": sum(1 for m in found if m.fields["trainable"]),
-        "changed": moved,
-        "idle": moved == 0,
-        "gradient_left": any(m.fields["gradient_nonzero"] for m in found),
-    }

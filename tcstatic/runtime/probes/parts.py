@@ -79,14 +79,15 @@ class Parts:
 
     def called(self, site: Site, thing: Any, *, watching: bool) -> None:
         """A method of `thing` is about to be called."""
-        kind, role = site.kind, role_of(thing)
+        kind = site.kind
         if kind in _ANSWERED:
             self._calls[kind] = thing
         self.replicas.passed(site)
+        if (not watching and kind != "model.freeze") or kind == "optimizer.zero_grad":
+            return
+        role = role_of(thing)
         if kind == "model.freeze":
             self._froze(site, thing, role)
-        if not watching:
-            return
         if kind == "loss.backward":
             self.updates.backward_ends()
             loss = thing if role == TENSOR and thing.numel() == 1 and thing.requires_grad else None
@@ -129,11 +130,11 @@ class Parts:
     def returned(self, site: Site, value: Any, frame: FrameType, bounds: dict[int, float]) -> None:
         """A call returned, on a watched step."""
         kind = site.kind
-        thing = value if "gives" in site.arguments else self._calls.pop(kind, None)
-        role = role_of(thing) if thing is not None else ""
         if kind == "loss.backward":
             self.updates.backward_ends()
-        elif kind == "optimizer.zero_grad":
+            return
+        thing = value if "gives" in site.arguments else self._calls.pop(kind, None)
+        if kind == "optimizer.zero_grad":
             self.updates.cleared(thing, site.location)
         elif kind == "grad.clip":
             stock = site.callee.startswith("torch.nn.utils.")
@@ -141,7 +142,7 @@ class Parts:
             bound = _written_bound(site) if bound is None else bound
             self.updates.clip_ends(site.location, bound, stock=stock)
             self.replicas.clipped(site, value)
-        elif kind in {"model.train", "model.eval"} and role == MODULE:
+        elif kind in {"model.train", "model.eval"} and role_of(thing) == MODULE:
             self.structure.mode_called(thing, site, site.location)
         elif kind == "call" and "dropout" in site.callee:
             self._dropout(site, frame)
@@ -224,7 +225,8 @@ class Parts:
             self.on_host = all(p.device.type == "cpu" for g in groups for p in g["params"])
 
     def _here(self) -> Location | None:
-        return self.stream.locator.here(4, thread=self.stream.thread)
+        # Seven frames of ours lie between torch's hook and the look at them.
+        return self.stream.locator.here(7, thread=self.stream.thread)
 
     def _before_update(self, stepping: bool = False) -> None:
         self.replicas.before_update(stepping=stepping)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final, final
 
 from tcstatic.model import Location
-from tcstatic.runtime.probes.optimizers import Optimizer, Snapshot
+from tcstatic.runtime.probes.optimizers import Facts, Optimizer, Snapshot
 from tcstatic.runtime.probes.ownership import Ownership
 from tcstatic.runtime.probes.registry import Registry
 from tcstatic.runtime.probes.structure import Structure
@@ -34,6 +34,7 @@ class StepFacts:
         self,
         optimizer: Optimizer,
         snapshot: Snapshot,
+        facts: list[Facts],
         backward: Location | None,
         written: Location | None,
     ) -> tuple[dict[str, Any], frozenset[int]]:
@@ -43,7 +44,6 @@ class StepFacts:
         wrote to a gradient since the step before.
         """
         parameters, gradients = snapshot.parameters, snapshot.gradients
-        facts = optimizer.facts(parameters, self._registry, self._ownership)
         has_gradient = True in gradients
         trainable = has_gradient or any(parameter.requires_grad for parameter in parameters)
         self._count_starving(optimizer, starving=trainable and not has_gradient)

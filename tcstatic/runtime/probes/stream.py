@@ -62,10 +62,12 @@ class Stream:
     def epoch(self) -> int | None:
         """The iteration of the loop around the loop over batches, if there is one."""
         loops = self.loops
+        if len(loops) < 2:
+            return None
         for position, loop in enumerate(loops):
             if loop.loaded:
                 return loops[position - 1].index if position else None
-        return loops[0].index if len(loops) > 1 else None
+        return loops[0].index
 
     def context(self, **more: Any) -> Context:
         """Return the context of this moment, with further fields."""
@@ -81,7 +83,7 @@ class Stream:
             self.rank,
             self.loss_scaled,
             None if recording is None else recording(),
-            self.epoch,
+            self.epoch if len(self.loops) > 1 else None,
         )
 
     def context_at(self, moment: Moment, **more: Any) -> Context:
@@ -110,18 +112,17 @@ class Stream:
         epoch: int | None = None,
     ) -> Event:
         """Return an event of this moment (or of an earlier one, where `sequence` is given)."""
-        moment = self.moment()
+        if context is None:
+            context = self.context_at(self.moment())
+        if not sequence:
+            self._sequence = sequence = self._sequence + 1
+        if step is None:
+            step = self.step
+        if epoch is None and len(self.loops) > 1:
+            epoch = self.epoch
+        told = values or {}
         return Event(
-            kind,
-            sequence or self.sequence(),
-            where,
-            subjects,
-            values or {},
-            self.context_at(moment) if context is None else context,
-            members,
-            moment[0] if step is None else step,
-            moment[4] if epoch is None else epoch,
-            moment[1],
+            kind, sequence, where, subjects, told, context, members, step, epoch, self.rank
         )
 
     def tell(self, event: Event) -> None:

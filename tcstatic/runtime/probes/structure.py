@@ -156,6 +156,10 @@ class Structure:
             self.modes[related] = event.sequence
         self._stream.tell(event)
 
+    def alone(self, module: Any, number: int) -> bool:
+        """Tell whether the module with this number wraps nothing, and nothing wraps it."""
+        return number not in self.wrappers and wrapped_module(module) is None
+
     def related(self, module: Any) -> list[int]:
         """Return the numbers of a module, of what it wraps and of what wraps it."""
         registry = self._stream.registry

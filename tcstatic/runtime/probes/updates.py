@@ -11,15 +11,9 @@ from tcstatic.model import Location
 from tcstatic.runtime.probes import measure
 from tcstatic.runtime.probes.forwards import Forwards
 from tcstatic.runtime.probes.ledger import version_of
-from tcstatic.runtime.probes.optimizers import (
-    Interval,
-    Optimizer,
-    Snapshot,
-    StepReading,
-    keep_suspects,
-    resolved,
-)
+from tcstatic.runtime.probes.optimizers import Interval, Optimizer, Snapshot, keep_suspects
 from tcstatic.runtime.probes.ownership import Ownership
+from tcstatic.runtime.probes.readings import StepReading, resolved
 from tcstatic.runtime.probes.stepfacts import StepFacts
 from tcstatic.runtime.probes.stream import HEARD, Stream, listener
 from tcstatic.runtime.probes.structure import Structure
@@ -32,9 +26,10 @@ MAX_LOSSES: Final = 64  # kept per step: microbatches beyond that are not looked
 class Updates:
     """Follows every optimizer of one process.
 
-    State: `optimizers` by number; `_open` whether a backward has begun and not ended, `_where` and
-    `_loss` of it; `_stepping` the optimizers whose step is in progress, outermost first, and from
-    where; `last_write` the place of the last write to a gradient that the source shows.
+    State: `optimizers` by number; `in_backward` whether a backward has begun and not ended,
+    `_where` and `_loss` of it; `_stepping` the optimizers whose step is in progress, outermost
+    first, and from where; `last_write` the place of the last write to a gradient that the source
+    shows.
     """
 
     def __init__(
@@ -55,7 +50,7 @@ class Updates:
         self.optimizers: dict[int, Optimizer] = {}
         self.untracked = Untracked(stream, ownership)
         self._facts = StepFacts(stream.registry, ownership, self.untracked, structure)
-        self._open = False
+        self.in_backward = False
         self._where: Location | None = None
         self._loss: measure.Pending | None = None
         self._stepping: list[tuple[Any, Location | None]] = []
@@ -108,16 +103,11 @@ class Updates:
 
     # -- backward -----------------------------------------------------------------------------
 
-    @property
-    def in_backward(self) -> bool:
-        """Whether a backward has begun and not ended."""
-        return self._open
-
     def backward_begins(self, where: Location | None, loss: Any | None = None) -> None:
         """A backward starts: told by its call site, or by a gradient that reaches a model."""
-        if self._open:
+        if self.in_backward:
             return
-        self._open = True
+        self.in_backward = True
         self._where = where
         starved = any([optimizer.starved for optimizer in self.optimizers.values()])
         self._loss = measure.scalar(loss) if loss is not None else None
@@ -138,9 +128,9 @@ class Updates:
 
     def backward_ends(self) -> None:
         """The backward is over, or must be: something else happens."""
-        if not self._open:
+        if not self.in_backward:
             return
-        self._open = False
+        self.in_backward = False
         reached = []
         everyone = self.live()
         for optimizer in everyone:
@@ -282,7 +272,8 @@ class Updates:
         self._stepping.append((thing, where))
         if again:
             return
-        self.backward_ends()
+        if self.in_backward:
+            self.backward_ends()
         self._before_update(True)
         optimizer = self.known(thing, where)
         self._observe_clearing(optimizer, where)
@@ -305,7 +296,8 @@ class Updates:
                 break
         if self._stepping and any(other is thing for other, _ in self._stepping):
             return
-        self.backward_ends()
+        if self.in_backward:
+            self.backward_ends()
         optimizer = self.known(thing, where)
         snapshot, optimizer.before = optimizer.before, None
         if snapshot is not None:
@@ -317,7 +309,9 @@ class Updates:
         stream = self._stream
         stream.last_step_where = where or stream.last_step_where
         reading = StepReading(optimizer, snapshot, stream.registry, self._ownership)
-        values, concerned = self._facts.of(optimizer, snapshot, self._where, self.last_write)
+        values, concerned = self._facts.of(
+            optimizer, snapshot, reading.facts, self._where, self.last_write
+        )
         if self.forwards:
             if values["starved"]:
                 self._about_starving(optimizer, values)
@@ -382,7 +376,7 @@ class Updates:
 
     def forget(self) -> None:
         """Steps go by unwatched: nothing seen before may be compared with what comes after."""
-        self._open = False
+        self.in_backward = False
         self._stepping = []
         for optimizer in self.live():
             optimizer.ledger.forget()

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import functools
 import sys
-import threading
-import time
 from collections.abc import Callable, Iterable, Sequence
+from sys import _getframe
+from threading import get_ident
+from time import perf_counter
 from types import FrameType
 from typing import Any, Final, final
 
 from tcstatic.model import Event, Needs, ProbeCounts, Site
 from tcstatic.runtime.probes import entry
 from tcstatic.runtime.probes.budget import Budget
+from tcstatic.runtime.probes.entry import Handler
 from tcstatic.runtime.probes.loops import Loop, watched
 from tcstatic.runtime.probes.roles import (
     LOADER,
@@ -26,16 +28,14 @@ from tcstatic.runtime.probes.stream import Stream
 _ALWAYS: Final = frozenset({"optimizer.zero_grad", "loss.backward", "model.freeze"})
 _MADE: Final = frozenset({MODULE, OPTIMIZER})
 
-Handler = Callable[[Any, FrameType], None]  # given the object, and the user's frame
-
 
 @final
 class Watch:
     """Follows one process from its rewritten code and torch's hooks to events.
 
     Never raises into the user's program, but for what `settle` raises on purpose.
-    State: `_parts` is what needs torch, made when torch arrives; `_values`, `_receivers` and
-    `_targets` what is done at each site, empty until then; `_disabled` the probes that raised;
+    State: `_parts` is what needs torch, made when torch arrives; `values`, `receivers` and
+    `targets` what is done at each site, empty until then; `_disabled` the probes that raised;
     `_busy` guards against our own reads being watched.
     """
 
@@ -54,16 +54,17 @@ class Watch:
         self._stream = Stream(root, emit, self._sites)
         self._budget = Budget(budget)
         self._parts: Any = None
+        self._untouchable: Callable[[], bool] = bool
         self._remove: Callable[[], None] | None = None
         self._hooks: list[Callable[..., None]] = []
         self._disabled: dict[str, str] = {}
         self._busy = False
         self._loader_seen: Any = None
         self._bounds: dict[int, float] = {}
-        self._main = threading.get_ident()
-        self._values: dict[int, Handler] = {}
-        self._receivers: dict[int, Handler] = {}
-        self._targets: dict[int, Handler] = {}
+        self._main = get_ident()
+        self.values: dict[int, Handler] = {}
+        self.receivers: dict[int, Handler] = {}
+        self.targets: dict[int, Handler] = {}
         if "torch" in sys.modules:
             self.torch_imported()
 
@@ -90,10 +91,11 @@ class Watch:
         from tcstatic.runtime.probes.parts import Parts
 
         self._parts = Parts(self._stream, self._needs, self._round_done, self._from_backward)
+        self._untouchable = self._parts.untouchable
         for number, site in self._sites.items():
-            self._values[number] = self._of_value(site)
-            self._receivers[number] = self._of_receiver(site)
-            self._targets[number] = self._of_target(site)
+            self.values[number] = self._of_value(site)
+            self.receivers[number] = self._of_receiver(site)
+            self.targets[number] = self._of_target(site)
         self._remove, self._hooks = torch_hooks.install(self)
         entry.attach(self)
 
@@ -101,7 +103,7 @@ class Watch:
         """Torch's compiler is there: keep out of its graphs and its counts."""
         if not self._hooks:
             self.torch_imported()
-        self._guarded("torch.compile", entry.dynamo_is_here, self._hooks)
+        self._guarded("torch.compile", entry.dynamo_is_here, self._hooks, [Watch.at_site])
 
     def counts(self) -> ProbeCounts:
         """Return what was watched so far."""
@@ -142,29 +144,32 @@ class Watch:
 
     # -- what rewritten code tells ------------------------------------------------------------
 
-    def saw_value(self, number: int, value: Any) -> None:
-        """A call returned (or an argument was computed)."""
-        handler = self._values.get(number)
-        if handler is not None and not self._busy and threading.get_ident() == self._main:
-            self._at_site(number, handler, value, sys._getframe(3))
+    def at_site(self, number: int, handler: Handler, thing: Any) -> None:
+        """A site was reached: see to it in the time of our own, switch it off if that raises.
 
-    def saw_receiver(self, number: int, thing: Any) -> None:
-        """A method of `thing` (or `thing` itself) is about to be called."""
-        handler = self._receivers.get(number)
-        if handler is not None and not self._busy and threading.get_ident() == self._main:
-            self._at_site(number, handler, thing, sys._getframe(3))
-
-    def saw_target(self, number: int, thing: Any) -> None:
-        """An attribute of `thing` is about to be set or deleted."""
-        handler = self._targets.get(number)
-        if handler is not None and not self._busy and threading.get_ident() == self._main:
-            self._at_site(number, handler, thing, sys._getframe(3))
+        What dynamo evaluates is switched off first of all: nothing of ours is any of its frames.
+        """
+        if self._busy or get_ident() != self._main:
+            return
+        before = entry.switch(None)
+        self._busy = True
+        start = perf_counter()
+        try:
+            if not self._untouchable():
+                handler(thing, _getframe(2))
+        except Exception as problem:
+            self._site_off(number, problem)
+        finally:
+            self._busy = False
+            self._budget.spent += perf_counter() - start
+            if before is not None:
+                entry.switch(before)
 
     def saw_loop(self, number: int, iterable: Iterable[Any]) -> Iterable[Any]:
         """A `for` statement begins."""
         site = self._sites.get(number)
         seen, self._loader_seen = self._loader_seen, None
-        if self._parts is None or site is None or threading.get_ident() != self._main:
+        if self._parts is None or site is None or get_ident() != self._main:
             return iterable
         loaded = role_of(iterable) == LOADER or seen is not None
         listed = not loaded and _is_list_of_batches(iterable)
@@ -295,37 +300,24 @@ class Watch:
         elif watching and not was:
             self._parts.resume()
 
-    def _at_site(self, number: int, handler: Handler, thing: Any, frame: FrameType) -> None:
-        """Run what is done at a site: count its time, and switch the site off if it raises."""
-        self._busy = True
-        start = time.perf_counter()
-        try:
-            if not self._parts.untouchable():
-                handler(thing, frame)
-        except Exception as problem:
-            self._site_off(number, problem)
-        finally:
-            self._busy = False
-            self._budget.spent += time.perf_counter() - start
-
     def _guarded(self, probe: str, work: Callable[..., None], *args: Any) -> None:
         """Run a probe: count its time, and switch it off if it raises."""
         if probe in self._disabled:
             return
         outer, self._busy = self._busy, True
-        start = time.perf_counter()
+        start = perf_counter()
         try:
-            if self._parts is None or not self._parts.untouchable():
+            if not self._untouchable():
                 work(*args)
         except Exception as problem:
             self._disabled[probe] = f"{type(problem).__name__}: {problem}"
         finally:
             self._busy = outer
             if not outer:
-                self._budget.spent += time.perf_counter() - start
+                self._budget.spent += perf_counter() - start
 
     def _site_off(self, number: int, problem: Exception) -> None:
-        for handlers in (self._values, self._receivers, self._targets):
+        for handlers in (self.values, self.receivers, self.targets):
             handlers.pop(number, None)
         site = self._sites[number]
         probe = f"{site.kind} at {site.location.file}:{site.location.line}"

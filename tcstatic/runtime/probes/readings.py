@@ -1,0 +1,225 @@
+"""What one step did to each parameter, and how that is told."""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Callable
+from typing import Any, Final, final
+
+from tcstatic.model import Event, Member
+from tcstatic.runtime.probes.ledger import VERSION
+from tcstatic.runtime.probes.optimizers import WANTED, Facts, Optimizer, Snapshot
+from tcstatic.runtime.probes.ownership import Ownership
+from tcstatic.runtime.probes.registry import Registry
+
+_INF: Final = math.inf
+_TINY: Final = 1e-30  # a gradient's norm times a rate, far above what `_representable` takes for 0
+
+
+@final
+class StepReading:
+    """What one step did, read at its end and told once the device has got there.
+
+    `facts` is what stays true of its parameters.
+    """
+
+    def __init__(
+        self, optimizer: Optimizer, snapshot: Snapshot, registry: Registry, ownership: Ownership
+    ) -> None:
+        self._optimizer = optimizer
+        self._snapshot = snapshot
+        self._step = optimizer.steps
+        parameters = snapshot.parameters
+        self._after, self._gradients = snapshot.read_after(optimizer)
+        self._versions = list(map(VERSION, parameters))
+        optimizer.last = (self._versions, self._after)
+        self._compared = optimizer.copies.compare()
+        self.facts = optimizer.facts(parameters, registry, ownership)
+        self._wanted = list(map(WANTED, parameters))
+        self._trained = optimizer.ledger.ever_touched
+        self._stock = optimizer.stock
+        self._losses = optimizer.interval.losses
+
+    def losses(self) -> dict[str, Any]:
+        """Return what is to be said of the losses whose gradients this step used."""
+        values = [loss.values()[0] for loss in self._losses]
+        if not values:
+            return {"loss_zero": False}
+        bad = [value for value in values if not math.isfinite(value)]
+        told = {"loss_finite": not bad, "loss_zero": not any(values)}
+        return {**told, "loss": bad[0]} if bad else told
+
+    def members(self) -> tuple[tuple[Member, ...], dict[str, Any]]:
+        """Return how each parameter fared, and the sums over all."""
+        before, after = self._snapshot.norms.values(), self._after.values()
+        gradients = self._gradients.values()
+        optimizer, present = self._optimizer, self._snapshot.gradients
+        signs = self._signs(before, after, gradients)
+        if signs is not None and not optimizer.suspects and signs == optimizer.signs:
+            return optimizer.told
+        found = []
+        for position, facts in enumerate(self.facts):
+            gradient = gradients[position] if present[position] else None
+            old, new = before[position], after[position]
+            if gradient and facts[3] and old != new and 0.0 < gradient < _INF > new and old < _INF:
+                found.append(self._usual(position, facts, old, new, gradient))
+            else:
+                found.append(self._member(position, facts, old, new, gradient))
+        told = optimizer.told
+        if len(found) != len(told[0]) or not all(map(operator.is_, found, told[0])):
+            told = optimizer.told = (tuple(found), _sums(found))
+        optimizer.signs = signs
+        return told
+
+    def _signs(
+        self, before: list[float], after: list[float], gradients: list[float]
+    ) -> tuple[Any, ...] | None:
+        """Return what decides how the parameters are told, where each is a usual one.
+
+        Told by calls of C alone, without a look at the single parameter. None where some gradient
+        is missing, zero or too small, a number not finite, a norm unread or unmoved, a rate
+        unknown. The last two tell where `_representable` is true.
+        """
+        snapshot, facts = self._snapshot, self.facts
+        rates: list[Any] = snapshot.rates
+        if not facts or False in snapshot.gradients or None in rates:
+            return None
+        if not sum(before) + sum(after) + sum(gradients) < _INF or min(before) < 0.0:
+            return None
+        if min(gradients) * min(rates) < _TINY or any(map(operator.eq, before, after)):
+            return None
+        roots, epsilons = self._optimizer.scales(facts)
+        limits = list(map(operator.mul, epsilons, before))
+        updates = map(operator.mul, gradients, rates)
+        return (
+            facts,
+            self._wanted,
+            rates,
+            len(self._trained),
+            list(map(operator.gt, updates, map(operator.mul, roots, limits))),
+            list(map(operator.gt, rates, limits)),
+        )
+
+    def _usual(
+        self, position: int, facts: Facts, before: float, after: float, gradient: float
+    ) -> Member:
+        """Return the usual: finite numbers, a gradient, and a norm that moved."""
+        number = facts[0]
+        optimizer = self._optimizer
+        rate = self._snapshot.rates[position]
+        key = (
+            self._wanted[position],
+            position in self._trained,
+            rate,
+            _representable(gradient, before, rate, facts),
+        )
+        last = optimizer.steady.get(number)
+        if last is not None and last[0] is facts and last[1] == key:
+            if optimizer.suspects:
+                optimizer.suspects.pop(number, None)
+            return last[2]
+        member = self._member(position, facts, before, after, gradient)
+        optimizer.steady[number] = (facts, key, member)
+        return member
+
+    def _member(
+        self,
+        position: int,
+        facts: Facts,
+        before: float,
+        after: float,
+        gradient: float | None,
+    ) -> Member:
+        number, name, owned, dense, _, _ = facts
+        wanted, trained = self._wanted[position], position in self._trained
+        rate = self._snapshot.rates[position]
+        changed, since = self._change(position, number, dense, before, after, gradient)
+        unread = gradient is None or gradient < 0.0  # sparse gradients have no norm of ours
+        return Member(
+            number,
+            name,
+            {
+                "trainable": wanted or (gradient is not None and not trained),
+                "frozen": owned and not wanted and trained,
+                "has_gradient": gradient is not None,
+                "gradient_nonzero": gradient is not None and gradient != 0.0,
+                "gradient_finite": None if unread else math.isfinite(gradient or 0.0),
+                "finite": math.isfinite(after) if dense and math.isfinite(before) else None,
+                "changed": changed,
+                "since": None if changed is True else since,
+                "unchanged_for": 0 if changed is True else self._step - since,
+                "ever_changed": number in self._optimizer.ever_changed,
+                "stock": self._stock,
+                "learning_rate": rate,
+                "representable": _representable(gradient, before, rate, facts),
+            },
+        )
+
+    def _change(
+        self,
+        position: int,
+        number: int,
+        dense: bool,
+        before: float,
+        after: float,
+        gradient: float | None,
+    ) -> tuple[bool | None, int]:
+        """Return whether the parameter changed (None: not known yet), and since which step not.
+
+        An equal norm proves nothing: it raises suspicion, and the parameter is compared bit for
+        bit over the next step.
+        """
+        suspects = self._optimizer.suspects
+        if not dense:
+            moved = self._versions[position] != self._snapshot.versions[position]
+            return (True if moved else None), self._step
+        if after != before and not (math.isnan(after) and math.isnan(before)):
+            suspects.pop(number, None)
+            self._optimizer.ever_changed.add(number)
+            return True, self._step
+        changed = not self._compared[number] if number in self._compared else None
+        since = suspects.get(number, self._step)
+        if changed is True or not gradient:
+            suspects.pop(number, None)
+        else:
+            suspects.setdefault(number, self._step)
+        return changed, since
+
+
+def _representable(
+    gradient: float | None, norm: float, rate: float | None, facts: Facts
+) -> bool | None:
+    """Tell whether a step of this size shows in this number format.
+
+    ``||g|| / sqrt(n)`` is at most the largest gradient, ``||p||`` at least the largest weight, so
+    True means that some element must move under plain gradient descent; Adam moves by about the
+    learning rate, which the bound with 1 covers. None where the rate is not known.
+    """
+    if rate is None or gradient is None or math.isnan(gradient) or gradient < 0.0:
+        return None
+    mean = gradient / facts[4]
+    update = rate * (mean if mean < 1.0 else 1.0)
+    return update > facts[5] * norm and update > 1e-38
+
+
+def resolved(event: Event, reading: StepReading) -> Callable[[], Event]:
+    """Return a draft: `event` with its members and the sums over them."""
+
+    def draft() -> Event:
+        found, sums = reading.members()
+        values = {**event.values, **reading.losses(), **sums}
+        kind, sequence, where, subjects, _, context, _, step, epoch, rank = event
+        return Event(kind, sequence, where, subjects, values, context, found, step, epoch, rank)
+
+    return draft
+
+
+def _sums(found: list[Member]) -> dict[str, Any]:
+    moved = sum(1 for m in found if m.fields["changed"] is True)
+    return {
+        "trainable": sum(1 for m in found if m.fields["trainable"]),
+        "changed": moved,
+        "idle": moved == 0,
+        "gradient_left": any(m.fields["gradient_nonzero"] for m in found),
+    }
