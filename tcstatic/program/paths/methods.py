@@ -127,17 +127,23 @@ def _by_role(
     group: list[Receiver] = [o for o in options(receiver, 5) if isinstance(o, Object)]
     role = group[0].role if group and isinstance(group[0], Object) else ""
     if isinstance(receiver, Unknown | Node):
-        group, role = [receiver], _role_by_use(receiver, text)
+        group, role = [receiver], _role_by_use(receiver, text, at)
     if role not in _by_roles():
         return None
     numbers = tuple(one.number for one in group)
     return _by_roles()[role](m, tuple(group), numbers, text, arguments, keywords, at)
 
 
-def _role_by_use(receiver: Value, text: str) -> str:
+def _role_by_use(receiver: Value, text: str, at: syntax.expr) -> str:
     role = guesses.role(receiver)
     if role:
         return role
+    if text == "step" and isinstance(receiver, Node) and isinstance(at, syntax.Call):
+        # what a function gave that is not known, by the name that it was given
+        name = syntax.unparse(at.func).rpartition(".")[0].rpartition(".")[2]
+        role = guesses.role(Unknown("name", name))
+        if role in ("optimizer", "scheduler"):
+            return role
     if text in ("zero_grad", "add_param_group"):
         return "optimizer"
     if text in ("eval", "load_state_dict", "named_parameters") and isinstance(receiver, Unknown):

@@ -6,13 +6,21 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
-from tcstatic.program.paths import parameters
+from tcstatic.program.paths import guesses, parameters
 from tcstatic.program.paths.facts.orders import all_loops, guards, own, tell
 from tcstatic.program.paths.facts.registry import surveys
 from tcstatic.program.paths.machine import Machine
 from tcstatic.program.paths.sequences import paths
 from tcstatic.program.paths.tree import Block, Happening, Loop, happenings
-from tcstatic.program.paths.values import Const, Listing, Node, Object, Value, options
+from tcstatic.program.paths.values import (
+    Const,
+    Listing,
+    Node,
+    Object,
+    Unknown,
+    Value,
+    options,
+)
 from tcstatic.program.paths.walking import upstream
 from tcstatic.program.source import syntax
 
@@ -162,13 +170,21 @@ def _consumed(one: Happening) -> Iterator[Value]:
 def is_generator(value: Value) -> bool:
     """Whether a value is a generator of parameters: gone through once, it is empty."""
     if isinstance(value, Node):
-        return (
-            value.op in ("parameters", "named_parameters", "filter") and value.subject is not None
-        )
+        known = value.subject is not None or _is_called_model(value)
+        return value.op in ("parameters", "named_parameters", "filter") and known
     if isinstance(value, Listing) and value.place is not None:
         made = value.place.node
         return isinstance(made, syntax.GeneratorExp) and ".parameters()" in _text(made)
     return False
+
+
+def _is_called_model(value: Node) -> bool:
+    """Whether the name of what is asked for its parameters says that it is a model."""
+    node = value.place.node if value.place is not None else None
+    if not isinstance(node, syntax.Call) or not isinstance(node.func, syntax.Attribute):
+        return False
+    name = syntax.unparse(node.func.value).rpartition(".")[2]
+    return value.op != "filter" and guesses.role(Unknown("name", name)) == "model"
 
 
 def _text(node: syntax.expr) -> str:
