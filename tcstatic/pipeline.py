@@ -12,7 +12,7 @@ import io
 import json
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, final
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from tcstatic.lint.linting import Progress
     from tcstatic.lint.linting import Request as LintRequest
     from tcstatic.lint.outcome import Outcome
-    from tcstatic.model import Invariant
+    from tcstatic.model import Invariant, Report
 
 # Planning takes a second or two; a child that hangs must not hold up a training run for ever.
 PLANNING_SECONDS: Final = 180
@@ -147,6 +147,25 @@ def lint(
 
     projects = lint_projects(request, progress)
     return outcome_of(given, request.discovered, projects, explained=explained)
+
+
+def check(folders: Sequence[str], request: Request) -> Report:
+    """Judge what was recorded in some folders by the request's rules, as `run` would have.
+
+    Raises InputError where a trace or a rule cannot be read.
+    """
+    from tcstatic.check.replay import judged
+    from tcstatic.report import merge
+    from tcstatic.trace import open_trace
+
+    invariants = load_invariants(request)
+    runs = [run for folder in folders for run in open_trace(folder).runs]
+    reports = [judged(run, invariants) for run in runs]
+    alone = len(runs) == 1 and runs[0].facts.world_size == 1
+    found = reports[0] if alone else merge(reports)
+    failed = any(one.severity != "note" for one in found.findings)
+    scripts = " ".join(dict.fromkeys(report.script for report in reports))
+    return replace(found, script=scripts, exit_status=int(failed))
 
 
 def make_plan(request: Request, options: RunOptions) -> ProbePlan:

@@ -35,6 +35,19 @@ def watching(function: Function) -> Function:
     return function
 
 
+def judging(function: Function) -> Function:
+    """Add the options about rules, and the reports."""
+    for option in reversed(_OPTIONS[: _OPTIONS.index(_REPORT) + 1]):
+        function = option(function)
+    return function
+
+
+_REPORT = click.option(
+    "--report",
+    multiple=True,
+    metavar="PATH",
+    help="Write a report; its kind by suffix: .json or .txt. Repeatable.",
+)
 _OPTIONS = (
     click.option(
         "--rules",
@@ -60,12 +73,7 @@ _OPTIONS = (
         metavar="FILE",
         help="A file with further invariants, on top of the rules. Repeatable.",
     ),
-    click.option(
-        "--report",
-        multiple=True,
-        metavar="PATH",
-        help="Write a report; its kind by suffix: .json or .txt. Repeatable.",
-    ),
+    _REPORT,
     click.option(
         "--on-violation",
         type=click.Choice(["warn", "fail", "stop"]),

@@ -103,7 +103,7 @@ class RunView(Protocol):
         """Yield the events, or those of some kinds, in the order of recording."""
 
     def rounds(self) -> Iterator[list[Event]]:
-        """Yield the events in groups: after each the driver has settled, but after the last."""
+        """Yield the events in groups: between two of them the driver has settled."""
 
 
 class TraceView(Protocol):

@@ -56,7 +56,7 @@ class Run:
             yield from events
 
     def rounds(self) -> Iterator[list[Event]]:
-        """Yield the events in groups: after each the driver has settled, but after the last."""
+        """Yield the events in groups: between two of them the driver has settled."""
         rest: list[Event] = []
         for events, settled in self._read(None):
             start = 0
@@ -65,8 +65,7 @@ class Run:
                     yield rest + events[start:position] if rest else events[start:position]
                     rest, start = [], position
             rest += events[start:]
-        if rest:
-            yield rest
+        yield rest
 
     def counted(self) -> Iterator[tuple[list[str], list[int]]]:
         """Yield the kinds and the steps of the events, segment by segment."""
