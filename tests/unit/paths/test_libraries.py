@@ -104,3 +104,49 @@ class Accelerator:
     kinds = ["optimizer.new", "model.forward", "loss.backward", "optimizer.step"]
     assert [one.kind for one in found] == kinds
     assert found[2].subjects == found[3].subjects
+
+
+SPLIT = """
+import torch
+from datasets import load_dataset
+from torch.utils.data import DataLoader
+from transformers import AutoModelForSequenceClassification
+
+model = AutoModelForSequenceClassification.from_pretrained("small")
+optimizer = torch.optim.AdamW(model.parameters())
+data = {load}
+data = data.map(tokenize, batched=True).rename_column("label", "labels")
+batches = DataLoader({split}, {told}collate_fn=pad, batch_size=8)
+for epoch in range(3):
+    for batch in batches:
+        model(**batch).loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+"""
+NEWS = 'load_dataset("ag_news")'
+
+
+@pytest.mark.parametrize(
+    ("load", "split", "told", "stored"),
+    [
+        (NEWS, 'data["train"]', "shuffle=False, ", True),
+        (NEWS, 'data["train"]', "shuffle=True, ", False),
+        # nothing is said of the order: it may be seen to elsewhere
+        (NEWS, 'data["train"]', "", False),
+        (NEWS, 'data["train"].shuffle(seed=1)', "shuffle=False, ", False),
+        (NEWS, 'data["train"].select(order)', "shuffle=False, ", False),
+        (NEWS, 'data["test"]', "shuffle=False, ", False),
+        (NEWS, 'data["train"]', "shuffle=False, sampler=sampler, ", False),
+        ('load_dataset("ag_news", streaming=True)', 'data["train"]', "shuffle=False, ", False),
+        ('load_dataset("wikitext", "103")', 'data["train"]', "shuffle=False, ", False),
+        ("load_own()", 'data["train"]', "shuffle=False, ", False),
+    ],
+)
+def test_a_split_for_training_in_its_stored_order(
+    tmp_path: Path, load: str, split: str, told: str, stored: bool
+) -> None:
+    text = SPLIT.format(load=load, split=split, told=told)
+    found = events(tmp_path, text, "call")
+    assert [one.place.node.lineno for one in found if one.values.get("stored_order")] == (
+        [11] if stored else []
+    )

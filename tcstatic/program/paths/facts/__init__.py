@@ -19,6 +19,7 @@ from tcstatic.program.paths.facts import (  # noqa: F401
     rebuilding,
     scaling,
     seeds,
+    splits,
     starving,
     stepping,
     terms,
