@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from operator import itemgetter
@@ -23,6 +23,11 @@ MOST_CODES: Final = 100
 # Thresholds of one field. A chosen one is moved to its best place afterwards.
 MOST_CUTS: Final = 10
 MOST_STRINGS: Final = 16
+
+# How many examples are read at once.
+_PART: Final = 200
+# Where each of so many examples has a value of its own, it is an id, a path, a time.
+_UNIQUE: Final = 32
 
 Number = int | float
 
@@ -74,8 +79,36 @@ def columns(positives: Sequence[Example], negatives: Sequence[Example]) -> list[
     """Return a column for each field, ordered by name."""
     every = [example.fields for example in (*positives, *negatives)]
     runs = _runs(positives, negatives)
-    names = sorted(set().union(*set(map(tuple, every))))
-    return [_column(name, every, len(positives), runs) for name in names]
+    return [_column(name, raw, len(positives), runs) for name, raw in _turned(every)]
+
+
+def _turned(every: Sequence[Mapping[str, Scalar]]) -> Iterable[tuple[str, Sequence[Value]]]:
+    """The values of each field, by name."""
+    names = sorted(every[0])
+    if set(map(len, every)) == {len(names)}:
+        try:
+            return _read(names, every, missing=False)
+        except KeyError:
+            pass
+    return _read(sorted(set().union(*every)), every, missing=True)
+
+
+def _read(
+    names: list[str], every: Sequence[Mapping[str, Scalar]], *, missing: bool
+) -> Iterable[tuple[str, Sequence[Value]]]:
+    """Part by part: mappings are spread over memory, and those of a part stay in the cache.
+
+    Raises KeyError for a field that is missing, unless that is allowed.
+    """
+    values: list[list[Value]] = [[] for _ in names]
+    for start in range(0, len(every), _PART):
+        part = every[start : start + _PART]
+        for name, many in zip(names, values, strict=True):
+            if missing:
+                many.extend([fields.get(name, MISSING) for fields in part])
+            else:
+                many.extend(map(itemgetter(name), part))
+    return zip(names, values, strict=True)
 
 
 def is_number(value: Value) -> bool:
@@ -92,17 +125,21 @@ def _runs(
 
 
 def _column(
-    name: str,
-    every: Sequence[Mapping[str, Scalar]],
-    positives: int,
-    runs: Sequence[frozenset[str]] | None,
+    name: str, raw: Sequence[Value], positives: int, runs: Sequence[frozenset[str]] | None
 ) -> Column:
-    raw = _raw(name, every)
-    # From here on a bool is a string of its own, because 1 == True and both have one hash.
-    keys, meaning = _keys(raw)
-    cuts = _cuts(keys, positives)
-    code, values = _codes(keys, meaning, positives, cuts)
-    codes = bytes(map(code.__getitem__, keys))
+    kinds = set(map(type, raw))
+    cuts: tuple[Number, ...] = ()
+    values: tuple[Value, ...]
+    if kinds == {bool}:
+        codes, values = bytes(raw), (False, True)
+    else:
+        keys, meaning = _keys(raw, kinds)
+        if len(raw) == len(meaning) >= _UNIQUE:
+            codes, values = bytes(len(raw)), (Group(None),)
+        else:
+            cuts = _cuts(keys, meaning, positives)
+            code, values = _codes(keys, meaning, positives, cuts)
+            codes = bytes(map(code.__getitem__, keys))
     positive, negative = codes[:positives], codes[positives:]
     bits = tuple(
         Split(_bits(positive, number), _bits(negative, number)) for number in range(len(values))
@@ -111,16 +148,9 @@ def _column(
     return Column(name, values, positive, negative, bits, cuts, single, raw)
 
 
-def _raw(name: str, every: Sequence[Mapping[str, Scalar]]) -> Sequence[Value]:
-    try:
-        return list(map(itemgetter(name), every))
-    except KeyError:
-        return [fields.get(name, MISSING) for fields in every]
-
-
-def _keys(raw: Sequence[Value]) -> tuple[Sequence[Value], dict[Value, Value]]:
+def _keys(raw: Sequence[Value], kinds: set[type]) -> tuple[Sequence[Value], dict[Value, Value]]:
     """Values under which equal ones, and only those, are one; and what each stands for."""
-    kinds = set(map(type, raw))
+    # 1 == True and both have one hash: a bool among numbers becomes a tuple.
     mixed = bool in kinds and bool(kinds & {int, float})
     keys = [(value,) if isinstance(value, bool) else value for value in raw] if mixed else raw
     if float in kinds and any(value != value for value in set(keys)):
@@ -175,13 +205,13 @@ def _prominent(
     return frozenset((*others, *strings[:MOST_STRINGS]))
 
 
-def _cuts(keys: Sequence[Value], positives: int) -> tuple[Number, ...]:
+def _cuts(keys: Sequence[Value], meaning: dict[Value, Value], positives: int) -> tuple[Number, ...]:
     """Values between which and the next larger one the labels change: at most MOST_CUTS.
 
     The ends of what the positive examples have come first, then where the shares of both labels
     below the value differ most, then values spread evenly over the rest.
     """
-    numbers = sorted(filter(is_number, set(keys)))
+    numbers = sorted(filter(is_number, meaning))
     if len(numbers) < 2:
         return ()
     held, failed = Counter(keys[:positives]), Counter(keys[positives:])
