@@ -27,6 +27,8 @@ from tcstatic.program.source import syntax
 
 Keywords = Mapping[str, Value]
 _GENERIC: Final = 3
+# Methods of what is not known that are looked up before they are called.
+_METHODS: Final = frozenset({"attr:zero_grad", "attr:step", "attr:backward"})
 
 
 def call_expression(m: Machine, node: syntax.Call) -> Value:
@@ -137,6 +139,9 @@ def invoke(
         return call_object(m, callee, arguments, keywords, at)
     if isinstance(callee, Phi):
         return _one_of(m, callee, arguments, keywords, at)
+    if isinstance(callee, Node) and callee.op in _METHODS:
+        receiver = callee.inputs[0]
+        return methods.on_value(m, receiver, callee.op[5:], callee, arguments, keywords, at)
     return methods.unknown_call(m, callee, arguments, keywords, at)
 
 

@@ -126,8 +126,10 @@ def _by_role(
     """What a method does to a receiver whose role is guessed, or known of one of its options."""
     group: list[Receiver] = [o for o in options(receiver, 5) if isinstance(o, Object)]
     role = group[0].role if group and isinstance(group[0], Object) else ""
-    if isinstance(receiver, Unknown | Node):
-        group, role = [receiver], _role_by_use(receiver, text, at)
+    if not group:
+        guessed_of = [o for o in options(receiver, 5) if isinstance(o, Unknown | Node)]
+        roles = {_role_by_use(one, text, at) for one in guessed_of}
+        group, role = list(guessed_of), roles.pop() if len(roles) == 1 else ""
     if role not in _by_roles():
         return None
     numbers = tuple(one.number for one in group)

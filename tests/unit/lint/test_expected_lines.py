@@ -149,6 +149,11 @@ PROGRAMS: Final = {
         "        params = build(config).all.parameters()\n        optimizer =",
     ),
     "an optimizer by its name alone": NAMED,
+    "one of several optimizers by their name alone": changed(
+        NAMED,
+        "optimizer = create_optimizer(model)",
+        "optimizer = create_optimizer(model) if loader else create_optimizer(model, 2)",
+    ),
     "an optimizer by its name alone, never cleared": changed(
         changed(NAMED, "            optimizer.zero_grad()\n", ""),
         "            optimizer.step()",
