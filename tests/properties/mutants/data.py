@@ -6,8 +6,8 @@ import ast
 from collections.abc import Iterator
 
 from tests.properties.mutants.drafts import Draft
-from tests.properties.mutants.kinds import Kind, scopes, turns
-from tests.properties.mutants.loops import File, Place, call_in, places_in, text_of
+from tests.properties.mutants.kinds import Kind, called_names, scope_name, scopes, turns
+from tests.properties.mutants.loops import File, Place, Region, call_in, places_in, text_of
 
 
 def _epochs(file: File) -> Iterator[tuple[File, Place]]:
@@ -34,21 +34,41 @@ def _drop_epoch(draft: Draft, site: tuple[File, Place]) -> None:
 
 
 def _shuffled(file: File) -> Iterator[tuple[ast.Assign, ast.keyword]]:
-    trained = {
-        text_of(one)
+    trained = [
+        (text_of(one), region)
         for region in file.regions
         for event in region.of("backward")
         for loop in event.place.loops
         if isinstance(loop, ast.For)
         for one in ast.walk(loop.iter)
         if isinstance(one, ast.Name | ast.Attribute)
-    }
+    ]
     for name, node in file.made.get("loader", {}).items():
         call = node.value
         assert isinstance(call, ast.Call)
         given = [k for k in call.keywords if k.arg == "shuffle" and text_of(k.value) == "True"]
-        if given and name in trained:
+        read = any(name == text and _meets(file, node, one) for text, one in trained)
+        if given and read and not any(map(_is_in_order, file.makings["loader"][name])):
             yield node, given[0]
+
+
+def _is_in_order(made: ast.Assign) -> bool:
+    """Whether a loader is told not to shuffle: where its name has another that does, the order is
+    wanted now and then, and a second one without shuffling is no defect that the text shows."""
+    given = made.value.keywords if isinstance(made.value, ast.Call) else []
+    return any(one.arg == "shuffle" and text_of(one.value) == "False" for one in given)
+
+
+def _meets(file: File, made: ast.Assign, region: Region) -> bool:
+    """Whether what is made reaches a region: a name alone may be that of another loader. It is made
+    in the region, outside of functions, or in one that this file calls, or that calls the region.
+    """
+    around = [one for one in file.functions if made in ast.walk(one)]
+    if not around or region.scope in around:
+        return True
+    called = called_names(file.tree)
+    own = {scope_name(region.scope)}
+    return any(one.name in called or own & called_names(one) for one in around)
 
 
 def _unshuffled(draft: Draft, site: tuple[ast.Assign, ast.keyword]) -> None:

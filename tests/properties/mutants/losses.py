@@ -25,14 +25,9 @@ def _losses(file: File) -> Iterator[Loss]:
     The output is the model call itself, or a name that the scope assigns once, from a model call.
     The label is a name that a loop or an unpacking of a batch binds.
     """
-    makers = {
-        text_of(node.targets[0]): CLASSES[file.called(node.value).rsplit(".")[-1]]
-        for node in file.nodes
-        if isinstance(node, ast.Assign) and file.called(node.value).rsplit(".")[-1] in CLASSES
-    }
     for region in file.regions:
         for call in _calls(region):
-            name = makers.get(text_of(call.func)) or _functional(file, call)
+            name = _made_by(file, region, text_of(call.func)) or _functional(file, call)
             if name in CLASSES.values() and len(call.args) == 2 and not call.keywords:
                 model = _model_call(region, call.args[0])
                 if (
@@ -41,6 +36,20 @@ def _losses(file: File) -> Iterator[Loss]:
                     and any(repeated(file, region.scope, e.place) for e in region.of("backward"))
                 ):
                     yield name, call, model, region
+
+
+def _made_by(file: File, region: Region, name: str) -> str:
+    """The loss that a name stands for: as the region makes it, else as all of the file do."""
+    own = [place.node for place in region.places]
+    for nodes in (own, file.nodes):
+        made = {
+            file.called(node.value).rsplit(".")[-1]
+            for node in nodes
+            if isinstance(node, ast.Assign) and text_of(node.targets[0]) == name
+        }
+        if made:
+            return CLASSES.get(made.pop(), "") if len(made) == 1 else ""
+    return ""
 
 
 def _functional(file: File, call: ast.Call) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tcstatic.program.paths import guesses
 from tcstatic.program.paths.facts.registry import provides
 from tcstatic.program.paths.machine import Machine
 from tcstatic.program.paths.operations import LOSS_PARAMETERS
@@ -50,13 +51,16 @@ def _sides(m: Machine, one: Happening) -> None:
     if one.values.get("operation") not in _ONE_SIDED or given is None or target is None:
         return
     first, second = reach(m, given), reach(m, target)
-    if first.unknown or second.unknown or any(_opaque(m, given)):
+    opaque = _opaque(m, given)
+    if first.unknown or second.unknown or any(guesses.role(v) != "loader" for v in opaque):
         return
     live = bool(second.forwards) and bool(second.tokens)
     cut = any(reach(m, part).tokens for node in first.cuts for part in node.inputs)
     one.values["swapped"] = live and not first.tokens and not first.forwards and not cut
+    one.assumed = one.assumed or (one.values["swapped"] and bool(opaque))
 
 
 def _opaque(m: Machine, value: Value) -> list[Value]:
-    """What is behind a value and not told by the source; a batch of a known loader is told."""
+    """What is behind a value and not told by the source; a batch of a known loader is told, one of
+    what is only called a loader is likely to be data."""
     return [one for one in upstream(m, value, lambda _: True) if isinstance(one, Unknown)]
