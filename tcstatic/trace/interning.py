@@ -32,13 +32,14 @@ Interned = tuple[int, tuple[int, ...], tuple[float, ...]]
 class Maps:
     """Mappings from names to values, interned by equality and by the types of their values.
 
-    State: `_rows` by content; `_same` the rows of mappings that are held, by ``id``; `_seen` the
+    State: `_rows` by content, of subjects alone `_objects`; `_same` the rows of mappings that are held, by ``id``; `_seen` the
     values of each whole number by name, and `_moving` the names that have too many; `_holes` which
     positions move, by names and types.
     """
 
     def __init__(self) -> None:
         self._rows: dict[Any, int] = {}
+        self._objects: dict[Any, int] = {}
         self._same: dict[int, tuple[Mapping[str, Any], Interned]] = {}
         self._seen: dict[str, set[int]] = {}
         self._moving = set(MOVING_NAMES)
@@ -76,8 +77,18 @@ class Maps:
         types = tuple(map(type, values))
         return self._row(names, types, values, moving=False)[0]
 
+    def objects(self, subjects: Mapping[str, tuple[int, ...]]) -> int:
+        """Return the row of a mapping to tuples of whole numbers."""
+        key = (tuple(subjects), tuple(subjects.values()))
+        row = self._objects.get(key)
+        if row is None:
+            row = self._objects[key] = self.fixed(subjects)
+        return row
+
     def _row(self, names: Any, types: Any, values: Any, *, moving: bool = True) -> tuple[int, bool]:
         key: Any = (names, types, values)
+        if tuple in types or (float in types and not moving):
+            key = (key, repr(values))  # (1,) is (True,), and 0.0 is -0.0, but for this
         try:
             row = self._rows.get(key)
         except TypeError:  # a list among the values

@@ -125,7 +125,7 @@ class Segment:
             -1 if epoch is None else epoch,
             0,
             self._places.intern(where),
-            maps.fixed(subjects),
+            maps.objects(subjects),
             said,
             around,
             self._groups.intern(members),
