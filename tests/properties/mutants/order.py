@@ -296,7 +296,28 @@ def _wrong_steps(file: File) -> Iterator[tuple[File, Event, str]]:
 
 
 def _wrong_clearings(file: File) -> Iterator[tuple[File, Event, str]]:
-    return (site for site in _pairs(file) if site[1].kind == "zero")
+    """What is set by hand before each step needs no clearing: that of the other does no harm."""
+    for site in _pairs(file):
+        if site[1].kind == "zero":
+            region = next(one for one in file.regions if site[1] in one.events)
+            (step,) = region.of("step", site[1].subject)
+            if not _is_set_by_hand(region, step):
+                yield site
+
+
+def _is_set_by_hand(region: Region, step: Event) -> bool:
+    """Whether gradients are assigned between a step and the backward that is written before it."""
+    written = 0
+    computed = 0
+    for node in ast.walk(region.scope):
+        line = getattr(node, "lineno", step.node.lineno)
+        if line >= step.node.lineno or not isinstance(node, ast.Attribute):
+            continue
+        if node.attr == "grad" and isinstance(node.ctx, ast.Store):
+            written = max(written, line)
+        elif node.attr == "backward":
+            computed = max(computed, line)
+    return written > computed
 
 
 def _other_object(draft: Draft, site: tuple[File, Event, str]) -> None:

@@ -70,3 +70,29 @@ def test_a_loss_is_the_one_of_its_own_function(first: str, second: str, found: l
 )
 def test_a_loader_is_one_that_a_loop_reads(more: str, found: list[int]) -> None:
     assert sites(LOADERS + more, "no-shuffle") == found
+
+
+COPIES = """\
+import torch
+def compare(net, copy, data):
+    one = torch.optim.SGD(net.parameters(), lr=0.1)
+    two = torch.optim.SGD(copy.parameters(), lr=0.1)
+    for x, y in data:
+        loss(net(x), y).backward()
+        one.step()
+        one.zero_grad()
+        {gradients}
+        two.step()
+        two.zero_grad()
+"""
+
+
+@pytest.mark.parametrize(
+    ("gradients", "found"),
+    [
+        ("loss(copy(x), y).backward()", [8, 11]),
+        ("for w, v in zip(copy.parameters(), net.parameters()):\n            w.grad = v.grad", [8]),
+    ],
+)
+def test_gradients_that_are_set_by_hand_need_no_clearing(gradients: str, found: list[int]) -> None:
+    assert sites(COPIES.format(gradients=gradients), "clear-wrong-optimizer") == found
