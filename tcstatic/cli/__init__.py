@@ -14,20 +14,23 @@ from typing import NoReturn
 import click
 
 from tcstatic import __version__
+from tcstatic.cli.check import check
 from tcstatic.cli.explain import explain
 from tcstatic.cli.graph import graph
+from tcstatic.cli.infer import infer
 from tcstatic.cli.lint import lint
 from tcstatic.cli.rewrite import rewrite
 from tcstatic.cli.rules import rules
 from tcstatic.cli.run import run
+from tcstatic.cli.trace import trace
 from tcstatic.errors import TcstaticError
 
 __all__ = ["main", "tcstatic"]
 
 EPILOG = (
     "Exit codes: of `run`, the script's own (1 with --on-violation fail or stop where an error was "
-    "found); of `lint`, 1 for findings; else 0, or 2 for a usage or input error, 3 for a bug in "
-    "tcstatic."
+    "found); of `lint` and `check`, 1 for findings; else 0, or 2 for a usage or input error, 3 for "
+    "a bug in tcstatic."
 )
 
 
@@ -37,7 +40,7 @@ def tcstatic() -> None:
     """Find silent errors in PyTorch training: runs that do not crash, but train the wrong thing."""
 
 
-for _command in (run, rewrite, lint, graph, explain, rules):
+for _command in (run, check, rewrite, lint, graph, trace, infer, explain, rules):
     tcstatic.add_command(_command)
 
 

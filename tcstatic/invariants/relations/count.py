@@ -56,7 +56,7 @@ class Count:
         """Return the bounds of whole numbers: at least one, none at all, always as many."""
         for group in vocabulary.groups:
             for name, seen in judged_fields(group):
-                found = bounds(seen)
+                found = bounds(seen, vocabulary.runs)
                 if found is None:
                     continue
                 least, most = found
@@ -64,6 +64,6 @@ class Count:
                 if least >= 1:
                     params = {**about, "at_least": 1}
                     yield Hypothesis(self.name, params, scope_of(group), frozenset({name}))
-                if most <= 1 or least == most:
+                if most <= 1:
                     params = {**about, "at_most": most}
                     yield Hypothesis(self.name, params, scope_of(group), frozenset({name}))

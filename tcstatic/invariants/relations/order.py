@@ -42,6 +42,7 @@ _OF_OPTIMIZERS: Final = frozenset(
     "loss.backward optimizer.zero_grad optimizer.step grad.clip scaler.step scaler.unscale "
     "scheduler.step".split()
 )
+_STEPPED: Final = frozenset({"optimizer", "scheduler", "scaler"})
 _ROUNDS: Final = frozenset({"optimizer.step", "scheduler.step", "scaler.step"})
 PATTERNS: Final = ("existence", "absence", "precedence")
 
@@ -205,12 +206,11 @@ class Order:
 
 
 def _is_about(one: Interval) -> bool:
-    """Whether the ends are what is done to such an object, and the last of them ends a round: how
-    many backward passes a step takes, say, is known at the step."""
+    """Whether the ends are what is done to optimizers, and the last of them ends a round: how many
+    backward passes a step takes, say, is known at the step. In which order modes are switched and
+    models called is a habit of each program."""
     ends = {one.first, one.last}
-    if one.role == "optimizer":
-        return ends <= _OF_OPTIMIZERS and one.last in _ROUNDS
-    return not ends & (_OF_OPTIMIZERS | {"call"})
+    return one.role in _STEPPED and ends <= _OF_OPTIMIZERS and one.last in _ROUNDS
 
 
 def _take_turns(one: Interval, vocabulary: Vocabulary) -> bool:

@@ -18,8 +18,17 @@ MOST_VALUES: Final = 3
 MOST_FIELDS: Final = 80
 # Two fields are proposed to be equal if they are so in this share of the events that have both.
 EQUAL_SHARE: Final = 0.9
+# A number that is the same throughout is proposed if it was so in this many runs.
+LEAST_RUNS: Final = 3
 # An event is proposed to lie between two others, or not to, if it does in this share of the cases.
 ORDER_SHARE: Final = 0.9
+# Fields that describe the subject of an event, and not what it does: a precondition may ask them,
+# and nothing is proposed about them.
+DESCRIBING: Final = frozenset(
+    "type stock manual wrapped trainable frozen representable how fresh sensitive "
+    "sensitive_in_train trained_before trained_by_this left_in_train output_dropped reached "
+    "others_reached backwards".split()
+)
 # Fields that tell where or when, and what counts up as time goes by.
 _PASSING: Final = frozenset("step optimizer_step epoch rank name".split())
 _PASSING_ENDS: Final = ("since", "rounds", "unchanged_for", "_step", "_epoch")
@@ -43,7 +52,7 @@ def scope_of(group: Group) -> str:
 def judged_fields(group: Group, *, members: bool = False) -> Iterator[tuple[str, FieldSeen]]:
     """The fields of a group of events that something can be said of, by name."""
     fields = group.members if members else group.fields
-    named = sorted(name for name in fields if not is_passing(name) and name != "type")
+    named = sorted(name for name in fields if not is_passing(name) and name not in DESCRIBING)
     for name in named[:MOST_FIELDS]:
         yield name, fields[name]
 
@@ -60,16 +69,19 @@ def usual_values(seen: FieldSeen, runs: int) -> list[Scalar]:
 
 
 def _is_sayable(value: tuple[str, Scalar], seen: FieldSeen, runs: int) -> bool:
-    kind, _ = value
-    if kind in ("bool", "NoneType"):
-        return True
+    kind, said = value
+    if kind == "int" and (said not in (0, 1) or (len(seen.values) == 1 and runs < LEAST_RUNS)):
+        return False  # a size, which another program has not
     # A word or a number that only one program uses is its own.
-    return kind in ("str", "int") and (runs == 1 or seen.runs.get(value, 0) > 1)
+    shared = kind in ("str", "int") and (runs == 1 or seen.runs.get(value, 0) > 1)
+    return kind in ("bool", "NoneType") or shared
 
 
-def bounds(seen: FieldSeen) -> tuple[int, int] | None:
+def bounds(seen: FieldSeen, runs: int) -> tuple[int, int] | None:
     """The least and the greatest whole number that a field was; None if it was anything else."""
     numbers = [value for kind, value in seen.values if kind == "int" and isinstance(value, int)]
     if not numbers or len(numbers) != len(seen.values) or seen.total < LEAST_TIMES:
         return None
+    if len(numbers) == 1 and runs < LEAST_RUNS:
+        return None  # as a program is built, perhaps
     return min(numbers), max(numbers)

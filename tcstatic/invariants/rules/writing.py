@@ -14,12 +14,24 @@ from tcstatic.model import Invariant
 _WIDTH: Final = 100
 
 
+class _Plain(yaml.SafeDumper):
+    """Writes what is said twice twice: rule files have no anchors."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
 def rules_text(invariants: Sequence[Invariant], *, heading: str = "") -> str:
     """Return invariants as one yaml document; `heading` becomes a comment above them."""
     lines = [f"# {line}" for line in heading.splitlines()]
     listed = [_mapping(one) for one in invariants]
-    body = yaml.safe_dump(
-        listed, sort_keys=False, allow_unicode=True, width=_WIDTH, default_flow_style=None
+    body = yaml.dump(
+        listed,
+        Dumper=_Plain,
+        sort_keys=False,
+        allow_unicode=True,
+        width=_WIDTH,
+        default_flow_style=None,
     )
     return "\n".join([*lines, body])
 

@@ -1,0 +1,171 @@
+"""Examples -> an invariant: its precondition, the contexts in which it was seen, its support.
+
+Both ends of the version space are kept: `when` is the most general formula that excludes every
+failure, `seen` the most specific one that the contexts in which it held allow. What fails between
+the two was never seen, and is no violation (Mitchell 1982; design.md, Preconditions).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, final
+
+from tcstatic.infer.distinct import Fields
+from tcstatic.infer.observing import Examples
+from tcstatic.infer.smt import Example, Unlearnable, learn
+from tcstatic.invariants.conditions import (
+    And,
+    Compare,
+    Condition,
+    Constant,
+    Field,
+    Not,
+    compile_condition,
+    parse,
+)
+from tcstatic.invariants.relations.proposing import DESCRIBING
+from tcstatic.model import Hypothesis, Scalar
+
+# An invariant that holds by chance half of the time holds so often in fewer than 1 % of the cases
+# (Ernst et al. 2007, Daikon's confidence limit).
+MIN_SUPPORT: Final = 7
+# Less than this share of what holds must be covered: otherwise the precondition says little.
+LEAST_COVERED: Final = 0.5
+# What a field may have been for the most specific formula to list it.
+MOST_LISTED: Final = 4
+CONTEXT: Final = frozenset("stage grad_enabled loss_scaled autocast inference world_size".split())
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Learned:
+    """A hypothesis with its precondition. `held` of how many observations, in which runs; `chance`
+    failures inside it that were left out as accidents are never there: negatives are hard."""
+
+    hypothesis: Hypothesis
+    when: Condition | None
+    seen: Condition | None
+    held: int
+    contexts: int
+    excluded: int
+    runs: tuple[str, ...]
+
+
+def learned(examples: Examples, *, support: int = MIN_SUPPORT, without: str = "") -> Learned | None:
+    """Return what was learnt of a hypothesis, from all runs but `without`; None if nothing."""
+    held = _counted(examples.contexts(held=True), without)
+    failed = _counted(examples.contexts(held=False), without)
+    if sum(times for _, times, _ in held) < support:
+        return None
+    volatile = _volatile(held + failed)
+    when: Condition | None = None
+    if failed:
+        given = [
+            Example(_asked(fields, volatile), positive, times, runs)
+            for positive, many in ((True, held), (False, failed))
+            for fields, times, runs in many
+        ]
+        try:
+            when = learn(given).general
+        except Unlearnable:
+            return None
+        if when is None:
+            return None
+    meets = _judge(when)
+    inside = [one for one in held if meets(one[0])]
+    covered = sum(times for _, times, _ in inside)
+    if covered < support or covered < LEAST_COVERED * sum(times for _, times, _ in held):
+        return None
+    runs = sorted({run for _, _, in_runs in inside for run in in_runs})
+    excluded = sum(times for _, times, _ in failed)
+    seen = seen_in([fields for fields, _, _ in inside], volatile)
+    return Learned(examples.hypothesis, when, seen, covered, len(inside), excluded, tuple(runs))
+
+
+def violations(one: Learned, examples: Examples, run: str) -> int:
+    """How often what was learnt is violated in a run: it fails where it applies, and in a context
+    like those in which it was seen."""
+    applies, seen = _judge(one.when), _judge(one.seen)
+    return sum(
+        counts[run]
+        for fields, counts in examples.contexts(held=False)
+        if run in counts and applies(fields) and seen(fields)
+    )
+
+
+def seen_in(every: Sequence[Fields], volatile: frozenset[str]) -> Condition | None:
+    """The most specific formula over what describes a context and its subject."""
+    parts: list[Condition] = []
+    for name in sorted({name for fields in every for name in fields}):
+        if name in volatile or name not in DESCRIBING | CONTEXT:
+            continue
+        if not all(name in fields for fields in every):
+            continue
+        values = sorted({(type(fields[name]).__name__, fields[name]) for fields in every}, key=str)
+        if not all(_is_listed(value) for _, value in values) or len(values) > MOST_LISTED:
+            continue
+        parts.append(_one_of(name, [value for _, value in values]))
+    if len(parts) < 2:
+        return parts[0] if parts else None
+    return And(tuple(parts))
+
+
+def _is_listed(value: Scalar) -> bool:
+    """Whether a value is no measurement and no size."""
+    return isinstance(value, bool | str | None) or value in (0, 1)
+
+
+def _one_of(name: str, values: list[Scalar]) -> Condition:
+    if len(values) == 1 and values[0] is True:
+        return Field(name)
+    if len(values) == 1 and values[0] is False:
+        return Not(Field(name))
+    if len(values) == 1:
+        return Compare(Field(name), "==", Constant(values[0]))
+    return Compare(Field(name), "in", tuple(Constant(value) for value in values))
+
+
+_Counted = list[tuple[Fields, int, frozenset[str]]]
+
+
+def _counted(contexts: Iterable[tuple[Fields, Mapping[str, int]]], without: str) -> _Counted:
+    found: _Counted = []
+    for fields, counts in contexts:
+        kept = {run: times for run, times in counts.items() if run != without}
+        if kept:
+            found.append((fields, sum(kept.values()), frozenset(kept)))
+    return found
+
+
+def _volatile(every: _Counted) -> frozenset[str]:
+    """Fields that say of each run something else: a program's own names and sizes."""
+    runs = frozenset().union(*(in_runs for _, _, in_runs in every))
+    if len(runs) < 2:
+        return frozenset()
+    values: dict[str, dict[Scalar, set[str]]] = {}
+    for fields, _, in_runs in every:
+        for name, value in fields.items():
+            if isinstance(value, str | int | float) and not isinstance(value, bool):
+                values.setdefault(name, {}).setdefault(value, set()).update(in_runs)
+    return frozenset(
+        name
+        for name, seen in values.items()
+        if len(seen) > 1 and all(len(in_runs) < 2 for in_runs in seen.values())
+    )
+
+
+def _asked(fields: Fields, volatile: frozenset[str]) -> dict[str, Scalar]:
+    return {name: value for name, value in fields.items() if name not in volatile}
+
+
+def _judge(condition: Condition | None) -> Callable[[Fields], bool]:
+    if condition is None:
+        return lambda fields: True
+    judge = compile_condition(condition)
+    return lambda fields: judge(fields) is True
+
+
+def parsed(text: str) -> Condition | None:
+    """A condition from its text; None for no condition."""
+    return parse(text) if text else None

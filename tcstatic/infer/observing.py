@@ -1,0 +1,109 @@
+"""Hypotheses + runs -> examples: in which contexts each of them held, and in which it did not.
+
+The monitors are those of a run. Relations that judge each event by itself are asked once for each
+distinct event; what the automata of `order` would say was counted on the way (`between`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Final, final
+
+from tcstatic.infer.between import Between
+from tcstatic.infer.distinct import Distinct, Fields
+from tcstatic.invariants.conditions import compile_condition, parse
+from tcstatic.invariants.relations import RELATIONS, needs_of
+from tcstatic.model import Event, Hypothesis, Invariant, Scalar, Vocabulary
+
+ORDERED: Final = frozenset({"order"})
+Key = tuple[tuple[str, str, Scalar], ...]
+
+
+@final
+class Examples:
+    """Of one hypothesis: contexts, each with how often it held and failed there, by run."""
+
+    __slots__ = ("_fields", "failed", "held", "hypothesis")
+
+    def __init__(self, hypothesis: Hypothesis) -> None:
+        self.hypothesis = hypothesis
+        self._fields: dict[Key, Fields] = {}
+        self.held: dict[Key, dict[str, int]] = {}
+        self.failed: dict[Key, dict[str, int]] = {}
+
+    def add(self, fields: Fields, run: str, times: int, *, holds: bool) -> None:
+        """Count an observation."""
+        judged = self.hypothesis.judged
+        kept = {name: value for name, value in fields.items() if name not in judged}
+        key = tuple((name, type(kept[name]).__name__, kept[name]) for name in sorted(kept))
+        self._fields.setdefault(key, kept)
+        counts = (self.held if holds else self.failed).setdefault(key, {})
+        counts[run] = counts.get(run, 0) + times
+
+    def contexts(self, *, held: bool) -> Iterator[tuple[Fields, Mapping[str, int]]]:
+        """The contexts in which it held, or failed, with how often in each run."""
+        for key, counts in (self.held if held else self.failed).items():
+            yield self._fields[key], counts
+
+
+def propose(vocabulary: Vocabulary, relations: Sequence[str] = ()) -> list[Hypothesis]:
+    """All hypotheses of a vocabulary, each once; of some relations only where they are named."""
+    found: dict[str, Hypothesis] = {}
+    for name in sorted(relations or RELATIONS):
+        for one in RELATIONS[name].propose(vocabulary):
+            found.setdefault(repr((one.relation, sorted(one.params.items()), one.when)), one)
+    return list(found.values())
+
+
+def as_invariant(hypothesis: Hypothesis, code: str = "INF000") -> Invariant:
+    """A hypothesis as a record that monitors are made of; its words are still to be found."""
+    return Invariant(
+        code, "hypothesis", hypothesis.relation, hypothesis.params, "warning", "-", "-", "-"
+    )
+
+
+@final
+class Observing:
+    """All hypotheses at work. State: their examples."""
+
+    def __init__(self, hypotheses: Sequence[Hypothesis]) -> None:
+        self.examples = [Examples(one) for one in hypotheses]
+        self._kinds: dict[str, list[int]] = {}
+        self._ordered: list[int] = []
+        self._scopes = [
+            compile_condition(parse(one.when)) if one.when else None for one in hypotheses
+        ]
+        for index, one in enumerate(hypotheses):
+            if one.relation in ORDERED:
+                self._ordered.append(index)
+                continue
+            for kind in needs_of(as_invariant(one)).events:
+                self._kinds.setdefault(kind, []).append(index)
+
+    def each(self, distinct: Iterable[Distinct]) -> None:
+        """Judge distinct events by the relations that judge each event by itself."""
+        for one in distinct:
+            for index in self._kinds.get(one.event.kind, ()):
+                scope = self._scopes[index]
+                if scope is None or scope(one.fields) is True:
+                    self._judge(self.examples[index], one)
+
+    def _judge(self, examples: Examples, one: Distinct) -> None:
+        hypothesis = examples.hypothesis
+        relation = RELATIONS[hypothesis.relation]
+        each = hypothesis.params.get("each") or hypothesis.params.get("quantifier") == "each"
+        each = each or hypothesis.relation == "equal"
+        cases: Iterable[tuple[Event, Fields]] = ((one.event, one.fields),)
+        if each:
+            cases = ((one.event._replace(members=(m,)), fields) for m, fields in one.members)
+        for event, fields in cases:
+            for observation in relation.monitor(hypothesis.params).feed(event):
+                for run, times in one.runs.items():
+                    examples.add(fields, run, times, holds=observation.holds)
+
+    def order(self, between: Between) -> None:
+        """Judge by what lay between events."""
+        for index in self._ordered:
+            examples = self.examples[index]
+            for known, run, times, holds in between.judge(examples.hypothesis.params):
+                examples.add(known.fields, run, times, holds=holds)

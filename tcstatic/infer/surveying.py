@@ -1,0 +1,153 @@
+"""Runs -> the vocabulary that they speak, and their distinct events: one pass over the events.
+
+Most events say what an earlier one said, but for when: they are counted, not kept.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import Any, Final, final
+
+from tcstatic.infer.between import Between
+from tcstatic.infer.distinct import Distinct, Fields, askable
+from tcstatic.invariants.relations.proposing import is_passing
+from tcstatic.model import (
+    Event,
+    FieldSeen,
+    Group,
+    Member,
+    Vocabulary,
+)
+from tcstatic.model.hypotheses import Value
+
+# Values of one field that are told apart; beyond them it is a measurement and proposed nowhere.
+MOST_VALUES: Final = 64
+# Pairs of fields are compared in this many distinct events of a group.
+MOST_COMPARED: Final = 200
+
+
+@final
+class Survey:
+    """What was seen so far. State: distinct events by key, and what lay between events about one
+    object."""
+
+    def __init__(self) -> None:
+        self._distinct: dict[object, Distinct] = {}
+        self._values: dict[int, tuple[Mapping[str, Any], object]] = {}
+        self.between = Between()
+        self.runs: list[str] = []
+
+    def add(self, run: str, events: Iterable[Event]) -> None:
+        """Take all events of one run (of one rank, in their order)."""
+        if run not in self.runs:
+            self.runs.append(run)
+        follow = self.between.of_run(run)
+        for event in events:
+            key = self._key(event)
+            known = self._distinct.get(key)
+            if known is None:
+                known = self._distinct[key] = _distinct(event)
+            known.runs[run] += 1
+            follow(event, known)
+
+    @property
+    def distinct(self) -> tuple[Distinct, ...]:
+        """All distinct events, in the order in which they were first seen."""
+        return tuple(self._distinct.values())
+
+    def vocabulary(self) -> Vocabulary:
+        """What all of them speak of."""
+        groups: dict[tuple[str, str], list[Distinct]] = {}
+        for one in self._distinct.values():
+            groups.setdefault(group_of(one.event), []).append(one)
+        found = (_group(kind, name, every) for (kind, name), every in sorted(groups.items()))
+        return Vocabulary(tuple(found), self.between.intervals(), len(self.runs))
+
+    def _key(self, event: Event) -> object:
+        """What tells an event from others, but for where and when."""
+        values = event.values
+        known = self._values.get(id(values))
+        if known is None or known[0] is not values:
+            said = tuple((k, type(v), v) for k, v in values.items() if not is_passing(k))
+            # kept alive together: an address is used again
+            known = self._values[id(values)] = (values, said)
+        context = tuple((k, v) for k, v in event.context.fields.items() if not is_passing(k))
+        return event.kind, known[1], context, _said_of(event.members)
+
+
+def group_of(event: Event) -> tuple[str, str]:
+    """The kind of an event, and of a call the function's name."""
+    name = event.values.get("name") if event.kind == "call" else None
+    return event.kind, name if isinstance(name, str) else ""
+
+
+def _said_of(members: tuple[Member, ...]) -> object:
+    return tuple(tuple(one.fields.items()) for one in members) if members else ()
+
+
+def _distinct(event: Event) -> Distinct:
+    fields = askable({**event.context.fields, **event.values})
+    members: dict[object, tuple[Member, Fields]] = {}
+    for member in event.members:
+        key = tuple(member.fields.items())
+        if key not in members:
+            members[key] = member, {**fields, **askable(member.fields)}
+    return Distinct(event, fields, tuple(members.values()))
+
+
+def _group(kind: str, name: str, every: list[Distinct]) -> Group:
+    fields = _seen(((askable(one.event.values), one.runs) for one in every), every)
+    members = _seen(
+        (askable(member.fields), one.runs) for one in every for member, _ in one.members
+    )
+    sets = frozenset(
+        name
+        for one in every
+        for name, value in one.event.values.items()
+        if isinstance(value, frozenset)
+    )
+    events = sum(one.runs.total() for one in every)
+    return Group(kind, name, events, fields, sets, members)
+
+
+def _seen(
+    every: Iterable[tuple[Fields, Counter[str]]], compared: list[Distinct] | None = None
+) -> dict[str, FieldSeen]:
+    values: dict[str, Counter[Value]] = {}
+    runs: dict[str, dict[Value, set[str]]] = {}
+    for fields, seen_in in every:
+        times = seen_in.total()
+        for name, value in fields.items():
+            counts = values.setdefault(name, Counter())
+            key = (type(value).__name__, value)
+            if key in counts or len(counts) < MOST_VALUES:
+                counts[key] += times
+                runs.setdefault(name, {}).setdefault(key, set()).update(seen_in)
+    equal = _equal(compared[:MOST_COMPARED]) if compared else {}
+    return {
+        name: FieldSeen(
+            dict(counts),
+            {key: len(one) for key, one in runs[name].items()},
+            equal.get(name, {}) if len(counts) > 1 else {},
+        )
+        for name, counts in values.items()
+    }
+
+
+def _equal(every: list[Distinct]) -> dict[str, dict[str, tuple[int, int]]]:
+    """For pairs of fields of one type that are no flags: how often they were equal."""
+    found: dict[str, dict[str, tuple[int, int]]] = {}
+    for one in every:
+        said = sorted(
+            (name, value)
+            for name, value in askable(one.event.values).items()
+            if isinstance(value, str | int | float) and not isinstance(value, bool)
+        )
+        times = one.runs.total()
+        for index, (name, value) in enumerate(said):
+            for other, theirs in said[index + 1 :]:
+                if type(value) is type(theirs):
+                    same, both = found.setdefault(name, {}).get(other, (0, 0))
+                    found[name][other] = same + times * (value == theirs), both + times
+    return found

@@ -1,0 +1,85 @@
+"""What was learnt -> the sentence that a person reads, and the record that is written."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from tcstatic.infer.learning import Learned
+from tcstatic.invariants.conditions import to_text
+from tcstatic.model import Hypothesis, Invariant, Support
+
+_VERBS: Final = {"changes": "changes", "leaves": "leaves alone"}
+
+
+def sentence(hypothesis: Hypothesis) -> str:
+    """One readable sentence of what a hypothesis claims."""
+    params = hypothesis.params
+    about = _about(hypothesis)
+    match hypothesis.relation:
+        case "argument":
+            other = params.get("equals_field")
+            right = f"equals {other}" if other else f"is {params['equals']!r}"
+            return f"{params['argument']} of {about} {right}"
+        case "result":
+            of = "each member of " if params.get("each") else ""
+            return f"{params['value']} of {of}{about} is {params['is']!r}"
+        case "count":
+            bound = "at_least" if "at_least" in params else "at_most"
+            return f"{params['of']} at {about} is {bound.replace('_', ' ')} {params[bound]}"
+        case "member":
+            part = "all" if params.get("need", "all") == "all" else "some"
+            return f"{part} of {params['of']} lie within {params['within']} at {about}"
+        case "effect":
+            verb = next(verb for verb in _VERBS if verb in params)
+            which = "some" if params.get("quantifier") == "some" else "each"
+            return f"{about} {_VERBS[verb]} {params[verb]} of {which} parameter"
+        case "equal":
+            return f"{params['state']} is equal on all ranks"
+    return _order(params)
+
+
+def _order(params: Any) -> str:
+    whose = f" of one {params['same']}" if params.get("same") else ""
+    if "precedence" in params:
+        return f"{params['precedence']} comes before each {params['before']}{whose}"
+    first, last = params["between"]
+    if "existence" in params:
+        return f"between {first} and {last}{whose} there is {params['existence']}"
+    return f"between {first} and {last}{whose} there is no {params['absence']}"
+
+
+def _about(hypothesis: Hypothesis) -> str:
+    params = hypothesis.params
+    kind = str(params.get("of") if hypothesis.relation in ("argument", "result") else "")
+    kind = kind or str(params.get("at") or params.get("call") or "")
+    name = hypothesis.when.partition("==")[2].strip().strip("'\"")
+    return name or kind
+
+
+def invariant(one: Learned, number: int) -> Invariant:
+    """The record of what was learnt."""
+    hypothesis = one.hypothesis
+    said = sentence(hypothesis)
+    parts = [hypothesis.when] if hypothesis.when else []
+    if one.when is not None:
+        parts.append(to_text(one.when))
+    condition = " and ".join(f"({part})" if len(parts) > 1 else part for part in parts)
+    runs = f"{len(one.runs)} healthy run{'s' if len(one.runs) != 1 else ''}"
+    return Invariant(
+        code=f"INF{number:03d}",
+        name=f"learnt-{hypothesis.relation}-{number}",
+        relation=hypothesis.relation,
+        params=hypothesis.params,
+        severity="warning",
+        message=f"this run differs from healthy ones: {_plain(said)}",
+        why=f"It held {one.held} times in {runs}, and was never seen to fail in such a context.",
+        cure="Find out why this run differs; where it is meant to, drop this invariant.",
+        when=condition,
+        seen=to_text(one.seen) if one.seen is not None else "",
+        support=Support(one.held, one.contexts, one.excluded, one.runs),
+        feeds=("run",),
+    )
+
+
+def _plain(text: str) -> str:
+    return text.replace("{", "(").replace("}", ")")
