@@ -32,9 +32,9 @@ Interned = tuple[int, tuple[int, ...], tuple[float, ...]]
 class Maps:
     """Mappings from names to values, interned by equality and by the types of their values.
 
-    State: `_rows` by content, of subjects alone `_objects`; `_same` the rows of mappings that are held, by ``id``; `_seen` the
-    values of each whole number by name, and `_moving` the names that have too many; `_holes` which
-    positions move, by names and types.
+    State: `_rows` by content, of subjects alone `_objects`; `_same` the rows of mappings that are
+    held, by ``id``; `_seen` the values of each whole number by name, and `_moving` the names that
+    have too many; `_holes` which positions move, by names and types.
     """
 
     def __init__(self) -> None:

@@ -21,7 +21,17 @@ from tcstatic.trace.segments import MOST_ROWS, SCHEMA
 
 _NAME: Final = re.compile(r"segment-(\d{6})\.parquet")
 MOST_BYTES: Final = 1 << 30  # of a segment, as a file or in memory
-_DAMAGES: Final = (pa.ArrowException, OSError, ValueError, TypeError, KeyError, OverflowError)
+_DAMAGES: Final = (
+    pa.ArrowException,
+    AttributeError,
+    LookupError,
+    MemoryError,
+    OSError,
+    OverflowError,
+    RecursionError,
+    TypeError,
+    ValueError,
+)
 _Answer = TypeVar("_Answer")
 
 

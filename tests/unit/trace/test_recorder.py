@@ -1,0 +1,167 @@
+"""What a recorder writes, when, and what it does when it cannot."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tcstatic.errors import InputError
+from tcstatic.model import Dropped, ProbeCounts
+from tcstatic.trace import Recorder, open_trace, prepare_folder, recorder
+from tcstatic.trace.manifest import without_secrets
+from tests.unit.trace.making import record, recording, training
+
+
+def test_a_trace_can_be_read_while_it_is_recorded(tmp_path: Path) -> None:
+    events = list(training(50))
+    sink = Recorder(recording(tmp_path / "t"))
+    for number in range(0, 200, 40):
+        for event in events[number : number + 40]:
+            sink.take(event)
+        sink.flush()
+        trace = open_trace(tmp_path / "t")
+        assert list(trace.events()) == events[: number + 40]
+        assert not trace.runs[0].facts.finished
+    sink.end(3, ProbeCounts(installed=4, events=200, sampled=0.5))
+    facts = open_trace(tmp_path / "t").runs[0].facts
+    assert (facts.finished, facts.exit_status, facts.rank) == (True, 3, 0)
+    assert facts.probes == ProbeCounts(installed=4, events=200, sampled=0.5)
+    assert facts.in_scope == ("TCS101",)
+
+
+def test_nothing_half_written_is_left(tmp_path: Path) -> None:
+    record(tmp_path / "t", training(50), every=30)
+    names = sorted(path.name for path in (tmp_path / "t" / "rank-00000").iterdir())
+    assert names == ["manifest.json", "segment-000000.parquet"]
+
+
+def test_a_run_without_events_is_told(tmp_path: Path) -> None:
+    record(tmp_path / "t", [])
+    (run,) = open_trace(tmp_path / "t").runs
+    assert (run.count, list(run.events()), list(run.rounds())) == (0, [], [[]])
+
+
+def test_a_process_without_events_does_not_count_beside_others(tmp_path: Path) -> None:
+    record(tmp_path / "t", [])
+    record(tmp_path / "t", training(3))
+    assert [run.count for run in open_trace(tmp_path / "t").runs] == [12]
+
+
+def test_a_lost_folder_ends_the_recording_and_nothing_else(tmp_path: Path) -> None:
+    sink = Recorder(recording(tmp_path / "t"))
+    events = list(training(20))
+    for event in events[:40]:
+        sink.take(event)
+    sink.flush()
+    shutil.rmtree(tmp_path / "t")
+    for event in events[40:]:
+        sink.take(event)
+    sink.flush()
+    assert sink.problem.startswith("recording stopped (FileNotFoundError: No such file")
+    for event in events:
+        sink.take(event)
+        sink.settled()
+    sink.end(0, ProbeCounts())
+    assert sink._pending == []
+
+
+def test_an_event_that_cannot_be_kept_ends_the_recording(tmp_path: Path) -> None:
+    events = list(training(5))
+    sink = Recorder(recording(tmp_path / "t"))
+    for event in events:
+        sink.take(event)
+    sink.flush()
+    sink.take(events[0]._replace(step="first"))  # type: ignore[arg-type]
+    sink.end(0, ProbeCounts())
+    assert sink.problem.startswith("recording stopped (TypeError")
+    facts = open_trace(tmp_path / "t").runs[0].facts
+    assert (facts.finished, facts.problem) == (False, sink.problem)
+    assert list(open_trace(tmp_path / "t").events()) == events
+
+
+def test_a_forked_child_writes_nothing(tmp_path: Path) -> None:
+    sink = Recorder(recording(tmp_path / "t"))
+    for event in training(5):
+        sink.take(event)
+    sink.abandon()
+    sink.flush()
+    sink.end(0, ProbeCounts())
+    assert not (tmp_path / "t").exists()
+
+
+def test_under_pressure_a_whole_kind_is_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Recording takes all of the time here; each write gives up the most frequent kind."""
+    monkeypatch.setattr(recorder, "SHORTEST_SECONDS", 0.0)
+    ordinary = list(training(50))
+    calls = [event._replace(kind="call") for event in ordinary]
+    sink = Recorder(recording(tmp_path / "t"))
+    for event in [*calls, *ordinary[:8]]:
+        sink.take(event)
+    sink.flush()
+    for event in [*calls, *ordinary[8:]]:
+        sink.take(event)
+    sink.end(0, ProbeCounts())
+    assert sink.problem == ""
+    (run,) = open_trace(tmp_path / "t").runs
+    assert run.facts.dropped == (Dropped("call", 200, 208),)
+    assert list(run.events()) == [*calls, *ordinary]
+
+
+def test_what_a_segment_holds_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tcstatic.trace.segments.MOST_NAMED", 50)
+    events = [event._replace(values={"name": f"{event.sequence}"}) for event in training(100)]
+    record(tmp_path / "t", events)
+    trace = open_trace(tmp_path / "t")
+    assert len(trace.runs[0].segments) > 5
+    assert list(trace.events()) == events
+
+
+@pytest.mark.parametrize(
+    ("command", "shown"),
+    [
+        ("run train.py --lr 0.1", "run train.py --lr 0.1"),
+        ("run train.py --api-key abc", "run train.py --api-key '***'"),
+        ("run train.py --token=abc --x", "run train.py '--token=***' --x"),
+        ("run train.py WANDB_API_KEY=1", "run train.py 'WANDB_API_KEY=***'"),
+        ("run train.py hf_abcdefghijkl", "run train.py '***'"),
+        ("run t.py https://me:pw@host/x", "run t.py 'https***host/x'"),
+        ("run t.py 'unbalanced", "***"),
+    ],
+)
+def test_secrets_are_not_kept(command: str, shown: str) -> None:
+    assert without_secrets(command) == shown
+
+
+def test_of_the_environment_only_a_list_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_TOKEN", "very-secret")
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    record(tmp_path / "t", training(1))
+    text = (tmp_path / "t" / "rank-00000" / "manifest.json").read_text()
+    assert "very-secret" not in text
+    assert json.loads(text)["environment"]["OMP_NUM_THREADS"] == "1"
+
+
+def test_a_folder_that_holds_something_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepare_folder(tmp_path / "new" / "folder")
+    (tmp_path / "empty").mkdir()
+    prepare_folder(tmp_path / "empty")
+    record(tmp_path / "old", training(1))
+    with pytest.raises(InputError, match="holds 'rank-00000'; expected a new or an empty folder"):
+        prepare_folder(tmp_path / "old")
+    prepare_folder(tmp_path / "old", joins=True)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    prepare_folder(tmp_path / "old")
+    (tmp_path / "old" / "notes.txt").touch()
+    with pytest.raises(InputError, match=r"holds 'notes\.txt'"):
+        prepare_folder(tmp_path / "old")
+    with pytest.raises(InputError, match="no trace can be recorded here"):
+        prepare_folder(tmp_path / "old" / "notes.txt")
