@@ -333,3 +333,32 @@ def test_a_loop_that_clears_and_steps_and_computes_nothing(tmp_path: Path) -> No
         ("", ""),
     ):
         assert found(tmp_path, program.format(first=first, last=last), "TCS111") == []
+
+
+def test_dropout_in_a_method_that_forward_calls(tmp_path: Path) -> None:
+    program = """\
+        import torch.nn.functional as F
+        from torch import nn
+
+        class Head(nn.Module):
+            def __init__(self, rate):
+                super().__init__()
+                self.rate = rate
+                self.layer = nn.Linear(4, 2)
+
+            def {name}(self, x):
+                return F.dropout(x, self.rate)
+
+            def forward(self, x):
+                {call}
+                return self.layer(x)
+    """
+    called = program.format(name="_thin", call="x = self._thin(x)")
+    assert found(tmp_path, called, "TCS303") == [11]
+    for call in (
+        "x = self._thin(x) if self.training else x",
+        "if self.training: x = self._thin(x)",
+        "x = x + 1",
+    ):
+        program_of_call = program.format(name="_thin", call=call)
+        assert found(tmp_path, program_of_call, "TCS303") == [], call

@@ -12,6 +12,7 @@ from tcstatic.program.paths.facts.orders import innermost
 from tcstatic.program.paths.facts.registry import surveys
 from tcstatic.program.paths.machine import Machine
 from tcstatic.program.paths.operations import MODE_SENSITIVE
+from tcstatic.program.paths.project import statements_in
 from tcstatic.program.paths.tree import Block, Branch, Called, Happening, Loop, happenings, loops
 from tcstatic.program.paths.values import Const, Node, Object, Phi, Unknown, Value
 from tcstatic.program.paths.walking import upstream
@@ -206,7 +207,7 @@ def dropouts(m: Machine, block: Block) -> None:
         path = str(one.values.get("path", ""))
         if path.rpartition(".")[2] not in _DROPOUTS or ".functional." not in path:
             continue
-        if not one.place.function.endswith(".forward"):
+        if not _is_of_forward(one):
             continue
         given = len(one.arguments) > 2 or "training" in one.keywords or "**" in one.keywords
         rates = _rates(one)
@@ -215,6 +216,40 @@ def dropouts(m: Machine, block: Block) -> None:
         told = told or id(one.place.node) in off or any(isinstance(rate, Phi) for rate in rates)
         told = told or _is_wanted(one)
         one.values["always_on"] = not told
+
+
+def _is_of_forward(one: Happening) -> bool:
+    """Whether a happening lies in a ``forward``, or in a method that it goes through in each
+    mode."""
+    owner, _, method = one.place.function.rpartition(".")
+    if method == "forward" or not owner:
+        return bool(owner)
+    for node in statements_in(one.place.module.tree):
+        if isinstance(node, syntax.ClassDef) and node.name == owner.rpartition(".")[2]:
+            methods = {m.name: m for m in node.body if isinstance(m, syntax.FunctionDef)}
+            return "forward" in methods and method in _gone_through(methods)
+    return False
+
+
+def _gone_through(methods: dict[str, syntax.FunctionDef]) -> set[str]:
+    """The methods that ``forward`` calls, directly or not."""
+    waiting, seen = ["forward"], set[str]()
+    while waiting:
+        name = waiting.pop()
+        if name in methods and name not in seen:
+            seen.add(name)
+            waiting.extend(_used(methods[name]))
+    return seen
+
+
+def _used(node: syntax.AST) -> Iterator[str]:
+    """The attributes of ``self`` that a method reads, but for what it reads in train mode alone."""
+    for part in syntax.iter_child_nodes(node):
+        if isinstance(part, syntax.If | syntax.IfExp) and "train" in syntax.unparse(part.test):
+            continue
+        if isinstance(part, syntax.Attribute) and isinstance(part.value, syntax.Name):
+            yield part.attr if part.value.id == "self" else ""
+        yield from _used(part)
 
 
 def _is_wanted(one: Happening) -> bool:
