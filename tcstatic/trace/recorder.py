@@ -115,24 +115,26 @@ class Recorder:
             self._rank = event.rank
 
     def _flush(self) -> None:
+        start = time.monotonic()
         self._drain()
         self._write_segment()
         self._write_manifest(finished=False, status=None, probes=ProbeCounts())
-        self._relieve()
+        self._relieve(start)
 
     def _end(self, status: int | None, probes: ProbeCounts) -> None:
         self._drain()
         self._write_segment()
         self._write_manifest(finished=True, status=status, probes=probes)
 
-    def _relieve(self) -> None:
+    def _relieve(self, start: float) -> None:
         """Give up the most frequent kind if recording takes too much of the time."""
         now = time.monotonic()
-        took = now - self._written
-        if took > SHORTEST_SECONDS and self._spent > PRESSURE * took and self._counts:
+        took, spent = now - self._written, self._spent + now - start
+        if took > SHORTEST_SECONDS and spent > PRESSURE * took and self._counts:
             ((kind, _),) = self._counts.most_common(1)
             self._dropped[kind] = Dropped(kind, 0, self._events)
-        self._written, self._spent, self._counts = now, 0.0, Counter()
+        # What this flush has taken is added afterwards: it was counted here.
+        self._written, self._spent, self._counts = now, start - now, Counter()
 
     def _write_segment(self) -> None:
         if self._segment.rows:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -30,6 +30,7 @@ WATCHING = {
     "--include",
     "--explain",
 }
+JUDGING = {"--rules", "--select", "--ignore", "--invariants", "--report", "--output-format"}
 LINTING = {
     "--output-format",
     "--select",
@@ -54,22 +55,35 @@ LINTING = {
 }
 SURFACE = {
     "tcstatic": {"-V", "--version"},
-    "run": {*WATCHING, "-m"},
+    "run": {*WATCHING, "-m", "--trace"},
+    "check": JUDGING,
     "rewrite": {*WATCHING, "-o", "--show-rewrite", "--diff"},
     "lint": LINTING,
     "explain": set(),
     "graph": {"--output-format", "--unknown"},
+    "infer": {"-o", "--output", "--relations", "--min-support", "--holdout"},
+    "trace": set(),
     "rules": {"--output-format"},
+}
+LOOKING = {
+    "info": {"--output-format"},
+    "show": {"--kind", "--step", "--rank", "--limit"},
+    "export": {"--kind", "--step", "--rank", "--limit", "-o", "--output"},
 }
 
 
-def test_the_set_of_options_is_frozen() -> None:
-    commands: dict[str, click.Command] = {"tcstatic": cli.tcstatic, **cli.tcstatic.commands}
-    seen = {
+def options_of(commands: Mapping[str, click.Command]) -> dict[str, set[str]]:
+    return {
         name: {text for one in command.params if isinstance(one, click.Option) for text in one.opts}
         for name, command in commands.items()
     }
-    assert seen == SURFACE
+
+
+def test_the_set_of_options_is_frozen() -> None:
+    assert options_of({"tcstatic": cli.tcstatic, **cli.tcstatic.commands}) == SURFACE
+    trace = cli.tcstatic.commands["trace"]
+    assert isinstance(trace, click.Group)
+    assert options_of(trace.commands) == LOOKING
 
 
 def test_the_exit_codes_are_frozen() -> None:
