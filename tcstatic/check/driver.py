@@ -111,8 +111,11 @@ def _same(last: Event, event: Event) -> bool:
         return False
     if last.members is not members and last.members != members:
         return False
-    mine, theirs = event.context.fields, last.context.fields
-    return mine is theirs or MOVING.issuperset(dict(mine.items() - theirs.items()))
+    theirs = last.context.fields
+    for name, mine in event.context.fields.items():
+        if name not in MOVING and mine != theirs.get(name):
+            return False
+    return True
 
 
 # With how often it was seen.

@@ -35,7 +35,7 @@ class History:
 
     def note(self, event: Event) -> None:
         """Remember an event that changes objects."""
-        kind, _, where, subjects, *_ = event
+        kind, where, subjects = event.kind, event.where, event.subjects
         if kind in STRUCTURAL:
             groups: Iterable[tuple[int, ...]] = subjects.values()
         elif HEARD in subjects:

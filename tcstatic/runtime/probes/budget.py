@@ -54,6 +54,11 @@ class Budget:
         return self.watching
 
     @property
+    def full(self) -> bool:
+        """Whether steps are watched that no budget would have watched, each after the other."""
+        return self.share >= 1.0 and self.steps >= FULL_STEPS
+
+    @property
     def sampled(self) -> float:
         """Share of the steps so far that were watched, 0 to 1."""
         return self.watched / self.steps if self.steps else 1.0

@@ -14,6 +14,7 @@ from tcstatic.runtime.probes.ownership import Ownership
 from tcstatic.runtime.probes.registry import Registry
 
 _INF: Final = math.inf
+_UNREAD: Final = ("unread",)
 _TINY: Final = 1e-30  # a gradient's norm times a rate, far above what `_representable` takes for 0
 
 
@@ -40,6 +41,7 @@ class StepReading:
         self._trained = optimizer.ledger.ever_touched
         self._stock = optimizer.stock
         self._losses = optimizer.interval.losses
+        self._signs: tuple[Any, ...] | None = _UNREAD
 
     def losses(self) -> dict[str, Any]:
         """Return what is to be said of the losses whose gradients this step used."""
@@ -55,7 +57,7 @@ class StepReading:
         before, after = self._snapshot.norms.values(), self._after.values()
         gradients = self._gradients.values()
         optimizer, present = self._optimizer, self._snapshot.gradients
-        signs = self._signs(before, after, gradients)
+        signs = self.signs()
         if signs is not None and not optimizer.suspects and signs == optimizer.signs:
             return optimizer.told
         found = []
@@ -72,15 +74,26 @@ class StepReading:
         optimizer.signs = signs
         return told
 
-    def _signs(
-        self, before: list[float], after: list[float], gradients: list[float]
-    ) -> tuple[Any, ...] | None:
+    def usual(self) -> bool:
+        """Tell whether it says of the parameters what was said last, and nothing of the losses."""
+        signs, optimizer = self.signs(), self._optimizer
+        if signs is None or signs != optimizer.signs or optimizer.suspects:
+            return False
+        told = self.losses()
+        return not told["loss_zero"] and told.get("loss_finite", True)
+
+    def signs(self) -> tuple[Any, ...] | None:
         """Return what decides how the parameters are told, where each is a usual one.
 
         Told by calls of C alone, without a look at the single parameter. None where some gradient
         is missing, zero or too small, a number not finite, a norm unread or unmoved, a rate
         unknown. The last two tell where `_representable` is true.
         """
+        if self._signs is not _UNREAD:
+            return self._signs
+        self._signs = None
+        before, after = self._snapshot.norms.values(), self._after.values()
+        gradients = self._gradients.values()
         snapshot, facts = self._snapshot, self.facts
         rates: list[Any] = snapshot.rates
         if not facts or False in snapshot.gradients or None in rates:
@@ -92,7 +105,7 @@ class StepReading:
         roots, epsilons = self._optimizer.scales(facts)
         limits = list(map(operator.mul, epsilons, before))
         updates = map(operator.mul, gradients, rates)
-        return (
+        self._signs = (
             facts,
             self._wanted,
             rates,
@@ -100,6 +113,7 @@ class StepReading:
             list(map(operator.gt, updates, map(operator.mul, roots, limits))),
             list(map(operator.gt, rates, limits)),
         )
+        return self._signs
 
     def _usual(
         self, position: int, facts: Facts, before: float, after: float, gradient: float

@@ -29,7 +29,7 @@ class Updates:
     State: `optimizers` by number; `in_backward` whether a backward has begun and not ended,
     `_where` and `_loss` of it; `_stepping` the optimizers whose step is in progress, outermost
     first, and from where; `last_write` the place of the last write to a gradient that the source
-    shows.
+    shows; `readings` of the steps since the last round.
     """
 
     def __init__(
@@ -57,6 +57,7 @@ class Updates:
         self._clip_marks: dict[int, list[int]] = {}
         self._clip_live: set[int] = set()
         self.last_write: Location | None = None
+        self.readings: list[StepReading] = []
 
     # -- who is there -------------------------------------------------------------------------
 
@@ -330,6 +331,7 @@ class Updates:
             step=optimizer.steps,
         )
         stream.draft(resolved(event, reading))
+        self.readings.append(reading)
         self._stepped(optimizer, snapshot)
 
     def _about_starving(self, optimizer: Optimizer, values: dict[str, Any]) -> None:
