@@ -362,3 +362,30 @@ def test_dropout_in_a_method_that_forward_calls(tmp_path: Path) -> None:
     ):
         program_of_call = program.format(name="_thin", call=call)
         assert found(tmp_path, program_of_call, "TCS303") == [], call
+
+
+def test_a_loss_that_is_only_shown_while_an_optimizer_steps(tmp_path: Path) -> None:
+    program = """\
+        import torch
+        from elsewhere import load
+
+        model = load()
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        for batch in range(8):
+            optimizer.zero_grad()
+            loss = model(batch).logits.sum()
+            {between}
+            optimizer.step()
+    """
+    shown = program.format(between="print(loss.item())")
+    assert found(tmp_path, shown, "TCS111") == [10]
+    for between in (
+        "loss.backward()",
+        "model.manual_backward(loss)",
+        "model.backward(batch)",
+        "load().backward(loss)",
+        "loss = load.forward_backward(model, batch)",
+    ):
+        assert found(tmp_path, program.format(between=between), "TCS111") == [], between
+    own = program.replace("loss =", "total =").format(between="model.compute(total)")
+    assert found(tmp_path, own, "TCS111") == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from tcstatic.program.paths.facts.grad_modes import recorded
@@ -21,6 +22,9 @@ _ASKED: Final = frozenset(
     """attr:shape attr:dtype attr:device attr:ndim size dim numel shape len zeros_like ones_like
     rand_like randn_like empty_like full_like""".split()
 )
+# Functions that may compute gradients themselves, and give back the loss.
+_GOES: Final = re.compile(r"back|grad|train|fit|optim|step|learn|pass|run", re.IGNORECASE)
+_LOSS: Final = re.compile(r"loss", re.IGNORECASE)
 # Losses whose targets nobody trains.
 _LABELLED: Final = frozenset({"cross_entropy", "nll_loss", "bce", "bce_with_logits"})
 
@@ -55,18 +59,61 @@ def starving(m: Machine, block: Block) -> None:
 
 @surveys
 def idle(m: Machine, block: Block) -> None:
-    """``computes`` of a step in a loop that clears and steps, and does nothing else: what ought to
-    be computed there is not."""
+    """``computes`` of a step in a loop that clears and steps, and does nothing else, or computes a
+    loss that it only shows: what ought to be computed there is not."""
     for loop, _ in loops(block):
         body = getattr(loop.place.node, "body", ())
-        if not isinstance(body, list) or {_method(one) for one in body} != {"zero_grad", "step"}:
+        inside = list(happenings(loop.body))
+        kinds = [one for one in inside if one.kind.startswith("optimizer.")]
+        if not isinstance(body, list) or len({one.subjects.get("optimizer") for one in kinds}) != 1:
             continue
-        kinds = [one for one in happenings(loop.body) if one.kind.startswith("optimizer.")]
-        same = len({one.subjects.get("optimizer") for one in kinds}) == 1
-        if same and len(kinds) == len(body):
+        if {one.kind for one in kinds} != {"optimizer.step", "optimizer.zero_grad"}:
+            continue
+        alone = len(kinds) == len(body) and {_method(one) for one in body} == {"zero_grad", "step"}
+        if alone or (_is_unspoilt(inside) and _shows_loss(body)):
             for one in kinds:
                 if one.kind == "optimizer.step":
                     one.values["computes"] = True
+                    one.assumed = one.assumed or not alone
+
+
+def _is_unspoilt(inside: list[Happening]) -> bool:
+    """Whether no backward, scheduler, or unknown code is at work on what an optimizer holds."""
+    return not any(
+        one.wild or one.kind in ("loss.backward", "scheduler.step") or one.values.get("closure")
+        for one in inside
+    )
+
+
+def _shows_loss(body: list[syntax.stmt]) -> bool:
+    """Whether statements assign a loss, and give it to nothing but what shows it."""
+    names = {
+        target.id
+        for one in body
+        if isinstance(one, syntax.Assign)
+        for target in one.targets
+        if isinstance(target, syntax.Name) and _LOSS.search(target.id)
+    }
+    calls = [part for one in body for part in syntax.walk(one) if isinstance(part, syntax.Call)]
+    if not names or any(
+        _GOES.search(_name(call)) and (call.args or call.keywords) for call in calls
+    ):
+        return False
+    return not any(
+        isinstance(part, syntax.Name) and part.id in names and not _shows(call)
+        for call in calls
+        for given in (*call.args, *(one.value for one in call.keywords))
+        for part in syntax.walk(given)
+    )
+
+
+def _shows(call: syntax.Call) -> bool:
+    shows = ("print", "append", "float", "info", "debug", "update", "isnan", "isfinite")
+    return _name(call) in shows
+
+
+def _name(call: syntax.Call) -> str:
+    return str(getattr(call.func, "attr", getattr(call.func, "id", "")))
 
 
 def _method(statement: syntax.stmt) -> str:
