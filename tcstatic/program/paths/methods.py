@@ -205,14 +205,15 @@ def unknown_forward(
 def escape(m: Machine, values: tuple[Value, ...], at: syntax.expr) -> None:
     """Objects are handed to code that is not known: anything may happen to them there."""
     numbers = set(parameters.owners(m, parameters.held(m, values)[0]))
+    itself: set[int] = set()
     waiting = [(one, 0) for one in objects_in(m, values)]
     while waiting:
         one, depth = waiting.pop()
-        if one.number in numbers:
+        if one.number in itself:
             continue
         role = one.role if isinstance(one, Object) else guesses.role(one)
         if role in _TRAINED:
-            numbers.add(one.number)
+            itself.add(one.number)
         if role == "model":
             forwards.set_mode(m, one, None)
             m.cells.set((one.number, "#tainted"), Const(True))
@@ -223,8 +224,9 @@ def escape(m: Machine, values: tuple[Value, ...], at: syntax.expr) -> None:
                 if (value := m.attribute(one, text)) is not None and not text.startswith("#")
             )
             waiting.extend((inner, depth + 1) for inner in objects_in(m, held))
-    if numbers:
-        m.emit("call", at, wild=True, maybe=frozenset(numbers), values={"operation": "escape"})
+    if numbers | itself:
+        about = {"operation": "escape", "#itself": frozenset(itself)}
+        m.emit("call", at, wild=True, maybe=frozenset(numbers | itself), values=about)
 
 
 def backward(m: Machine, value: Value, at: syntax.expr, keywords: Keywords | None = None) -> Value:

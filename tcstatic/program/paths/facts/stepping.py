@@ -25,6 +25,7 @@ from tcstatic.program.paths.values import Const, Node, Object, Value, options
 from tcstatic.program.paths.walking import objects_in
 from tcstatic.program.source import syntax
 
+_TAKES: Final = frozenset({"item", "items", "method:items", "method:values"})
 _TRAINS: Final = frozenset({"loss.backward", "optimizer.step", "optimizer.zero_grad"})
 _SCHEDULE: Final = frozenset({"scheduler.step", "optimizer.step"})
 
@@ -44,7 +45,7 @@ def never_stepped(m: Machine, block: Block) -> None:
     """Optimizers whose gradients are computed in a loop, and that nothing steps."""
     every = list(happenings(block))
     for number, made in _new(block, "optimizer.new", "optimizer").items():
-        if is_wild(block, number) or _is_stepped(block, number):
+        if _is_handed_on(block, number) or _is_stepped(block, number):
             continue
         backwards = [
             one
@@ -62,6 +63,14 @@ def never_stepped(m: Machine, block: Block) -> None:
         place = _stepped_instead(block, last) or last
         about = {"optimizer": (number, *place.subjects.get("optimizer", ()))}
         tell(block, "never_stepped", place.place, assumed=last.assumed, subjects=about)
+
+
+def _is_handed_on(block: Block, number: int) -> bool:
+    """Whether code that is not known gets an optimizer itself: with its parameters alone, it
+    cannot step it."""
+    return any(
+        one.wild and number in one.values.get("#itself", one.maybe) for one in happenings(block)
+    )
 
 
 def _elsewhere(m: Machine, block: Block, made: Happening, used: Happening) -> bool:
@@ -126,9 +135,14 @@ def _by_hand(m: Machine, block: Block, made: Happening) -> bool:
 
 
 def _is_parameter(value: Value) -> bool:
-    """Whether a value is a parameter, of a model or one that stands alone."""
-    alone = all(isinstance(one, Node) and one.op == "parameter" for one in options(value))
-    return alone or owner_of_parameter(value) is not None
+    """Whether a value is a parameter, of a model or one that stands alone, or is kept with such."""
+    if owner_of_parameter(value) is not None:
+        return True
+    inner = value
+    while isinstance(inner, Node) and inner.op in _TAKES and inner.inputs:
+        inner = inner.inputs[0]
+    known = [one for one in options(inner) if isinstance(one, Node)]
+    return bool(known) and all(one.op == "parameter" for one in known)
 
 
 def _stepped_instead(block: Block, near: Happening) -> Happening | None:
@@ -185,11 +199,13 @@ def early(m: Machine, block: Block) -> None:
 def between(m: Machine, block: Block) -> None:
     """Schedulers whose optimizer is not known for one, or not at all, that are stepped between a
     backward and the step of the only optimizer there is."""
-    if len({one.subjects["optimizer"] for one in _steps(block)}) != 1:
-        return
+    stepped = {number for one in _steps(block) for number in one.subjects["optimizer"]}
+    alone = len({one.subjects["optimizer"] for one in _steps(block)}) == 1
     for one in happenings(block):
         known = set(one.subjects.get("optimizer", ()))
         if one.kind != "scheduler.step" or len(known) == 1 or one.arguments:
+            continue
+        if not (stepped <= known or alone):
             continue
         loop, around = innermost(block, one), block_around(block, one)
         if loop is None or around is None:
