@@ -155,8 +155,11 @@ def _keys(raw: Sequence[Value], kinds: set[type]) -> tuple[Sequence[Value], dict
     keys = [(value,) if isinstance(value, bool) else value for value in raw] if mixed else raw
     if float in kinds and any(value != value for value in set(keys)):
         keys = [value if value == value else NAN for value in keys]
-    distinct = dict.fromkeys(keys)
-    return keys, {key: key[0] if isinstance(key, tuple) else key for key in distinct}
+    meaning = {key: key[0] if isinstance(key, tuple) else key for key in dict.fromkeys(keys)}
+    if {int, float} <= kinds:
+        # 1 == 1.0: whichever came first, it is written as 1.
+        meaning |= {key: key for key in keys if type(key) is int}
+    return keys, meaning
 
 
 def _codes(

@@ -81,12 +81,12 @@ class Table:
     def of_positive(self, example: int) -> int:
         """The literals that are true in the positive example at this bit's index."""
         place = self.positives - 1 - example
-        return sum(masks[codes[place]] for codes, _, masks in self.rows)
+        return sum([masks[codes[place]] for codes, _, masks in self.rows])
 
     def of_negative(self, example: int) -> int:
         """The literals that are true in the negative example at this bit's index."""
         place = self.negatives - 1 - example
-        return sum(masks[codes[place]] for _, codes, masks in self.rows)
+        return sum([masks[codes[place]] for _, codes, masks in self.rows])
 
 
 def tabulate(columns: Sequence[Column], costs: Costs | None = None) -> Table:

@@ -22,6 +22,7 @@ _WIDEST: Final = 5
 _KEPT: Final = 16
 # Positive examples that may fail to give a term worth its price before the rest is left alone.
 _FAILURES: Final = 10
+_WIDE_FAILURES: Final = 3
 # Up to so many positive examples all prime terms are listed.
 _LISTED: Final = 64
 
@@ -111,7 +112,9 @@ class Search:
         while uncovered and failures < _FAILURES and not self._work.done:
             example = _spread(uncovered, turn)
             turn += 1
-            terms = self._through(example, uncovered)
+            # Accidents are what no short term covers: soon only those are looked for.
+            wide = not self._price or failures < _WIDE_FAILURES
+            terms = self._through(example, uncovered, wide=wide)
             best = max(terms, key=lambda term: _rank(term, uncovered), default=None)
             won = (best.cover & uncovered).bit_count() if best else 0
             if best is None or won * SCALE <= self._price * len(best.literals):
@@ -121,7 +124,7 @@ class Search:
                 uncovered &= ~best.cover
         return choose(self._pool.values(), self._table.every.positive, self._most, self._price)
 
-    def _through(self, example: int, uncovered: int) -> list[Term]:
+    def _through(self, example: int, uncovered: int, *, wide: bool) -> list[Term]:
         """Terms that cover the example; the best of them go into the pool."""
         allowed = self._table.of_positive(example)
         least = max(1, -(-self._price // SCALE))
@@ -130,7 +133,7 @@ class Search:
             found = Through(self._table, allowed, width, least, self._work).search()
             if found:
                 break
-        if not found and (one := grown(self._table, allowed, uncovered)) is not None:
+        if not found and wide and (one := grown(self._table, allowed, uncovered)) is not None:
             found = [one]
         terms = sorted(
             (term_of(self._table, literals) for literals in found),

@@ -83,7 +83,7 @@ def _of_field(column: Column, values: list[Any]) -> Iterator[Atom]:
         return
     if len(values) == 1:
         (value,) = values
-        if isinstance(value, bool):
+        if all(isinstance(one, bool) or one is MISSING for one in column.values):
             yield field if value else Not(field)
         else:
             yield Compare(field, "==", Constant(value))

@@ -11,6 +11,8 @@ from tcstatic.infer.smt.literals import Atom, Table
 from tcstatic.infer.smt.terms import Term
 from tcstatic.invariants.conditions import Compare, Constant
 
+_DIGITS = bytes.maketrans(b"\0\1", b"01")
+
 
 def loosened(
     term: Term, table: Table, columns: Mapping[str, Column]
@@ -27,11 +29,11 @@ def loosened(
         for other, bits in enumerate(negatives):
             if other != place:
                 rest &= bits
-        values = columns[atom.left.name].raw
+        values = _numbers_of(columns[atom.left.name])
         atoms[place] = moved = _moved(atom, values, rest, table)
-        truth = [_holds(moved, value) for value in values]
-        positives[place] = _packed(truth[: table.positives])
-        negatives[place] = _packed(truth[table.positives :])
+        truth = _truth(moved, values)
+        positives[place] = int(truth[: table.positives], 2)
+        negatives[place] = int(truth[table.positives :], 2)
     cover = table.every.positive
     for bits in positives:
         cover &= bits
@@ -40,24 +42,30 @@ def loosened(
 
 def _moved(atom: Compare, values: Sequence[Any], rest: int, table: Table) -> Compare:
     flags = map(int, format(rest, f"0{table.negatives}b"))
-    against = list(filter(is_number, compress(values[table.positives :], flags)))
+    against = list(filter(is_number, set(compress(values[table.positives :], flags))))
     if not against:
         return atom
     if atom.operator == ">":
         return Compare(atom.left, ">", Constant(max(against)))
     least = min(against)
-    return Compare(
-        atom.left,
-        "<=",
-        Constant(max(value for value in values if is_number(value) and value < least)),
-    )
+    below = max(value for value in set(values) if is_number(value) and value < least)
+    return Compare(atom.left, "<=", Constant(below))
 
 
-def _holds(atom: Compare, value: Any) -> bool:
+def _truth(atom: Compare, values: Sequence[Any]) -> bytes:
+    """One digit for each value: whether the atom is true of it."""
     assert isinstance(atom.right, Constant)
     limit: Any = atom.right.value
-    return is_number(value) and bool(value <= limit if atom.operator == "<=" else value > limit)
+    true = {
+        value
+        for value in set(values)
+        if is_number(value) and (value <= limit if atom.operator == "<=" else value > limit)
+    }
+    return bytes(map(true.__contains__, values)).translate(_DIGITS)
 
 
-def _packed(truth: Sequence[bool]) -> int:
-    return int("".join("1" if one else "0" for one in truth), 2) if truth else 0
+def _numbers_of(column: Column) -> Sequence[Any]:
+    """Its values, without bools: in a set, True and 1 would be one."""
+    if bool not in set(map(type, column.raw)):
+        return column.raw
+    return [None if isinstance(value, bool) else value for value in column.raw]
