@@ -19,6 +19,7 @@ from tests.properties.mutants.loops import (
 )
 
 SENSITIVE = ("Dropout", "BatchNorm")
+WEIGHTLESS = ("Dropout", "ReLU", "GELU", "SiLU", "Tanh", "Sigmoid", "Identity", "Pool", "Flatten")
 
 
 def _calls(file: File, *names: str) -> Iterator[ast.Call]:
@@ -132,6 +133,8 @@ def _repeated(file: File) -> Iterator[tuple[ast.ListComp, ast.expr]]:
             if isinstance(source, ast.Call) and text_of(source.func) == "range":
                 used = {n.id for n in ast.walk(made.elt) if isinstance(n, ast.Name)}
                 plain = isinstance(made.elt, ast.Call) and len(source.args) == 1
+                # one layer without weights does what several would do
+                plain = plain and not any(word in file.called(made.elt) for word in WEIGHTLESS)
                 if plain and not made.generators[0].ifs and text_of(target) not in used:
                     del node
                     yield made, source.args[0]

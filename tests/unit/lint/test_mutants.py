@@ -96,3 +96,18 @@ def compare(net, copy, data):
 )
 def test_gradients_that_are_set_by_hand_need_no_clearing(gradients: str, found: list[int]) -> None:
     assert sites(COPIES.format(gradients=gradients), "clear-wrong-optimizer") == found
+
+
+@pytest.mark.parametrize(("layer", "found"), [("Linear(4, 4)", [6]), ("Dropout(0.1)", [])])
+def test_one_layer_without_weights_is_as_good_as_several(layer: str, found: list[int]) -> None:
+    text = f"""\
+import torch
+from torch import nn
+class Stack(nn.Module):
+    def __init__(self, depth):
+        super().__init__()
+        self.layers = nn.ModuleList([nn.{layer} for _ in range(depth)])
+    def forward(self, x):
+        return x
+"""
+    assert sites(text, "layer-times-n") == found
