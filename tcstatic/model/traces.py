@@ -42,10 +42,10 @@ class EventSink(Protocol):
     def settled(self) -> None:
         """The driver has settled what was taken so far."""
 
-    def flush(self) -> None:
-        """Write what was taken so far, so that a kill does not lose it."""
+    def flush(self, rank: int | None) -> None:
+        """Write what was taken so far, so that a kill does not lose it; `rank` if it has one."""
 
-    def end(self, status: int | None, probes: ProbeCounts) -> None:
+    def end(self, rank: int | None, status: int | None, probes: ProbeCounts) -> None:
         """Write the rest: the process ends, with this exit status as far as it is known."""
 
     def abandon(self) -> None:
@@ -67,13 +67,14 @@ class Dropped:
 class RunFacts:
     """What the manifest of one process tells.
 
-    `finished` says that the process has had its last word (it was not killed); `problem` why
-    recording stopped before, if it did; `seed` is torch's at the end; a version is empty where the
-    library was not loaded.
+    `rank` is 0, and `ranked` false, where the process was a rank of no group; `finished` says that
+    it has had its last word (it was not killed); `problem` why recording stopped before, if it
+    did; `seed` is torch's at the end; a version is empty where the library was not loaded.
     """
 
     name: str
     rank: int
+    ranked: bool
     world_size: int
     finished: bool
     exit_status: int | None
@@ -111,7 +112,7 @@ class TraceView(Protocol):
 
     @property
     def runs(self) -> tuple[RunView, ...]:
-        """The processes, by rank; one without any event only where no other has any."""
+        """The processes, by rank; one that has not trained only where no other has."""
 
     def events(
         self, kinds: Collection[str] | None = None, *, by_step: bool = False

@@ -117,8 +117,8 @@ def told(recording: Recording) -> dict[str, Any]:
     }
 
 
-def read_manifest(path: Path) -> tuple[RunFacts, int]:
-    """Return what a manifest tells, and how many events it counts; raise InputError."""
+def read_manifest(path: Path) -> tuple[RunFacts, int, int]:
+    """Return what a manifest tells, and how many events and steps it counts; raise InputError."""
     where = str(path)
     try:
         if path.stat().st_size > MOST_BYTES:
@@ -142,7 +142,7 @@ def read_manifest(path: Path) -> tuple[RunFacts, int]:
             )
         )
     try:
-        return _facts(path.parent.name, data), _whole(data["events"])
+        return _facts(path.parent.name, data), _whole(data["events"]), _whole(data["steps"])
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise _damaged(where, error) from None
 
@@ -157,7 +157,8 @@ def _damaged(where: str, error: Exception) -> InputError:
 def _facts(name: str, data: Mapping[str, Any]) -> RunFacts:
     return RunFacts(
         name=name,
-        rank=_whole(data["rank"]),
+        rank=0 if data["rank"] is None else _whole(data["rank"]),
+        ranked=data["rank"] is not None,
         world_size=_whole(data["world_size"]),
         finished=data["finished"] is True,
         exit_status=None if data["exit_status"] is None else _whole(data["exit_status"]),

@@ -41,7 +41,8 @@ class Run:
 
     def __init__(self, part: Path) -> None:
         self.part = part
-        self.facts, promised = read_manifest(part / MANIFEST)
+        self.facts, promised, steps = read_manifest(part / MANIFEST)
+        self.trained = self.facts.ranked or steps > 0
         self.segments = _segments(part)
         self.count = sum(_checked(path, _rows) for path in self.segments)
         if self.count < promised:
@@ -101,7 +102,7 @@ class Trace:
         runs = sorted(
             (Run(part) for part in parts_of(folder)), key=lambda r: (r.facts.rank, r.part.name)
         )
-        heard = tuple(run for run in runs if run.count)
+        heard = tuple(run for run in runs if run.trained)
         self.runs: tuple[Run, ...] = heard or tuple(runs)
 
     def events(

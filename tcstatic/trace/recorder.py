@@ -21,6 +21,7 @@ MOST_PENDING: Final = 4096  # events that wait as they are; then they become row
 # the most events is given up. Below a second one slow write would decide.
 PRESSURE: Final = 0.3
 SHORTEST_SECONDS: Final = 1.0
+LOOKS: Final = 64  # a process group may be taken down again before anything is written
 
 
 @final
@@ -42,7 +43,10 @@ class Recorder:
         self._segment = Segment()
         self._number = 0
         self._events = 0
-        self._rank = 0
+        self._steps = 0
+        self._rank: int | None = None
+        self._world_size = 1
+        self._settled = 0
         self._fresh = False
         self._dropped: dict[str, Dropped] = {}
         self._counts: Counter[str] = Counter()
@@ -65,13 +69,18 @@ class Recorder:
         if self._fresh:
             self._pending.append(None)
             self._fresh = False
+            if self._world_size < 2 and self._settled < LOOKS:
+                self._settled += 1
+                self._world_size = world_size()
 
-    def flush(self) -> None:
+    def flush(self, rank: int | None) -> None:
         """Write what was taken so far."""
+        self._rank = rank
         self._safely(self._flush)
 
-    def end(self, status: int | None, probes: ProbeCounts) -> None:
+    def end(self, rank: int | None, status: int | None, probes: ProbeCounts) -> None:
         """Write the rest, and that this was all."""
+        self._rank = rank
         self._safely(self._end, status, probes)
 
     def abandon(self) -> None:
@@ -112,7 +121,7 @@ class Recorder:
             self._segment.add(event)
             self._counts[event.kind] += 1
             self._events += 1
-            self._rank = event.rank
+            self._steps += event.kind == "optimizer.step"
 
     def _flush(self) -> None:
         start = time.monotonic()
@@ -146,11 +155,12 @@ class Recorder:
             "versions": versions(),
             "seed": seed(),
             "rank": self._rank,
-            "world_size": world_size(),
+            "world_size": max(self._world_size, world_size()),
             "finished": finished,
             "exit_status": status,
             "problem": self.problem,
             "events": self._events,
+            "steps": self._steps,
             "dropped": [asdict(one) for one in self._dropped.values()],
             "probes": asdict(probes),
         }
@@ -165,7 +175,7 @@ class Recorder:
         """Make the folder of this process, which no other process of the job has."""
         for number in range(1, 10_000):
             more = f"-{number}" if number > 1 else ""
-            path = self._folder / f"rank-{self._rank:05d}{more}"
+            path = self._folder / f"rank-{self._rank or 0:05d}{more}"
             with contextlib.suppress(FileExistsError):
                 path.mkdir(parents=True)
                 return path

@@ -88,6 +88,7 @@ class Session:
             calling.options.overhead_budget,
             self._emit,
             self.settle,
+            [os.path.join(plan.root, file.path) for file in plan.files],
         )
 
     def start(self) -> None:
@@ -117,7 +118,7 @@ class Session:
                 self._judge(final=False)
             if due:
                 if self._sink is not None:
-                    self._sink.flush()
+                    self._sink.flush(self.job.learn_rank())
                 self._publish(everywhere=self.job.alone)
         if self._errors and self.calling.options.on_violation == "stop":
             raise Stop
@@ -138,7 +139,7 @@ class Session:
             self._close()
             self._judge(final=True)
             if self._sink is not None:
-                self._sink.end(self.status, self._last_counts)
+                self._sink.end(self.job.learn_rank(), self.status, self._last_counts)
             self._finished = True
             with self._contained("report"):
                 merged = self.job.finish(self.report(), self._steps())

@@ -49,7 +49,7 @@ def recording(folder: Path, command: str = "tcstatic run train.py") -> Recording
     return Recording(str(folder), command, "train.py", in_scope=("TCS101",))
 
 
-def record(folder: Path, events: Iterable[Event], every: int = 0) -> Recorder:
+def record(folder: Path, events: Iterable[Event], every: int = 0, rank: int | None = 0) -> Recorder:
     """Record events, flushed after each `every` of them; the driver settles after each step."""
     recorder = Recorder(recording(folder))
     for number, event in enumerate(events, 1):
@@ -57,6 +57,6 @@ def record(folder: Path, events: Iterable[Event], every: int = 0) -> Recorder:
         if event.kind == "optimizer.step":
             recorder.settled()
         if every and number % every == 0:
-            recorder.flush()
-    recorder.end(0, ProbeCounts(installed=3, events=9))
+            recorder.flush(rank)
+    recorder.end(rank, 0, ProbeCounts(installed=3, events=9))
     return recorder

@@ -64,7 +64,7 @@ def test_manifests(part: Path, content: bytes, said: str) -> None:
     assert said in complaint(part.parent)
 
 
-@pytest.mark.parametrize("field", ["rank", "sites", "versions", "events", "dropped", "probes"])
+@pytest.mark.parametrize("field", ["steps", "sites", "versions", "events", "dropped", "probes"])
 @pytest.mark.parametrize("value", ["0", None, {"a": []}, [{}], [1]])
 def test_fields_of_a_manifest(part: Path, field: str, value: Any) -> None:
     manifest = json.loads((part / "manifest.json").read_text())

@@ -21,11 +21,11 @@ def test_a_trace_can_be_read_while_it_is_recorded(tmp_path: Path) -> None:
     for number in range(0, 200, 40):
         for event in events[number : number + 40]:
             sink.take(event)
-        sink.flush()
+        sink.flush(0)
         trace = open_trace(tmp_path / "t")
         assert list(trace.events()) == events[: number + 40]
         assert not trace.runs[0].facts.finished
-    sink.end(3, ProbeCounts(installed=4, events=200, sampled=0.5))
+    sink.end(0, 3, ProbeCounts(installed=4, events=200, sampled=0.5))
     facts = open_trace(tmp_path / "t").runs[0].facts
     assert (facts.finished, facts.exit_status, facts.rank) == (True, 3, 0)
     assert facts.probes == ProbeCounts(installed=4, events=200, sampled=0.5)
@@ -44,8 +44,8 @@ def test_a_run_without_events_is_told(tmp_path: Path) -> None:
     assert (run.count, list(run.events()), list(run.rounds())) == (0, [], [[]])
 
 
-def test_a_process_without_events_does_not_count_beside_others(tmp_path: Path) -> None:
-    record(tmp_path / "t", [])
+def test_a_process_that_has_not_trained_does_not_count_beside_others(tmp_path: Path) -> None:
+    record(tmp_path / "t", list(training(3))[:3], rank=None)
     record(tmp_path / "t", training(3))
     assert [run.count for run in open_trace(tmp_path / "t").runs] == [12]
 
@@ -55,16 +55,16 @@ def test_a_lost_folder_ends_the_recording_and_nothing_else(tmp_path: Path) -> No
     events = list(training(20))
     for event in events[:40]:
         sink.take(event)
-    sink.flush()
+    sink.flush(0)
     shutil.rmtree(tmp_path / "t")
     for event in events[40:]:
         sink.take(event)
-    sink.flush()
+    sink.flush(0)
     assert sink.problem.startswith("recording stopped (FileNotFoundError: No such file")
     for event in events:
         sink.take(event)
         sink.settled()
-    sink.end(0, ProbeCounts())
+    sink.end(0, 0, ProbeCounts())
     assert sink._pending == []
 
 
@@ -73,9 +73,9 @@ def test_an_event_that_cannot_be_kept_ends_the_recording(tmp_path: Path) -> None
     sink = Recorder(recording(tmp_path / "t"))
     for event in events:
         sink.take(event)
-    sink.flush()
+    sink.flush(0)
     sink.take(events[0]._replace(step="first"))  # type: ignore[arg-type]
-    sink.end(0, ProbeCounts())
+    sink.end(0, 0, ProbeCounts())
     assert sink.problem.startswith("recording stopped (TypeError")
     facts = open_trace(tmp_path / "t").runs[0].facts
     assert (facts.finished, facts.problem) == (False, sink.problem)
@@ -87,8 +87,8 @@ def test_a_forked_child_writes_nothing(tmp_path: Path) -> None:
     for event in training(5):
         sink.take(event)
     sink.abandon()
-    sink.flush()
-    sink.end(0, ProbeCounts())
+    sink.flush(0)
+    sink.end(0, 0, ProbeCounts())
     assert not (tmp_path / "t").exists()
 
 
@@ -102,10 +102,10 @@ def test_under_pressure_a_whole_kind_is_given_up(
     sink = Recorder(recording(tmp_path / "t"))
     for event in [*calls, *ordinary[:8]]:
         sink.take(event)
-    sink.flush()
+    sink.flush(0)
     for event in [*calls, *ordinary[8:]]:
         sink.take(event)
-    sink.end(0, ProbeCounts())
+    sink.end(0, 0, ProbeCounts())
     assert sink.problem == ""
     (run,) = open_trace(tmp_path / "t").runs
     assert run.facts.dropped == (Dropped("call", 200, 208),)

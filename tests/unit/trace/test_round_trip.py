@@ -154,7 +154,7 @@ def test_whole_numbers_that_move_take_no_rows(tmp_path: Path) -> None:
 
 def test_ranks_are_merged_by_step(tmp_path: Path) -> None:
     for rank in (1, 0):
-        record(tmp_path / "t", training(12, rank))
+        record(tmp_path / "t", training(12, rank), rank=rank)
     trace = open_trace(tmp_path / "t")
     assert [run.facts.rank for run in trace.runs] == [0, 1]
     assert list(trace.events()) == [*training(12, 0), *training(12, 1)]

@@ -1,0 +1,191 @@
+"""Recording in real processes: killed ones, ranks, copies, and a folder that goes away."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tcstatic.trace import Trace, open_trace
+from tests.golden.running import FIXTURES, THREADS, free_port
+
+PAUSE = 0.02
+SCRIPT = """\
+import os, shutil, sys, time
+import torch
+from torch import nn
+
+torch.manual_seed(0)
+model = nn.Linear(4, 1)
+optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+x = torch.randn(6, 4)
+for step in range(int(sys.argv[1])):
+    optimizer.zero_grad()
+    loss = model(x).square().mean()
+    loss.backward()
+    optimizer.step()
+    print(step, loss.item(), flush=True)
+    time.sleep(float(sys.argv[2]))
+    if step == 5 and len(sys.argv) > 3:
+        shutil.rmtree(sys.argv[3])
+"""
+# How much a kill may lose, and what a loaded machine may add.
+LAST_SECONDS = 5 + 3
+
+
+class Shell:
+    """Starts processes in a folder of their own."""
+
+    def __init__(self, folder: Path, repo: Path) -> None:
+        self.folder = folder
+        self.trace = folder / "trace"
+        self.environment = {
+            **os.environ,
+            **THREADS,
+            "PYTHONPATH": str(repo),
+            "TCSTATIC_CACHE": str(folder / "cache"),
+        }
+        (folder / "train.py").write_text(SCRIPT, encoding="utf-8")
+
+    def recorded(self, *words: str) -> list[str]:
+        """The command that records a script."""
+        run = ["-m", "tcstatic", "run", "--trace", str(self.trace)]
+        return [*run, "--report", str(self.folder / "report.json"), *words]
+
+    def python(self, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, *words],
+            cwd=self.folder,
+            env={**self.environment, **environment},
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+
+    def killed(self, number: signal.Signals, seconds: float) -> tuple[int, Trace]:
+        """Record an endless run, kill it after a time; return its last step, and the trace."""
+        process = subprocess.Popen(
+            [sys.executable, *self.recorded("train.py", "100000", str(PAUSE))],
+            cwd=self.folder,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+        assert process.stdout is not None
+        last, until = "", 0.0
+        for line in process.stdout:
+            until = until or time.monotonic() + seconds
+            last = line
+            if time.monotonic() > until:
+                process.send_signal(number)
+                break
+        rest = process.communicate(timeout=60)[0].split("\n")
+        assert process.returncode == -number
+        return int([last, *filter(None, rest)][-1].split()[0]), open_trace(self.trace)
+
+    def report(self) -> Any:
+        return json.loads((self.folder / "report.json").read_text(encoding="utf-8"))
+
+    def check(self) -> tuple[int, Any]:
+        """The exit code and the report of `check`."""
+        ran = self.python("-m", "tcstatic", "check", str(self.trace), "--output-format", "json")
+        assert ran.stderr == ""
+        return ran.returncode, json.loads(ran.stdout)
+
+
+@pytest.fixture
+def shell(tmp_path: Path, repo: Path) -> Shell:
+    return Shell(tmp_path, repo)
+
+
+def last_step(trace: Trace) -> int:
+    return max(event.step for event in trace.events({"optimizer.step"}))
+
+
+@pytest.mark.slow
+def test_a_sigkill_loses_the_last_seconds_at_most(shell: Shell) -> None:
+    last, trace = shell.killed(signal.SIGKILL, 10)
+    assert not trace.runs[0].facts.finished
+    assert last_step(trace) >= last - LAST_SECONDS / PAUSE
+    code, report = shell.check()
+    assert code == 0
+    assert report["incomplete"] == [
+        "rank 0 ended without a last word (killed?): its last events are missing"
+    ]
+
+
+def test_a_signal_that_can_be_caught_loses_nothing(shell: Shell) -> None:
+    last, trace = shell.killed(signal.SIGTERM, 1)
+    (run,) = trace.runs
+    assert (run.facts.finished, run.facts.exit_status) == (True, 128 + signal.SIGTERM)
+    assert abs(last_step(trace) - last) <= 1
+
+
+def test_a_folder_that_goes_away_harms_nothing(shell: Shell) -> None:
+    plain = shell.python("train.py", "20", "0")
+    ran = shell.python(*shell.recorded("train.py", "20", "0", str(shell.trace)))
+    assert (ran.returncode, ran.stdout) == (0, plain.stdout)
+    assert "recording stopped" in ran.stderr or not shell.trace.exists()
+
+
+@pytest.mark.distributed
+def test_ranks_of_a_launcher_lie_beside_each_other(shell: Shell) -> None:
+    launch = ("-m", "torch.distributed.run", "--nproc_per_node=2", f"--master_port={free_port()}")
+    script = FIXTURES / "scripts" / "ddp_gloo" / "train.py"
+    ran = shell.python(*launch, *shell.recorded(str(script)))
+    assert ran.returncode == 0, ran.stderr
+    assert_two_ranks(shell)
+
+
+@pytest.mark.distributed
+def test_ranks_that_a_script_starts_lie_beside_each_other(shell: Shell) -> None:
+    ran = shell.python(*shell.recorded(str(FIXTURES / "scripts" / "ddp_gloo" / "train.py")))
+    assert ran.returncode == 0, ran.stderr
+    assert_two_ranks(shell)
+
+
+def assert_two_ranks(shell: Shell) -> None:
+    trace = open_trace(shell.trace)
+    assert [(run.facts.rank, run.facts.world_size) for run in trace.runs] == [(0, 2), (1, 2)]
+    assert all(run.facts.finished and run.count > 50 for run in trace.runs)
+    for run in trace.runs:
+        assert {event.rank for event in run.events({"optimizer.step"})} == {run.facts.rank}
+    live = shell.report()
+    code, replayed = shell.check()
+    assert code == 0
+    for part in ("findings", "invariants", "ranks", "incomplete", "probes"):
+        assert replayed[part] == live[part], part
+
+
+def test_a_copy_is_recorded_where_its_environment_says_so(shell: Shell) -> None:
+    made = shell.python("-m", "tcstatic", "rewrite", "train.py", "-o", "copy")
+    assert made.returncode == 0, made.stderr
+    ran = shell.python("copy/train.py", "40", "0", TCSTATIC_TRACE=str(shell.trace))
+    assert ran.returncode == 0, ran.stderr
+    (run,) = open_trace(shell.trace).runs
+    assert sum(1 for _ in run.events({"optimizer.step"})) == 40
+
+
+def test_a_budget_that_is_given_is_kept_to(shell: Shell) -> None:
+    words = shell.recorded("--overhead-budget", "0%", "train.py", "60", "0")
+    assert shell.python(*words).returncode == 0
+    (run,) = open_trace(shell.trace).runs
+    assert run.facts.probes.sampled < 0.5
+    assert shell.check()[1]["invariants"] == shell.report()["invariants"]
+
+
+def test_a_folder_in_use_is_refused_before_the_script_begins(shell: Shell) -> None:
+    assert shell.python(*shell.recorded("train.py", "2", "0")).returncode == 0
+    ran = shell.python(*shell.recorded("train.py", "2", "0"))
+    assert (ran.returncode, ran.stdout) == (2, "")
+    assert ran.stderr.count("\n") == 1
+    assert "expected a new or an empty folder" in ran.stderr
