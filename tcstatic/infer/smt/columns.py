@@ -5,6 +5,7 @@ The first example is the highest bit. Positive and negative examples have bits o
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -82,6 +83,17 @@ def columns(positives: Sequence[Example], negatives: Sequence[Example]) -> list[
     return [_column(name, raw, len(positives), runs) for name, raw in _turned(every)]
 
 
+def recut(
+    column: Column,
+    cuts: Iterable[Number],
+    positives: Sequence[Example],
+    negatives: Sequence[Example],
+) -> Column:
+    """Return the column with more places for thresholds."""
+    runs = _runs(positives, negatives)
+    return _column(column.name, column.raw, len(positives), runs, more=frozenset(cuts))
+
+
 def _turned(every: Sequence[Mapping[str, Scalar]]) -> Iterable[tuple[str, Sequence[Value]]]:
     """The values of each field, by name."""
     names = sorted(every[0])
@@ -125,7 +137,11 @@ def _runs(
 
 
 def _column(
-    name: str, raw: Sequence[Value], positives: int, runs: Sequence[frozenset[str]] | None
+    name: str,
+    raw: Sequence[Value],
+    positives: int,
+    runs: Sequence[frozenset[str]] | None,
+    more: frozenset[Number] = frozenset(),
 ) -> Column:
     kinds = set(map(type, raw))
     cuts: tuple[Number, ...] = ()
@@ -137,7 +153,7 @@ def _column(
         if len(raw) == len(meaning) >= _UNIQUE:
             codes, values = bytes(len(raw)), (Group(None),)
         else:
-            cuts = _cuts(keys, meaning, positives)
+            cuts = tuple(sorted({*_cuts(keys, meaning, positives), *more}))
             code, values = _codes(keys, meaning, positives, cuts)
             codes = bytes(map(code.__getitem__, keys))
     positive, negative = codes[:positives], codes[positives:]
@@ -175,7 +191,7 @@ def _codes(
     numbers = [key for key in order if is_number(meaning[key])]
     if numbers:
         first = len(values)
-        values += [Group(high) for high in (*cuts, numbers[-1])]
+        values += [Group(high) for high in (*cuts, math.inf)]
         code |= {key: first + bisect_left(cuts, key) for key in numbers}
     others = [key for key in order if key not in code]
     if others:

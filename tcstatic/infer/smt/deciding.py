@@ -10,7 +10,8 @@ import z3
 from tcstatic.errors import Undecided
 from tcstatic.infer.smt.encoding import Encoding, constants_of
 from tcstatic.infer.smt.examples import Example
-from tcstatic.invariants.conditions import Condition, fields_of
+from tcstatic.infer.smt.witnesses import guesses
+from tcstatic.invariants.conditions import And, Condition, Or, compile_condition, fields_of
 from tcstatic.model import Scalar
 
 WORK: Final = 2_000_000
@@ -34,8 +35,10 @@ def implies(
 
     Raises Undecided where the work limit is reached.
     """
-    if second is None or first == second:
+    if second is None or _is_stated(first, second):
         return True
+    if examples_or_domain is None and _is_refuted(first, second):
+        return False
     named = fields_of(second) | (fields_of(first) if first else frozenset())
     limits = {name: limit for name, limit in _limits(examples_or_domain) if name in named}
     encoding = _encoding([first, second], limits.values())
@@ -68,6 +71,29 @@ def satisfiable(condition: Condition | None, facts: Domain) -> bool:
     limits = {name: limit for name, limit in _limits(facts, missing=True) if name in named}
     encoding = _encoding([condition], limits.values())
     return _possible(encoding, [encoding.true(condition)], limits)
+
+
+def _is_stated(first: Condition | None, second: Condition) -> bool:
+    """Whether each term of the first has all the literals of some term of the second."""
+    if first is None:
+        return False
+    terms = [frozenset(_items(term, And)) for term in _items(second, Or)]
+    return all(any(term.issubset(_items(one, And)) for term in terms) for one in _items(first, Or))
+
+
+def _items(condition: Condition, kind: type[And] | type[Or]) -> tuple[Condition, ...]:
+    return condition.items if isinstance(condition, kind) else (condition,)
+
+
+def _is_refuted(first: Condition | None, second: Condition) -> bool:
+    """Whether a context that was guessed speaks against it, which saves the solver the work."""
+    premise = compile_condition(first) if first is not None else None
+    conclusion = compile_condition(second)
+    contexts = guesses(first) if first is not None else iter(({},))
+    return any(
+        (premise is None or premise(fields) is True) and conclusion(fields) is not True
+        for fields in contexts
+    )
 
 
 def _limits(

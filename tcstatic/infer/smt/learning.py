@@ -6,15 +6,20 @@ from collections.abc import Iterable, Sequence
 from itertools import compress
 
 from tcstatic.errors import Unlearnable
-from tcstatic.infer.smt.columns import Column, columns
+from tcstatic.infer.smt.alternatives import alternatives
+from tcstatic.infer.smt.columns import Column, columns, recut
 from tcstatic.infer.smt.examples import Example, Learned
-from tcstatic.infer.smt.literals import Atom, Costs, Table, tabulate
+from tcstatic.infer.smt.literals import Costs, Table, tabulate
 from tcstatic.infer.smt.searching import Found, Search
 from tcstatic.infer.smt.specific import joined_and, joined_or, specific_of
-from tcstatic.infer.smt.thresholds import loosened
+from tcstatic.infer.smt.terms import Term
+from tcstatic.infer.smt.thresholds import Loosened, loosened
 
 EFFORT = 40_000
 """Steps of search by default: a step takes some microseconds, and most need a few hundred."""
+
+# A threshold that was moved is a place for thresholds in the next round.
+_ROUNDS = 3
 
 
 def learn(
@@ -45,57 +50,72 @@ def learn(
         raise Unlearnable("no precondition can be learnt: there is no positive example")
     rejected = sum(example.count for example in negatives)
     read = columns(positives, negatives)
-    table = tabulate(read, costs)
-    everything = (1 << len(positives)) - 1
     if not negatives:
-        return _learned(positives, [((), everything)], read, table, 0, Found((), True, 0))
-    found = Search(table, most_terms, accidental, effort).run() if table.literals else None
-    if found is None or not found.terms:
+        table = tabulate(read, costs)
+        always = Term((0, ()), (), table.every.positive)
+        found = Found((always,), True, 0)
+        return _learned(positives, [loosened(always, table, {})], read, table, 0, found)
+    for _ in range(_ROUNDS):
+        table = tabulate(read, costs)
+        found = Search(table, most_terms, accidental, effort).run()
+        by_name = {column.name: column for column in read}
+        terms = [loosened(term, table, by_name) for term in found.terms]
+        moved = {
+            (name, cut)
+            for term in terms
+            for name, cut in term.moved
+            if cut not in by_name[name].cuts
+        }
+        if not moved:
+            break
+        for name in {name for name, _ in moved}:
+            cuts = [*by_name[name].cuts, *(cut for field, cut in moved if field == name)]
+            by_name[name] = recut(by_name[name], cuts, positives, negatives)
+        read = list(by_name.values())
+    if not found.terms:
         raise Unlearnable(
-            "no precondition can be learnt: each of the "
-            f"{len(positives)} positive examples has the context of a negative one"
+            "no precondition can be learnt: no atom tells any of the "
+            f"{len(positives)} positive examples from all negative ones"
         )
-    by_name = {column.name: column for column in read}
-    terms = [loosened(term, table, by_name) for term in found.terms]
     return _learned(positives, terms, read, table, rejected, found)
 
 
 def _learned(
     positives: Sequence[Example],
-    terms: Sequence[tuple[tuple[Atom, ...], int]],
+    terms: Sequence[Loosened],
     read: Sequence[Column],
     table: Table,
     rejected: int,
     found: Found,
 ) -> Learned:
     cover = 0
-    for _, covered in terms:
-        cover |= covered
+    for term in terms:
+        cover |= term.cover
     chosen = compress(positives, map(int, format(cover, f"0{len(positives)}b")))
     covered = sum(example.count for example in chosen)
     uncovered = sum(example.count for example in positives) - covered
     return Learned(
-        joined_or([joined_and(atoms) for atoms, _ in terms]),
-        specific_of(read, table, terms),
+        joined_or([joined_and(term.atoms) for term in terms]),
+        specific_of(read, table, [(term.atoms, term.cover) for term in terms]),
         covered,
         uncovered,
         rejected,
         found.exact,
-        _reason(found, table),
+        _reason(found, terms, table, read),
     )
 
 
-def _reason(found: Found, table: Table) -> str:
+def _reason(found: Found, terms: Sequence[Loosened], table: Table, read: Sequence[Column]) -> str:
+    by_name = {column.name: column for column in read}
     said = [
         "proved: no other formula of these atoms does better"
         if found.exact
         else "not proved to be the simplest"
     ]
     if found.conflicts:
-        said.append(f"{found.conflicts} positive examples share their context with a negative one")
-    for index in sorted({index for term in found.terms for index in term.literals}):
-        literal = table.literals[index]
-        if literal.same:
-            same = ", ".join(literal.same)
-            said.append(f"{literal.text} cannot be told from {same} on these examples")
+        said.append(f"{found.conflicts} positive examples cannot be told from a negative one")
+    said += [
+        f"instead of {text} these examples allow {', '.join(others)}"
+        for text, others in alternatives(found.terms, terms, table, by_name).items()
+    ]
     return "; ".join(said)

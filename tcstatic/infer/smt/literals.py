@@ -36,7 +36,8 @@ def default_cost(atom: Atom) -> int:
         case Has():
             return 12
         case Compare(_, "in", tuple() as choices):
-            return 12 + len(choices)
+            numbers = any(is_number(choice.value) for choice in choices)
+            return (16 if numbers else 12) + len(choices)
         case Compare(left, operator, Constant(value)) if not is_number(value):
             return (10 if left.name in _STAGES else 11) + (2 if operator == "!=" else 0)
         case Compare(_, "==" | "!="):

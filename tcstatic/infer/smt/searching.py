@@ -65,6 +65,8 @@ class Search:
     def run(self) -> Found:
         """Return the best terms."""
         wanted = self._table.every.positive
+        if not self._table.literals:
+            return Found((), True, self._table.positives)
         single = self._single(wanted)
         if single is not None:
             self._pool[single.literals] = single

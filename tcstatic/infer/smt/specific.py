@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from tcstatic.infer.smt.columns import MISSING, Column, Group, is_number
 from tcstatic.infer.smt.literals import Atom, Table
+from tcstatic.infer.smt.thresholds import is_threshold, limit_of
 from tcstatic.invariants.conditions import And, Compare, Condition, Constant, Field, Has, Not, Or
 
 # Fields with more values say nothing about what is common.
@@ -48,7 +49,7 @@ def _common(columns: Sequence[Column], table: Table, own: Sequence[Atom], cover:
             told.add(column.name)
         atoms += common
     limits = [literal.atom for literal in table.literals if not cover & ~literal.true.positive]
-    for atom in _strongest([*own, *filter(_is_threshold, limits)]):
+    for atom in _strongest([*own, *filter(is_threshold, limits)]):
         if field_of(atom) not in told:
             atoms.append(atom)
     return atoms
@@ -58,19 +59,14 @@ def _strongest(atoms: Sequence[Atom]) -> Iterator[Atom]:
     """Of thresholds in one direction only the one that implies the others; all other atoms."""
     limits: dict[tuple[str, str], Compare] = {}
     for atom in atoms:
-        if not (isinstance(atom, Compare) and _is_threshold(atom)):
+        if not (is_threshold(atom)):
             yield atom
             continue
         place = atom.left.name, atom.operator
         other = limits.setdefault(place, atom)
-        if (_limit(atom) < _limit(other)) == (atom.operator == "<="):
+        if (limit_of(atom) < limit_of(other)) == (atom.operator == "<="):
             limits[place] = atom
     yield from limits.values()
-
-
-def _limit(atom: Compare) -> Any:
-    assert isinstance(atom.right, Constant)
-    return atom.right.value
 
 
 def _of_field(column: Column, values: list[Any]) -> Iterator[Atom]:
@@ -94,10 +90,6 @@ def _of_field(column: Column, values: list[Any]) -> Iterator[Atom]:
 def _are_names(values: list[Any]) -> bool:
     """Whether a list of them is worth reading: no numbers, and not True and False."""
     return any(isinstance(value, str) for value in values) and not any(map(is_number, values))
-
-
-def _is_threshold(atom: Atom) -> bool:
-    return isinstance(atom, Compare) and atom.operator in ("<=", ">")
 
 
 def field_of(atom: Atom) -> str:
