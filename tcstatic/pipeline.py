@@ -45,7 +45,8 @@ child()
 class Request:
     """What to plan: a script (or, with `module`, the file of that module), rules, and packages.
 
-    `rules` replace the shipped ones, `invariants` come on top of either.
+    `rules` replace the shipped ones, `invariants` come on top of either; `calls`: with probes for
+    `call` events.
     """
 
     script: str
@@ -56,6 +57,7 @@ class Request:
     select: tuple[str, ...] = ()
     ignore: tuple[str, ...] = ()
     include: tuple[str, ...] = ()
+    calls: bool = False
 
     def rule_paths(self) -> list[Path]:
         """Return the files and folders that hold the rules of this request."""
@@ -173,7 +175,12 @@ def make_plan(request: Request, options: RunOptions) -> ProbePlan:
     from tcstatic.rewrite import compile_plan
 
     return compile_plan(
-        Path(request.script), Path(request.root), load_invariants(request), options, request.include
+        Path(request.script),
+        Path(request.root),
+        load_invariants(request),
+        options,
+        request.include,
+        calls=request.calls,
     )
 
 

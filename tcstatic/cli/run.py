@@ -46,7 +46,7 @@ def run(
     # The script may change its folder.
     options["report"] = tuple(map(os.path.abspath, options["report"]))
     request_for = pipeline.request_for_module if is_module else pipeline.request_for_script
-    request = request_for(script, **planning(options))
+    request = request_for(script, **planning(options), calls=bool(trace))
     if trace and _is_default(ctx, "overhead_budget"):
         options["overhead_budget"] = 1.0
     asked = replace(running(options), trace=_trace_folder(trace))

@@ -29,9 +29,10 @@ from tcstatic.model import (
     Verdict,
 )
 from tcstatic.program.source import ModuleFacts, linked, local_modules, module_name, read_module
+from tcstatic.rewrite.callplan import CallPlan
 from tcstatic.rewrite.instrumenting import compile_instrumented, instrument
 from tcstatic.rewrite.scoping import Scoping, recorded
-from tcstatic.rewrite.selection import select_sites
+from tcstatic.rewrite.selection import merged, select_sites
 from tcstatic.rewrite.worlds import out_of_scope as out_of_scope_of
 from tcstatic.rewrite.worlds import world_of
 from tcstatic.runtime.live.codecache import fetch, store
@@ -64,21 +65,21 @@ def compile_plan(
     *,
     out_of_scope: tuple[tuple[str, Verdict], ...] = (),
     scoped: bool = True,
+    calls: bool = False,
 ) -> ProbePlan:
     """Plan a run: find the script's own files, choose sites, store instrumented code.
 
     `root` is what `sys.path[0]` will be; paths of files are relative to it, or absolute outside. A
     file that cannot be read or rewritten is in `skipped` and runs as it is. What the source decides
-    is not probed, unless `scoped` is False. Raises InputError where a package of `include` is
-    unknown.
+    is not probed, unless `scoped` is False. `calls`: with sites for `call` events. Raises
+    InputError where a package of `include` is unknown.
     """
-    root = root.absolute()
-    script = script.absolute()
+    script, root = script.absolute(), root.absolute()
     watched = tuple(one for one in invariants if "run" in one.feeds)
     unwatched = ((one.code, _LINTED) for one in invariants if "run" not in one.feeds)
     own = local_modules(script, root, ())
     read, skipped = _read_all(own, local_modules(script, root, include), root)
-    scope = _Scope(script, root, tuple(read), scoped and not skipped)
+    scope = _Scope(script, root, tuple(read), scoped and not skipped, calls=calls)
     outside = scope.outside(watched)
     if scope.problem:
         skipped.append(Skipped(file_name(script, root), scope.problem))
@@ -101,7 +102,7 @@ def compile_plan(
         invariants=tuple(one for one in watched if one.code not in outside),
         out_of_scope=(*out_of_scope, *unwatched, *outside.items()),
         files=tuple(files),
-        skipped=tuple(skipped),
+        skipped=(*skipped, *scope.unrecorded()),
         options=options,
         unprobed=tuple(unprobed),
     )
@@ -111,12 +112,17 @@ def compile_plan(
 class _Scope:
     """What the source of a whole program decides; nothing where `known` is False."""
 
-    def __init__(self, script: Path, root: Path, read: tuple[_Read, ...], known: bool) -> None:
+    def __init__(
+        self, script: Path, root: Path, read: tuple[_Read, ...], known: bool, *, calls: bool
+    ) -> None:
         self._facts = [one.facts for one in read]
         self._modules = {module_name(one.path, root): one.facts for one in read}
         self._world = world_of([(one.source, one.facts) for one in read], complete=known)
         recorder, problem = recorded(script, root, self._world)
         self._scoping = Scoping(self._world, recorder) if known else None
+        sources = [one.source for one in read]
+        name = file_name(script, root)
+        self._calls = CallPlan(self._modules, sources, name) if calls else None
         self.problem = f"planned by names alone ({problem})" if problem else ""
 
     def outside(self, invariants: Sequence[Invariant]) -> dict[str, Verdict]:
@@ -134,7 +140,31 @@ class _Scope:
         if self._scoping is not None:
             kept, left = self._scoping.split(one.path, facts, by_name)
         numbered = (replace(site, number=number) for number, site in enumerate(kept, first))
-        return _located(tuple(numbered), one.name), tuple(_unprobed(one, *pair) for pair in left)
+        sites = _located(tuple(numbered), one.name)
+        if self._calls is not None:
+            sites = self._with_calls(one, facts, sites, first, self._calls)
+        return sites, tuple(_unprobed(one, *pair) for pair in left)
+
+    def unrecorded(self) -> Sequence[Skipped]:
+        """Calls that are asked for, and are not recorded."""
+        return self._calls.skipped if self._calls is not None else ()
+
+    def _with_calls(
+        self,
+        one: _Read,
+        facts: ModuleFacts,
+        sites: tuple[Site, ...],
+        first: int,
+        calls: CallPlan,
+    ) -> tuple[Site, ...]:
+        """All sites of a file; without those of its calls if it cannot be rewritten with them."""
+        more = _located(calls.sites(one.name, facts), one.name)
+        every = merged(sites, more, first) if more else sites
+        code = _code(one, every) if more else ""
+        if isinstance(code, str):
+            return every
+        calls.refused(one.name, code.reason)
+        return sites
 
 
 def _unprobed(read: _Read, site: Site, reason: str) -> Unprobed:

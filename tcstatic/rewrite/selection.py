@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import Final
 
 from tcstatic.model import Location, Probe, Site
 from tcstatic.program.source import ModuleFacts, Span
 from tcstatic.rewrite.callsites import call_sites
 from tcstatic.rewrite.loopsites import comprehension_sites, loop_sites, store_sites
+from tcstatic.rewrite.recordedcalls import OwnNames, can_be_recorded, parts_of, recorded_calls
 from tcstatic.rewrite.sketch import Sketch
 from tcstatic.rewrite.vocabulary import COMPILERS
 
 # On one expression, its own value is seen before what is done with it.
 _RANK: Final[dict[Probe, int]] = {"after": 0, "on": 1, "target": 1, "loop": 1}
+_PARTS: Final = {"value": 1, "callee": 2, "argument": 2}
 
 
 def select_sites(facts: ModuleFacts, first_number: int) -> tuple[Site, ...]:
@@ -37,11 +40,31 @@ def select_sites(facts: ModuleFacts, first_number: int) -> tuple[Site, ...]:
     return _numbered(facts, kept, first_number)
 
 
-def every_site(facts: ModuleFacts, first_number: int) -> tuple[Site, ...]:
+def select_calls(facts: ModuleFacts, own: OwnNames) -> tuple[Site, ...]:
+    """The sites of `call` events, numbered from 1; see `merged`."""
+    if facts.mentions_probes:
+        return ()
+    compiled = _compiled_functions(facts)
+    sketches = recorded_calls(facts.calls, own)
+    return _numbered(facts, (s for s in sketches if not _lies_in(s.function, compiled)), 1)
+
+
+def merged(sites: Iterable[Site], calls: Iterable[Site], first_number: int) -> tuple[Site, ...]:
+    """All sites of one file in the order in which they are evaluated on a line."""
+    ordered = sorted((*sites, *calls), key=_evaluation_order)
+    return tuple(replace(site, number=number) for number, site in enumerate(ordered, first_number))
+
+
+def every_site(
+    facts: ModuleFacts, first_number: int, *, recorded: bool = False
+) -> tuple[Site, ...]:
     """Every call, method receiver, attribute assigned to or deleted, loop and ``with`` item: a test
-    of the rewriter, not of training."""
+    of the rewriter, not of training. `recorded`: with the parts of each call."""
     shared = _shared_spans(facts)
     sketches = list(_every_sketch(facts, shared))
+    if recorded:
+        calls = (call for call in facts.calls if can_be_recorded(call))
+        sketches += (part for call in calls for part in parts_of(call))
     return _numbered(facts, sketches, first_number)
 
 
@@ -88,30 +111,37 @@ def _shared_spans(facts: ModuleFacts) -> frozenset[Span]:
 def _numbered(
     facts: ModuleFacts, sketches: Iterable[Sketch], first_number: int
 ) -> tuple[Site, ...]:
-    unique = {(sketch.probe, sketch.span): sketch for sketch in reversed(list(sketches))}
-    ordered = sorted(unique.values(), key=_evaluation_order)
-    return tuple(
-        Site(
-            number=number,
-            probe=sketch.probe,
-            kind=sketch.kind,
-            location=Location(
-                facts.path,
-                sketch.span.line,
-                sketch.span.column,
-                sketch.span.end_line,
-                sketch.span.end_column,
-                sketch.function,
-            ),
-            callee=sketch.callee,
-            subject=sketch.subject,
-            attribute=sketch.attribute,
-            arguments=dict(sketch.arguments),
-        )
-        for number, sketch in enumerate(ordered, first_number)
+    unique = {
+        (one.probe, one.span, one.arguments.get("part")): one for one in reversed([*sketches])
+    }
+    sites = (_site(facts.path, sketch) for sketch in unique.values())
+    return merged(sites, (), first_number)
+
+
+def _site(path: str, sketch: Sketch) -> Site:
+    span = sketch.span
+    return Site(
+        number=0,
+        probe=sketch.probe,
+        kind=sketch.kind,
+        location=Location(
+            path, span.line, span.column, span.end_line, span.end_column, sketch.function
+        ),
+        callee=sketch.callee,
+        subject=sketch.subject,
+        attribute=sketch.attribute,
+        arguments=dict(sketch.arguments),
     )
 
 
-def _evaluation_order(sketch: Sketch) -> tuple[int, int, int, int, int]:
-    span = sketch.span
-    return (span.end_line, span.end_column, -span.line, -span.column, _RANK[sketch.probe])
+def _evaluation_order(site: Site) -> tuple[int, int, int, int, int, int]:
+    """What is done with a value comes after the value; the parts of calls after all else."""
+    where, part = site.location, _PARTS.get(site.arguments.get("part", ""), 0)
+    return (
+        where.end_line,
+        where.end_column,
+        -where.line,
+        -where.column,
+        part,
+        _RANK[site.probe],
+    )

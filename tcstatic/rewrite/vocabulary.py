@@ -89,3 +89,15 @@ WATCHED_ATTRIBUTES: Final[Mapping[str, str]] = {
     "requires_grad": "model.freeze",
     "training": "model.mutate",
 }
+# What of torch is recorded, where calls are: by the beginning of its dotted name.
+RECORDED: Final = (
+    "torch.nn.functional.",
+    "torch.nn.init.",
+    "torch.nn.utils.",
+    "torch.distributed.",
+    "torch.amp.",
+    "torch.autocast",
+    "torch.cuda.amp.",
+    "torch.cpu.amp.",
+    "torch.nn.parallel.",
+)

@@ -131,7 +131,9 @@ def test_generated_programs_do_the_same(text: str) -> None:
             original = compile(source, str(PATH), "exec", dont_inherit=True)
         except SyntaxError:
             return
-        outcome = instrument(PATH, source, every_site(read_module(PATH, source, ""), 1))
+        outcome = instrument(
+            PATH, source, every_site(read_module(PATH, source, ""), 1, recorded=True)
+        )
         if isinstance(outcome, Rewritten):
             rewritten = compile_instrumented(source, outcome.text, str(PATH))
             assert did(rewritten) == did(original)

@@ -52,7 +52,7 @@ def statement_lines(tree: ast.Module) -> list[tuple[int, int | None]]:
 def check_everywhere(source: bytes) -> RewriteOutcome:
     """Rewrite with a probe in every place, and check all that must hold of the result."""
     facts = read_module(PATH, source, "")
-    sites = every_site(facts, 1)
+    sites = every_site(facts, 1, recorded=True)
     outcome = instrument(PATH, source, sites)
     if isinstance(outcome, Unchanged):
         assert not sites or b"f'" in source or b'f"' in source

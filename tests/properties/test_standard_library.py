@@ -82,7 +82,9 @@ def rewrite_all(names: list[str], out: Path) -> int:
     for name in names:
         for module, path in sources(name).items():
             source = path.read_bytes()
-            outcome = instrument(path, source, every_site(read_module(path, source, module), 1))
+            outcome = instrument(
+                path, source, every_site(read_module(path, source, module), 1, recorded=True)
+            )
             if isinstance(outcome, Rewritten):
                 codes[module] = compile_instrumented(source, outcome.text, str(path))
                 insertions += outcome.insertions

@@ -14,6 +14,7 @@ from typing import Any, Final, final
 from tcstatic.model import Event, Needs, ProbeCounts, Site
 from tcstatic.runtime.probes import entry
 from tcstatic.runtime.probes.budget import Budget
+from tcstatic.runtime.probes.calls import Calls
 from tcstatic.runtime.probes.entry import Handler
 from tcstatic.runtime.probes.loops import Loop, watched
 from tcstatic.runtime.probes.roles import (
@@ -36,6 +37,7 @@ class Watch:
     Never raises into the user's program, but for what `settle` raises on purpose.
     State: `_parts` is what needs torch, made when torch arrives; `values`, `receivers` and
     `targets` what is done at each site, empty until then; `_disabled` the probes that raised;
+    `_calls` those that are recorded one by one, if that was asked for;
     `_busy` guards against our own reads being watched.
     """
 
@@ -47,12 +49,15 @@ class Watch:
         budget: float,
         emit: Callable[[Event], None],
         settle: Callable[[], None],
+        files: Sequence[str] = (),
     ) -> None:
         self._sites = {site.number: site for site in sites}
         self._needs = needs
         self._settle = settle
         self._stream = Stream(root, emit, self._sites)
         self._budget = Budget(budget)
+        recorded = [site for site in sites if "part" in site.arguments]
+        self._calls = Calls(recorded, self._stream, self._budget, files)
         self._parts: Any = None
         self._untouchable: Callable[[], bool] = bool
         self._remove: Callable[[], None] | None = None
@@ -93,9 +98,12 @@ class Watch:
         self._parts = Parts(self._stream, self._needs, self._round_done, self._from_backward)
         self._untouchable = self._parts.untouchable
         for number, site in self._sites.items():
+            if "part" in site.arguments:
+                continue
             self.values[number] = self._of_value(site)
             self.receivers[number] = self._of_receiver(site)
             self.targets[number] = self._of_target(site)
+        self._calls.install(self.values, self.receivers)
         self._remove, self._hooks = torch_hooks.install(self)
         entry.attach(self)
 
@@ -111,7 +119,7 @@ class Watch:
             installed=len(self._sites),
             events=self._stream.events,
             sampled=round(self._budget.sampled, 6),
-            disabled=tuple(sorted(self._disabled.items())),
+            disabled=(*sorted(self._disabled.items()), *self._calls.notes()),
         )
 
     def flush(self) -> None:

@@ -86,6 +86,7 @@ class StandInWatch:
         budget: float,
         emit: Callable[[Event], None],
         settle: Callable[[], None],
+        files: Sequence[str] = (),
     ) -> None:
         self.steps = 0
         self._events = 0

@@ -28,13 +28,14 @@ def source_of(text: str) -> bytes:
     return textwrap.dedent(text).lstrip("\n").encode()
 
 
-def everywhere(source: bytes, path: Path = PATH) -> RewriteOutcome:
+def everywhere(source: bytes, path: Path = PATH, *, recorded: bool = False) -> RewriteOutcome:
     """Rewrite with a probe at every place that a probe can have."""
-    return instrument(path, source, every_site(read_module(path, source, path.stem), 1))
+    facts = read_module(path, source, path.stem)
+    return instrument(path, source, every_site(facts, 1, recorded=recorded))
 
 
-def rewritten(source: bytes) -> Rewritten:
-    outcome = everywhere(source)
+def rewritten(source: bytes, *, recorded: bool = False) -> Rewritten:
+    outcome = everywhere(source, recorded=recorded)
     assert isinstance(outcome, Rewritten), outcome
     return outcome
 
@@ -119,7 +120,7 @@ def ran(code: CodeType, path: Path = PATH) -> Ran:
 
 def three_ways(source: bytes, path: Path = PATH) -> tuple[Ran, Ran, Ran, Passing]:
     """Run the original, the code that `run` would execute, and the text that a copy holds."""
-    outcome = everywhere(source, path)
+    outcome = everywhere(source, path, recorded=True)
     text = outcome.text if isinstance(outcome, Rewritten) else decode(source).text
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -155,10 +155,11 @@ def test_the_traceback_is_the_same_text(name: str, tmp_path: Path) -> None:
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::SyntaxWarning")
 def test_no_instruction_has_a_line_of_its_own() -> None:
     # What debuggers, coverage and profilers see: no line that the original does not have.
-    for text in PROGRAMS.values():
-        source = source_of(text)
+    for program in PROGRAMS.values():
+        source = source_of(program)
         before = compile(source, "p.py", "exec", dont_inherit=True)
-        after = compile_instrumented(source, rewritten(source).text, "p.py")
+        text = rewritten(source, recorded=True).text
+        after = compile_instrumented(source, text, "p.py")
         for old, new in zip(_codes(before), _codes(after), strict=True):
             assert old.co_qualname == new.co_qualname
             assert old.co_firstlineno == new.co_firstlineno

@@ -1,0 +1,252 @@
+"""What is called -> whether its calls are recorded, under which name, with which parameters.
+
+Asked of the object itself, without running anything of the user's: only plain functions, methods,
+classes, modules and what torch is built of are known; all else is not wanted.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import re
+import sys
+import weakref
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from types import (
+    BuiltinFunctionType,
+    FunctionType,
+    MethodDescriptorType,
+    MethodType,
+    ModuleType,
+    WrapperDescriptorType,
+)
+from typing import Any, Final, final
+
+from tcstatic.runtime.probes.roles import MODULE, OPTIMIZER, TENSOR, role_of
+
+# Wrappers around one another are followed so far.
+_HOPS: Final = 8
+# The namespaces whose functions are known by the names that they have there.
+_SPACES: Final = (
+    "torch.nn.functional",
+    "torch.nn.init",
+    "torch.nn.utils",
+    "torch.nn.utils.rnn",
+    "torch.nn.utils.parametrize",
+    "torch.nn.utils.parametrizations",
+    "torch.nn.utils.prune",
+    "torch.amp",
+    "torch.cuda.amp",
+    "torch.distributed",
+)
+_WITHIN: Final = ("torch.distributed.", "torch.nn.utils.", "torch.amp.", "torch.cuda.amp.")
+_SIGNATURE: Final = re.compile(r"\w+\(([^()]*)\)")
+_DICT: Final[Any] = type.__dict__["__dict__"]
+_Builtin = (BuiltinFunctionType, MethodDescriptorType, WrapperDescriptorType)
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Callee:
+    """What is called: its dotted name, the names of its parameters from the first that is given by
+    position, and the object that it is called on, under the name of that parameter."""
+
+    name: str
+    parameters: tuple[str, ...] = ()
+    on: str = ""
+
+
+@final
+class Callees:
+    """Knows callees. State: what was found, by ``id`` of what is held with it (a class weakly); the
+    `_public` names of torch's functions, by ``id``, once torch is there."""
+
+    def __init__(self, files: Iterable[str]) -> None:
+        self._files = frozenset(map(os.path.realpath, files))
+        self._known: dict[int, tuple[Any, Callee | None]] = {}
+        self._own: dict[str, bool] = {}
+        self._public: dict[int, str] = {}
+
+    def of(self, called: Any) -> tuple[Callee | None, Any]:
+        """The callee, None where it is not wanted, and the object that it is called on."""
+        kind = type(called)
+        if kind is MethodType:
+            inner = called.__func__
+            found = self._of_function(inner, 1) if type(inner) is FunctionType else None
+            return found, called.__self__
+        if kind is BuiltinFunctionType:
+            return self._builtin(called)
+        if kind is FunctionType:
+            return self._of_function(called, 0), None
+        if issubclass(kind, type):
+            return self._of_class(called, 0), None
+        if kind is functools.partial:
+            found, owner = self.of(called.func)
+            if found is not None and called.args:
+                found = replace(found, parameters=found.parameters[len(called.args) :])
+            return found, owner
+        return self._of_class(kind, 1), called
+
+    def _of_function(self, function: Any, bound: int) -> Callee | None:
+        """Functions that are made anew, as closures are, share their code."""
+        held = function
+        if id(function) not in self._names():
+            plain = _unwrapped(function)
+            held = function if plain is None else plain.__code__
+        key = id(held) * 4 + bound
+        known = self._known.get(key)
+        if known is None:
+            known = self._known[key] = (held, self._function(function, bound))
+        return known[1]
+
+    def _of_class(self, kind: type, instance: int) -> Callee | None:
+        key = id(kind) * 4 + 2 + instance
+        known = self._known.get(key)
+        if known is None or known[0]() is not kind:
+            found = self._instance(kind) if instance else self._class(kind)
+            known = self._known[key] = (weakref.ref(kind), found)
+        return known[1]
+
+    def _builtin(self, called: Any) -> tuple[Callee | None, Any]:
+        owner = called.__self__
+        if role_of(owner) == TENSOR:
+            name = called.__name__
+            if not name.endswith("_") or name.endswith("__"):
+                return None, None
+            # A method that is bound is a new object each time.
+            key = f"torch.Tensor.{name}"
+            return self._named(key, getattr(sys.modules["torch"].Tensor, name, None)), owner
+        name = self._names().get(id(called), "")
+        if not name:
+            name = called.__name__
+            in_place = name.endswith("_") and not name.endswith("__")
+            of_torch = type(owner) in (type, ModuleType) and "torch" in str(owner.__name__)
+            name = f"torch.{name}" if in_place and (of_torch or owner is None) else ""
+        return (self._named(name, called) if name else None), None
+
+    def _named(self, name: str, builtin: Any) -> Callee:
+        known = self._known.get(hash(name))
+        if known is None or known[0] != name:
+            names = tuple(_documented(builtin))
+            known = self._known[hash(name)] = (name, Callee(name, names, "self"))
+        found = known[1]
+        assert found is not None
+        return found
+
+    def _function(self, function: Any, skipped: int) -> Callee | None:
+        name = self._names().get(id(function), "")
+        plain = _unwrapped(function)
+        if plain is None:
+            return Callee(name) if name else None
+        if not name:
+            within = str(function.__module__ or "")
+            if not (self._is_own(plain.__code__.co_filename) or within.startswith(_WITHIN)):
+                return None
+            name = _dotted(within, function.__qualname__)
+        names = _parameters(plain)
+        return Callee(name, names[skipped:], names[0] if skipped and names else "")
+
+    def _class(self, kind: Any) -> Callee | None:
+        name = self._names().get(id(kind), "")
+        within = str(type.__getattribute__(kind, "__module__"))
+        if not name:
+            if not self._is_own_module(within):
+                return None
+            name = _dotted(within, type.__getattribute__(kind, "__qualname__"))
+        return Callee(name, _parameters(_looked_up(kind, "__init__"))[1:])
+
+    def _instance(self, kind: Any) -> Callee | None:
+        """Calls of an object: of the user's classes, and of the modules that torch is made of."""
+        module = _is_role(kind, MODULE)
+        method = _looked_up(kind, "forward" if module else "__call__")
+        if method is None or _is_role(kind, TENSOR) or _is_role(kind, OPTIMIZER):
+            return None
+        within = str(type.__getattribute__(kind, "__module__"))
+        qualified = type.__getattribute__(kind, "__qualname__")
+        if module and within.startswith("torch.nn."):
+            torch: Any = sys.modules["torch"]
+            public = torch.nn.__dict__.get(qualified) is kind
+            name = f"torch.nn.{qualified}" if public else f"{within}.{qualified}"
+        elif self._is_own_module(within):
+            name = _dotted(within, f"{qualified}.{'forward' if module else '__call__'}")
+        else:
+            return None
+        return Callee(name, _parameters(method)[1:], "self")
+
+    def _is_own_module(self, name: str) -> bool:
+        module = sys.modules.get(name)
+        file = module.__dict__.get("__file__") if type(module) is ModuleType else None
+        return isinstance(file, str) and self._is_own(file)
+
+    def _is_own(self, file: str) -> bool:
+        known = self._own.get(file)
+        if known is None:
+            known = self._own[file] = os.path.realpath(file) in self._files
+        return known
+
+    def _names(self) -> dict[int, str]:
+        if not self._public and "torch" in sys.modules:
+            torch: Any = sys.modules["torch"]
+            for space in _SPACES:
+                for name, thing in vars(sys.modules.get(space, ModuleType(""))).items():
+                    if not name.startswith("_") and type(thing) in (FunctionType, *_Builtin, type):
+                        self._public.setdefault(id(thing), f"{space}.{name}")
+            autocast = getattr(torch, "autocast", None)
+            self._public[id(autocast)] = "torch.amp.autocast"
+        return self._public
+
+
+def _is_role(kind: type, role: str) -> bool:
+    """Whether objects of a class have a role; none is made."""
+    torch: Any = sys.modules.get("torch")
+    if torch is None or not hasattr(torch, "optim"):
+        return False
+    bases = {MODULE: torch.nn.Module, OPTIMIZER: torch.optim.Optimizer, TENSOR: torch.Tensor}
+    return issubclass(kind, bases[role])
+
+
+def _dotted(module: str, qualified: str) -> str:
+    # What a spawned child calls the script.
+    return f"{'__main__' if module == '__mp_main__' else module}.{qualified}"
+
+
+def _unwrapped(function: Any) -> Any:
+    """The plain function that a decorated one stands for, None for anything else."""
+    for _ in range(_HOPS):
+        if type(function) is not FunctionType:
+            return None
+        inner = function.__dict__.get("__wrapped__")
+        if inner is None:
+            return function
+        function = inner
+    return None
+
+
+def _parameters(function: Any) -> tuple[str, ...]:
+    plain = _unwrapped(function)
+    if plain is None:
+        return ()
+    code = plain.__code__
+    names: tuple[str, ...] = code.co_varnames[: code.co_argcount]
+    # One that hands on all that it is given may tell in its text what that is.
+    return names or tuple(_documented(plain))
+
+
+def _looked_up(kind: Any, name: str) -> Any:
+    """A method as the class holds it; nothing of the user's is run, as `getattr` may."""
+    for base in type.__getattribute__(kind, "__mro__"):
+        held = _DICT.__get__(base)
+        if name in held:
+            return held[name] if base is not object else None
+    return None
+
+
+def _documented(builtin: Any) -> Iterator[str]:
+    """The parameters of a function that is not Python's, as its own text tells them."""
+    found = _SIGNATURE.search(builtin.__doc__ or "") if builtin is not None else None
+    for part in found.group(1).split(",") if found else ():
+        name = part.partition("=")[0].strip().strip("[]")
+        if name in ("*", "/") or not name.isidentifier():
+            return
+        yield name

@@ -1,0 +1,157 @@
+"""Values given to calls, and their results -> plain scalars: never data, never a device's answer.
+
+A value becomes a `Brief` first, a hashable tuple that is made in a microsecond; the fields that an
+event carries are made of it once for all calls alike.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any, Final
+
+# What kind of brief it is, then what is kept of the value.
+Brief = tuple[Any, ...]
+Scalar = bool | int | float | str | None
+
+PLAIN, TYPE, SIZED, TENSOR, MODULE, PARTS = range(6)
+LONGEST: Final = 48  # characters of a text that is kept as it is
+MOST_PARTS: Final = 3  # of a tuple that a call returns
+_HIGHEST: Final = (1 << 63) - 1
+_PLAIN: Final = frozenset({bool, float, type(None)})
+_SIZED: Final = (list, tuple, dict, set, frozenset, bytes)
+
+_Reader = Callable[[Any], Brief]
+_readers: dict[type, _Reader] = {}
+
+
+def brief_of(value: Any) -> Brief:
+    """What is kept of a value. Runs nothing of the user's."""
+    kind = type(value)
+    if kind in _PLAIN:
+        return (PLAIN, kind, value)
+    reader = _readers.get(kind)
+    if reader is None:
+        reader = _reader(kind)
+        if "torch" in sys.modules:
+            _readers[kind] = reader
+    return reader(value)
+
+
+def brief_of_result(value: Any) -> Brief:
+    """What is kept of a result: of a tuple, what is kept of its first parts."""
+    if type(value) is tuple and value:
+        return (PARTS, len(value), tuple(map(brief_of, value[:MOST_PARTS])))
+    return brief_of(value)
+
+
+def autocast_dtype() -> str:
+    """The type that autocast computes in at this moment, '' where it is off."""
+    torch: Any = sys.modules.get("torch")
+    if torch is None or not torch._C._is_any_autocast_enabled():
+        return ""
+    for device in ("cuda", "cpu"):
+        if torch.is_autocast_enabled(device):
+            return str(torch.get_autocast_dtype(device)).removeprefix("torch.")
+    return "on"
+
+
+def fields_of(prefix: str, brief: Brief) -> Iterator[tuple[str, Scalar]]:
+    """The fields of an event that tell of a value, by names that begin with `prefix`."""
+    kind = brief[0]
+    if kind == PLAIN:
+        yield prefix, brief[2]
+    elif kind == PARTS:
+        yield f"{prefix}_type", "tuple"
+        yield f"{prefix}_length", brief[1]
+        for index, part in enumerate(brief[2]):
+            yield from fields_of(f"{prefix}_{index}", part)
+    else:
+        yield f"{prefix}_type", brief[1]
+        if kind == SIZED:
+            yield f"{prefix}_length", brief[2]
+        elif kind == MODULE:
+            yield f"{prefix}_training", brief[2]
+        elif kind == TENSOR:
+            yield from _tensor_fields(prefix, brief)
+
+
+def _tensor_fields(prefix: str, brief: Brief) -> Iterator[tuple[str, Scalar]]:
+    _, _, dtype, device, grad, shape = brief
+    yield f"{prefix}_dtype", str(dtype).removeprefix("torch.")
+    yield f"{prefix}_device", device
+    yield f"{prefix}_requires_grad", grad
+    if shape is None:
+        return
+    yield f"{prefix}_ndim", shape[0]
+    if shape[0]:
+        yield f"{prefix}_rows", shape[1]
+        yield f"{prefix}_width", shape[2]
+
+
+def _reader(kind: type) -> _Reader:
+    """How values of a type are read; decided once for each."""
+    torch: Any = sys.modules.get("torch")
+    if kind is int:
+        return _integer
+    if kind is str:
+        return _text
+    named = kind.__name__
+    for base in _SIZED:
+        if issubclass(kind, base):
+            length = base.__len__
+            return lambda value: (SIZED, named, length(value))
+    if torch is None or not hasattr(torch, "nn"):
+        return lambda value: (TYPE, named)
+    if kind in (torch.dtype, torch.device, torch.layout, torch.memory_format):
+        return lambda value: (PLAIN, str, str(value).removeprefix("torch."))
+    if issubclass(kind, torch.nn.Module):
+        return _module(named)
+    plain = (torch.Tensor, torch.nn.Parameter, getattr(torch.nn, "Buffer", None))
+    if kind in plain:
+        return _tensor(torch, named)
+    return lambda value: (TYPE, named)
+
+
+def _integer(value: int) -> Brief:
+    return (PLAIN, int, value) if -_HIGHEST <= value <= _HIGHEST else (TYPE, "int")
+
+
+def _text(value: str) -> Brief:
+    return (PLAIN, str, value) if len(value) <= LONGEST else (SIZED, "str", len(value))
+
+
+def _module(named: str) -> _Reader:
+    def read(value: Any) -> Brief:
+        # Not by attribute, which a class of the user's may answer by its own code.
+        training = object.__getattribute__(value, "__dict__").get("training")
+        return (MODULE, named, training) if type(training) is bool else (TYPE, named)
+
+    return read
+
+
+def _tensor(torch: Any, named: str) -> _Reader:
+    """The reader of torch's own tensors: of a subclass, each attribute may be code of the user's.
+
+    A mode that sees all functions of torch sees attributes of tensors too: it must not see ours.
+    """
+    watched: Callable[[], bool] = torch._C._is_torch_function_mode_enabled
+    unseen: Any = torch._C.DisableTorchFunction
+
+    def read(value: Any) -> Brief:
+        if watched():
+            with unseen():
+                return metadata(value)
+        return metadata(value)
+
+    def metadata(value: Any) -> Brief:
+        try:
+            size = tuple(value.shape)
+        except RuntimeError:  # nested: its rows have lengths of their own
+            size = None
+        shape: tuple[int, ...] | None = None
+        if size is not None and all(type(one) is int for one in size):
+            shape = (len(size), size[0], size[-1]) if size else (0,)
+        return (TENSOR, named, value.dtype, value.device.type, value.requires_grad, shape)
+
+    return read
