@@ -12,6 +12,7 @@ from tcstatic.program.paths.values import Const, Node, Object, Unknown
 from tcstatic.program.paths.walking import Reach, Token
 
 _TRAINING = frozenset({"loss.backward", "optimizer.step"})
+_AT_WORK = frozenset({"optimizer.step", "optimizer.zero_grad"})
 
 
 def finish(m: Machine, block: Block) -> None:
@@ -89,7 +90,7 @@ def _beside(block: Block) -> dict[int, int]:
         at_work = {
             one.subjects["optimizer"]
             for one in _own(loop.body)
-            if one.kind in ("optimizer.step", "optimizer.zero_grad") and not one.maybe
+            if one.kind in _AT_WORK and not one.maybe and not one.assumed
         }
         only = next(iter(at_work)) if len(at_work) == 1 else ()
         for one in happenings(loop.body) if at_work else ():

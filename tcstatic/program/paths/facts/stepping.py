@@ -21,7 +21,7 @@ from tcstatic.program.paths.facts.registry import surveys
 from tcstatic.program.paths.machine import Machine
 from tcstatic.program.paths.stores import owner_of_parameter
 from tcstatic.program.paths.tree import Block, Happening, happenings
-from tcstatic.program.paths.values import Const, Node, Object, Value, options
+from tcstatic.program.paths.values import Const, Node, Object, Unknown, Value, options
 from tcstatic.program.paths.walking import objects_in
 from tcstatic.program.source import syntax
 
@@ -111,7 +111,7 @@ def _by_hand(m: Machine, block: Block, made: Happening) -> bool:
     if any(
         text == "grad" and not (isinstance(one, Node) and _is_parameter(one.inputs[0]))
         for (_, text), one in m.lazy.items()
-        if one.number > m.begun
+        if one.number > m.begun and isinstance(one, Node | Unknown)
     ):
         return True
     if any(
