@@ -22,6 +22,8 @@ from tcstatic.model import (
     Witness,
 )
 
+# The status of an invariant that was inferred.
+LEARNT: Final = "learnt"
 # Relations whose monitors judge each event by itself, and the fields that differ at every event.
 STATELESS: Final = frozenset({"effect", "member", "count", "argument", "result"})
 MOVING: Final = frozenset({"step", "optimizer_step", "epoch", "loss"})
@@ -32,8 +34,9 @@ class _Rule:
     """An invariant at work: what feeds its monitor, its precondition and diagnosis.
 
     `when` is the scope of every observation; `unless` excuses a failed one, and has nothing to
-    say where the relation holds; under `doubt` it waits for the end. `explains` are the codes that
-    it explains, itself or by others.
+    say where the relation holds; under `doubt` it waits for the end; where `seen` is not met, no
+    reference run has shown such a context. `explains` are the codes that it explains, itself or by
+    others.
     """
 
     __slots__ = (
@@ -46,6 +49,7 @@ class _Rule:
         "invariant",
         "repeats",
         "scope",
+        "seen",
     )
 
     def __init__(self, invariant: Invariant) -> None:
@@ -57,6 +61,7 @@ class _Rule:
         self.scope = _compiled(invariant.when)
         self.excuse = _compiled(invariant.unless)
         self.doubt = _compiled(invariant.doubt)
+        self.seen = _compiled(invariant.seen)
         asked = _fields(invariant.when) | _fields(invariant.unless)
         self.repeats = invariant.relation in STATELESS and not asked & MOVING
         self.explains: frozenset[str] = frozenset()
@@ -122,8 +127,18 @@ def _same(last: Event, event: Event) -> bool:
 _Failure = tuple[_Rule, Observation, tuple[Event, ...], int]
 
 
+def _follows(rule: _Rule, observation: Observation, cause: _Rule, event: Event) -> bool:
+    """Whether what was learnt fails as a consequence: of a fault with a name, or of what differed
+    first in the same step."""
+    if rule.invariant.status != LEARNT or rule is cause:
+        return False
+    return cause.invariant.status != LEARNT or event.step == observation.event.step
+
+
 def _rank(rule: _Rule, failed: list[_Failure]) -> int:
     """Return how many of the failed rules may explain this one: causes come first."""
+    if rule.invariant.status == LEARNT:
+        return len(failed) + 1  # faults that have a name come first
     others = {other.invariant.code: other.explains for other, *_ in failed}
     return sum(rule.invariant.code in explains for explains in others.values())
 
@@ -156,6 +171,7 @@ class Driver:
         self._findings: dict[str, Finding] = {}
         self._causes: dict[str, tuple[_Rule, Event]] = {}
         self._checked: Counter[str] = Counter()
+        self._unseen: Counter[str] = Counter()
         self._violated: set[str] = set()
 
     def feed(self, event: Event) -> None:
@@ -207,6 +223,10 @@ class Driver:
         if excuse is not None and excuse(observation.context.fields) is not False:
             return 0
         code, times = rule.code, observation.times
+        seen = None if holds else rule.seen
+        if seen is not None and seen(observation.context.fields) is not True:
+            self._unseen[code] += 1
+            return 0
         self._checked[code] += times
         if holds:
             if rule.doubt is not None:
@@ -237,6 +257,8 @@ class Driver:
         ):
             cause = self._explained_by(rule, observation)
             if cause is not None:
+                if rule.invariant.status == LEARNT:
+                    self._violated.add(rule.code)
                 self._add_evidence(cause, rule, observation)
                 continue
             self._violated.add(rule.invariant.code)
@@ -255,7 +277,9 @@ class Driver:
     def _explained_by(self, rule: _Rule, observation: Observation) -> str | None:
         mine = set(observation.event.subjects.get("optimizer", ()))
         for name, (cause, event) in self._causes.items():
-            if rule.invariant.code not in cause.explains:
+            if rule.invariant.code not in cause.explains and not _follows(
+                rule, observation, cause, event
+            ):
                 continue
             theirs = set(event.subjects.get("optimizer", ()))
             if rule.invariant.severity == "note" or not mine or not theirs or mine & theirs:
@@ -288,4 +312,5 @@ class Driver:
             held=tuple(c for c in codes if self._checked[c] and c not in self._violated),
             violated=tuple(c for c in codes if c in self._violated),
             never_triggered=tuple(c for c in codes if not self._checked[c]),
+            unseen={code: self._unseen[code] for code in codes if self._unseen[code]},
         )

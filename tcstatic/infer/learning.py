@@ -22,6 +22,7 @@ from tcstatic.invariants.conditions import (
     Field,
     Not,
     compile_condition,
+    fields_of,
     parse,
 )
 from tcstatic.invariants.relations.proposing import DESCRIBING
@@ -40,8 +41,9 @@ CONTEXT: Final = frozenset("stage grad_enabled loss_scaled autocast inference wo
 @final
 @dataclass(frozen=True, slots=True)
 class Learned:
-    """A hypothesis with its precondition. `held` of how many observations, in which runs; `chance`
-    failures inside it that were left out as accidents are never there: negatives are hard."""
+    """A hypothesis with its precondition: how often it `held` inside it, in how many `contexts` and
+    which runs, and how many failures it excludes; `members` are fields of what is judged one by
+    one."""
 
     hypothesis: Hypothesis
     when: Condition | None
@@ -50,6 +52,7 @@ class Learned:
     contexts: int
     excluded: int
     runs: tuple[str, ...]
+    members: frozenset[str] = frozenset()
 
 
 def learned(examples: Examples, *, support: int = MIN_SUPPORT, without: str = "") -> Learned | None:
@@ -72,6 +75,8 @@ def learned(examples: Examples, *, support: int = MIN_SUPPORT, without: str = ""
             return None
         if when is None:
             return None
+    if when is not None and examples.members and not _splits(when, examples.members):
+        return None
     meets = _judge(when)
     inside = [one for one in held if meets(one[0])]
     covered = sum(times for _, times, _ in inside)
@@ -80,7 +85,22 @@ def learned(examples: Examples, *, support: int = MIN_SUPPORT, without: str = ""
     runs = sorted({run for _, _, in_runs in inside for run in in_runs})
     excluded = sum(times for _, times, _ in failed)
     seen = seen_in([fields for fields, _, _ in inside], volatile)
-    return Learned(examples.hypothesis, when, seen, covered, len(inside), excluded, tuple(runs))
+    return Learned(
+        examples.hypothesis,
+        when,
+        seen,
+        covered,
+        len(inside),
+        excluded,
+        tuple(runs),
+        frozenset(examples.members),
+    )
+
+
+def _splits(when: Condition, members: set[str]) -> bool:
+    """Whether each part of a precondition is about the event, or about the members judged."""
+    parts = when.items if isinstance(when, And) else (when,)
+    return all(fields_of(part) <= members or not fields_of(part) & members for part in parts)
 
 
 def violations(one: Learned, examples: Examples, run: str) -> int:

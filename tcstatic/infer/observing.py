@@ -21,12 +21,14 @@ Key = tuple[tuple[str, str, Scalar], ...]
 
 @final
 class Examples:
-    """Of one hypothesis: contexts, each with how often it held and failed there, by run."""
+    """Of one hypothesis: contexts, each with how often it held and failed there, by run; `members`
+    are the fields of those that are judged one by one."""
 
-    __slots__ = ("_fields", "failed", "held", "hypothesis")
+    __slots__ = ("_fields", "failed", "held", "hypothesis", "members")
 
     def __init__(self, hypothesis: Hypothesis) -> None:
         self.hypothesis = hypothesis
+        self.members: set[str] = set()
         self._fields: dict[Key, Fields] = {}
         self.held: dict[Key, dict[str, int]] = {}
         self.failed: dict[Key, dict[str, int]] = {}
@@ -96,6 +98,7 @@ class Observing:
         cases: Iterable[tuple[Event, Fields]] = ((one.event, one.fields),)
         if each:
             cases = ((one.event._replace(members=(m,)), fields) for m, fields in one.members)
+            examples.members.update(name for member, _ in one.members for name in member.fields)
         for event, fields in cases:
             for observation in relation.monitor(hypothesis.params).feed(event):
                 for run, times in one.runs.items():

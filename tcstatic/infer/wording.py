@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from tcstatic.infer.learning import Learned
-from tcstatic.invariants.conditions import to_text
+from tcstatic.invariants.conditions import And, Condition, fields_of, to_text
 from tcstatic.model import Hypothesis, Invariant, Support
 
 _VERBS: Final = {"changes": "changes", "leaves": "leaves alone"}
@@ -60,16 +60,16 @@ def invariant(one: Learned, number: int) -> Invariant:
     """The record of what was learnt."""
     hypothesis = one.hypothesis
     said = sentence(hypothesis)
+    when, over = _split(one)
     parts = [hypothesis.when] if hypothesis.when else []
-    if one.when is not None:
-        parts.append(to_text(one.when))
+    parts += [to_text(when)] if when is not None else []
     condition = " and ".join(f"({part})" if len(parts) > 1 else part for part in parts)
     runs = f"{len(one.runs)} healthy run{'s' if len(one.runs) != 1 else ''}"
     return Invariant(
         code=f"INF{number:03d}",
         name=f"learnt-{hypothesis.relation}-{number}",
         relation=hypothesis.relation,
-        params=hypothesis.params,
+        params={**hypothesis.params, "over": to_text(over)} if over else hypothesis.params,
         severity="warning",
         message=f"this run differs from healthy ones: {_plain(said)}",
         why=f"It held {one.held} times in {runs}, and was never seen to fail in such a context.",
@@ -78,7 +78,25 @@ def invariant(one: Learned, number: int) -> Invariant:
         seen=to_text(one.seen) if one.seen is not None else "",
         support=Support(one.held, one.contexts, one.excluded, one.runs),
         feeds=("run",),
+        status="learnt",
     )
+
+
+def _split(one: Learned) -> tuple[Condition | None, Condition | None]:
+    """The precondition over the event, and that over each of its members, where it can be told
+    apart: a relation selects its members, and `when` asks once for all of them."""
+    if one.when is None or not fields_of(one.when) & one.members:
+        return one.when, None
+    parts = one.when.items if isinstance(one.when, And) else (one.when,)
+    over = [part for part in parts if fields_of(part) <= one.members]
+    rest = [part for part in parts if not fields_of(part) <= one.members]
+    return _joined(rest), _joined(over)
+
+
+def _joined(parts: list[Condition]) -> Condition | None:
+    if len(parts) < 2:
+        return parts[0] if parts else None
+    return And(tuple(parts))
 
 
 def _plain(text: str) -> str:

@@ -80,7 +80,10 @@ class RuleVerdict:
 @final
 @dataclass(frozen=True, slots=True)
 class InvariantCounts:
-    """How the invariants fared; the codes in each class are disjoint but for `in_scope`."""
+    """How the invariants fared; the codes in each class are disjoint but for `in_scope`.
+
+    `unseen` counts what failed in contexts that no reference run had shown: no violation.
+    """
 
     in_scope: tuple[str, ...] = ()
     checked: Mapping[str, int] = field(default_factory=dict)
@@ -88,6 +91,7 @@ class InvariantCounts:
     violated: tuple[str, ...] = ()
     never_triggered: tuple[str, ...] = ()
     out_of_scope: Mapping[str, str] = field(default_factory=dict)
+    unseen: Mapping[str, int] = field(default_factory=dict)
 
 
 @final

@@ -40,6 +40,7 @@ def to_json(report: Report) -> str:
             "violated": list(counts.violated),
             "never_triggered": list(counts.never_triggered),
             "out_of_scope": dict(sorted(counts.out_of_scope.items())),
+            **({"unseen": dict(sorted(counts.unseen.items()))} if counts.unseen else {}),
         },
         "findings": [finding_data(finding) for finding in report.findings],
         "probes": {
@@ -153,6 +154,7 @@ def _report(data: Mapping[str, Any]) -> Report:
             violated=tuple(counts["violated"]),
             never_triggered=tuple(counts["never_triggered"]),
             out_of_scope=dict(counts["out_of_scope"]),
+            unseen=dict(counts.get("unseen", {})),
         ),
         findings=tuple(map(finding_from, data["findings"])),
         probes=ProbeCounts(

@@ -46,8 +46,10 @@ def _exit_status(statuses: Sequence[int | None]) -> int | None:
 def _invariants(counts: Sequence[InvariantCounts]) -> InvariantCounts:
     in_scope = {code for one in counts for code in one.in_scope}
     checked: Counter[str] = Counter()
+    unseen: Counter[str] = Counter()
     for one in counts:
         checked.update(one.checked)
+        unseen.update(one.unseen)
     violated = {code for one in counts for code in one.violated}
     held = {code for one in counts for code in one.held} - violated
     out_of_scope = {code: why for one in reversed(counts) for code, why in one.out_of_scope.items()}
@@ -60,6 +62,7 @@ def _invariants(counts: Sequence[InvariantCounts]) -> InvariantCounts:
         out_of_scope={
             code: why for code, why in sorted(out_of_scope.items()) if code not in in_scope
         },
+        unseen=dict(sorted(unseen.items())),
     )
 
 

@@ -74,6 +74,7 @@ def _summary_lines(report: Report) -> Iterator[str]:
         f" ({observations:,} observations), {len(counts.held)} held,"
         f" {len(counts.violated)} violated, {len(counts.never_triggered)} never triggered"
         + (f", {len(counts.out_of_scope)} out of scope" if counts.out_of_scope else "")
+        + (f"; {len(counts.unseen)} failed in contexts never seen" if counts.unseen else "")
     )
     probes = report.probes
     yield (

@@ -135,7 +135,11 @@ class Search:
             found = Through(self._table, allowed, width, least, self._work).search()
             if found:
                 break
-        if not found and wide and (one := grown(self._table, allowed, uncovered)) is not None:
+        if (
+            not found
+            and wide
+            and (one := grown(self._table, allowed, uncovered, self._work)) is not None
+        ):
             found = [one]
         terms = sorted(
             (term_of(self._table, literals) for literals in found),

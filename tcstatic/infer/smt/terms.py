@@ -15,6 +15,9 @@ from tcstatic.infer.smt.literals import Table
 
 # Rows to start with. More are added when a term lets a negative example pass.
 _FIRST_ROWS: Final = 24
+# What takes as long as so many steps.
+_GROWN: Final = 300
+_HARDEST: Final = 50
 
 
 @final
@@ -119,6 +122,7 @@ class Through:
         self._least = least
         self._work = work
         self._rows = hardest(table, allowed)
+        work.left -= _HARDEST
         self.found: list[tuple[int, ...]] = []
 
     def search(self) -> list[tuple[int, ...]]:
@@ -181,9 +185,10 @@ class Through:
         return row
 
 
-def grown(table: Table, allowed: int, wanted: int) -> tuple[int, ...] | None:
+def grown(table: Table, allowed: int, wanted: int, work: Work) -> tuple[int, ...] | None:
     """One prime term of the allowed literals, of any width, chosen greedily for what it covers of
     the wanted examples; None if even all literals together let a negative example pass."""
+    work.left -= _GROWN
     if passing(table, list(ones(allowed))):
         return None
     rest, cover = table.every.negative, wanted
@@ -224,7 +229,7 @@ class Cheapest:
 
     def search(self) -> Term | None:
         """Return it; None if even all literals together let a negative example pass."""
-        first = grown(self._table, self._allowed, self._table.every.positive)
+        first = grown(self._table, self._allowed, self._table.every.positive, self._work)
         if first is None:
             return None
         self._best = term_of(self._table, first)

@@ -27,7 +27,7 @@ ORDER_SHARE: Final = 0.9
 DESCRIBING: Final = frozenset(
     "type stock manual wrapped trainable frozen representable how fresh sensitive "
     "sensitive_in_train trained_before trained_by_this left_in_train output_dropped reached "
-    "others_reached backwards".split()
+    "others_reached backwards observed untracked".split()
 )
 # Fields that tell where or when, and what counts up as time goes by.
 _PASSING: Final = frozenset("step optimizer_step epoch rank name".split())

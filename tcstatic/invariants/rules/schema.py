@@ -25,7 +25,7 @@ SUPPORT: Final = ("held", "contexts", "excluded", "runs")
 FEEDS: Final[tuple[Feed, ...]] = get_args(Feed)
 CODE: Final = re.compile(r"[A-Z]{2,4}\d{3,5}")
 _NAME: Final = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
-_STATUS: Final = re.compile(r"preview|stable since \d+(\.\d+)*")
+_STATUS: Final = re.compile(r"preview|learnt|stable since \d+(\.\d+)*")
 _TORCH: Final = re.compile(r"(>=|<=|==|!=|<|>|~=)\d+(\.\d+)*(, *(>=|<=|==|!=|<|>|~=)\d+(\.\d+)*)*")
 _MAX_RANKS: Final = 8
 _KINDS: Final[dict[type, str]] = {
@@ -80,7 +80,9 @@ class _RuleReader:
             explains=self._codes(code),
             references=self._texts(("references",)),
             examples=self._examples(),
-            status=self._optional("status", _STATUS, "'preview' or 'stable since VERSION'")
+            status=self._optional(
+                "status", _STATUS, "'preview', 'learnt' or 'stable since VERSION'"
+            )
             or "preview",
             feeds=self._feeds(),
             sometimes=self._choice(("sometimes",), ("warning", "note"))

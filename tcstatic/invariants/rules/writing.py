@@ -56,6 +56,7 @@ def _mapping(one: Invariant) -> dict[str, Any]:
         "why": one.why,
         "cure": one.cure,
         "feeds": list(one.feeds),
+        "status": one.status,
     }
     if one.support is not None:
         support = one.support
