@@ -15,6 +15,8 @@ from tcstatic.program.callgraph import CallGraph, build
 
 FIXTURES = Path(__file__).resolve().parents[2] / "fixtures" / "callgraph"
 PROGRAMS = sorted(path.parent for path in FIXTURES.glob("*/*/callgraph.json"))
+UNMET = sorted(path.parent for path in FIXTURES.glob("*/*/unmet.json"))
+"""Programs whose graph is known not to be what is written beside them, yet."""
 IMPRECISE = {
     # what reduce() gives is taken to be passed to the function again, whatever the length
     "builtins/reduce": {("main.compose.<lambda1>", "main.compose.<lambda1>")},
@@ -29,9 +31,9 @@ def name(program: Path) -> str:
 
 
 @cache
-def rates(program: Path) -> tuple[Edges, Edges]:
+def rates(program: Path, beside: str = "callgraph.json") -> tuple[Edges, Edges]:
     """The edges inside a program that are true, and those that the graph has."""
-    truth = json.loads((program / "callgraph.json").read_text(encoding="utf-8"))
+    truth = json.loads((program / beside).read_text(encoding="utf-8"))
     graph = build(sorted(program.rglob("*.py")), program)
     own = {*graph.functions, *graph.classes}
     found = {(a, b) for a, callees in graph.as_dict().items() for b in callees if b in own}
@@ -43,6 +45,13 @@ def test_the_graph_of_a_program_is_what_is_written_beside_it(program: Path) -> N
     true, found = rates(program)
     assert true - found == set()
     assert found - true == IMPRECISE.get(name(program), set())
+
+
+@pytest.mark.xfail(reason="the graph lacks a call of this program, or has one too many")
+@pytest.mark.parametrize("program", UNMET, ids=name)
+def test_what_the_graph_does_not_know_yet(program: Path) -> None:
+    true, found = rates(program, "unmet.json")
+    assert true == found
 
 
 def test_precision_and_recall_are_high_over_all_programs() -> None:

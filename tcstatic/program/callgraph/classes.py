@@ -12,6 +12,8 @@ from tcstatic.program.callgraph.values import Kind, Value
 
 MOST_INSTANCES = 24
 """Objects of one class that are told apart by where they are made."""
+MOST_BASES = 12
+"""Classes that one expression among the bases of a class may be."""
 MANY_INSTANCES, FEW_INSTANCES = 2_000, 3
 """Where a program makes many objects of all classes together, how many of one class then are."""
 
@@ -201,7 +203,9 @@ class Classes:
             return
         known = self.known[base.owner]
         bases = known.bases[base.position]
-        if value in bases or value == base.owner or base.owner in self.order(value):
+        if value in bases or len(bases) >= MOST_BASES:
+            return
+        if value == base.owner or base.owner in self.order(value):
             return
         bases.append(value)
         bases.sort()

@@ -29,6 +29,11 @@ MANY_VALUES = 32
 """Values at one node, beyond which constants are no longer told apart."""
 MOST_VALUES = 3_000
 """Values at one node; beyond it the node is capped, and calls of it have an unknown callee."""
+CROWDED = ((9.0, 40), (8.0, 64), (7.0, 128), (6.0, 256))
+"""The same where crowded nodes took more values than this many times the nodes of the program:
+there, nearly all of them come from confusion, and each makes more of it."""
+SMALL_PROGRAM = 20_000
+"""Nodes that the smallest program counts as, to that end."""
 
 MANY_CONTAINERS = 32
 """The same for containers, and for what libraries gave."""
@@ -105,6 +110,8 @@ class Machine:
         self._asked: set[tuple[Any, ...]] = set()
         self._cloned = 0
         self._clones: dict[int, int] = {}
+        self._crowd = 0
+        self._room = SMALL_PROGRAM + sum(unit.nodes for unit in program.units)
         self.sink = self.node()
 
     def node(self) -> int:
@@ -276,20 +283,27 @@ class Machine:
         """
         kinds = self.values.kind
         kept: set[Value] = set()
+        self._crowd += len(new)
+        most = self._most()
         for value in new:
             kind = kinds[value]
             if kind in _CONSTANTS:
                 kept.add(self._text)
             elif kind is Kind.PARTIAL:
                 self.link(self.field(value, CALLED), node)
-            elif len(held) <= _LIMITS.get(kind, MOST_VALUES):
+            elif len(held) <= _LIMITS.get(kind, most):
                 kept.add(value)
             else:
                 self.capped.add(node)
-        if len(held) + len(kept) > MOST_VALUES:
+        kept -= held
+        if len(held) + len(kept) > most:
             self.capped.add(node)
-            return set()
-        return kept - held
+            return set(sorted(kept)[: max(0, most - len(held))])
+        return kept
+
+    def _most(self) -> int:
+        crowd = self._crowd / self._room
+        return next((most for share, most in CROWDED if crowd > share), MOST_VALUES)
 
     def _may_clone(self, unit: Unit, caller: Instance) -> bool:
         return (
