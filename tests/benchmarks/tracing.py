@@ -1,0 +1,119 @@
+"""What recording costs, what a trace weighs, and how fast it is checked: `make bench`.
+
+Alone: ``python -m tests.benchmarks.tracing``.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from tcstatic.check.replay import judged
+from tcstatic.model import Event, Invariant, ProbeCounts, Recording
+from tcstatic.pipeline import Request, load_invariants
+from tcstatic.trace import Recorder, Run, open_trace
+
+WORKLOADS = Path(__file__).parent / "workloads"
+NEAR_10_MS = ("cnn.py", "32", "32", "120")
+PAIRS = 3
+EVENTS = 300_000
+SLOW_DOWN, BYTES, SPEED = 1.30, 30.0, 300_000.0
+
+
+def main() -> None:
+    """Print all figures, each with the bound that it is held to."""
+    with tempfile.TemporaryDirectory() as folder:
+        recording(Path(folder))
+        rules = load_invariants(Request("", ""))
+        run = open_trace(Path(folder, f"trace-{PAIRS - 1}")).runs[0]
+        print(f"bytes an event, {run.count} events: {run.size / run.count:.1f} (bound {BYTES:.0f})")
+        checking(run, Path(folder, "long"), rules)
+
+
+def recording(folder: Path) -> None:
+    """Print the ratio of a recorded run's steps to the same run's without us."""
+    ratios, bare_ms = [], []
+    for number in range(PAIRS):
+        bare = _seconds([str(WORKLOADS / NEAR_10_MS[0]), *NEAR_10_MS[1:]])
+        words = ["-m", "tcstatic", "run", "--quiet", "--trace", str(folder / f"trace-{number}")]
+        recorded = _seconds([*words, str(WORKLOADS / NEAR_10_MS[0]), *NEAR_10_MS[1:]])
+        bare_ms.append(bare * 1e3)
+        ratios.append(recorded / bare)
+    print(
+        f"recording, CNN steps of {statistics.median(bare_ms):.1f} ms, one thread, median of"
+        f" {PAIRS} pairs: x{statistics.median(ratios):.3f} (bound {SLOW_DOWN:.2f})",
+        flush=True,
+    )
+
+
+def checking(run: Run, folder: Path, rules: Sequence[Invariant]) -> None:
+    """Print how fast a long trace is written, read, and checked, in CPU seconds."""
+    events = list(run.events())
+    recorder = Recorder(Recording(str(folder), "", "", in_scope=run.facts.in_scope))
+    start = time.process_time()
+    for event in lengthened(events, EVENTS):
+        recorder.take(event)
+        if event.kind == "optimizer.step":
+            recorder.settled()
+    recorder.end(0, 0, ProbeCounts())
+    written = time.process_time() - start
+    long = open_trace(folder).runs[0]
+    count = long.count
+    start = time.process_time()
+    sum(1 for _ in long.events())
+    read = time.process_time() - start
+    start = time.process_time()
+    report = judged(long, rules)
+    took = time.process_time() - start
+    print(f"writing, with making the events: {count / written:,.0f} events a second")
+    print(f"bytes an event, {count:,} events: {long.size / count:.1f} (bound {BYTES:.0f})")
+    print(f"reading: {count / read:,.0f} events a second")
+    print(
+        f"check, {len(report.invariants.in_scope)} rules, {len(report.findings)} findings:"
+        f" {count / took:,.0f} events a second (bound {SPEED:,.0f})",
+        flush=True,
+    )
+
+
+def lengthened(events: Sequence[Event], count: int) -> Iterator[Event]:
+    """Yield the events, and their middle again and again, as if training had gone on."""
+    steps = max(event.step for event in events)
+    first, last = steps // 3, 2 * steps // 3
+    middle = [event for event in events if first <= event.step < last]
+    yield from (event for event in events if event.step < first)
+    sequence = max(event.sequence for event in events)
+    for turn in range(max(count - len(events), 0) // len(middle) + 1):
+        more, further = turn * (last - first), (turn + 1) * sequence
+        for event in middle:
+            fields = dict(event.context.fields)
+            for name in ("step", "optimizer_step"):
+                if name in fields:
+                    fields[name] += more
+            yield event._replace(
+                step=event.step + more,
+                sequence=event.sequence + further,
+                context=event.context._replace(fields=fields),
+            )
+
+
+def _seconds(words: Sequence[str]) -> float:
+    """Return the seconds per step that the workload printed."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, *words], capture_output=True, text=True, env=environment, check=False
+    )
+    found = re.search(r"^STEP ([0-9.]+)$", done.stdout, re.MULTILINE)
+    if found is None:
+        raise SystemExit(f"{' '.join(words)} failed:\n{done.stderr[-2000:]}")
+    return float(found[1])
+
+
+if __name__ == "__main__":
+    main()
