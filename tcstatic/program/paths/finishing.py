@@ -18,6 +18,7 @@ _AT_WORK = frozenset({"optimizer.step", "optimizer.zero_grad"})
 def finish(m: Machine, block: Block) -> None:
     """Complete the happenings of a root."""
     every = list(happenings(block))
+    _doubt(every)
     closed = _optimizers(m, every)
     at_once = _act_as_one(every, closed)
     beside = _beside(block)
@@ -37,6 +38,24 @@ def finish(m: Machine, block: Block) -> None:
             one.maybe |= frozenset(closed)
     _stages(every, trained)
     _loop_facts(block)
+
+
+def _doubt(every: list[Happening]) -> None:
+    """Take the steps of what an unknown function gave back: it is an optimizer by its name, and the
+    same that is cleared, or nothing is known of it."""
+    cleared = {
+        number
+        for one in every
+        if one.kind == "optimizer.zero_grad"
+        for number in one.subjects.get("optimizer", ())
+    }
+    for one in every:
+        held = one.receiver
+        given = isinstance(held, Node) and not held.op.startswith("attr:")
+        if not given or one.kind != "optimizer.step":
+            continue
+        if not cleared & set(one.subjects.get("optimizer", ())):
+            one.kind, one.subjects, one.values = "call", {}, {"operation": "method:step"}
 
 
 def _optimizers(m: Machine, every: list[Happening]) -> dict[int, frozenset[Token] | None]:

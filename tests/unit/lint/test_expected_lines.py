@@ -154,10 +154,10 @@ PROGRAMS: Final = {
         "optimizer = create_optimizer(model)",
         "optimizer = create_optimizer(model) if loader else create_optimizer(model, 2)",
     ),
-    "an optimizer by its name alone, never cleared": changed(
+    "an optimizer by its name alone, looked up each time": changed(
         changed(NAMED, "            optimizer.zero_grad()\n", ""),
         "            optimizer.step()",
-        "            optimizer.step()  # expect: TCS112",
+        "            optimizer = environment.of(model)\n            optimizer.step()",
     ),
     "an optimizer by its name alone, stepped after its scheduler": changed(
         changed(NAMED, "            scheduler.step()\n", ""),

@@ -38,7 +38,7 @@ def _bounded(one: Happening) -> bool:
 
 def _live(block: Block, clip: Happening) -> bool | None:
     numbers = clip.subjects.get("optimizer", ())
-    if len(numbers) != 1 or clip.maybe:
+    if len(numbers) != 1 or clip.maybe or clip.assumed:
         return None
     found = full_ways(block, _CLIP, numbers[0])
     if not found:
