@@ -9,7 +9,7 @@ import pytest
 
 from tests.architecture.guards import python
 
-COMMANDS = ("run", "rewrite", "lint", "rules", "graph")
+COMMANDS = ("run", "rewrite", "lint", "check", "trace show", "trace export", "rules", "graph")
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +26,7 @@ def test_the_readme_lists_every_rule_by_its_name(repo: Path, readme: str) -> Non
 
 
 def test_the_readme_lists_every_option(repo: Path, readme: str) -> None:
-    shown = "".join(python(repo, "-m", "tcstatic", name, "-h").stdout for name in COMMANDS)
+    shown = "".join(python(repo, "-m", "tcstatic", *name.split(), "-h").stdout for name in COMMANDS)
     options = set(re.findall(r"^  (?:-\w, )?(--[a-z-]+)", shown, re.MULTILINE)) - {"--help"}
     assert options
     assert {option for option in options if f"`{option}" not in readme} == set()

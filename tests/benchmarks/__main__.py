@@ -1,4 +1,4 @@
-"""`make bench`: what a watched run costs on this machine, and what lint and rewriting cost.
+"""`make bench`: what a watched and a recorded run cost here, and what lint and rewriting cost.
 
 Slow-down is paired (the same script bare and watched, in turn) and is the median of the ratios.
 One GPU: ``python -m tests.benchmarks.gpu``. Rewriting all of torch takes minutes, at the end.
@@ -14,7 +14,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.benchmarks import linting, rewriting
+from tests.benchmarks import linting, rewriting, tracing
 from tests.benchmarks.pairs import WORKLOADS, measure, table
 
 NEAR_1_MS = ("mlp.py", ["256", "128", "600"])
@@ -78,6 +78,7 @@ def main() -> None:
     start_up()
     memory()
     slow_down()
+    tracing.main()
     linting.main()
     rewriting.main()
 

@@ -56,7 +56,7 @@ def recording(folder: Path) -> None:
 def checking(run: Run, folder: Path, rules: Sequence[Invariant]) -> None:
     """Print how fast a long trace is written, read, and checked, in CPU seconds."""
     events = list(run.events())
-    recorder = Recorder(Recording(str(folder), "", "", in_scope=run.facts.in_scope))
+    recorder = Recorder(Recording(str(folder), "", "", out_of_scope=run.facts.out_of_scope))
     start = time.process_time()
     for event in lengthened(events, EVENTS):
         recorder.take(event)
