@@ -18,7 +18,7 @@ from tcstatic.infer.smt.choosing import key_of
 from tcstatic.infer.smt.columns import columns
 from tcstatic.infer.smt.literals import Table, tabulate
 from tcstatic.infer.smt.searching import Search, price_of
-from tcstatic.infer.smt.terms import Term, is_prime, passing, term_of
+from tcstatic.infer.smt.terms import Term, Work, is_prime, passing, term_of
 from tcstatic.invariants.conditions import Condition, evaluate, parse, to_text
 from tcstatic.model import Scalar
 
@@ -102,7 +102,7 @@ def test_no_smaller_formula_does_as_well(
     table = tabulate(columns(positives, negatives))
     assume(0 < len(table.literals) <= MOST_LITERALS)
     price = price_of(len(table.literals), accidental)
-    found = Search(table, most, accidental, 100_000).run()
+    found = Search(table, most, accidental, Work(100_000)).run()
     assert found.exact
     every = table.every.positive
     best = by_brute_force(table, most, price)
@@ -141,7 +141,7 @@ def test_no_literal_of_a_term_is_superfluous(examples: list[Example]) -> None:
     assume(positives and negatives)
     table = tabulate(columns(positives, negatives))
     assume(table.literals)
-    for term in Search(table, 3, 0.0, 100_000).run().terms:
+    for term in Search(table, 3, 0.0, Work(100_000)).run().terms:
         assert is_prime(table, term.literals)
 
 

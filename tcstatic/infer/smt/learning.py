@@ -12,7 +12,7 @@ from tcstatic.infer.smt.examples import Example, Learned
 from tcstatic.infer.smt.literals import Costs, Table, tabulate
 from tcstatic.infer.smt.searching import Found, Search
 from tcstatic.infer.smt.specific import joined_and, joined_or, specific_of
-from tcstatic.infer.smt.terms import Term
+from tcstatic.infer.smt.terms import Term, Work
 from tcstatic.infer.smt.thresholds import Loosened, loosened
 
 EFFORT = 40_000
@@ -55,9 +55,10 @@ def learn(
         always = Term((0, ()), (), table.every.positive)
         found = Found((always,), True, 0)
         return _learned(positives, [loosened(always, table, {})], read, table, 0, found)
+    work = Work(effort)
     for _ in range(_ROUNDS):
         table = tabulate(read, costs)
-        found = Search(table, most_terms, accidental, effort).run()
+        found = Search(table, most_terms, accidental, work).run()
         by_name = {column.name: column for column in read}
         terms = [loosened(term, table, by_name) for term in found.terms]
         moved = {
@@ -66,7 +67,7 @@ def learn(
             for name, cut in term.moved
             if cut not in by_name[name].cuts
         }
-        if not moved:
+        if not moved or work.done:
             break
         for name in {name for name, _ in moved}:
             cuts = [*by_name[name].cuts, *(cut for field, cut in moved if field == name)]

@@ -55,11 +55,11 @@ def price_of(literals: int, accidental: float) -> int:
 class Search:
     """State: the terms found so far, by their literals, and the work that is left."""
 
-    def __init__(self, table: Table, most: int, accidental: float, effort: int) -> None:
+    def __init__(self, table: Table, most: int, accidental: float, work: Work) -> None:
         self._table = table
         self._most = most
         self._price = price_of(len(table.literals), accidental)
-        self._work = Work(effort)
+        self._work = work
         self._pool: dict[tuple[int, ...], Term] = {}
 
     def run(self) -> Found:

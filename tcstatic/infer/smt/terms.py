@@ -15,6 +15,7 @@ from tcstatic.infer.smt.literals import Table
 
 # Rows to start with. More are added when a term lets a negative example pass.
 _FIRST_ROWS: Final = 24
+_MOST_ROWS: Final = 60
 # What takes as long as so many steps.
 _GROWN: Final = 300
 _HARDEST: Final = 50
@@ -181,7 +182,8 @@ class Through:
         """The row of a negative example that was not thought of."""
         example = (rest & -rest).bit_length() - 1
         row = self._allowed & ~self._table.of_negative(example)
-        self._rows.append(row)
+        if len(self._rows) < _MOST_ROWS:
+            self._rows.append(row)
         return row
 
 
@@ -251,7 +253,8 @@ class Cheapest:
         if not rows:
             example = (rest & -rest).bit_length() - 1
             rows = [self._allowed & ~self._table.of_negative(example)]
-            self._rows.extend(rows)
+            if len(self._rows) < _MOST_ROWS:
+                self._rows.extend(rows)
         open_rows = sorted((row & allowed for row in rows), key=int.bit_count)
         if not open_rows[0] or not self._worth(cost, open_rows):
             return
