@@ -9,7 +9,17 @@ import pytest
 
 from tests.architecture.guards import python
 
-COMMANDS = ("run", "rewrite", "lint", "check", "trace show", "trace export", "rules", "graph")
+COMMANDS = (
+    "run",
+    "rewrite",
+    "lint",
+    "check",
+    "infer",
+    "trace show",
+    "trace export",
+    "rules",
+    "graph",
+)
 
 
 @pytest.fixture(scope="module")
