@@ -267,7 +267,9 @@ def _changed(m: Machine, one: Happening, call: syntax.Call) -> tuple[str, syntax
         known = function.attr in _FUNCTIONS and call.args
         return function.attr, call.args[0] if known else None
     values = options(receiver, 6) if receiver is not None else []
-    if function.attr in _PURE and values and all(isinstance(v, Node | Unknown) for v in values):
+    named = guesses.role(Unknown("name", syntax.unparse(function.value).rpartition(".")[2]))
+    unknown = bool(values) and all(isinstance(v, Node | Unknown) for v in values)
+    if function.attr in _PURE and unknown and named in ("", "loss"):
         return function.attr, function.value
     return "", None
 
