@@ -24,6 +24,9 @@ MOST_VALUES: Final = 32  # a whole number with more different values than this m
 INFERRED: Final = ""  # the name under which a context keeps which of its fields are inferred
 _NOTHING: Final[tuple[Any, ...]] = ()
 
+# Objects that are held to be known again by identity: probes hand on the same ones.
+MOST_HELD: Final = 1024
+
 # The row of a mapping, and what in it moves.
 Interned = tuple[int, tuple[int, ...], tuple[float, ...]]
 
@@ -66,16 +69,16 @@ class Maps:
         reals: tuple[float, ...] = _NOTHING
         if holes:
             values, integers, reals = _pierced(values, holes, step, epoch)
-        row, new = self._row(names, types, values)
-        if new and not holes:
-            self._same[id(mapping)] = (mapping, (row, _NOTHING, _NOTHING))
+        row = self._row(names, types, values)
+        if not holes:
+            _hold(self._same, mapping, (row, _NOTHING, _NOTHING))
         return row, integers, reals
 
     def fixed(self, mapping: Mapping[str, Any]) -> int:
         """Return the row of a mapping in which nothing moves."""
         names, values = tuple(mapping), tuple(mapping.values())
         types = tuple(map(type, values))
-        return self._row(names, types, values, moving=False)[0]
+        return self._row(names, types, values, moving=False)
 
     def objects(self, subjects: Mapping[str, tuple[int, ...]]) -> int:
         """Return the row of a mapping to tuples of whole numbers."""
@@ -85,7 +88,7 @@ class Maps:
             row = self._objects[key] = self.fixed(subjects)
         return row
 
-    def _row(self, names: Any, types: Any, values: Any, *, moving: bool = True) -> tuple[int, bool]:
+    def _row(self, names: Any, types: Any, values: Any, *, moving: bool = True) -> int:
         key: Any = (names, types, values)
         if tuple in types or (float in types and not moving):
             key = (key, repr(values))  # (1,) is (True,), and 0.0 is -0.0, but for this
@@ -95,12 +98,12 @@ class Maps:
             key = (names, types, repr(values))
             row = self._rows.get(key)
         if row is not None:
-            return row, False
+            return row
         row = self._rows[key] = len(self._rows)
         self._write(names, values)
         if moving:
             self._count(names, types, values)
-        return row, True
+        return row
 
     def _write(self, names: Iterable[str], values: Iterable[Any]) -> None:
         for name, value in zip(names, values, strict=True):
@@ -155,6 +158,13 @@ class Maps:
         return self._perevent.arrow(self._fields.arrow(fields))
 
 
+def _hold(held: dict[int, tuple[Any, Any]], thing: Any, row: Any) -> None:
+    """Know an object again by its ``id``, which none else can have while it is held."""
+    if len(held) >= MOST_HELD:
+        held.clear()
+    held[id(thing)] = (thing, row)
+
+
 def _pierced(
     values: tuple[Any, ...], holes: tuple[tuple[int, bool], ...], step: int, epoch: int | None
 ) -> tuple[tuple[Any, ...], tuple[int, ...], tuple[float, ...]]:
@@ -206,12 +216,12 @@ class Places:
         row = self._rows.get(where)
         if row is None:
             row = self._rows[where] = len(self._rows)
-            self._same[id(where)] = (where, row)
             for name, texts in self._texts.items():
                 texts.append(getattr(where, name).encode("utf-8", "backslashreplace"))
             for name, numbers in self._numbers.items():
                 numbers.append(getattr(where, name))
             self._perevent.items += 1
+        _hold(self._same, where, row)
         return row
 
     def close_event(self) -> None:
@@ -256,12 +266,12 @@ class Groups:
         row = self._rows.get(rows)
         if row is None:
             row = self._rows[rows] = len(self._rows)
-            self._same[id(members)] = (members, row)
             for one in rows:
                 self._rows_of.append(one)
             self._ends.items += len(rows)
             self._ends.close()
             self._perevent.items += 1
+        _hold(self._same, members, row)
         return row
 
     def _member(self, member: Member) -> int:
@@ -273,11 +283,11 @@ class Groups:
         row = self._members.get(key)
         if row is None:
             row = self._members[key] = len(self._members)
-            self._members_same[id(member)] = (member, row)
             self._number.append(number)
             self._name.append(name.encode("utf-8", "backslashreplace"))
             self._fields.append(key[2])
             self._new_members.items += 1
+        _hold(self._members_same, member, row)
         return row
 
     def close_event(self) -> None:
