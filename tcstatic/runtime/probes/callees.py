@@ -23,7 +23,7 @@ from types import (
 )
 from typing import Any, Final, final
 
-from tcstatic.runtime.probes.roles import MODULE, OPTIMIZER, TENSOR, role_of
+from tcstatic.runtime.probes.roles import MODULE, OPTIMIZER, TENSOR
 
 # Wrappers around one another are followed so far.
 _HOPS: Final = 8
@@ -110,7 +110,7 @@ class Callees:
 
     def _builtin(self, called: Any) -> tuple[Callee | None, Any]:
         owner = called.__self__
-        if role_of(owner) == TENSOR:
+        if _is_role(type(owner), TENSOR):
             name = called.__name__
             if not name.endswith("_") or name.endswith("__"):
                 return None, None
@@ -190,11 +190,18 @@ class Callees:
             torch: Any = sys.modules["torch"]
             for space in _SPACES:
                 for name, thing in vars(sys.modules.get(space, ModuleType(""))).items():
-                    if not name.startswith("_") and type(thing) in (FunctionType, *_Builtin, type):
+                    if not name.startswith("_") and _is_of_torch(thing):
                         self._public.setdefault(id(thing), f"{space}.{name}")
             autocast = getattr(torch, "autocast", None)
             self._public[id(autocast)] = "torch.amp.autocast"
         return self._public
+
+
+def _is_of_torch(thing: Any) -> bool:
+    """Whether what a namespace of torch holds is a function or a class of torch."""
+    if type(thing) is type:
+        return str(thing.__module__).startswith("torch")
+    return type(thing) in (FunctionType, *_Builtin)
 
 
 def _is_role(kind: type, role: str) -> bool:

@@ -15,13 +15,13 @@ from tcstatic.model import Context, Location, Site
 from tcstatic.runtime.probes.budget import Budget
 from tcstatic.runtime.probes.callees import Callee, Callees
 from tcstatic.runtime.probes.entry import Handler
-from tcstatic.runtime.probes.roles import MODULE, OPTIMIZER, TENSOR, role_of
+from tcstatic.runtime.probes.roles import MODULE, OPTIMIZER
 from tcstatic.runtime.probes.stream import Moment, Stream
 from tcstatic.runtime.probes.summaries import (
     Brief,
     Scalar,
     autocast_dtype,
-    brief_of,
+    brief_and_role,
     brief_of_result,
     fields_of,
 )
@@ -129,9 +129,10 @@ class Calls:
             if not call.attached:
                 self._attach(call, values)
             one = _Open(callee)
-            role = role_of(owner)
-            if role in _SUBJECTS or role == TENSOR:
-                self._note(one, callee.on or "self", owner, role)
+            if owner is not None:
+                brief, role = brief_and_role(owner)
+                if role:
+                    self._note(one, callee.on or "self", owner, brief, role)
             opened[id(frame), number] = one
             if len(opened) > MOST_OPEN:
                 del opened[next(iter(opened))]
@@ -151,7 +152,7 @@ class Calls:
         def given(value: Any, frame: FrameType) -> None:
             one = opened.get((id(frame), number))
             if one is not None:
-                self._note(one, name, value, role_of(value))
+                self._note(one, name, value, *brief_and_role(value))
 
         return given
 
@@ -167,8 +168,8 @@ class Calls:
 
         return returned
 
-    def _note(self, one: _Open, name: str, value: Any, role: str) -> None:
-        one.given.append((name, brief_of(value)))
+    def _note(self, one: _Open, name: str, value: Any, brief: Brief, role: str) -> None:
+        one.given.append((name, brief))
         if role in _SUBJECTS:
             number = self._stream.registry.known(value)
             if number:

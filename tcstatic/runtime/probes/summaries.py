@@ -7,6 +7,7 @@ event carries are made of it once for all calls alike.
 from __future__ import annotations
 
 import sys
+import weakref
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
@@ -18,24 +19,43 @@ PLAIN, TYPE, SIZED, TENSOR, MODULE, PARTS = range(6)
 LONGEST: Final = 48  # characters of a text that is kept as it is
 MOST_PARTS: Final = 3  # of a tuple that a call returns
 _HIGHEST: Final = (1 << 63) - 1
-_PLAIN: Final = frozenset({bool, float, type(None)})
+_PLAIN: Final = frozenset(map(id, (bool, float, type(None))))
 _SIZED: Final = (list, tuple, dict, set, frozenset, bytes)
 
+_NAME: Final[Any] = type.__dict__["__name__"]
 _Reader = Callable[[Any], Brief]
-_readers: dict[type, _Reader] = {}
+# By ``id``: a class of the user's may say itself how it is hashed; and it is not kept alive.
+_readers: dict[int, tuple[weakref.ref[type], _Reader, str]] = {}
 
 
 def brief_of(value: Any) -> Brief:
     """What is kept of a value. Runs nothing of the user's."""
+    return brief_and_role(value)[0]
+
+
+def brief_and_role(value: Any) -> tuple[Brief, str]:
+    """What is kept of a value, and its role if it is a module, an optimizer or a tensor."""
     kind = type(value)
-    if kind in _PLAIN:
-        return (PLAIN, kind, value)
-    reader = _readers.get(kind)
-    if reader is None:
-        reader = _reader(kind)
+    key = id(kind)
+    if key in _PLAIN:
+        return (PLAIN, kind, value), ""
+    known = _readers.get(key)
+    if known is None or known[0]() is not kind:
+        known = (weakref.ref(kind), _reader(kind), _role(kind))
         if "torch" in sys.modules:
-            _readers[kind] = reader
-    return reader(value)
+            _readers[key] = known
+    return known[1](value), known[2]
+
+
+def _role(kind: type) -> str:
+    torch: Any = sys.modules.get("torch")
+    if torch is None or not hasattr(torch, "optim"):
+        return ""
+    bases = ((torch.Tensor, "tensor"), (torch.nn.Module, "model"))
+    for base, role in (*bases, (torch.optim.Optimizer, "optimizer")):
+        if issubclass(kind, base):
+            return role
+    return ""
 
 
 def brief_of_result(value: Any) -> Brief:
@@ -96,19 +116,20 @@ def _reader(kind: type) -> _Reader:
         return _integer
     if kind is str:
         return _text
-    named = kind.__name__
+    named = str(_NAME.__get__(kind))  # its metaclass is not asked
     for base in _SIZED:
         if issubclass(kind, base):
             length = base.__len__
             return lambda value: (SIZED, named, length(value))
     if torch is None or not hasattr(torch, "nn"):
         return lambda value: (TYPE, named)
-    if kind in (torch.dtype, torch.device, torch.layout, torch.memory_format):
+    words = (torch.dtype, torch.device, torch.layout, torch.memory_format)
+    if any(kind is one for one in words):
         return lambda value: (PLAIN, str, str(value).removeprefix("torch."))
     if issubclass(kind, torch.nn.Module):
         return _module(named)
     plain = (torch.Tensor, torch.nn.Parameter, getattr(torch.nn, "Buffer", None))
-    if kind in plain:
+    if any(kind is one for one in plain):
         return _tensor(torch, named)
     return lambda value: (TYPE, named)
 
