@@ -1,12 +1,13 @@
 """``python -m tests.benchmarks.preconditions``: are preconditions found again, and how fast.
 
-Contexts are made as traces have them: a stage that decides much, flags that follow others but for
-some noise, a step and a rank, names, an id that is new in each, a copy of another field. A true
-precondition of one, two or three conjunctions of 1-3 literals labels them; then once more with 1 %
-of the failures made accidental successes. What is learnt must be equivalent to the truth: proved by
-Z3 over the values that the fields have; or the same in each of the contexts, where these are not
-enough to tell, and the answer says that it could be another one (counted apart). CPU time is that
-of `learn`, in one process. Seeded.
+With ``--traces`` contexts are those of recorded scripts. Else they are made as traces have them: a
+stage that decides much, flags that follow others but for some noise, a step and a rank, names, an
+id that is new in each, a copy of another field. A true precondition of one, two or three
+conjunctions of 1-3 literals labels them; then once more with 1 % of the failures made accidental
+successes. What is learnt must be equivalent to the truth: proved by Z3 over the values that the
+fields have; or, counted apart, the same in each of the contexts, where these leave it open and the
+answer says so: it names what could stand instead, or its general and its specific end differ. CPU
+time is that of `learn`, in one process. Seeded.
 """
 
 from __future__ import annotations
@@ -14,20 +15,28 @@ from __future__ import annotations
 import argparse
 import random
 import statistics
+import subprocess
+import sys
+import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from tcstatic.infer.smt import Example, equivalent, learn
-from tcstatic.infer.smt.columns import columns
 from tcstatic.invariants.conditions import And, Condition, Or, compile_condition, parse, to_text
 from tcstatic.model import Scalar
+from tcstatic.trace import open_trace
+
+REPO = Path(__file__).resolve().parents[2]
 
 CASES = {1: 100, 2: 80, 3: 20}
 SIZES = ((60, 10_000), (60, 10_000), (40, 3_000), (20, 1_000))
 """Atoms and contexts, by turns: half of the cases have the largest size."""
 LEAST_RIGHT, MOST_MEDIAN, MOST_WORST = 0.95, 50.0, 2_000.0
 ACCIDENTAL = 0.01
+SCRIPTS = ("digits_cnn/train.py", "gan/train.py", "finetune_frozen/train.py")
 Fields = dict[str, Scalar]
 
 
@@ -85,29 +94,61 @@ def world(atoms: int, contexts: int, rng: random.Random) -> list[Fields]:
     return made
 
 
+def recorded(scripts: Sequence[Path], folder: Path) -> list[Fields]:
+    """The contexts of the events of some scripts, with what the events say of themselves."""
+    found: list[Fields] = []
+    for number, script in enumerate(scripts):
+        trace = folder / str(number)
+        command = [sys.executable, "-m", "tcstatic", "run", "--quiet", "--trace", str(trace)]
+        subprocess.run([*command, str(script)], check=True, capture_output=True, cwd=REPO)
+        for event in open_trace(trace).events():
+            values = {
+                name: value
+                for name, value in event.values.items()
+                if isinstance(value, bool | int | float | str | None)
+            }
+            found.append({**values, **event.context.fields, "kind": event.kind})
+    return found
+
+
+def parts_of(every: Sequence[Fields], rng: random.Random) -> list[Fields]:
+    """Different contexts of 25 of the fields, of which a third is often there."""
+    counts = Counter(name for fields in every for name in fields)
+    common = sorted(name for name, count in counts.items() if count > len(every) / 4)
+    rare = sorted(name for name, count in counts.items() if len(every) / 50 < count)
+    names = {*rng.sample(common, min(8, len(common))), *rng.sample(rare, min(25, len(rare)))}
+    kept = [{name: fields[name] for name in sorted(names) if name in fields} for fields in every]
+    return list({repr(one): one for one in kept}.values())
+
+
 def literal(name: str, contexts: Sequence[Fields], rng: random.Random) -> Condition:
     """A literal about the field."""
-    value = rng.choice(contexts)[name]
+    one = rng.choice(contexts)
+    if name not in one:
+        return parse(f"{rng.choice(('', 'not '))}has({name})")
+    value = one[name]
     if isinstance(value, bool):
         return parse(name if value else f"not {name}")
-    if name == "step":
-        return parse(f"step {rng.choice(('<=', '>'))} {rng.randrange(5, 45)}")
-    if name in ("optimizer", "dtype") and rng.random() < 0.4:
-        others = sorted({str(one[name]) for one in contexts} - {str(value)})
-        return parse(f"{name} in {tuple(sorted((str(value), rng.choice(others))))}")
+    others = {fields[name] for fields in contexts if name in fields} - {value}
+    if isinstance(value, int | float) and len(others) > 4:
+        return parse(f"{name} {rng.choice(('<=', '>'))} {value!r}")
+    if isinstance(value, str) and len(others) > 1 and rng.random() < 0.3:
+        return parse(
+            f"{name} in {tuple(sorted((value, str(rng.choice(sorted(others, key=repr))))))}"
+        )
     return parse(f"{name} {rng.choice(('==', '==', '!='))} {value!r}")
 
 
 def truth_of(terms: int, contexts: Sequence[Fields], rng: random.Random) -> Condition:
     """A true precondition that neither holds nearly everywhere nor nearly nowhere, no part of which
     is superfluous."""
-    names = sorted(set(contexts[0]) - {"id", "mode"})
-    sample = contexts[:1000]
+    sample = contexts if len(contexts) < 1000 else rng.sample(contexts, 1000)
+    names = sorted({name for fields in sample for name in fields} - {"id", "mode"})
     while True:
         parts = []
         for _ in range(terms):
             chosen = rng.sample(names, rng.randint(1, 3))
-            literals = tuple(literal(name, contexts, rng) for name in chosen)
+            literals = tuple(literal(name, sample, rng) for name in chosen)
             parts.append(literals)
         if _is_fair(parts, sample):
             items = tuple(one[0] if len(one) == 1 else And(one) for one in parts)
@@ -139,10 +180,10 @@ def _held(part: Sequence[Condition], sample: Sequence[Fields]) -> set[int]:
     }
 
 
-def run(terms: int, number: int, accidental: float) -> Outcome:
-    """One case."""
+def run(terms: int, number: int, accidental: float, traced: Sequence[Fields]) -> Outcome:
+    """One case; on the contexts of traces if there are any."""
     rng = random.Random(f"{terms} {number}")
-    contexts = world(*SIZES[number % len(SIZES)], rng)
+    contexts = parts_of(traced, rng) if traced else world(*SIZES[number % len(SIZES)], rng)
     truth = truth_of(terms, contexts, rng)
     judge = compile_condition(truth)
     examples = [
@@ -157,13 +198,17 @@ def run(terms: int, number: int, accidental: float) -> Outcome:
     if equivalent(learned.general, truth, examples):
         verdict = "proved"
     elif all((found(fields) is True) == (judge(fields) is True) for fields in contexts):
-        verdict = "same here" if "these examples allow" in learned.reason else "not said"
+        open_ended = not equivalent(learned.general, learned.specific, examples)
+        said = open_ended or "these examples allow" in learned.reason
+        verdict = "same here" if said else "not said"
     return Outcome(verdict, spent, to_text(truth), to_text(learned.general))
 
 
-def measure(terms: int, cases: int, accidental: float, *, show: bool) -> bool:
-    """Print one line of the table, and return whether it keeps the bounds."""
-    outcomes = [run(terms, number, accidental) for number in range(cases)]
+def measure(
+    terms: int, cases: int, accidental: float, traced: Sequence[Fields], *, show: bool
+) -> None:
+    """Print one line of the table."""
+    outcomes = [run(terms, number, accidental, traced) for number in range(cases)]
     times = [one.milliseconds for one in outcomes]
     verdicts = [one.verdict for one in outcomes]
     proved, same = verdicts.count("proved"), verdicts.count("same here")
@@ -178,7 +223,6 @@ def measure(terms: int, cases: int, accidental: float, *, show: bool) -> bool:
         if show and (one.verdict in ("wrong", "not said") or one.milliseconds > MOST_WORST / 4):
             print(f"      case {number}: {one.verdict}, {one.milliseconds:.0f} ms")
             print(f"        truth   {one.truth}\n        learned {one.learned}")
-    return kept
 
 
 def main() -> None:
@@ -186,17 +230,28 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--cases", type=int, help="at most so many cases of a class")
     parser.add_argument("--show", action="store_true", help="show the cases that went wrong")
+    parser.add_argument("--traces", action="store_true", help="only contexts of recorded scripts")
     options = parser.parse_args()
-    largest = columns([Example(one, True) for one in world(*SIZES[0], random.Random(0))], [])
-    print(f"largest size: {SIZES[0][1]} contexts, {len(largest)} fields")
     print(
         f"bounds: right >= {LEAST_RIGHT:.0%}, median <= {MOST_MEDIAN:.0f} ms, "
         f"worst <= {MOST_WORST:.0f} ms CPU"
     )
+    traced: list[Fields] = []
+    if options.traces:
+        with tempfile.TemporaryDirectory() as folder:
+            traced = recorded([REPO / "fixtures/scripts" / name for name in SCRIPTS], Path(folder))
+        sizes = [len(parts_of(traced, random.Random(number))) for number in range(9)]
+        print(
+            f"contexts of {len(traced)} events; {min(sizes)} to {max(sizes)} different ones a case"
+        )
+    else:
+        every = world(*SIZES[0], random.Random(0))
+        print(f"made up; the largest size: {len(every)} contexts, {len(every[0])} fields")
     print("terms accidental cases proved same_here    right median_ms  worst_ms")
     for terms, cases in CASES.items():
         for accidental in (0.0, ACCIDENTAL):
-            measure(terms, min(cases, options.cases or cases), accidental, show=options.show)
+            number = min(cases, options.cases or cases)
+            measure(terms, number, accidental, traced, show=options.show)
 
 
 if __name__ == "__main__":

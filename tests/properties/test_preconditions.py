@@ -121,7 +121,7 @@ def by_brute_force(table: Table, most: int, price: int) -> tuple[Term, ...]:
             term = term_of(table, literals)
             known = simplest.setdefault(term.cover, term)
             if (
-                (size, *term.key) < (len(known.literals), *known.key)
+                (term.size, *term.key) < (known.size, *known.key)
                 if price
                 else (term.key < known.key)
             ):

@@ -18,7 +18,7 @@ def key_of(chosen: tuple[Term, ...], wanted: int, price: int) -> Key:
     uncovered = wanted
     for term in chosen:
         uncovered &= ~term.cover
-    literals = sum(len(term.literals) for term in chosen)
+    literals = sum(term.size for term in chosen)
     texts = tuple(sorted(term.key[1] for term in chosen))
     loss = uncovered.bit_count() * SCALE + price * literals
     return loss, len(chosen), sum(term.key[0] for term in chosen), texts
@@ -37,7 +37,7 @@ def choose(terms: Iterable[Term], wanted: int, most: int, price: int) -> tuple[T
         if best_key is None:
             return False
         upper = covered + sum(counts[index : index + most - len(chosen)])
-        literals = sum(len(term.literals) for term in chosen) + 1
+        literals = sum(term.size for term in chosen) + 1
         bound = max(0, total - upper) * SCALE + price * literals
         return (bound, len(chosen) + 1) > best_key[:2]
 
@@ -65,10 +65,7 @@ def undominated(terms: Iterable[Term], wanted: int) -> list[Term]:
     for term in order:
         cover = term.cover & wanted
         if cover and not any(
-            not cover & ~one.cover
-            and one.key < term.key
-            and len(one.literals) <= len(term.literals)
-            for one in kept
+            not cover & ~one.cover and one.key < term.key and one.size <= term.size for one in kept
         ):
             kept.append(term)
     return kept

@@ -52,7 +52,7 @@ def learn(
     read = columns(positives, negatives)
     if not negatives:
         table = tabulate(read, costs)
-        always = Term((0, ()), (), table.every.positive)
+        always = Term((0, ()), (), table.every.positive, 0)
         found = Found((always,), True, 0)
         return _learned(positives, [loosened(always, table, {})], read, table, 0, found)
     work = Work(effort)

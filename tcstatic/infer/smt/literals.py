@@ -57,6 +57,12 @@ class Literal:
     same: tuple[str, ...] = ()
     """Texts of other atoms that are true in the same examples."""
 
+    @property
+    def size(self) -> int:
+        """How many constants there are after ``in``; 1 for all other atoms."""
+        constants = self.atom.right if isinstance(self.atom, Compare) else None
+        return len(constants) if isinstance(constants, tuple) else 1
+
 
 @final
 @dataclass(frozen=True, slots=True)

@@ -119,7 +119,7 @@ class Search:
             terms = self._through(example, uncovered, wide=wide)
             best = max(terms, key=lambda term: _rank(term, uncovered), default=None)
             won = (best.cover & uncovered).bit_count() if best else 0
-            if best is None or won * SCALE <= self._price * len(best.literals):
+            if best is None or won * SCALE <= self._price * best.size:
                 failures += 1
                 uncovered &= ~(1 << example)
             else:

@@ -31,6 +31,8 @@ class Term(NamedTuple):
     key: tuple[int, tuple[str, ...]]
     literals: tuple[int, ...]
     cover: int
+    size: int
+    """How many literals it has, each of the constants after ``in`` counting as one."""
 
 
 @final
@@ -61,7 +63,7 @@ def term_of(table: Table, literals: Sequence[int]) -> Term:
         cover &= table.positive[index]
     chosen = [table.literals[index] for index in literals]
     key = sum(one.cost for one in chosen), tuple(sorted(one.text for one in chosen))
-    return Term(key, tuple(sorted(literals)), cover)
+    return Term(key, tuple(sorted(literals)), cover, sum(one.size for one in chosen))
 
 
 def passing(table: Table, literals: Sequence[int]) -> int:
