@@ -29,10 +29,16 @@ CHUNK: Final = 512
 
 @final
 class Template(NamedTuple):
-    """A mapping as it was written: `fields` as they are but for those that move, by name."""
+    """A mapping as it was written: `fields` as they are but for those that move, by name.
+
+    `steps` and `epochs` are the event's own; of `taken` each takes one of the event's numbers.
+    """
 
     fields: dict[str, Any]
-    moving: tuple[tuple[str, int], ...]
+    moving: bool
+    steps: tuple[str, ...]
+    epochs: tuple[str, ...]
+    taken: tuple[tuple[str, int], ...]
     integers: int
     reals: int
     inferred: frozenset[str]
@@ -106,7 +112,10 @@ def _template(pairs: list[tuple[str, Cell]]) -> Template:
     codes = [code for _, code in moving]
     return Template(
         fields,
-        tuple(moving),
+        bool(moving),
+        tuple(name for name, code in moving if code == STEP),
+        tuple(name for name, code in moving if code == EPOCH),
+        tuple((name, code) for name, code in moving if code in (NEXT_INTEGER, NEXT_REAL)),
         codes.count(NEXT_INTEGER),
         codes.count(NEXT_REAL),
         frozenset(inferred),
@@ -284,14 +293,14 @@ def _filled(
     one: Template, step: int, epoch: int | None, integers: list[int], reals: list[float]
 ) -> dict[str, Any]:
     """Return a mapping with what moves put in; what an event's values take is not left over."""
-    if len(integers) < one.integers or len(reals) < one.reals:
-        raise ValueError("a number that moves is missing")
     fields = one.fields.copy()
-    for name, code in one.moving:
-        if code == STEP:
-            fields[name] = step
-        elif code == EPOCH:
-            fields[name] = epoch
-        else:
+    for name in one.steps:
+        fields[name] = step
+    for name in one.epochs:
+        fields[name] = epoch
+    if one.taken:
+        if len(integers) < one.integers or len(reals) < one.reals:
+            raise ValueError("a number that moves is missing")
+        for name, code in one.taken:
             fields[name] = (integers if code == NEXT_INTEGER else reals).pop()
     return fields

@@ -6,14 +6,14 @@ import os
 from pathlib import Path
 
 from tcstatic.errors import InputError, input_problem
-from tcstatic.trace.manifest import MANIFEST
+from tcstatic.trace.manifest import MANIFEST, job, job_of
 
 
 def prepare_folder(folder: Path, *, joins: bool = False) -> None:
     """Make the folder of a trace; raise InputError where nothing can be recorded there.
 
-    It must be empty, unless another process of the same job has made it (`joins`, or a launcher
-    has started several): then it may hold what they have recorded so far.
+    It must be empty, unless another process of the same job has made it (`joins`, or what one
+    launcher has started): then it may hold what they have recorded so far.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -25,8 +25,12 @@ def prepare_folder(folder: Path, *, joins: bool = False) -> None:
     if not os.access(folder, os.W_OK | os.X_OK):
         problem = "no trace can be recorded here (no right to write)"
         raise InputError(input_problem(problem, where=str(folder)))
-    shared = joins or _launched()
-    foreign = [name for name in entries if not (shared and name.startswith("rank-"))]
+    own = job()
+    foreign = [
+        name
+        for name in entries
+        if not (name.startswith("rank-") and (joins or (own and _is_of(folder / name, own))))
+    ]
     if foreign:
         raise InputError(
             input_problem(
@@ -60,8 +64,6 @@ def parts_of(folder: Path) -> list[Path]:
     return found
 
 
-def _launched() -> bool:
-    try:
-        return int(os.environ.get("WORLD_SIZE", "1")) > 1
-    except ValueError:
-        return False
+def _is_of(part: Path, own: str) -> bool:
+    """Whether a part is of our job; one without a manifest has just been begun."""
+    return not (part / MANIFEST).exists() or job_of(part) == own

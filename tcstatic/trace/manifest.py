@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import platform
@@ -41,6 +42,13 @@ ENVIRONMENT: Final = (
     "PYTHONHASHSEED",
     "RANK",
     "WORLD_SIZE",
+)
+LAUNCHERS: Final = (
+    "TORCHELASTIC_RUN_ID",
+    "MASTER_ADDR",
+    "MASTER_PORT",
+    "SLURM_JOB_ID",
+    "SLURM_STEP_ID",
 )
 _SECRET: Final = re.compile(r"key|token|secret|passw|credential|auth|cookie", re.IGNORECASE)
 _TOKEN: Final = re.compile(
@@ -103,10 +111,34 @@ def world_size() -> int:
         return 1
 
 
+def job() -> str:
+    """Return a name that all ranks which one launcher has started derive alike, '' for others."""
+    get = os.environ.get
+    try:
+        world, local = int(get("WORLD_SIZE", "1")), int(get("LOCAL_WORLD_SIZE", "0"))
+    except ValueError:
+        return ""
+    if world < 2:
+        return ""
+    known = [get(name, "") for name in LAUNCHERS]
+    if not 0 < local < world:
+        known.append(str(os.getppid()))  # all are on this host, and have one parent
+    return hashlib.sha256("\0".join(known).encode()).hexdigest()[:16]
+
+
+def job_of(part: Path) -> str | None:
+    """Return the job that a part is of, None where that cannot be read."""
+    try:
+        return str(json.loads((part / MANIFEST).read_bytes())["job"])
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+        return None
+
+
 def told(recording: Recording) -> dict[str, Any]:
     """Return what of a manifest does not change while a process runs."""
     return {
         "schema": TRACE_SCHEMA,
+        "job": job(),
         "command": without_secrets(recording.command),
         "script": recording.script,
         "pid": os.getpid(),

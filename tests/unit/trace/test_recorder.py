@@ -158,10 +158,22 @@ def test_a_folder_that_holds_something_is_refused(
     with pytest.raises(InputError, match="holds 'rank-00000'; expected a new or an empty folder"):
         prepare_folder(tmp_path / "old")
     prepare_folder(tmp_path / "old", joins=True)
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    prepare_folder(tmp_path / "old")
     (tmp_path / "old" / "notes.txt").touch()
     with pytest.raises(InputError, match=r"holds 'notes\.txt'"):
-        prepare_folder(tmp_path / "old")
+        prepare_folder(tmp_path / "old", joins=True)
     with pytest.raises(InputError, match="no trace can be recorded here"):
         prepare_folder(tmp_path / "old" / "notes.txt")
+
+
+def test_ranks_of_one_launcher_share_a_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_PORT": "1"}.items():
+        monkeypatch.setenv(name, value)
+    record(tmp_path / "t", training(1))
+    prepare_folder(tmp_path / "t")
+    (tmp_path / "t" / "rank-00001").mkdir()
+    prepare_folder(tmp_path / "t")
+    monkeypatch.setenv("MASTER_PORT", "2")
+    with pytest.raises(InputError, match="holds 'rank-00000'"):
+        prepare_folder(tmp_path / "t")
