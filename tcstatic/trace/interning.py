@@ -53,7 +53,7 @@ class Maps:
         self._fields, self._perevent = Ends(), Ends()
 
     def __len__(self) -> int:
-        return len(self._rows)
+        return self._fields.items + self._numbers.items
 
     def intern(self, mapping: Mapping[str, Any], step: int, epoch: int | None) -> Interned:
         """Return the row of a mapping, and the numbers in it that move."""

@@ -21,6 +21,7 @@ from tcstatic.trace.segments import MOST_ROWS, SCHEMA
 
 _NAME: Final = re.compile(r"segment-(\d{6})\.parquet")
 MOST_BYTES: Final = 1 << 30  # of a segment, as a file or in memory
+MOST_VALUES: Final = 1 << 25  # in a column of lists: more than a writer ever holds
 _DAMAGES: Final = (
     pa.ArrowException,
     AttributeError,
@@ -173,6 +174,9 @@ def _check_shape(file: pq.ParquetFile) -> None:
         MOST_BYTES
     ):
         raise ValueError("more rows than a segment has")
+    columns = (group.column(n) for group in groups for n in range(group.num_columns))
+    if any(column.num_values > MOST_VALUES for column in columns):
+        raise ValueError("more values than a segment has")
 
 
 def _rows(file: pq.ParquetFile) -> int:

@@ -17,7 +17,7 @@ from tcstatic.trace.columns import Ends, Numbers, Texts
 from tcstatic.trace.interning import Groups, Maps, Places, fields_of
 
 MOST_ROWS: Final = 1 << 16  # events in a segment
-MOST_NAMED: Final = 1 << 18  # mappings and members in it: what a process holds stays bounded
+MOST_NAMED: Final = 1 << 19  # fields and members in it: what a process holds stays bounded
 
 _FIELD: Final = pa.struct(
     [
