@@ -51,6 +51,18 @@ def loosened(term: Term, table: Table, columns: Mapping[str, Column]) -> Loosene
     return Loosened(tuple(atoms), cover, tuple(moved))
 
 
+def ends(column: Column, some: int, positives: int) -> tuple[Number, ...]:
+    """Where thresholds would have to stand to keep all numbers of some positive examples."""
+    if not column.cuts:
+        return ()
+    values = _numbers_of(column)
+    kept = set(filter(is_number, compress(values, map(int, format(some, f"0{positives}b")))))
+    if not kept:
+        return ()
+    below = [value for value in set(values) if is_number(value) and value < min(kept)]
+    return (max(kept), max(below)) if below else (max(kept),)
+
+
 def is_threshold(atom: Atom) -> TypeGuard[Compare]:
     """Whether the atom is ``field <= number`` or ``field > number``."""
     return isinstance(atom, Compare) and atom.operator in ("<=", ">")
