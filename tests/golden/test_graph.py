@@ -55,11 +55,16 @@ def test_what_the_graph_does_not_know_yet(program: Path) -> None:
 
 
 def test_precision_and_recall_are_high_over_all_programs() -> None:
+    """Over those, too, whose graph is known not to be what is written beside them."""
     pairs = [rates(program) for program in PROGRAMS]
+    pairs += [rates(program, "unmet.json") for program in UNMET]
     hits = sum(len(true & found) for true, found in pairs)
-    assert len(PROGRAMS) >= 120
-    assert hits / sum(len(found) for _, found in pairs) >= 0.99
-    assert hits / sum(len(true) for true, _ in pairs) >= 0.98
+    precision = hits / sum(len(found) for _, found in pairs)
+    recall = hits / sum(len(true) for true, _ in pairs)
+    print(f"{len(pairs)} programs: precision {precision:.3f}, recall {recall:.3f}")
+    assert len(pairs) >= 277
+    assert precision >= 0.99
+    assert recall >= 0.98
 
 
 def test_the_order_of_files_and_earlier_runs_make_no_difference() -> None:

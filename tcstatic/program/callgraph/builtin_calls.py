@@ -149,7 +149,7 @@ def _enumerate(effects: Effects, call: Call) -> None:
 def _reversed(effects: Effects, call: Call) -> None:
     made = effects.container(call, "reversed")
     for node in effects.arguments(call)[:1]:
-        effects.protocol(call, node, ("__reversed__",), (), call.target)
+        effects.protocol(call, node, ("__reversed__", "__len__"), (), call.target)
         effects.holds(made, None, effects.elements(call, node))
     effects.answer(call, made)
 

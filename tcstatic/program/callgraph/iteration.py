@@ -156,3 +156,5 @@ class Iteration:
             target = instance.at(delegate.target)
             machine.link(generator.at(ops.RESULT), target)
             machine.link(instance.at(ops.SENT), generator.at(ops.SENT))
+        elif machine.values.kind[value] is Kind.COROUTINE:
+            self._await(ops.Await(delegate.base, delegate.target, delegate.place), instance, value)

@@ -15,6 +15,7 @@ from tcstatic.program.callgraph.builtin_calls import (
 from tcstatic.program.callgraph.effects import Call, Effects
 from tcstatic.program.callgraph.itertools_calls import ITERTOOLS
 from tcstatic.program.callgraph.operations import Await
+from tcstatic.program.callgraph.subscripts import FACTORY
 from tcstatic.program.callgraph.values import Kind
 
 
@@ -103,7 +104,7 @@ def _default_dict(effects: Effects, call: Call) -> None:
     made = effects.container(call, "collections.defaultdict")
     given = effects.arguments(call)
     if given:
-        effects.machine.link(given[0], effects.machine.field(made, "<factory>"))
+        effects.machine.link(given[0], effects.machine.field(made, FACTORY))
     for node in given[1:]:
         effects.subscripts.spread(node, made, call.instance)
     fill_named(effects, call, made)

@@ -271,12 +271,14 @@ class _Lowering:
         before = scope.state()
         made: dict[str, list[Node]] = {}
         scope.recorders.append(made)
-        self.body(node.body, scope)
-        after_body = scope.state()
+        # what the last statement binds is not bound where the body fails
+        self.body(node.body[:-1], scope)
         failing = self._anywhere(scope, before, made)
+        self.body(node.body[-1:], scope)
+        if not isinstance(node.body[-1], syntax.Assign):
+            failing = self._anywhere(scope, before, made)
         self.body(node.orelse, scope)
         ends = [scope.state()]
-        del after_body
         for handler in node.handlers:
             scope.resume(failing)
             self._handler(handler, scope)
@@ -326,11 +328,16 @@ class _Lowering:
         self.body(handler.body, scope)
 
     def _raise(self, node: syntax.Raise, scope: Scope) -> None:
+        held = []
         for part in (node.exc, node.cause):
             if part is not None:
                 base = self._expressions.value(part, scope)
+                held.append(base)
                 if not isinstance(part, syntax.Call):
                     self._expressions.implicit(scope, base, ("<raise>",), place_of(part))
+        if len(held) == 2:
+            store = ops.Store(held[0], "__cause__", held[1], place_of(node))
+            scope.unit.operations.append(store)
         scope.live = False
 
     def _assert(self, node: syntax.Assert, scope: Scope) -> None:

@@ -310,6 +310,7 @@ _OTHERS: Mapping[str, Method] = {
     "generator.__next__": _send,
     "generator.throw": _send,
     "generator.__iter__": _own,
+    "coroutine.__await__": _own,
     "property.getter": _accessor("fget"),
     "property.setter": _accessor("fset"),
     "property.deleter": _accessor("fdel"),

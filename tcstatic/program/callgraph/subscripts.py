@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from tcstatic.program.callgraph.calls import Calls
 
 EQUAL, HASH = ("__eq__",), ("__hash__",)
+FACTORY = "<factory>"
+"""The field of a container with what makes the items that are missing."""
 
 
 class Keyed(NamedTuple):
@@ -127,6 +129,10 @@ class Subscripts:
         target = instance.at(get.target)
         if kind is Kind.ITEMS:
             self._item(get, instance, value, target, stores=False)
+            factory = machine.fields.get(value, {}).get(FACTORY)
+            if factory is not None:
+                rest = self._items.rest(value)
+                self._calls.implicit(factory, (), rest, instance, get.place)
         elif kind is Kind.INSTANCE:
             if self._attributes.has_method(value, "__getitem__"):
                 method = self._attributes.method(value, "__getitem__")
@@ -161,7 +167,9 @@ class Subscripts:
             key = instance.at(get.key)
             for node in self._classes.members(value, "__class_getitem__"):
                 self._calls.implicit(node, (receiver, key), target, instance, get.place)
-            machine.add(target, value)
+            if self._classes.foreign(value):
+                # what super() gives is the class
+                machine.add(target, value)
         elif self._attributes.has_method(value, "__getitem__"):
             method = self._attributes.method(value, "__getitem__")
             self._calls.implicit(method, (instance.at(get.key),), target, instance, get.place)
