@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import z3
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
@@ -18,7 +19,7 @@ from tcstatic.infer.smt.choosing import key_of
 from tcstatic.infer.smt.columns import columns
 from tcstatic.infer.smt.literals import Table, tabulate
 from tcstatic.infer.smt.searching import Search, price_of
-from tcstatic.infer.smt.terms import Term, Work, is_prime, passing, term_of
+from tcstatic.infer.smt.terms import Cheapest, Term, Work, is_prime, ones, passing, term_of
 from tcstatic.invariants.conditions import Condition, evaluate, parse, to_text
 from tcstatic.model import Scalar
 
@@ -143,6 +144,27 @@ def test_no_literal_of_a_term_is_superfluous(examples: list[Example]) -> None:
     assume(table.literals)
     for term in Search(table, 3, 0.0, Work(100_000)).run().terms:
         assert is_prime(table, term.literals)
+
+
+@given(labelled(most=30))
+def test_one_term_costs_what_z3_says_is_the_least(examples: list[Example]) -> None:
+    positives = [one for one in examples if one.positive]
+    negatives = [one for one in examples if not one.positive]
+    assume(positives and negatives)
+    table = tabulate(columns(positives[:1], negatives))
+    allowed = sum(1 << index for index, true in enumerate(table.positive) if true)
+    term = Cheapest(table, allowed, Work(100_000)).search() if allowed else None
+    assume(term)
+    assert term
+    optimum = z3.Optimize()
+    chosen = {index: z3.Bool(str(index)) for index in ones(allowed)}
+    for example_number in range(table.negatives):
+        rejecting = ones(allowed & ~table.of_negative(example_number))
+        optimum.add(z3.Or([chosen[index] for index in rejecting]))
+    costs = [z3.If(one, table.literals[index].cost, 0) for index, one in chosen.items()]
+    least = optimum.minimize(z3.Sum(costs))
+    assert optimum.check() == z3.sat
+    assert optimum.lower(least) == term.key[0]
 
 
 @given(labelled(), st.randoms(use_true_random=False))
