@@ -31,6 +31,7 @@ MOST_RESULT_FIELDS: Final = 11  # of them, where the arguments have many
 FULL_EVENTS: Final = 1_000  # at one place; from then on,
 EVERY: Final = 16  # only in each n-th step, so that all places are told of in the same steps,
 STEP_EVENTS: Final = 64  # and in such a step so many
+MOST_UNWANTED: Final = 256  # calls of what is not wanted; then a place that had no other is left
 MOST_OPEN: Final = 4_096  # calls that have not returned: more than Python's own limit of depth
 MOST_KEPT: Final = 8_192  # different values of events
 _SUBJECTS: Final = (MODULE, OPTIMIZER)
@@ -38,16 +39,33 @@ _SUBJECTS: Final = (MODULE, OPTIMIZER)
 
 @final
 class _Call:
-    """One call in the source. State: how often it was asked for, and in which step how often."""
+    """One call in the source.
 
-    __slots__ = ("arguments", "attached", "callee", "in_step", "seen", "step", "value", "where")
+    State: how often it was asked for, and in which step how often; how often it was not wanted;
+    how many of its calls are open, and whether its arguments and its value are looked at.
+    """
+
+    __slots__ = (
+        "arguments",
+        "attached",
+        "callee",
+        "handlers",
+        "in_step",
+        "open",
+        "seen",
+        "step",
+        "unwanted",
+        "value",
+        "where",
+    )
 
     def __init__(self) -> None:
         self.callee = self.value = 0
         self.arguments: dict[int, str] = {}
         self.where: Location | None = None
+        self.handlers: dict[int, Handler] = {}
         self.attached = False
-        self.seen = self.step = self.in_step = 0
+        self.seen = self.step = self.in_step = self.unwanted = self.open = 0
 
 
 @final
@@ -82,6 +100,8 @@ class Calls:
         self._kept: dict[object, Mapping[str, Scalar]] = {}
         self._moment: Moment | None = None
         self._last = Context()
+        self._values: dict[int, Handler] = {}
+        self._receivers: dict[int, Handler] = {}
         self.full_events = FULL_EVENTS
         self.left = self.lost = 0
         for site in sites:
@@ -89,9 +109,9 @@ class Calls:
 
     def install(self, values: dict[int, Handler], receivers: dict[int, Handler]) -> None:
         """Put what is done at a callee into `receivers`; the rest follows once one is wanted."""
+        self._values, self._receivers = values, receivers
         for call in self._calls.values():
-            if call.callee:
-                receivers[call.callee] = self._at_callee(call, values)
+            receivers[call.callee] = self._at_callee(call)
 
     def notes(self) -> tuple[tuple[str, str], ...]:
         """What is in no event, and why."""
@@ -115,36 +135,48 @@ class Calls:
 
     # -- what is done at each part ------------------------------------------------------------
 
-    def _at_callee(self, call: _Call, values: dict[int, Handler]) -> Handler:
+    def _at_callee(self, call: _Call) -> Handler:
         budget, callees, opened, number = self._budget, self._callees, self._open, call.callee
+        for at, name in call.arguments.items():
+            call.handlers[at] = self._at_argument(call, name)
+        call.handlers[call.value] = self._at_value(call)
 
         def begins(called: Any, frame: FrameType) -> None:
             if not budget.watching:
                 return
             callee, owner = callees.of(called)
+            key = (id(frame), number)
             if callee is None or not self._is_due(call):
-                # What an exception has left of an earlier call is not this call's.
-                opened.pop((id(frame), number), None)
+                call.unwanted += callee is None
+                self._passed(call, key)
                 return
             if not call.attached:
-                self._attach(call, values)
+                call.attached = True
+                self._values.update(call.handlers)
             one = _Open(callee)
-            if owner is not None:
-                brief, role = brief_and_role(owner)
-                if role:
-                    self._note(one, callee.on or "self", owner, brief, role)
-            opened[id(frame), number] = one
+            brief, role = brief_and_role(owner)
+            if role:
+                self._note(one, callee.on or "self", owner, brief, role)
+            call.open += key not in opened
+            opened[key] = one
             if len(opened) > MOST_OPEN:
                 del opened[next(iter(opened))]
                 self.lost += 1
 
         return begins
 
-    def _attach(self, call: _Call, values: dict[int, Handler]) -> None:
-        call.attached = True
-        for number, name in call.arguments.items():
-            values[number] = self._at_argument(call, name)
-        values[call.value] = self._at_value(call)
+    def _passed(self, call: _Call, key: tuple[int, int]) -> None:
+        """A call begins that is in no event: look at its parts no more, until one is due."""
+        if call.open:
+            # What an exception has left of an earlier call is not this call's.
+            call.open -= self._open.pop(key, None) is not None
+        elif call.attached:
+            call.attached = False
+            for at in [*call.handlers]:
+                if self._values.pop(at, None) is None:  # it has raised
+                    del call.handlers[at]
+        if call.unwanted >= MOST_UNWANTED and not call.seen:
+            self._receivers.pop(call.callee, None)
 
     def _at_argument(self, call: _Call, name: str) -> Handler:
         opened, number = self._open, call.callee
@@ -162,7 +194,8 @@ class Calls:
         def returned(value: Any, frame: FrameType) -> None:
             one = opened.pop((id(frame), number), None)
             if one is not None:
-                values = self._values(one, brief_of_result(value))
+                call.open -= 1
+                values = self._said(one, brief_of_result(value))
                 context = self._context()
                 stream.tell(stream.make("call", call.where, one.subjects, values, context))
 
@@ -197,7 +230,7 @@ class Calls:
             self._moment, self._last = moment, self._stream.context_at(moment)
         return self._last
 
-    def _values(self, one: _Open, result: Brief) -> Mapping[str, Scalar]:
+    def _said(self, one: _Open, result: Brief) -> Mapping[str, Scalar]:
         autocast = autocast_dtype()
         key = (one.callee.name, autocast, tuple(one.given), result)
         known = self._kept.get(key)

@@ -166,13 +166,14 @@ def _tensor(torch: Any, named: str) -> _Reader:
         return metadata(value)
 
     def metadata(value: Any) -> Brief:
-        try:
-            size = tuple(value.shape)
-        except RuntimeError:  # nested: its rows have lengths of their own
-            size = None
         shape: tuple[int, ...] | None = None
-        if size is not None and all(type(one) is int for one in size):
-            shape = (len(size), size[0], size[-1]) if size else (0,)
+        try:
+            size = value.shape
+            rows, width = (size[0], size[-1]) if size else (0, 0)
+            if type(rows) is int and type(width) is int:
+                shape = (len(size), rows, width)
+        except RuntimeError:  # nested: its rows have lengths of their own
+            pass
         return (TENSOR, named, value.dtype, value.device.type, value.requires_grad, shape)
 
     return read

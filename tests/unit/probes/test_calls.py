@@ -307,3 +307,35 @@ def test_what_torch_cannot_be_asked_now(tmp_path: Path) -> None:
         """,
     )
     assert program.values("program.f") == [{"arg_x": 1, "result": 2}]
+
+
+def test_places_that_call_nothing_wanted_are_left(tmp_path: Path) -> None:
+    program = Recorded(
+        tmp_path,
+        """
+        def f(x): return x
+        for g in [len] * 300 + [f]: g("ab")
+        for g in [f] + [len] * 300 + [f]: g("ab")
+        """,
+    )
+    program.run()
+    assert [one.where.line for one in program.events] == [4, 4]  # type: ignore[union-attr]
+    first, second = program.calls._calls.values()
+    assert first.callee not in program.watch.receivers
+    assert second.callee in program.watch.receivers
+
+
+def test_recursion_beyond_the_limit(tmp_path: Path) -> None:
+    program = Recorded(
+        tmp_path,
+        """
+        def f(n): return n and f(n - 1)
+        f(30); f(40)
+        """,
+    )
+    program.calls.full_events = 5
+    program.calls._stream.step = 1
+    program.run()
+    inner = [one for one in program.events if one.where and one.where.function == "f"]
+    assert [one.values["arg_n"] for one in inner] == [25, 26, 27, 28, 29]
+    assert program.calls._open == {}
