@@ -14,8 +14,20 @@ from tcstatic.cli.options import explain_plan, planning, running, watching
 @click.option("-o", "output", metavar="DIR", help="The folder for the copy; new or empty.")
 @click.option("--show-rewrite", is_flag=True, help="Print the instrumented source.")
 @click.option("--diff", is_flag=True, help="Print what was inserted, as a diff.")
+@click.option(
+    "--calls",
+    is_flag=True,
+    help="Probe calls as well, as `run --trace` does, for a copy that TCSTATIC_TRACE records.",
+)
 @watching
-def rewrite(script: str, output: str | None, show_rewrite: bool, diff: bool, **options: Any) -> int:
+def rewrite(
+    script: str,
+    output: str | None,
+    show_rewrite: bool,
+    diff: bool,
+    calls: bool,
+    **options: Any,
+) -> int:
     """Write an instrumented copy of SCRIPT and its local modules.
 
     The copy runs under any launcher (python, torchrun, accelerate launch) without a command of
@@ -28,7 +40,7 @@ def rewrite(script: str, output: str | None, show_rewrite: bool, diff: bool, **o
     if output is None and not (show_rewrite or diff or options["explain"]):
         expected = "expected -o DIR, --show-rewrite, --diff or --explain"
         raise click.UsageError(f"nothing to do; {expected}")
-    request = pipeline.request_for_script(script, **planning(options))
+    request = pipeline.request_for_script(script, **planning(options), calls=calls)
     plan = pipeline.make_plan(request, running(options))
     for shown, as_diff in ((show_rewrite, False), (diff, True)):
         for name, text in pipeline.shown_rewrite(plan, as_diff=as_diff) if shown else ():

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from tcstatic.errors import TcstaticError
-from tcstatic.model import EventSink, ProbePlan, Recording
+from tcstatic.model import EventSink, ProbePlan, Recording, Site
 from tcstatic.runtime.live.job import Job
 from tcstatic.runtime.live.session import Calling
 from tcstatic.runtime.live.terminal import complain
@@ -29,7 +29,7 @@ def sink_for(plan: ProbePlan, calling: Calling, job: Job) -> EventSink | None:
                 folder=folder,
                 command=calling.command,
                 script=calling.script,
-                sites=plan.sites,
+                sites=tuple(filter(_is_told, plan.sites)),
                 in_scope=tuple(one.code for one in plan.invariants),
                 out_of_scope={code: verdict.reason for code, verdict in plan.out_of_scope},
             )
@@ -41,3 +41,8 @@ def sink_for(plan: ProbePlan, calling: Calling, job: Job) -> EventSink | None:
     else:
         return sink
     return None
+
+
+def _is_told(site: Site) -> bool:
+    """Whether a site is worth a line of the manifest: of a call that is recorded, the whole is."""
+    return site.arguments.get("part", "value") == "value"

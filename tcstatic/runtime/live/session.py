@@ -88,7 +88,8 @@ class Session:
             calling.options.overhead_budget,
             self._emit,
             self.settle,
-            [os.path.join(plan.root, file.path) for file in plan.files],
+            # Calls are told of where they are recorded.
+            [os.path.join(plan.root, file.path) for file in plan.files] if sink else [],
         )
 
     def start(self) -> None:

@@ -56,7 +56,7 @@ class Watch:
         self._settle = settle
         self._stream = Stream(root, emit, self._sites)
         self._budget = Budget(budget)
-        recorded = [site for site in sites if "part" in site.arguments]
+        recorded = [site for site in sites if files and "part" in site.arguments]
         self._calls = Calls(recorded, self._stream, self._budget, files)
         self._parts: Any = None
         self._untouchable: Callable[[], bool] = bool

@@ -57,7 +57,7 @@ SURFACE = {
     "tcstatic": {"-V", "--version"},
     "run": {*WATCHING, "-m", "--trace"},
     "check": JUDGING,
-    "rewrite": {*WATCHING, "-o", "--show-rewrite", "--diff"},
+    "rewrite": {*WATCHING, "-o", "--show-rewrite", "--diff", "--calls"},
     "lint": LINTING,
     "explain": set(),
     "graph": {"--output-format", "--unknown"},
