@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, final
 
 from tcstatic.program.callgraph.classes import Bind, Classes, Watch
+from tcstatic.program.callgraph.inheritance import inherited
+from tcstatic.program.callgraph.items import Items
 from tcstatic.program.callgraph.machine import Instance, Machine
 from tcstatic.program.callgraph.operations import Implicit, Load, Place, Super
 from tcstatic.program.callgraph.values import Kind, Value
@@ -46,6 +48,7 @@ class Attributes:
         self._machine = machine
         self._classes = classes
         self.calls: Calls
+        self.items: Items
         self._accesses: dict[tuple[Value, str, bool], Access] = {}
         self._by_node: dict[int, Access] = {}
         self.missing: list[tuple[Value, str, int]] = []
@@ -124,7 +127,8 @@ class Attributes:
         is_class = machine.values.kind[value] is Kind.CLASS
         for owner in [value] if is_class else self.types(value):
             for base in self._classes.foreign(owner):
-                if access.is_called or machine.values.kind[base] is Kind.BUILTIN:
+                is_known = bool(inherited(str(machine.values.data[base][0]), name))
+                if access.is_called or is_known or machine.values.kind[base] is Kind.BUILTIN:
                     self._foreign(base, name, value, node)
                 else:
                     self.opaque(node)
@@ -141,7 +145,7 @@ class Attributes:
             machine.add(node, machine.values.get(Kind.METHOD, f"{data[0]}.{name}", receiver))
         elif kind in (Kind.EXTERNAL, Kind.RESULT):
             path = f"{data[0]}.{name}"
-            if path.startswith(CONTAINERS):
+            if path.startswith(CONTAINERS) or inherited(data[0], name):
                 machine.add(node, machine.values.get(Kind.METHOD, path, receiver))
             elif path.count(".") <= DEEPEST_PATH:
                 machine.add(node, machine.values.get(Kind.EXTERNAL, path))
@@ -192,8 +196,10 @@ class Attributes:
         path = machine.values.data[value][0]
         target = instance.at(load.target)
         machine.link(machine.field(value, load.attribute), target)
-        if path.count(".") < DEEPEST_PATH:
-            name = f"{path}.{load.attribute}"
+        name = f"{path}.{load.attribute}"
+        if inherited(path, load.attribute):
+            machine.add(target, machine.values.get(Kind.METHOD, name, value))
+        elif path.count(".") < DEEPEST_PATH:
             machine.add(target, machine.values.get(Kind.EXTERNAL, name))
 
     def _load_opaque(self, load: Load, instance: Instance, value: Value) -> None:
@@ -242,6 +248,9 @@ class Attributes:
         name = load.attribute
         if name == "__class__":
             self._machine.add(instance.at(load.target), owner)
+            return
+        if name == "__dict__":
+            self._machine.add(instance.at(load.target), self.items.attributes(value))
             return
         if name.startswith("<match "):
             self._load_position(load, instance, value, owner)

@@ -79,6 +79,7 @@ class _Solution:
         self._classes = classes = Classes(machine)
         items = Items(machine)
         self._attributes = attributes = Attributes(machine, classes)
+        attributes.items = items
         binding = Binding(machine, items)
         calls = attributes.calls = Calls(machine, classes, attributes, binding)
         iteration = binding.iteration = Iteration(machine, classes, items, attributes, calls)

@@ -232,6 +232,8 @@ def _namespace(effects: Effects, call: Call) -> None:
 def _vars(effects: Effects, call: Call) -> None:
     if not call.invoke.arguments:
         _namespace(effects, call)
+    for node in effects.arguments(call)[:1]:
+        effects.wrap(call, node, "attributes")
 
 
 def _dynamic(effects: Effects, call: Call) -> None:

@@ -9,6 +9,7 @@ from tcstatic.program.callgraph import operations as ops
 from tcstatic.program.callgraph.attributes import Attributes
 from tcstatic.program.callgraph.binding import Binding
 from tcstatic.program.callgraph.classes import Classes
+from tcstatic.program.callgraph.inheritance import handed
 from tcstatic.program.callgraph.machine import Instance, Machine
 from tcstatic.program.callgraph.operations import Invoke, Place
 from tcstatic.program.callgraph.values import Kind, Value
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 MOST_PARTIALS = 100
 """Partials that one call applies, also by way of one another."""
+_CALLED_BACK = (Kind.FUNCTION, Kind.BOUND, Kind.PARTIAL)
 
 
 class Callback(NamedTuple):
@@ -53,7 +55,7 @@ class Calls:
         self._sites: dict[tuple[object, ...], int] = {}
         machine.handlers[Invoke] = self.invoke
         machine.handlers[Callback] = self._callback
-        machine.interests[Callback] = frozenset({Kind.FUNCTION, Kind.BOUND, Kind.PARTIAL})
+        machine.interests[Callback] = frozenset({*_CALLED_BACK, Kind.INSTANCE})
         self._invoked: dict[Kind, Callable[[Invoke, Instance, Value], None]] = {
             Kind.FUNCTION: self._function,
             Kind.BOUND: self._bound,
@@ -334,9 +336,22 @@ class Calls:
 
     def _callback(self, callback: Callback, instance: Instance, value: Value) -> None:
         machine = self._machine
-        if machine.values.kind[value] in (Kind.FUNCTION, Kind.BOUND, Kind.PARTIAL):
+        if machine.values.kind[value] is Kind.INSTANCE:
+            self._handed(callback, instance, value)
+        elif machine.values.kind[value] in _CALLED_BACK:
             node = machine.sink
             call = Invoke(~node, (), (), (), ~node, callback.place, callback.site, "", False)
             self._is_callback = True
             self.invoke(call, instance, value)
             self._is_callback = False
+
+    def _handed(self, callback: Callback, instance: Instance, value: Value) -> None:
+        """An object is handed to a library, which may call methods that it knows of."""
+        machine, attributes = self._machine, self._attributes
+        bases = self._classes.foreign(machine.values.data[value][0])
+        for names in handed(str(machine.values.data[base][0]) for base in bases):
+            if all(attributes.has_method(value, name) for name in names):
+                for name in names:
+                    node = attributes.method(value, name)
+                    site = self.site("handed", callback.site, name)
+                    machine.use_once(node, Callback(node, callback.place, site), instance)

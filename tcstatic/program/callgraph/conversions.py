@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import final
 
 from tcstatic.program.callgraph.effects import Effects, Wrap
+from tcstatic.program.callgraph.inheritance import is_module
 from tcstatic.program.callgraph.machine import Instance
 from tcstatic.program.callgraph.operations import Unpack
 from tcstatic.program.callgraph.values import Kind, Value
@@ -37,6 +38,11 @@ class Conversions:
             "field": self._field,
             "contents": self._contents,
             "parametrize": self._parametrize,
+            "inside": self._inside,
+            "all inside": self._all_inside,
+            "attributes": self._attributes,
+            "member": self._member,
+            "push": self._push,
         }
 
     def _wrap(self, wrap: Wrap, instance: Instance, value: Value) -> None:
@@ -126,6 +132,40 @@ class Conversions:
         elif kind is Kind.GENERATOR:
             node = self._effects.iteration.elements(value, instance, wrap.place)
             self._machine.link(node if node is not None else wrap.target, wrap.target)
+
+    def _attributes(self, wrap: Wrap, instance: Instance, value: Value, kind: Kind) -> None:
+        """``vars(object)``"""
+        if kind is Kind.INSTANCE:
+            self._machine.add(wrap.target, self._effects.items.attributes(value))
+
+    def _inside(self, wrap: Wrap, instance: Instance, value: Value, kind: Kind) -> None:
+        """The modules that a module holds."""
+        items = self._effects.items
+        held = [items.all(value)]
+        if kind is Kind.INSTANCE:
+            held.append(items.all(items.attributes(value)))
+        for node in held:
+            self._machine.use_once(node, wrap._replace(how="member"), instance)
+
+    def _member(self, wrap: Wrap, instance: Instance, value: Value, kind: Kind) -> None:
+        data = self._machine.values.data[value]
+        found = kind is Kind.RESULT and is_module(data[0])
+        if kind is Kind.INSTANCE:
+            bases = self._effects.classes.foreign(data[0])
+            found = any(is_module(str(self._machine.values.data[base][0])) for base in bases)
+        if found:
+            self._machine.add(wrap.target, value)
+
+    def _all_inside(self, wrap: Wrap, instance: Instance, value: Value, kind: Kind) -> None:
+        """A module, and all modules below it."""
+        self._machine.add(wrap.target, value)
+        self._inside(wrap, instance, value, kind)
+        self._machine.use_once(wrap.target, wrap, instance)
+
+    def _push(self, wrap: Wrap, instance: Instance, value: Value, kind: Kind) -> None:
+        """A function of a library puts what `other` holds into a list."""
+        if kind is Kind.ITEMS:
+            self._machine.link(wrap.other, self._effects.items.rest(value))
 
     def _parametrize(self, wrap: Wrap, instance: Instance, value: Value, kind: Kind) -> None:
         """Rows of arguments of a test of pytest."""

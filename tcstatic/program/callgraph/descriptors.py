@@ -125,6 +125,7 @@ class Descriptors:
             self._calls.implicit(method, (key, source), machine.sink, instance, store.place)
         if not is_taken:
             machine.link(source, machine.field(value, store.attribute))
+            self._attributes.items.stored(value, store.attribute)
 
     def _set(
         self, member: Value, value: Value, instance: Instance, place: Place, source: int

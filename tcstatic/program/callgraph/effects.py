@@ -6,7 +6,7 @@ from typing import NamedTuple, final
 
 from tcstatic.program.callgraph import operations as ops
 from tcstatic.program.callgraph.attributes import Attributes
-from tcstatic.program.callgraph.calls import Calls
+from tcstatic.program.callgraph.calls import Callback, Calls
 from tcstatic.program.callgraph.classes import Classes
 from tcstatic.program.callgraph.construction import Construction
 from tcstatic.program.callgraph.items import Items
@@ -163,6 +163,11 @@ class Effects:
     def named(self, call: Call, base: int, name: int, node: int, *, stores: bool) -> None:
         """Read or write the attributes whose names a node holds."""
         self.machine.use(name, Named(base, node, stores, call.place), call.instance)
+
+    def call_back(self, call: Call, node: int, tag: int) -> None:
+        """Have a function called with arguments that are not known."""
+        site = self.calls.site("hook", call.invoke.site, tag, call.instance.unit.index)
+        self.machine.use_once(node, Callback(node, call.place, site), call.instance)
 
     def wrap(
         self, call: Call, node: int, how: str, target: int | None = None, other: int = 0

@@ -33,6 +33,8 @@ class Items:
 
     def __init__(self, machine: Machine) -> None:
         self._machine = machine
+        self._dictionaries: dict[Value, Value] = {}
+        self._owners: dict[Value, Value] = {}
         self._spills: dict[Value, dict[Value, None]] = {}
         self.lengths: dict[Value, int] = {}
         """How many items a list or tuple has when it is made."""
@@ -64,6 +66,8 @@ class Items:
             return fields[name]
         node = self._machine.field(value, name)
         self._machine.link(node, self.all(value))
+        if value in self._owners and isinstance(key, str):
+            self._machine.link(node, self._machine.field(self._owners[value], key))
         for target in tuple(self._spills.get(value, ())):
             self._machine.link(node, self.item(target, key))
         return node
@@ -110,6 +114,26 @@ class Items:
         else:
             machine.link(self.item(value, key), target)
             machine.link(self.rest(value), target)
+
+    def attributes(self, value: Value) -> Value:
+        """Return the dict of the attributes of an object."""
+        found = self._dictionaries.get(value)
+        if found is None:
+            found = self._machine.values.get(Kind.ITEMS, "dict", "attributes", value)
+            self._dictionaries[value] = found
+            self._owners[found] = value
+            for name in tuple(self._machine.fields.get(value, ())):
+                if name.isidentifier():
+                    self.stored(value, name)
+        return found
+
+    def stored(self, value: Value, name: str) -> None:
+        """Tell that an object has an attribute, for those who read its dict."""
+        found = self._dictionaries.get(value)
+        if found is not None:
+            self._machine.link(self._machine.field(value, name), self.item(found, name))
+            text = self._machine.values.get(Kind.TEXT, name)
+            self._machine.add(self.keys(found), text)
 
     def shuffle(self, value: Value) -> None:
         """Have each item be at each place."""

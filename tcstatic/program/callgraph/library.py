@@ -6,6 +6,7 @@ from typing import final
 
 from tcstatic.program.callgraph.builtin_calls import BUILTINS
 from tcstatic.program.callgraph.effects import Call, Effects
+from tcstatic.program.callgraph.inherited_calls import inherited_model
 from tcstatic.program.callgraph.library_calls import CALLERS, HOLDERS, LIBRARY, QUIET
 from tcstatic.program.callgraph.machine import Instance
 from tcstatic.program.callgraph.method_calls import method_model
@@ -73,7 +74,7 @@ class Library:
         shown = f"<builtin>.{name}" if kind in _KNOWN_TYPES else name
         if kind != "callable":
             effects.machine.called(instance, invoke.place, shown)
-        model = method_model(name)
+        model = inherited_model(name) or method_model(name)
         if model is not None:
             if self._may_model(call):
                 model(effects, call, receiver)
