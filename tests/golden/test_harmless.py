@@ -48,8 +48,9 @@ def difference(plain: list[str], watched: list[str]) -> list[str]:
 class Both:
     """Runs a script under `python` and under us, each in an empty folder of its own."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, recorded: bool = False) -> None:
         self.folder = folder
+        self.run = (*RUN, "--trace", str(folder / "trace")) if recorded else RUN
         self.ended: dict[str, Ended] = {}
 
     def place(self, way: str, kind: str) -> Path:
@@ -60,7 +61,7 @@ class Both:
 
     def fork(self, script: Path, *words: str, ranks: int = 1, observed: bool = False) -> None:
         """Run it in forks; what remains of it is then to be compared."""
-        for way, start in (("plain", ()), ("watched", RUN)):
+        for way, start in (("plain", ()), ("watched", self.run)):
             told = {"OBSERVED": str(self.place(way, "state"))} if observed else {}
             self.ended[way] = runs().fork(
                 *start,
@@ -73,7 +74,7 @@ class Both:
 
     def process(self, script: Path, *words: str, launcher: bool = False) -> None:
         """Run it in real processes."""
-        for way, start in (("plain", ()), ("watched", RUN)):
+        for way, start in (("plain", ()), ("watched", self.run)):
             before = torchrun() if launcher else ()
             self.ended[way] = runs().process(
                 *before, *start, str(script), *words, cwd=self.place(way, "work")
