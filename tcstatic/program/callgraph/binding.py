@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple, final
 
 from tcstatic.program.callgraph.items import Items
 from tcstatic.program.callgraph.machine import Instance, Machine
-from tcstatic.program.callgraph.operations import Invoke
+from tcstatic.program.callgraph.operations import Invoke, Place
 from tcstatic.program.callgraph.values import Kind, Value
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ class SpreadNamed(NamedTuple):
 
     callee: Instance
     bound: int
+    place: Place
 
 
 @final
@@ -61,7 +62,7 @@ class Binding:
         for name, argument in call.keywords:
             node = caller.at(argument)
             if name is None:
-                self._machine.use(node, SpreadNamed(callee, taken), caller)
+                self._machine.use(node, SpreadNamed(callee, taken, call.place), caller)
             else:
                 self.named(callee, name, node)
 
@@ -147,10 +148,15 @@ class Binding:
         if machine.values.kind[value] not in (Kind.ITEMS, Kind.INSTANCE):
             return
         parameters = spread.callee.unit.parameters
+        given = self.iteration.mapping(value, instance, spread.place)
         taken = {name for name, _ in parameters.positional[: spread.bound]}
         for name, node in parameters.named.items():
-            if name not in taken:
+            if name not in taken and given is not None:
+                machine.link(given, spread.callee.at(node))
+            elif name not in taken:
                 self._items.read(value, name, spread.callee.at(node))
         if parameters.rest_named is not None:
             holder = self._holder(spread.callee, parameters.rest_named, "dict")
             self._items.spill(value, holder)
+            if given is not None:
+                machine.link(given, self._items.rest(holder))

@@ -41,6 +41,15 @@ def mapping(kind: str) -> Model:
     return model
 
 
+def _from_keys(effects: Effects, call: Call) -> None:
+    made = effects.container(call, "dict")
+    for node in effects.arguments(call)[:1]:
+        effects.machine.link(effects.elements(call, node), effects.items.keys(made))
+    for node in effects.arguments(call)[1:2]:
+        effects.holds(made, None, node)
+    effects.answer(call, made)
+
+
 def fill_named(effects: Effects, call: Call, made: int) -> None:
     """Put keyword arguments into a dict."""
     values = effects.machine.values
@@ -318,7 +327,7 @@ BUILTINS: Mapping[str, Model] = {
     "eval": _dynamic,
     "__import__": _import,
     "object.__new__": _new,
-    "dict.fromkeys": mapping("dict"),
+    "dict.fromkeys": _from_keys,
 }
 
 __all__ = ["BUILTINS", "MAPPINGS", "Model", "collect", "fill_named", "mapping", "unpacked"]

@@ -78,6 +78,22 @@ class Iteration:
             return node
         return None
 
+    def mapping(self, value: Value, instance: Instance, place: Place) -> int | None:
+        """Return the absolute node with the items of an object that has ``__getitem__``, once
+        all its keys were asked for; None for any other value."""
+        machine, attributes = self._machine, self._attributes
+        if machine.values.kind[value] is not Kind.INSTANCE:
+            return None
+        if not attributes.has_method(value, "__getitem__"):
+            return None
+        keys, key, items = (machine.field(value, f"<{name}>") for name in ("keys", "key", "items"))
+        name = "keys" if attributes.has_method(value, "keys") else "__iter__"
+        if attributes.has_method(value, name):
+            self._calls.implicit(attributes.method(value, name), (), keys, instance, place)
+        method = attributes.method(value, "__getitem__")
+        self._calls.implicit(method, (key,), items, instance, place)
+        return items
+
     def iterator(self, value: Value, instance: Instance, place: Place) -> int | None:
         """Return the absolute node with what ``iter(value)`` gives."""
         if not self._attributes.has_method(value, "__iter__"):

@@ -13,6 +13,7 @@ from tcstatic.program.callgraph.builtin_calls import (
     unpacked,
 )
 from tcstatic.program.callgraph.effects import Call, Effects
+from tcstatic.program.callgraph.heap_calls import HEAPS
 from tcstatic.program.callgraph.itertools_calls import ITERTOOLS
 from tcstatic.program.callgraph.operations import Await
 from tcstatic.program.callgraph.subscripts import FACTORY
@@ -21,6 +22,14 @@ from tcstatic.program.callgraph.values import Kind
 
 def _same(effects: Effects, call: Call) -> None:
     effects.returns(call, effects.argument(call, 0))
+
+
+def _closing(effects: Effects, call: Call) -> None:
+    for node in effects.arguments(call)[:1]:
+        close = effects.machine.node()
+        effects.load(call, node, "close", close)
+        effects.apply(call, close, [])
+        effects.returns(call, node)
 
 
 def _cast(effects: Effects, call: Call) -> None:
@@ -246,7 +255,6 @@ _IDENTITIES = (
     "typing.no_type_check",
     "enum.unique",
     "weakref.proxy",
-    "contextlib.closing",
     "contextlib.nullcontext",
     "types.coroutine",
     "asyncio.create_task",
@@ -280,6 +288,7 @@ LIBRARY: Mapping[str, Model] = {
     "abc.abstractproperty": _wrapper("property", "fget"),
     "contextlib.contextmanager": _wrapper("manager"),
     "contextlib.asynccontextmanager": _wrapper("manager"),
+    "contextlib.closing": _closing,
     "contextlib.ExitStack.enter_context": _entered,
     "dataclasses.dataclass": _record,
     "attr.s": _record,
@@ -294,6 +303,7 @@ LIBRARY: Mapping[str, Model] = {
     "attr.field": _field,
     "attrs.field": _field,
     **ITERTOOLS,
+    **HEAPS,
     "collections.deque": collect("collections.deque"),
     "collections.OrderedDict": mapping("collections.OrderedDict"),
     "collections.Counter": mapping("collections.Counter"),

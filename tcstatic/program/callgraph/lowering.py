@@ -111,7 +111,8 @@ class _Lowering:
             key = self._expressions.value(target.slice, scope)
             place = place_of(target)
             if isinstance(target.slice, syntax.Slice):
-                node = self._expressions.iterate(scope, node, place)
+                unit.operations.append(ops.SetSlice(base, key, node, place))
+                return
             constant = constant_key(target.slice)
             unit.operations.append(ops.SetItem(base, key, constant, node, place))
         elif isinstance(target, syntax.Tuple | syntax.List):

@@ -78,7 +78,15 @@ def _set_item(effects: Effects, call: Call, value: Value) -> None:
         effects.subscripts.set(store, call.instance, value)
 
 
+def _of_own(effects: Effects, call: Call, value: Value) -> None:
+    """The items of an object that says itself what they are."""
+    given = effects.iteration.mapping(value, call.instance, call.place)
+    if given is not None:
+        effects.machine.link(given, effects.items.rest(value))
+
+
 def _values(effects: Effects, call: Call, value: Value) -> None:
+    _of_own(effects, call, value)
     made = effects.container(call, "list", value)
     effects.holds(made, None, effects.items.all(value))
     effects.answer(call, made)
@@ -91,6 +99,7 @@ def _keys(effects: Effects, call: Call, value: Value) -> None:
 
 
 def _pairs(effects: Effects, call: Call, value: Value) -> None:
+    _of_own(effects, call, value)
     row = _pair(effects, call, value)
     made = effects.container(call, "list", value)
     effects.machine.add(effects.items.rest(made), row)

@@ -57,6 +57,15 @@ class SetItem(NamedTuple):
     place: Place
 
 
+class SetSlice(NamedTuple):
+    """``base[a:b] = source``"""
+
+    base: Node
+    key: Node
+    source: Node
+    place: Place
+
+
 class Slice(NamedTuple):
     """``target = base[lower:upper]``; bounds that are not known are None."""
 
@@ -182,6 +191,7 @@ Operation: TypeAlias = (
     | Store
     | GetItem
     | SetItem
+    | SetSlice
     | Slice
     | Iterate
     | Unpack

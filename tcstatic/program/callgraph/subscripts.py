@@ -55,6 +55,12 @@ class Spill(NamedTuple):
     target: Value
 
 
+class Pair(NamedTuple):
+    """A value is a pair of a key and an item that a dict is made from."""
+
+    target: Value
+
+
 @final
 class Subscripts:
     """Reads and writes of items."""
@@ -81,11 +87,13 @@ class Subscripts:
             {
                 ops.GetItem: self.get,
                 ops.SetItem: self.set,
+                ops.SetSlice: self._set_slice,
                 ops.Slice: self._slice,
                 ops.Unpack: self._unpack,
                 ops.Contains: self._contains,
                 IsKey: self._key,
                 Spill: self._spill,
+                Pair: self._pair,
             }
         )
 
@@ -134,16 +142,7 @@ class Subscripts:
                 rest = self._items.rest(value)
                 self._calls.implicit(factory, (), rest, instance, get.place)
         elif kind is Kind.INSTANCE:
-            if self._attributes.has_method(value, "__getitem__"):
-                method = self._attributes.method(value, "__getitem__")
-                key = instance.at(get.key)
-                self._calls.implicit(method, (key,), target, instance, get.place)
-            else:
-                self._item(get, instance, value, target, stores=False)
-                if self._attributes.has_method(value, "__missing__"):
-                    method = self._attributes.method(value, "__missing__")
-                    key = instance.at(get.key)
-                    self._calls.implicit(method, (key,), target, instance, get.place)
+            self._object_item(get, instance, value, target)
         elif kind is Kind.RESULT:
             machine.link(self._items.all(value), target)
             self._attributes.opaque(target)
@@ -155,6 +154,15 @@ class Subscripts:
             self._class_item(get, instance, value, target)
         elif kind in (Kind.EXTERNAL, Kind.BUILTIN):
             machine.add(target, value)
+
+    def _object_item(self, get: ops.GetItem, instance: Instance, value: Value, target: int) -> None:
+        attributes, key = self._attributes, instance.at(get.key)
+        name = "__getitem__" if attributes.has_method(value, "__getitem__") else "__missing__"
+        if name == "__missing__":
+            self._item(get, instance, value, target, stores=False)
+        if attributes.has_method(value, name):
+            method = attributes.method(value, name)
+            self._calls.implicit(method, (key,), target, instance, get.place)
 
     def _class_item(self, get: ops.GetItem, instance: Instance, value: Value, target: int) -> None:
         machine = self._machine
@@ -229,15 +237,18 @@ class Subscripts:
             uses.is_any = True
             for keyed, _ in tuple(uses.accesses):
                 self._any_key(keyed)
-        if kind is Kind.INSTANCE and self._attributes.has_method(value, "__hash__"):
+        has = self._attributes.has_method
+        if kind is Kind.INSTANCE and (has(value, "__hash__") or has(value, "__index__")):
             uses.objects.append(value)
             for keyed, reader in tuple(uses.accesses):
                 self._hash_object(value, keyed, reader)
 
     def _hash_object(self, value: Value, keyed: Keyed, instance: Instance) -> None:
-        for names in (HASH, EQUAL):
-            if self._attributes.has_method(value, names[0]):
-                method = self._attributes.method(value, names[0])
+        is_items = self._machine.values.kind[keyed.base] is Kind.ITEMS
+        is_row = is_items and not self._items.is_dict(keyed.base)
+        for name in ("__index__",) if is_row else ("__hash__", "__eq__"):
+            if self._attributes.has_method(value, name):
+                method = self._attributes.method(value, name)
                 self._calls.implicit(method, (), self._machine.sink, instance, keyed.place)
 
     def _at_key(self, keyed: Keyed, key: Key) -> None:
@@ -272,6 +283,16 @@ class Subscripts:
             module = machine.program.modules.all[machine.values.data[value][0]]
             if store.constant in module.variables:
                 machine.link(source, module.variables[store.constant])
+
+    def _set_slice(self, store: ops.SetSlice, instance: Instance, value: Value) -> None:
+        kind = self._machine.values.kind[value]
+        source = instance.at(store.source)
+        if kind is Kind.INSTANCE and self._attributes.has_method(value, "__setitem__"):
+            method = self._attributes.method(value, "__setitem__")
+            given = (instance.at(store.key), source)
+            self._calls.implicit(method, given, self._machine.sink, instance, store.place)
+        elif kind in (Kind.ITEMS, Kind.INSTANCE):
+            self.spread(source, value, instance)
 
     def _slice(self, cut: ops.Slice, instance: Instance, value: Value) -> None:
         machine, items = self._machine, self._items
@@ -353,10 +374,24 @@ class Subscripts:
         if is_items and (self._items.is_dict(value) or machine.values.data[value][0] == "set"):
             self.hash(item, instance, contains.place)
 
+    def _pair(self, pair: Pair, instance: Instance, value: Value) -> None:
+        """``dict([(key, item)])``; a Counter takes what it is given as keys."""
+        machine, items = self._machine, self._items
+        if machine.values.data[pair.target][0] == "collections.Counter":
+            machine.add(items.keys(pair.target), value)
+        elif machine.values.kind[value] is Kind.ITEMS:
+            items.read(value, 0, items.keys(pair.target))
+            items.read(value, 1, items.rest(pair.target))
+
     def _spill(self, spill: Spill, instance: Instance, value: Value) -> None:
         machine = self._machine
         if self._items.is_dict(spill.target):
-            if self.is_container(value):
+            is_row = machine.values.kind[value] in (Kind.ITEMS, Kind.GENERATOR)
+            if is_row and not self._items.is_dict(value):
+                node = self._iteration.elements(value, instance, (0, 0, 0, 0))
+                assert node is not None
+                machine.use_once(node, Pair(spill.target), instance)
+            elif self.is_container(value):
                 self._items.spill(value, spill.target)
             return
         node = self._iteration.elements(value, instance, (0, 0, 0, 0))
