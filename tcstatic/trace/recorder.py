@@ -6,21 +6,16 @@ import contextlib
 import json
 import os
 import threading
-import time
-from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final, final
 
 from tcstatic.model import Dropped, Event, ProbeCounts, Recording
 from tcstatic.trace.manifest import MANIFEST, seed, told, versions, world_size
+from tcstatic.trace.pressure import Pressure
 from tcstatic.trace.segments import Segment
 
 MOST_PENDING: Final = 4096  # events that wait as they are; then they become rows
-# When recording takes more than this share of the time since it was last written, the kind with
-# the most events is given up. Below a second one slow write would decide.
-PRESSURE: Final = 0.3
-SHORTEST_SECONDS: Final = 1.0
 LOOKS: Final = 64  # a process group may be taken down again before anything is written
 
 
@@ -29,8 +24,8 @@ class Recorder:
     """Keeps the events of this process until `end`.
 
     State: `_pending` events not yet in `_segment`, None where the driver has settled; `_part` the
-    folder, made at the first write; `_spent` seconds in here, and `_counts` events by kind, since
-    the last write; `_dropped` kinds that are given up; `problem`, after which nothing is written.
+    folder, made at the first write; `_dropped` kinds that are given up; `problem`, after which
+    nothing is written.
     """
 
     def __init__(self, recording: Recording) -> None:
@@ -49,9 +44,7 @@ class Recorder:
         self._settled = 0
         self._fresh = False
         self._dropped: dict[str, Dropped] = {}
-        self._counts: Counter[str] = Counter()
-        self._spent = 0.0
-        self._written = time.monotonic()
+        self._pressure = Pressure()
 
     def take(self, event: Event) -> None:
         """Keep an event."""
@@ -96,9 +89,9 @@ class Recorder:
             if self.problem:
                 self._pending = []
                 return
-            start = time.monotonic()
             try:
-                work(*args)
+                with self._pressure.working():
+                    work(*args)
             except Exception as error:
                 reason = getattr(error, "strerror", None) or str(error)
                 self.problem = f"recording stopped ({type(error).__name__}: {reason})"
@@ -106,7 +99,6 @@ class Recorder:
                 self._segment = Segment()
                 with contextlib.suppress(Exception):
                     self._write_manifest(finished=False, status=None, probes=ProbeCounts())
-            self._spent += time.monotonic() - start
 
     def _drain(self) -> None:
         pending, self._pending = self._pending, []
@@ -119,31 +111,22 @@ class Recorder:
                 self._segment = Segment()
                 self._number += 1
             self._segment.add(event)
-            self._counts[event.kind] += 1
+            self._pressure.count(event.kind)
             self._events += 1
             self._steps += event.kind == "optimizer.step"
 
     def _flush(self) -> None:
-        start = time.monotonic()
         self._drain()
         self._write_segment()
         self._write_manifest(finished=False, status=None, probes=ProbeCounts())
-        self._relieve(start)
+        kind = self._pressure.written()
+        if kind is not None:
+            self._dropped[kind] = Dropped(kind, 0, self._events)
 
     def _end(self, status: int | None, probes: ProbeCounts) -> None:
         self._drain()
         self._write_segment()
         self._write_manifest(finished=True, status=status, probes=probes)
-
-    def _relieve(self, start: float) -> None:
-        """Give up the most frequent kind if recording takes too much of the time."""
-        now = time.monotonic()
-        took, spent = now - self._written, self._spent + now - start
-        if took > SHORTEST_SECONDS and spent > PRESSURE * took and self._counts:
-            ((kind, _),) = self._counts.most_common(1)
-            self._dropped[kind] = Dropped(kind, 0, self._events)
-        # What this flush has taken is added afterwards: it was counted here.
-        self._written, self._spent, self._counts = now, start - now, Counter()
 
     def _write_segment(self) -> None:
         if self._segment.rows:
@@ -169,7 +152,8 @@ class Recorder:
     def _write(self, name: str, content: bytes) -> None:
         if self._part is None:
             self._part = self._new_part()
-        _write_whole(self._part / name, content)
+        with self._pressure.waiting():
+            _write_whole(self._part / name, content)
 
     def _new_part(self) -> Path:
         """Make the folder of this process, which no other process of the job has."""

@@ -10,7 +10,7 @@ import pytest
 
 from tcstatic.errors import InputError
 from tcstatic.model import Dropped, ProbeCounts
-from tcstatic.trace import Recorder, open_trace, prepare_folder, recorder
+from tcstatic.trace import Recorder, open_trace, prepare_folder, pressure
 from tcstatic.trace.manifest import without_secrets
 from tests.unit.trace.making import record, recording, training
 
@@ -96,20 +96,21 @@ def test_under_pressure_a_whole_kind_is_given_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Recording takes all of the time here; each write gives up the most frequent kind."""
-    monkeypatch.setattr(recorder, "SHORTEST_SECONDS", 0.0)
+    monkeypatch.setattr(pressure, "SHORTEST_SECONDS", 0.0)
+    monkeypatch.setattr(pressure, "SHARE", 0.001)
     ordinary = list(training(50))
     calls = [event._replace(kind="call") for event in ordinary]
     sink = Recorder(recording(tmp_path / "t"))
-    for event in [*calls, *ordinary[:8]]:
-        sink.take(event)
-    sink.flush(0)
-    for event in [*calls, *ordinary[8:]]:
-        sink.take(event)
+    for events in (calls, [*calls, *ordinary[:8]], [*calls, *ordinary[8:]]):
+        for event in events:
+            sink.take(event)
+        if events[-1] is not ordinary[-1]:
+            sink.flush(0)
     sink.end(0, 0, ProbeCounts())
     assert sink.problem == ""
     (run,) = open_trace(tmp_path / "t").runs
-    assert run.facts.dropped == (Dropped("call", 200, 208),)
-    assert list(run.events()) == [*calls, *ordinary]
+    assert run.facts.dropped == (Dropped("call", 200, 408),)
+    assert list(run.events()) == [*calls, *calls, *ordinary]
 
 
 def test_what_a_segment_holds_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
