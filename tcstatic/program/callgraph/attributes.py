@@ -10,6 +10,7 @@ from tcstatic.program.callgraph.classes import Bind, Classes, Watch
 from tcstatic.program.callgraph.inheritance import inherited
 from tcstatic.program.callgraph.items import Items
 from tcstatic.program.callgraph.machine import Instance, Machine
+from tcstatic.program.callgraph.module_attributes import load_module
 from tcstatic.program.callgraph.operations import Implicit, Load, Place, Super
 from tcstatic.program.callgraph.values import Kind, Value
 
@@ -159,24 +160,7 @@ class Attributes:
             self._load_typed(load, instance, value)
 
     def _load_module(self, load: Load, instance: Instance, value: Value) -> None:
-        machine = self._machine
-        modules = machine.program.modules
-        module = modules.all[machine.values.data[value][0]]
-        target = instance.at(load.target)
-        name = load.attribute
-        if name in module.variables:
-            machine.link(module.variables[name], target)
-            if name in module.bindings.bound:
-                return
-        inside = modules.inside(module, name)
-        if inside is not None:
-            machine.add(target, machine.values.get(Kind.MODULE, inside.index))
-        elif module.tree is None:
-            machine.add(target, machine.values.get(Kind.EXTERNAL, f"{module.name}.{name}"))
-        else:
-            machine.link(machine.field(value, name), target)
-            for star in module.external_stars:
-                machine.add(target, machine.values.get(Kind.EXTERNAL, f"{star}.{name}"))
+        load_module(self._machine, self.calls, load, instance, value)
 
     def _load_external(self, load: Load, instance: Instance, value: Value) -> None:
         values = self._machine.values

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, final
 
+from tcstatic.program.callgraph.exports import Listed, added_by, listed_in
 from tcstatic.program.source import syntax
 
 _FUNCTIONS = (syntax.FunctionDef, syntax.AsyncFunctionDef)
@@ -24,6 +25,8 @@ class Bindings:
     shared: set[str] = field(default_factory=set)
     stars: list[syntax.ImportFrom] = field(default_factory=list)
     exported: list[str] | None = None
+    exporters: list[str] = field(default_factory=list)
+    """Modules whose own lists of what they export are part of this one's."""
 
 
 def bindings_of(body: Iterable[syntax.stmt], *, whole_module: bool = False) -> Bindings:
@@ -84,15 +87,19 @@ def _assign(statement: Any, found: Bindings) -> None:
 
 
 def _export(statement: Any, found: Bindings) -> None:
-    listed = statement.value
-    names = found.exported or []
-    if isinstance(listed, syntax.List | syntax.Tuple):
-        names = names + [
-            element.value
-            for element in listed.elts
-            if isinstance(element, syntax.Constant) and isinstance(element.value, str)
-        ]
-    found.exported = names
+    if statement.value is not None:
+        _list(listed_in(statement.value), found)
+
+
+def _expression(statement: Any, found: Bindings) -> None:
+    added = added_by(statement.value)
+    if added is not None:
+        _list(added, found)
+
+
+def _list(listed: Listed, found: Bindings) -> None:
+    found.exported = [*(found.exported or ()), *listed.names]
+    found.exporters.extend(listed.parts)
 
 
 def _for(statement: Any, found: Bindings) -> None:
@@ -165,6 +172,7 @@ _STATEMENTS: dict[type, Any] = {
     syntax.Assign: _assign,
     syntax.AnnAssign: _assign,
     syntax.AugAssign: _assign,
+    syntax.Expr: _expression,
     syntax.For: _for,
     syntax.AsyncFor: _for,
     syntax.With: _with,

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from tcstatic.program.callgraph.classes import Base
 from tcstatic.program.callgraph.effects import Call, Effects
 from tcstatic.program.callgraph.expressions import FORMAT, TRUTH
 from tcstatic.program.callgraph.items import MAPPINGS
-from tcstatic.program.callgraph.operations import Unpack
+from tcstatic.program.callgraph.operations import ClassShape, MakeClass, Unpack
 from tcstatic.program.callgraph.values import Kind
 
 Model = Callable[[Effects, Call], None]
+MOST_PARTS = 4
+"""Bases of a class that is made by a call."""
 
 
 def collect(kind: str) -> Model:
@@ -203,6 +206,34 @@ def _type(effects: Effects, call: Call) -> None:
     given = effects.arguments(call)
     if len(given) == 1:
         effects.wrap(call, given[0], "type")
+    elif len(given) > 2:
+        _made_class(effects, call, given)
+
+
+def _made_class(effects: Effects, call: Call, given: list[int]) -> None:
+    """``type(name, bases, members)``"""
+    unit, place = call.instance.unit, call.place
+    shape = ClassShape(f"{unit.name}.<class>", "", unit.module, place[0], place=place)
+    value = effects.classes.make(MakeClass(0, shape), call.instance)
+    known = effects.classes.known[value]
+    if not known.bases:
+        parts = unpacked(effects, call, given[1], MOST_PARTS)
+        known.bases.extend([] for _ in parts)
+        for position, part in enumerate(parts):
+            effects.machine.use(part, Base(value, position), call.instance)
+    effects.wrap(call, given[2], "namespace", other=value)
+    effects.answer(call, value)
+
+
+def _checked(name: str) -> Model:
+    """``isinstance`` and ``issubclass``: what the metaclass says."""
+
+    def model(effects: Effects, call: Call) -> None:
+        given = effects.arguments(call)
+        if len(given) > 1:
+            effects.protocol(call, given[1], (name,), (given[0],))
+
+    return model
 
 
 def _super(effects: Effects, call: Call) -> None:
@@ -302,6 +333,8 @@ BUILTINS: Mapping[str, Model] = {
     "staticmethod": wraps_as("staticmethod"),
     "classmethod": wraps_as("classmethod"),
     "print": _print,
+    "isinstance": _checked("__instancecheck__"),
+    "issubclass": _checked("__subclasscheck__"),
     "len": asks("__len__", result="int"),
     "str": asks("__str__", "__repr__", result="str"),
     "repr": asks("__repr__", result="str"),

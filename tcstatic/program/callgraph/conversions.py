@@ -14,6 +14,9 @@ from tcstatic.program.callgraph.values import Kind, Value
 OVERLOADS = "<overloads>"
 _CALLABLE = (Kind.FUNCTION, Kind.BOUND, Kind.PARTIAL, Kind.CLASS, Kind.WRAPPED, Kind.INSTANCE)
 
+_OPPOSITE = {"__lt__": "__ge__", "__le__": "__gt__", "__gt__": "__le__", "__ge__": "__lt__"}
+"""Comparison -> the one that is its negation."""
+
 
 @final
 class Conversions:
@@ -39,6 +42,8 @@ class Conversions:
             "contents": self._contents,
             "parametrize": self._parametrize,
             "inside": self._inside,
+            "ordered": self._ordered,
+            "namespace": self._namespace,
             "all inside": self._all_inside,
             "attributes": self._attributes,
             "member": self._member,
@@ -132,6 +137,29 @@ class Conversions:
         elif kind is Kind.GENERATOR:
             node = self._effects.iteration.elements(value, instance, wrap.place)
             self._machine.link(node if node is not None else wrap.target, wrap.target)
+
+    def _ordered(self, wrap: Wrap, instance: Instance, value: Value, kind: Kind) -> None:
+        """``functools.total_ordering``: what a class lacks calls what it has, and ``==``."""
+        classes, machine = self._effects.classes, self._machine
+        if kind is not Kind.CLASS:
+            return
+        root = next((name for name in _OPPOSITE if classes.defines(value, name)), "")
+        for name in _OPPOSITE if root else ():
+            if not classes.defines(value, name):
+                called = [root] if name == _OPPOSITE[root] else [root, "__eq__"]
+                for other in called:
+                    for node in classes.members(value, other):
+                        machine.link(node, machine.field(value, name))
+                classes.added(value, name)
+
+    def _namespace(self, wrap: Wrap, instance: Instance, value: Value, kind: Kind) -> None:
+        """What a dict holds are members of the class `other`."""
+        items = self._effects.items
+        for key in items.constant_keys(value) if items.is_dict(value) else ():
+            if isinstance(key, str):
+                node = items.item(value, key)
+                self._machine.link(node, self._machine.field(wrap.other, key))
+                self._effects.classes.added(wrap.other, key)
 
     def _attributes(self, wrap: Wrap, instance: Instance, value: Value, kind: Kind) -> None:
         """``vars(object)``"""

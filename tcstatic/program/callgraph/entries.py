@@ -111,6 +111,7 @@ class Entries:
     def objects(self, unit: Unit, owner: Value, outer: Instance) -> list[Value]:
         """Return the objects whose method it is; if none is made, one that stands for all."""
         name = unit.name.rpartition(".")[2]
+        name = unit.shape.private(name) if unit.shape is not None else name
         found = []
         for one in self._classes.below(owner):
             nodes = self._classes.members(one, name)

@@ -169,7 +169,8 @@ class Expressions:
     def _attribute(self, node: syntax.Attribute, scope: Scope, called: bool = False) -> Node:
         base = self.value(node.value, scope)
         target = scope.unit.node()
-        scope.unit.operations.append(ops.Load(base, node.attr, target, place_of(node), called))
+        attribute = scope.private(node.attr)
+        scope.unit.operations.append(ops.Load(base, attribute, target, place_of(node), called))
         return target
 
     def _call(self, node: syntax.Call, scope: Scope) -> Node:

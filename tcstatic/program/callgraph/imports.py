@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import final
 
+from tcstatic.program.callgraph.describing import place_of
 from tcstatic.program.callgraph.modules import Module, import_path
-from tcstatic.program.callgraph.operations import Node
+from tcstatic.program.callgraph.operations import Load, Node
 from tcstatic.program.callgraph.program import Program
 from tcstatic.program.callgraph.scopes import Names, Scope
 from tcstatic.program.callgraph.values import Kind
@@ -62,6 +63,11 @@ class Imports:
             return self._external(scope, f"{source.name}.{name}")
         for star in source.external_stars:
             return self._external(scope, f"{star}.{name}")
+        if "__getattr__" in source.bindings.bound:
+            target = scope.unit.node()
+            load = Load(self._module(scope, source), name, target, place_of(node))
+            scope.unit.operations.append(load)
+            return target
         return ~self._modules.variable(source, name)
 
     def _module(self, scope: Scope, module: Module) -> Node:

@@ -71,6 +71,12 @@ def _wraps(effects: Effects, call: Call) -> None:
         effects.answer(call, effects.machine.values.get(Kind.METHOD, "<wraps>", node))
 
 
+def _totally_ordered(effects: Effects, call: Call) -> None:
+    for node in effects.arguments(call)[:1]:
+        effects.wrap(call, node, "ordered")
+        effects.returns(call, node)
+
+
 def _generic(effects: Effects, call: Call) -> None:
     for node in effects.arguments(call)[:1]:
         effects.wrap(call, node, "generic")
@@ -243,7 +249,6 @@ def _parallel(effects: Effects, call: Call) -> None:
 
 
 _IDENTITIES = (
-    "functools.total_ordering",
     "functools.update_wrapper",
     "functools.cmp_to_key",
     "abc.abstractmethod",
@@ -281,6 +286,7 @@ LIBRARY: Mapping[str, Model] = {
     "functools.partial": _partial,
     "functools.partialmethod": _partial_method,
     "functools.wraps": _wraps,
+    "functools.total_ordering": _totally_ordered,
     "functools.reduce": _reduce,
     "functools.singledispatch": _generic,
     "functools.singledispatchmethod": _generic,

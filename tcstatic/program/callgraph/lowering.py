@@ -105,7 +105,8 @@ class _Lowering:
             self._names.write(scope, target.id, node)
         elif isinstance(target, syntax.Attribute):
             base = self._expressions.value(target.value, scope)
-            unit.operations.append(ops.Store(base, target.attr, node, place_of(target)))
+            name = scope.private(target.attr)
+            unit.operations.append(ops.Store(base, name, node, place_of(target)))
         elif isinstance(target, syntax.Subscript):
             base = self._expressions.value(target.value, scope)
             key = self._expressions.value(target.slice, scope)
@@ -357,7 +358,8 @@ class _Lowering:
                 base = self._expressions.value(target.value, scope)
                 place = place_of(target)
                 self._expressions.implicit(scope, base, ("__delattr__",), place, given=1)
-                self._expressions.implicit(scope, base, (f"del {target.attr}",), place)
+                deletes = f"del {scope.private(target.attr)}"
+                self._expressions.implicit(scope, base, (deletes,), place)
 
     def _function(self, node: Any, scope: Scope) -> None:
         unit, inner = self._definitions.function(node, scope)

@@ -9,6 +9,7 @@ from typing import final
 
 from tcstatic.errors import InputError
 from tcstatic.program.callgraph.bindings import Bindings, bindings_of
+from tcstatic.program.callgraph.exports import ANYTHING
 from tcstatic.program.source import Tree, decode, module_name, parse, syntax
 
 
@@ -103,7 +104,16 @@ class Modules:
                 module.exports = {name for name in everything if not name.startswith("_")}
             else:
                 module.exports = set(listed)
+                for name in module.bindings.exporters:
+                    module.exports |= self._exported_by(name, module)
         return module.exports
+
+    def _exported_by(self, name: str, module: Module) -> set[str]:
+        """What `module` exports because its module `name` does; or else all that is public."""
+        part = self._at(module.path.parent, [name]) if name != ANYTHING else None
+        if part is not None and part is not module:
+            return self.exported(part)
+        return {bound for bound in module.bindings.bound if not bound.startswith("_")}
 
     def _read(self, path: Path) -> None:
         try:

@@ -264,6 +264,12 @@ class ClassShape:
     annotated: list[str] = field(default_factory=list)
     place: Place = (0, 0, 0, 0)
 
+    def private(self, name: str) -> str:
+        """Return what a name is in the class: one with two underscores is that class's own."""
+        if not name.startswith("__") or name.endswith("__"):
+            return name
+        return f"_{self.simple_name.lstrip('_')}{name}"
+
 
 @final
 @dataclass(eq=False, slots=True)

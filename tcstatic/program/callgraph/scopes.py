@@ -129,6 +129,15 @@ class Scope:
             self.unit.free.append(Free(found, depth, node, stores))
         return found
 
+    def private(self, name: str) -> str:
+        """Return what an attribute is called that is written in this scope."""
+        if not name.startswith("__") or name.endswith("__"):
+            return name
+        scope: Scope | None = self
+        while scope is not None and scope.shape is None:
+            scope = scope.parent
+        return scope.shape.private(name) if scope is not None and scope.shape else name
+
     def class_owner(self) -> Scope | None:
         """Return the method that this code belongs to, for ``super()``."""
         scope: Scope | None = self
@@ -176,6 +185,7 @@ class Names:
                 self._member(scope, scope.shape, name, node)
 
     def _member(self, scope: Scope, shape: ClassShape, name: str, node: Node) -> None:
+        name = shape.private(name)
         member = shape.members.get(name)
         if member is None:
             member = shape.members[name] = scope.unit.node()
