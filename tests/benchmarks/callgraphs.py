@@ -4,7 +4,8 @@ Recall: of the calls inside a project that `sys.setprofile` sees while its code 
 is in the graph. FOLDER holds unpacked source distributions, whose tests are run; without it only
 `fixtures/` are. A call counts by the conventions of `tcstatic.program.callgraph`: frames of
 comprehensions and class bodies stand for what encloses them, a generator that is resumed is not
-called again, and frames of generated code (dataclasses) are passed over.
+called again, and frames of generated code (dataclasses) are passed over. Calls of generators and
+coroutines are left out: the profiler does not see who makes one, only who resumes it first.
 
 Speed: ``python -m tests.benchmarks.callgraphs --time PACKAGE`` builds the graph of a folder.
 """
@@ -12,6 +13,7 @@ Speed: ``python -m tests.benchmarks.callgraphs --time PACKAGE`` builds the graph
 from __future__ import annotations
 
 import dis
+import inspect
 import json
 import os
 import resource
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
 REPO = Path(__file__).resolve().parents[2]
 INLINE = ("<listcomp>", "<setcomp>", "<dictcomp>", "<genexpr>")
 MADE = dis.opmap["RETURN_GENERATOR"]
+RESUMED = inspect.CO_GENERATOR | inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
 SECONDS = int(os.environ.get("TCSTATIC_SECONDS", "300"))
 """How long the tests of one package run; what was called until then counts."""
 SHOWN = 12
@@ -156,6 +159,7 @@ def recall(folder: Path, calls: list[Any]) -> tuple[int, int, list[tuple[str, st
 
     files, root = program_of([folder])
     graph = build(files, root)
+    resumed = {place for path in files for place in _generators(path)}
     lambdas = {
         (str(found.path), found.line): found.name
         for found in graph.functions.values()
@@ -163,6 +167,8 @@ def recall(folder: Path, calls: list[Any]) -> tuple[int, int, list[tuple[str, st
     }
     edges = set()
     for caller, callee in calls:
+        if tuple(callee) in resumed:
+            continue
         names = [normal_name(tuple(one), root, graph, lambdas) for one in (caller, callee)]
         inline = callee[2].rpartition(".")[2] in INLINE
         if not names[0] or not names[1] or inline or "<module>" in callee[2]:
@@ -171,6 +177,17 @@ def recall(folder: Path, calls: list[Any]) -> tuple[int, int, list[tuple[str, st
             edges.add((names[0], names[1]))
     missed = sorted(edge for edge in edges if edge[1] not in graph.callees(edge[0]))
     return len(edges) - len(missed), len(edges), missed
+
+
+def _generators(path: Path) -> set[Place]:
+    """Return the generators and coroutines of a file."""
+    try:
+        found = [compile(path.read_bytes(), os.path.abspath(path), "exec")]
+    except (SyntaxError, ValueError):
+        return set()
+    for code in found:
+        found.extend(part for part in code.co_consts if isinstance(part, CodeType))
+    return {_place(code) for code in found if code.co_flags & RESUMED}
 
 
 def _is_class(callee: Place, name: str) -> bool:

@@ -12,6 +12,8 @@ from tcstatic.program.callgraph.operations import ClassShape, MakeClass, Unpack
 from tcstatic.program.callgraph.values import Kind
 
 Model = Callable[[Effects, Call], None]
+LENGTH = ("__len__", "__length_hint__")
+"""What a list or tuple asks for first that is to be made of anything."""
 MOST_PARTS = 4
 """Bases of a class that is made by a call."""
 
@@ -23,6 +25,8 @@ def collect(kind: str) -> Model:
         made = effects.container(call, kind)
         for node in effects.arguments(call)[:1]:
             effects.subscripts.spread(node, made, call.instance)
+            if kind in ("list", "tuple"):
+                effects.protocol(call, node, LENGTH)
             if kind in ("set", "frozenset"):
                 elements = effects.items.all(made)
                 effects.subscripts.hash(elements, call.instance, call.place)
@@ -97,6 +101,7 @@ def _ordered(effects: Effects, call: Call) -> None:
         names = ("__gt__", "__lt__") if call.invoke.text.endswith("max") else ("__lt__", "__gt__")
         effects.protocol(call, compared, names, (compared,))
         if is_sorted:
+            effects.protocol(call, given[0], LENGTH)
             effects.holds(made, None, node)
         else:
             effects.returns(call, node)

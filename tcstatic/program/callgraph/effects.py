@@ -77,6 +77,7 @@ class Effects:
         self.subscripts = subscripts
         self.construction = construction
         machine.handlers[Named] = self._named
+        machine.handlers[ops.Prefixed] = self._prefixed
         self._path = ""
         self._elements: dict[tuple[int, int, Place], int] = {}
 
@@ -197,6 +198,9 @@ class Effects:
 
     def _named(self, named: Named, instance: Instance, value: Value) -> None:
         values = self.machine.values
+        if values.kind[value] is Kind.PLAIN and len(values.data[value]) > 1 and not named.stores:
+            prefixed = ops.Prefixed(~named.base, values.data[value][1], ~named.node, named.place)
+            self.machine.use_once(named.base, prefixed, instance)
         if values.kind[value] is not Kind.TEXT:
             return
         name = values.data[value][0]
@@ -206,6 +210,23 @@ class Effects:
         else:
             load = ops.Load(~named.base, name, ~named.node, named.place)
             self.machine.use(named.base, load, instance)
+
+    def _prefixed(self, prefixed: ops.Prefixed, instance: Instance, value: Value) -> None:
+        """Read all attributes that the classes of a value define under such a name."""
+        machine = self.machine
+        kind = machine.values.kind[value]
+        if kind is Kind.MODULE:
+            names = set(machine.program.modules.all[machine.values.data[value][0]].variables)
+        elif kind is Kind.CLASS or kind is Kind.INSTANCE:
+            owner = self.classes.class_of(value)
+            order = self.classes.order(value if owner is None else owner)
+            names = {name for one in (value, *order) for name in machine.fields.get(one, ())}
+        else:
+            return
+        for name in sorted(names):
+            if name.startswith(prefixed.prefix):
+                target = instance.at(prefixed.target)
+                self.attributes.read(value, name, target, instance, prefixed.place)
 
     def enter(self, path: str) -> None:
         """Note which function of a library is modelled next."""

@@ -83,6 +83,17 @@ class Expressions:
         scope.unit.seeds.append((target, self._program.values.get(Kind.PLAIN, kind)))
         return target
 
+    def begins(self, scope: Scope, first: syntax.AST) -> Node:
+        """Return a node with some text that begins as a constant does; 0 if it is none."""
+        constant = first.value if isinstance(first, syntax.Constant) else ""
+        prefix = constant.partition("%")[0] if isinstance(constant, str) else ""
+        if not prefix.isidentifier():
+            return 0
+        target = scope.unit.node()
+        value = self._program.values.get(Kind.PLAIN, "str", prefix)
+        scope.unit.seeds.append((target, value))
+        return target
+
     def invoke(
         self,
         scope: Scope,
@@ -249,7 +260,10 @@ class Expressions:
     def _binary(self, node: syntax.BinOp, scope: Scope) -> Node:
         left, right = self.value(node.left, scope), self.value(node.right, scope)
         normal, reflected = OPERATORS[type(node.op)]
-        return self._operate(scope, left, right, (normal,), (reflected,), place_of(node))
+        place = place_of(node)
+        result = self._operate(scope, left, right, (normal,), (reflected,), place)
+        text = self.begins(scope, node.left) if isinstance(node.op, syntax.Add | syntax.Mod) else 0
+        return scope.either([result, text]) if text else result
 
     def _boolean(self, node: syntax.BoolOp, scope: Scope) -> Node:
         nodes = [self.test(value, scope) for value in node.values[:-1]]
@@ -330,7 +344,8 @@ class Expressions:
     def _joined(self, node: syntax.JoinedStr, scope: Scope) -> Node:
         for part in node.values:
             self.value(part, scope)
-        return self.plain(scope, "str")
+        first = node.values[0] if node.values else node
+        return self.begins(scope, first) or self.plain(scope, "str")
 
     def _formatted(self, node: syntax.FormattedValue, scope: Scope) -> Node:
         base = self.value(node.value, scope)

@@ -40,6 +40,12 @@ class Imports:
     def names_from(self, node: syntax.ImportFrom, scope: Scope) -> None:
         """``from .a import b as c, d``"""
         source = self._modules.find_from(node.level, node.module, scope.module)
+        is_asked = source is not None and "__getattr__" in source.bindings.bound
+        if is_asked and source is not None and not source.is_package:
+            # to find out whether it is a package, the interpreter asks for its path
+            module, target = self._module(scope, source), scope.unit.node()
+            load = Load(module, "__path__", target, place_of(node))
+            scope.unit.operations.append(load)
         for alias in node.names:
             if alias.name != "*":
                 name = alias.asname or alias.name

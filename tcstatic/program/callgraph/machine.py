@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeAlias, final
 
 from tcstatic.program.callgraph import operations as ops
+from tcstatic.program.callgraph.crowds import Code, Crowds
 from tcstatic.program.callgraph.operations import Invoke, Node, Place, Unit
 from tcstatic.program.callgraph.program import Program
 from tcstatic.program.callgraph.values import Kind, Value
@@ -32,6 +33,9 @@ MOST_VALUES = 3_000
 CROWDED = ((9.0, 40), (8.0, 64), (7.0, 128), (6.0, 256))
 """The same where crowded nodes took more values than this many times the nodes of the program:
 there, nearly all of them come from confusion, and each makes more of it."""
+MOST_TOLD = 10
+"""Values that crowded nodes take beyond that, as they are called like no other there: this many
+times the nodes of the program."""
 SMALL_PROGRAM = 20_000
 """Nodes that the smallest program counts as, to that end."""
 
@@ -111,8 +115,11 @@ class Machine:
         self._cloned = 0
         self._clones: dict[int, int] = {}
         self._crowd = 0
+        self._told = 0
+        self._met: dict[int, set[Code]] = {}
         self._room = SMALL_PROGRAM + sum(unit.nodes for unit in program.units)
         self.sink = self.node()
+        self.crowds = Crowds(self, program.units)
 
     def node(self) -> int:
         """Return a new absolute node."""
@@ -182,7 +189,13 @@ class Machine:
         found = fields.get(name)
         if found is None:
             found = fields[name] = self.node()
+            if value in self.crowds.merged:
+                self.crowds.share(value, name, found)
         return found
+
+    def owner(self, index: int) -> Instance:
+        """Return an instance of a template."""
+        return self.instances[index]
 
     def solve(self) -> None:
         """Run until nothing is new."""
@@ -291,14 +304,32 @@ class Machine:
                 kept.add(self._text)
             elif kind is Kind.PARTIAL:
                 self.link(self.field(value, CALLED), node)
-            elif len(held) <= _LIMITS.get(kind, most):
+            elif len(held) <= _LIMITS.get(kind, MOST_VALUES):
                 kept.add(value)
             else:
                 self.capped.add(node)
         kept -= held
         if len(held) + len(kept) > most:
             self.capped.add(node)
-            return set(sorted(kept)[: max(0, most - len(held))])
+            return self._telling(node, held, sorted(kept), max(0, most - len(held)))
+        return kept
+
+    def _telling(self, node: int, held: set[Value], new: list[Value], room: int) -> set[Value]:
+        """Return as many of what is new as there is room for, and what is called like no other."""
+        kept = set(new[:room])
+        crowds = self.crowds
+        met = self._met.get(node)
+        if met is None:
+            met = self._met[node] = {crowds.code(value) for value in held}
+        met.update(crowds.code(value) for value in kept)
+        for value in new[room:]:
+            code = crowds.code(value)
+            if code and (code in met or self._told < MOST_TOLD * self._room):
+                first = crowds.stand_in(value)
+                met.add(code)
+                if first not in held:
+                    self._told += 1
+                    kept.add(first)
         return kept
 
     def _most(self) -> int:

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from tcstatic.program.callgraph.calls import Calls
 
 _GETTER = "__getattr__"
+_OF_MODULES = frozenset({"__name__", "__doc__", "__file__", "__dict__", "__package__", "__spec__",
+                         "__loader__", "__cached__", "__builtins__", "__class__"})  # fmt: skip
 
 
 def load_module(
@@ -36,7 +38,7 @@ def load_module(
         for star in module.external_stars:
             machine.add(target, machine.values.get(Kind.EXTERNAL, f"{star}.{name}"))
         getter = module.variables.get(_GETTER)
-        if getter is not None and not name.startswith("__"):
+        if getter is not None and name not in _OF_MODULES:
             key = machine.field(value, f"<name {name}>")
             machine.add(key, machine.values.get(Kind.TEXT, name))
             calls.implicit(getter, (key,), target, instance, load.place)

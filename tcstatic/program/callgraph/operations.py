@@ -28,6 +28,15 @@ class Load(NamedTuple):
     called: bool = False
 
 
+class Prefixed(NamedTuple):
+    """``target = getattr(base, prefix + ...)``"""
+
+    base: Node
+    prefix: str
+    target: Node
+    place: Place
+
+
 class Store(NamedTuple):
     """``base.attribute = source``"""
 
