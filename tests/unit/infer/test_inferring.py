@@ -1,0 +1,159 @@
+"""Events of healthy runs -> invariants that hold, with preconditions, and nothing by accident."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+
+from tcstatic.check import Driver
+from tcstatic.infer import Inferred, Wanted, infer
+from tcstatic.invariants.relations import check_params
+from tcstatic.invariants.rules import load_rules
+from tcstatic.invariants.rules.writing import rules_text, write_rules
+from tcstatic.model import Context, Event, Invariant, Location, Member
+
+
+def healthy(steps: int = 12, *, model: str = "Net", clip: bool = False) -> list[Event]:
+    """A run that trains, evaluates after every fourth step, and trains on."""
+    events: list[Event] = []
+
+    def add(kind: str, role: str, stage: str, **values: object) -> None:
+        where = Location("train.py", 10 + len(kind), 1, 10 + len(kind), 9, "main")
+        fields = {"step": len(events), "stage": stage, "grad_enabled": stage == "train"}
+        subject = {role: (1 if role == "optimizer" else 2,)}
+        members = (
+            Member(3, "Linear.weight", {"trainable": True, "changed": True}),
+            Member(4, "Linear.bias", {"trainable": False, "changed": False}),
+        )
+        events.append(
+            Event(
+                kind,
+                len(events),
+                where,
+                subject,
+                values,
+                Context(fields),
+                members if kind == "optimizer.step" else (),
+                step=len(events),
+            )
+        )
+
+    for step in range(steps):
+        add("optimizer.zero_grad", "optimizer", "train", type="SGD")
+        add("model.forward", "model", "train", type=model, training=True)
+        add("loss.backward", "optimizer", "train")
+        if clip:
+            add("grad.clip", "optimizer", "train")
+        add("optimizer.step", "optimizer", "train", type="SGD", finite=True)
+        if step % 4 == 3:
+            add("model.forward", "model", "evaluate", type=model, training=False)
+    return events
+
+
+USUAL = Wanted()
+
+
+def learnt(*runs: list[Event], wanted: Wanted = USUAL) -> Inferred:
+    return infer({f"run{n}": (lambda one=one: one) for n, one in enumerate(runs)}, wanted)
+
+
+def violated(events: Iterable[Event], invariants: Iterable[Invariant]) -> set[str]:
+    """What a run violates, as the messages put it."""
+    by_code = {one.code: one for one in invariants}
+    driver = Driver(by_code.values())
+    for event in events:
+        driver.feed(event)
+    driver.settle(final=True)
+    return {by_code[code].message.partition(": ")[2] for code in driver.counts().violated}
+
+
+def test_a_precondition_tells_contexts_apart() -> None:
+    found = learnt(healthy(16), healthy(16, model="Other"))
+    about = {
+        one.params["is"]: one.when
+        for one in found.invariants
+        if one.relation == "result" and one.params["value"] == "training"
+    }
+    assert set(about) == {True, False}
+    assert all(about.values())
+    assert violated(healthy(), found.invariants) == set()
+
+
+def test_a_run_that_differs_is_told() -> None:
+    found = learnt(healthy(), healthy(clip=True))
+    wrong = [
+        one._replace(values={**one.values, "training": False})
+        if one.kind == "model.forward"
+        else one
+        for one in healthy()
+        if one.kind != "optimizer.zero_grad" or one.sequence < 20
+    ]
+    said = violated(wrong, found.invariants)
+    assert "training of model.forward is True" in said
+    assert any("there is optimizer.zero_grad" in one for one in said)
+
+
+def test_members_are_selected_by_what_they_are() -> None:
+    found = learnt(healthy(), healthy())
+    changes = [
+        one
+        for one in found.invariants
+        if one.relation == "effect"
+        and "changes" in one.params
+        and one.params["quantifier"] == "each"
+    ]
+    assert [one.params["over"] for one in changes] == ["trainable"]
+    frozen = [
+        one._replace(
+            members=tuple(m._replace(fields={**m.fields, "changed": False}) for m in one.members)
+        )
+        for one in healthy()
+    ]
+    assert "optimizer.step changes param.data of each parameter" in violated(
+        frozen, found.invariants
+    )
+
+
+def test_what_fails_where_nothing_was_seen_is_no_violation() -> None:
+    found = learnt(healthy(), healthy())
+    strange = [
+        one._replace(
+            values={**one.values, "training": not one.values.get("training")},
+            context=Context({**one.context.fields, "stage": "pretrain", "grad_enabled": True}),
+        )
+        for one in healthy()
+        if one.kind == "model.forward"
+    ]
+    assert violated(strange, found.invariants) == set()
+
+
+def test_a_habit_of_one_program_is_not_learnt() -> None:
+    runs = [healthy(), healthy(), healthy(clip=True)]
+    kinds = {one.params.get("existence") for one in learnt(*runs).invariants}
+    assert "grad.clip" not in kinds
+    assert "grad.clip" in {one.params.get("existence") for one in learnt(runs[2]).invariants}
+
+
+@pytest.mark.parametrize("support, expected", [(7, True), (13, False)])
+def test_support_is_asked_for(support: int, expected: bool) -> None:
+    found = learnt(healthy(), wanted=Wanted(support=support))
+    steps = [one for one in found.invariants if one.params.get("value") == "finite"]
+    assert bool(steps) == expected
+
+
+def test_relations_can_be_chosen() -> None:
+    found = learnt(healthy(), healthy(), wanted=Wanted(relations=("order",)))
+    assert {one.relation for one in found.invariants} == {"order"}
+
+
+def test_what_is_written_is_read_again(tmp_path: Path) -> None:
+    found = learnt(healthy(), healthy()).invariants
+    path = tmp_path / "learnt.yaml"
+    write_rules(path, found, heading="two\nlines")
+    read = load_rules([path], schema=check_params)
+    assert [one.code for one in read] == [one.code for one in found]
+    assert {one.code: one for one in read} == {one.code: one for one in found}
+    assert path.read_text(encoding="utf-8").startswith("# two\n# lines\n")
+    assert rules_text(read) == rules_text(found)
