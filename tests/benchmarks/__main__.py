@@ -14,7 +14,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.benchmarks import linting, rewriting, tracing
+from tests.benchmarks import calls, linting, rewriting, tracing
 from tests.benchmarks.pairs import WORKLOADS, measure, table
 
 NEAR_1_MS = ("mlp.py", ["256", "128", "600"])
@@ -79,6 +79,7 @@ def main() -> None:
     memory()
     slow_down()
     tracing.main()
+    calls.main()
     linting.main()
     rewriting.main()
 
