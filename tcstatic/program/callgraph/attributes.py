@@ -18,7 +18,12 @@ if TYPE_CHECKING:
     from tcstatic.program.callgraph.calls import Calls
 
 DEEPEST_PATH = 8
-CONTAINERS = ("collections.", "torch.nn.modules.container.")
+CONTAINERS = (
+    "collections.",
+    "torch.nn.modules.container.",
+    "typing.Mapping.",
+    "typing.MutableMapping.",
+)
 """Classes of libraries whose methods work on what their objects hold."""
 _SILENT = frozenset({"__name__", "__doc__", "__module__", "__qualname__", "__file__", "__dict__"})
 _FIXED = frozenset({Kind.TEXT, Kind.NUMBER, Kind.PLAIN})

@@ -9,7 +9,7 @@ from tcstatic.program.callgraph import operations as ops
 from tcstatic.program.callgraph.attributes import Attributes
 from tcstatic.program.callgraph.binding import Binding
 from tcstatic.program.callgraph.classes import Classes
-from tcstatic.program.callgraph.inheritance import handed
+from tcstatic.program.callgraph.inheritance import handed, instantiated
 from tcstatic.program.callgraph.machine import Instance, Machine
 from tcstatic.program.callgraph.operations import Invoke, Place
 from tcstatic.program.callgraph.values import Kind, Value
@@ -55,7 +55,7 @@ class Calls:
         self._sites: dict[tuple[object, ...], int] = {}
         machine.handlers[Invoke] = self.invoke
         machine.handlers[Callback] = self._callback
-        machine.interests[Callback] = frozenset({*_CALLED_BACK, Kind.INSTANCE})
+        machine.interests[Callback] = frozenset({*_CALLED_BACK, Kind.INSTANCE, Kind.CLASS})
         self._invoked: dict[Kind, Callable[[Invoke, Instance, Value], None]] = {
             Kind.FUNCTION: self._function,
             Kind.BOUND: self._bound,
@@ -338,6 +338,9 @@ class Calls:
         machine = self._machine
         if machine.values.kind[value] is Kind.INSTANCE:
             self._handed(callback, instance, value)
+        elif machine.values.kind[value] is Kind.CLASS:
+            if instantiated(self._foreign_names(value)):
+                self._made(callback, instance, value)
         elif machine.values.kind[value] in _CALLED_BACK:
             node = machine.sink
             call = Invoke(~node, (), (), (), ~node, callback.place, callback.site, "", False)
@@ -348,10 +351,21 @@ class Calls:
     def _handed(self, callback: Callback, instance: Instance, value: Value) -> None:
         """An object is handed to a library, which may call methods that it knows of."""
         machine, attributes = self._machine, self._attributes
-        bases = self._classes.foreign(machine.values.data[value][0])
-        for names in handed(str(machine.values.data[base][0]) for base in bases):
+        for names in handed(self._foreign_names(machine.values.data[value][0])):
             if all(attributes.has_method(value, name) for name in names):
                 for name in names:
                     node = attributes.method(value, name)
                     site = self.site("handed", callback.site, name)
                     machine.use_once(node, Callback(node, callback.place, site), instance)
+
+    def _made(self, callback: Callback, instance: Instance, value: Value) -> None:
+        """A class is handed to a library, which makes objects of it and calls their methods."""
+        machine = self._machine
+        node = machine.field(value, "<made>")
+        call = Invoke(~node, (), (), (), ~node, callback.place, callback.site, "", False)
+        self.construction.construct(call, instance, value)
+        machine.use_once(node, callback, instance)
+
+    def _foreign_names(self, owner: Value) -> list[str]:
+        data = self._machine.values.data
+        return [str(data[base][0]) for base in self._classes.foreign(owner)]

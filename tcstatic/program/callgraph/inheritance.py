@@ -31,8 +31,10 @@ _HANDED: dict[str, tuple[str, ...]] = {
     "Formatter": ("format",),
     "Filter": ("filter",),
     "JSONEncoder": ("default",),
+    "Action": ("__call__",),
 }
-"""Class of a library -> what the library calls of objects that it is handed."""
+"""Class of a library -> what the library calls of objects that it is handed, or makes itself of
+a class that it is handed."""
 
 _PROTOCOLS = (("__call__",), ("__getitem__", "__len__"), ("__iter__",))
 """Whoever is handed an object with all of these methods may call them."""
@@ -53,5 +55,10 @@ def inherited(path: str, method: str) -> tuple[str, ...]:
 def handed(bases: Iterable[str]) -> list[tuple[str, ...]]:
     """Return what a library may call of an object with these bases that it is handed: all
     methods of a group, if the object has all of them."""
+    return [*_PROTOCOLS, *instantiated(bases)]
+
+
+def instantiated(bases: Iterable[str]) -> list[tuple[str, ...]]:
+    """Return what a library calls of the objects that it makes of a class with these bases."""
     named = (_HANDED.get(base.rpartition(".")[2]) for base in bases)
-    return [*_PROTOCOLS, *(found for found in named if found)]
+    return [found for found in named if found]

@@ -94,6 +94,20 @@ class Iteration:
         self._calls.implicit(method, (key,), items, instance, place)
         return items
 
+    def searched(self, value: Value, instance: Instance, place: Place) -> int | None:
+        """Return the absolute node with what ``in`` compares; a mapping is asked for the key."""
+        machine = self._machine
+        owner = self._classes.class_of(value)
+        bases = self._classes.foreign(owner) if owner is not None else []
+        names = {str(machine.values.data[base][0]).rpartition(".")[2] for base in bases}
+        is_mapping = bool(names & {"Mapping", "MutableMapping"})
+        if not is_mapping or not self._attributes.has_method(value, "__getitem__"):
+            return self.elements(value, instance, place)
+        method = self._attributes.method(value, "__getitem__")
+        key = machine.field(value, "<key>")
+        self._calls.implicit(method, (key,), machine.sink, instance, place)
+        return None
+
     def iterator(self, value: Value, instance: Instance, place: Place) -> int | None:
         """Return the absolute node with what ``iter(value)`` gives."""
         if not self._attributes.has_method(value, "__iter__"):

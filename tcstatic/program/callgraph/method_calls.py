@@ -11,6 +11,7 @@ from tcstatic.program.callgraph.operations import GetItem, SetItem
 from tcstatic.program.callgraph.values import Kind, Value
 
 Method = Callable[[Effects, Call, Value], None]
+_ABSTRACT = ("collections.abc.", "collections.User", "typing.Mapping", "typing.MutableMapping")
 
 
 def _append(effects: Effects, call: Call, value: Value) -> None:
@@ -33,6 +34,31 @@ def _insert(effects: Effects, call: Call, value: Value) -> None:
 def _append_left(effects: Effects, call: Call, value: Value) -> None:
     effects.items.shuffle(value)
     _append(effects, call, value)
+
+
+def _is_abstract(effects: Effects, value: Value) -> bool:
+    """Return whether an object's class has only some of its methods from a library, which call
+    the others."""
+    values = effects.machine.values
+    owner = effects.classes.class_of(value)
+    bases = effects.classes.foreign(owner) if owner is not None else []
+    return any(str(values.data[base][0]).startswith(_ABSTRACT) for base in bases)
+
+
+def _asks(effects: Effects, call: Call, value: Value, name: str, *given: int) -> None:
+    """Have a special method of an object called."""
+    if effects.attributes.has_method(value, name):
+        method, sink = effects.attributes.method(value, name), effects.machine.sink
+        effects.calls.implicit(method, given, sink, call.instance, call.place)
+
+
+def _updated(effects: Effects, call: Call, value: Value) -> None:
+    if not _is_abstract(effects, value):
+        _extend(effects, call, value)
+        return
+    made = effects.container(call, "dict", value)
+    _extend(effects, call, made)
+    _asks(effects, call, value, "__setitem__", effects.items.keys(made), effects.items.all(made))
 
 
 def _extend(effects: Effects, call: Call, value: Value) -> None:
@@ -58,7 +84,10 @@ def _item(effects: Effects, call: Call, value: Value) -> None:
 
 
 def _pop(effects: Effects, call: Call, value: Value) -> None:
-    if effects.items.is_dict(value):
+    is_abstract = _is_abstract(effects, value)
+    if is_abstract:
+        _asks(effects, call, value, "__delitem__", *effects.arguments(call)[:1])
+    if is_abstract or effects.items.is_dict(value):
         _item(effects, call, value)
         return
     effects.items.shuffle(value)
@@ -257,7 +286,7 @@ _CONTAINERS: Mapping[str, Method] = {
     "insert": _insert,
     "extend": _extend,
     "extendleft": _extend,
-    "update": _extend,
+    "update": _updated,
     "__init__": _extend,
     "setdefault": _set_default,
     "get": _item,

@@ -365,7 +365,7 @@ class Subscripts:
             sink = machine.sink
             self._calls.implicit(method, (item,), sink, instance, contains.place)
             return
-        node = self._iteration.elements(value, instance, contains.place)
+        node = self._iteration.searched(value, instance, contains.place)
         for compared in (item, node):
             if compared is not None:
                 equal = ops.Implicit(~compared, EQUAL, (), ~machine.sink, contains.place)
