@@ -65,8 +65,9 @@ class Callees:
     def __init__(self, files: Iterable[str]) -> None:
         self._files = frozenset(map(os.path.realpath, files))
         self._known: dict[int, tuple[Any, Callee | None]] = {}
+        self._builtins: dict[str, Callee] = {}
         self._own: dict[str, bool] = {}
-        self._public: dict[int, str] = {}
+        self._public: dict[int, tuple[Any, str]] = {}
 
     def of(self, called: Any) -> tuple[Callee | None, Any]:
         """The callee, None where it is not wanted, and the object that it is called on."""
@@ -117,7 +118,7 @@ class Callees:
             # A method that is bound is a new object each time.
             key = f"torch.Tensor.{name}"
             return self._named(key, getattr(sys.modules["torch"].Tensor, name, None)), owner
-        name = self._names().get(id(called), "")
+        name = self._public_name(called)
         if not name:
             name = called.__name__
             in_place = name.endswith("_") and not name.endswith("__")
@@ -126,21 +127,19 @@ class Callees:
         return (self._named(name, called) if name else None), None
 
     def _named(self, name: str, builtin: Any) -> Callee:
-        known = self._known.get(hash(name))
-        if known is None or known[0] != name:
+        known = self._builtins.get(name)
+        if known is None:
             names = tuple(_documented(builtin))
-            known = self._known[hash(name)] = (name, Callee(name, names, "self"))
-        found = known[1]
-        assert found is not None
-        return found
+            known = self._builtins[name] = Callee(name, names, "self")
+        return known
 
     def _function(self, function: Any, skipped: int) -> Callee | None:
-        name = self._names().get(id(function), "")
+        name = self._public_name(function)
         plain = _unwrapped(function)
         if plain is None:
             return Callee(name) if name else None
         if not name:
-            within = str(function.__module__ or "")
+            within = function.__module__ if type(function.__module__) is str else ""
             if not (self._is_own(plain.__code__.co_filename) or within.startswith(_WITHIN)):
                 return None
             name = _dotted(within, function.__qualname__)
@@ -148,13 +147,14 @@ class Callees:
         return Callee(name, names[skipped:], names[0] if skipped and names else "")
 
     def _class(self, kind: Any) -> Callee | None:
-        name = self._names().get(id(kind), "")
-        within = str(type.__getattribute__(kind, "__module__"))
+        name = self._public_name(kind)
+        within = _module_of(kind)
         if not name:
             if not self._is_own_module(within):
                 return None
             name = _dotted(within, type.__getattribute__(kind, "__qualname__"))
-        return Callee(name, _parameters(_looked_up(kind, "__init__"))[1:])
+        maker = _looked_up(kind, "__init__") or _looked_up(kind, "__new__")
+        return Callee(name, _parameters(maker)[1:])
 
     def _instance(self, kind: Any) -> Callee | None:
         """Calls of an object: of the user's classes, and of the modules that torch is made of."""
@@ -162,7 +162,7 @@ class Callees:
         method = _looked_up(kind, "forward" if module else "__call__")
         if method is None or _is_role(kind, TENSOR) or _is_role(kind, OPTIMIZER):
             return None
-        within = str(type.__getattribute__(kind, "__module__"))
+        within = _module_of(kind)
         qualified = type.__getattribute__(kind, "__qualname__")
         if module and within.startswith("torch.nn."):
             torch: Any = sys.modules["torch"]
@@ -185,16 +185,19 @@ class Callees:
             known = self._own[file] = os.path.realpath(file) in self._files
         return known
 
-    def _names(self) -> dict[int, str]:
+    def _names(self) -> dict[int, tuple[Any, str]]:
         if not self._public and "torch" in sys.modules:
             torch: Any = sys.modules["torch"]
             for space in _SPACES:
                 for name, thing in vars(sys.modules.get(space, ModuleType(""))).items():
                     if not name.startswith("_") and _is_of_torch(thing):
-                        self._public.setdefault(id(thing), f"{space}.{name}")
+                        self._public.setdefault(id(thing), (thing, f"{space}.{name}"))
             autocast = getattr(torch, "autocast", None)
-            self._public[id(autocast)] = "torch.amp.autocast"
+            self._public[id(autocast)] = (autocast, "torch.amp.autocast")
         return self._public
+
+    def _public_name(self, thing: Any) -> str:
+        return self._names().get(id(thing), (None, ""))[1]
 
 
 def _is_of_torch(thing: Any) -> bool:
@@ -211,6 +214,12 @@ def _is_role(kind: type, role: str) -> bool:
         return False
     bases = {MODULE: torch.nn.Module, OPTIMIZER: torch.optim.Optimizer, TENSOR: torch.Tensor}
     return issubclass(kind, bases[role])
+
+
+def _module_of(kind: type) -> str:
+    """The module of a class; '' where the class says something else than a name."""
+    said = type.__getattribute__(kind, "__module__")
+    return said if type(said) is str else ""
 
 
 def _dotted(module: str, qualified: str) -> str:

@@ -33,7 +33,7 @@ EVERY: Final = 16  # only in each n-th step, so that all places are told of in t
 STEP_EVENTS: Final = 64  # and in such a step so many
 MOST_UNWANTED: Final = 256  # calls of what is not wanted; then a place that had no other is left
 MOST_OPEN: Final = 4_096  # calls that have not returned: more than Python's own limit of depth
-MOST_KEPT: Final = 8_192  # different values of events
+MOST_KEPT: Final = 2_048  # different values of events
 _SUBJECTS: Final = (MODULE, OPTIMIZER)
 
 
@@ -142,10 +142,11 @@ class Calls:
         call.handlers[call.value] = self._at_value(call)
 
         def begins(called: Any, frame: FrameType) -> None:
+            key = (id(frame), number)
             if not budget.watching:
+                self._passed(call, key)
                 return
             callee, owner = callees.of(called)
-            key = (id(frame), number)
             if callee is None or not self._is_due(call):
                 call.unwanted += callee is None
                 self._passed(call, key)

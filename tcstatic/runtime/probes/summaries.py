@@ -6,6 +6,7 @@ event carries are made of it once for all calls alike.
 
 from __future__ import annotations
 
+import re
 import sys
 import weakref
 from collections.abc import Callable, Iterator
@@ -16,7 +17,9 @@ Brief = tuple[Any, ...]
 Scalar = bool | int | float | str | None
 
 PLAIN, TYPE, SIZED, TENSOR, MODULE, PARTS = range(6)
-LONGEST: Final = 48  # characters of a text that is kept as it is
+LONGEST: Final = 32  # characters of a text that is kept as it is
+_WORDS: Final = re.compile(r"[\w .,+*=<>-]{0,15}|[^\W\d][^\W\d .-]*")
+_SECRET: Final = re.compile(r"(?i)token|pass|secret|key|auth|cred|login|user")
 MOST_PARTS: Final = 3  # of a tuple that a call returns
 _HIGHEST: Final = (1 << 63) - 1
 _PLAIN: Final = frozenset(map(id, (bool, float, type(None))))
@@ -80,7 +83,10 @@ def fields_of(prefix: str, brief: Brief) -> Iterator[tuple[str, Scalar]]:
     """The fields of an event that tell of a value, by names that begin with `prefix`."""
     kind = brief[0]
     if kind == PLAIN:
-        yield prefix, brief[2]
+        if brief[1] is str and _SECRET.search(prefix):
+            yield f"{prefix}_type", "str"
+        else:
+            yield prefix, brief[2]
     elif kind == PARTS:
         yield f"{prefix}_type", "tuple"
         yield f"{prefix}_length", brief[1]
@@ -139,7 +145,10 @@ def _integer(value: int) -> Brief:
 
 
 def _text(value: str) -> Brief:
-    return (PLAIN, str, value) if len(value) <= LONGEST else (SIZED, "str", len(value))
+    """A word that chooses something; not a path, an address or what may be a key to something."""
+    if len(value) <= LONGEST and _WORDS.fullmatch(value):
+        return (PLAIN, str, value)
+    return (SIZED, "str", len(value))
 
 
 def _module(named: str) -> _Reader:

@@ -60,7 +60,10 @@ class Odd(metaclass=Hostile):
         (2**70, {"type": "int"}),
         (0.5, {"": 0.5}),
         ("mean", {"": "mean"}),
-        ("x" * 49, {"type": "str", "length": 49}),
+        ("x" * 33, {"type": "str", "length": 33}),
+        ("cosine_with_hard_restarts", {"": "cosine_with_hard_restarts"}),
+        ("hf_0123456789abcdef", {"type": "str", "length": 19}),
+        ("/home/data.bin", {"type": "str", "length": 14}),
         (torch.float16, {"": "float16"}),
         (torch.device("cpu"), {"": "cpu"}),
         ([1, 2], {"type": "list", "length": 2}),
@@ -73,6 +76,11 @@ class Odd(metaclass=Hostile):
 )
 def test_what_is_said_of_a_value(value: Any, expected: dict[str, Any]) -> None:
     assert said(value) == expected
+
+
+def test_what_may_be_secret_is_not_kept() -> None:
+    assert dict(fields_of("arg_token", brief_of("abc"))) == {"arg_token_type": "str"}
+    assert dict(fields_of("arg_mode", brief_of("abc"))) == {"arg_mode": "abc"}
 
 
 def test_what_is_said_of_a_tensor() -> None:
