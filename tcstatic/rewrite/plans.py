@@ -41,7 +41,7 @@ from tcstatic.runtime.live.pruning import used
 # Part of every cache key: raise it with each change in what is selected or inserted.
 SELECTION: Final = "5"
 _LINTED: Final = Verdict("OUT_OF_SCOPE", "decided from the source by tcstatic lint")
-# A file of an included package without any of these has no site that matters.
+# A file of an included package without any of these has no site that matters, but for its calls.
 _WORTH_READING: Final = re.compile(rb"torch|\.(?:step|backward|zero_grad|train|eval)\(")
 
 
@@ -78,7 +78,7 @@ def compile_plan(
     watched = tuple(one for one in invariants if "run" in one.feeds)
     unwatched = ((one.code, _LINTED) for one in invariants if "run" not in one.feeds)
     own = local_modules(script, root, ())
-    read, skipped = _read_all(own, local_modules(script, root, include), root)
+    read, skipped = _read_all(own, local_modules(script, root, include), root, calls=calls)
     scope = _Scope(script, root, tuple(read), scoped and not skipped, calls=calls)
     outside = scope.outside(watched)
     if scope.problem:
@@ -173,7 +173,7 @@ def _unprobed(read: _Read, site: Site, reason: str) -> Unprobed:
 
 
 def _read_all(
-    own: tuple[Path, ...], everything: tuple[Path, ...], root: Path
+    own: tuple[Path, ...], everything: tuple[Path, ...], root: Path, *, calls: bool
 ) -> tuple[list[_Read], list[Skipped]]:
     read: list[_Read] = []
     skipped: list[Skipped] = []
@@ -181,7 +181,7 @@ def _read_all(
         name = file_name(path, root)
         try:
             source = path.read_bytes()
-            if path not in own and not _WORTH_READING.search(source):
+            if not calls and path not in own and not _WORTH_READING.search(source):
                 continue
             facts = read_module(path, source, module_name(path, root))
         except OSError as error:

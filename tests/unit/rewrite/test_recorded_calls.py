@@ -162,6 +162,19 @@ def test_a_file_that_cannot_be_rewritten_with_its_calls(
     assert found.files[0].code
 
 
+def test_an_included_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "site" / "texts").mkdir(parents=True)
+    (tmp_path / "site" / "texts" / "__init__.py").write_text("def split(x): return x\n")
+    (tmp_path / "own").mkdir()
+    monkeypatch.syspath_prepend(str(tmp_path / "site"))
+    script = program(tmp_path / "own", train="import texts\ntexts.split(1)\n")
+    for included in (("texts",), ()):
+        found = compile_plan(script, script.parent, (), RunOptions(), included, calls=True)
+        wanted = [site.subject for site in found.sites if site.arguments.get("part") == "value"]
+        assert wanted == ["texts.split"] * len(included)
+        assert len(found.files) == 1 + len(included)
+
+
 def test_the_plan_tells_what_it_leaves_out() -> None:
     facts = read_module(Path("m.py"), b"fit(1)\n", "m")
     calls = CallPlan({"m": facts}, [b"fit(1)\n"], "m.py")
