@@ -35,7 +35,8 @@ class _Rule:
 
     `when` is the scope of every observation; `unless` excuses a failed one, and has nothing to
     say where the relation holds; under `doubt` it waits for the end; where `seen` is not met, no
-    reference run has shown such a context. `explains` are the codes that it explains, itself or by
+    reference run has shown such a context. What was learnt to be there (`wanted`) is not missed in
+    a program that never does it. `explains` are the codes that it explains, itself or by
     others.
     """
 
@@ -50,6 +51,7 @@ class _Rule:
         "repeats",
         "scope",
         "seen",
+        "wanted",
     )
 
     def __init__(self, invariant: Invariant) -> None:
@@ -62,6 +64,8 @@ class _Rule:
         self.excuse = _compiled(invariant.unless)
         self.doubt = _compiled(invariant.doubt)
         self.seen = _compiled(invariant.seen)
+        params = invariant.params if invariant.status == LEARNT else {}
+        self.wanted: str = params.get("existence") or params.get("precedence") or ""
         asked = _fields(invariant.when) | _fields(invariant.unless)
         self.repeats = invariant.relation in STATELESS and not asked & MOVING
         self.explains: frozenset[str] = frozenset()
@@ -225,6 +229,10 @@ class Driver:
         code, times = rule.code, observation.times
         seen = None if holds else rule.seen
         if seen is not None and seen(observation.context.fields) is not True:
+            self._unseen[code] += 1
+            return 0
+        if not holds and rule.wanted and self._kinds[rule.wanted].last is None:
+            # What this program never does, it does not forget.
             self._unseen[code] += 1
             return 0
         self._checked[code] += times

@@ -25,7 +25,6 @@ from tcstatic.invariants.conditions import (
     fields_of,
     parse,
 )
-from tcstatic.invariants.relations.proposing import DESCRIBING
 from tcstatic.model import Hypothesis, Scalar
 
 # An invariant that holds by chance half of the time holds so often in fewer than 1 % of the cases
@@ -36,6 +35,11 @@ LEAST_COVERED: Final = 0.5
 # What a field may have been for the most specific formula to list it.
 MOST_LISTED: Final = 4
 CONTEXT: Final = frozenset("stage grad_enabled loss_scaled autocast inference world_size".split())
+# Of the values of an event, those that describe its subject whatever happens to it; with how many
+# backward passes a step was made at most.
+LISTED: Final = CONTEXT | frozenset(
+    "stock manual wrapped trainable frozen representable backwards".split()
+)
 
 
 @final
@@ -118,14 +122,22 @@ def seen_in(every: Sequence[Fields], volatile: frozenset[str]) -> Condition | No
     """The most specific formula over what describes a context and its subject."""
     parts: list[Condition] = []
     for name in sorted({name for fields in every for name in fields}):
-        if name in volatile or name not in DESCRIBING | CONTEXT:
-            continue
         if not all(name in fields for fields in every):
+            continue
+        numbers = [value for fields in every if type(value := fields[name]) is float]
+        if len(numbers) == len(every) and min(numbers) > 0:
+            # a rate, a scale: at nought, nothing moves
+            parts.append(Compare(Field(name), ">", Constant(0)))
+        if name in volatile or name not in LISTED:
             continue
         values = sorted({(type(fields[name]).__name__, fields[name]) for fields in every}, key=str)
         if not all(_is_listed(value) for _, value in values) or len(values) > MOST_LISTED:
             continue
-        parts.append(_one_of(name, [value for _, value in values]))
+        listed = [value for _, value in values]
+        if all(type(value) is int for value in listed):
+            parts.append(Compare(Field(name), "<=", Constant(listed[-1])))
+        else:
+            parts.append(_one_of(name, listed))
     if len(parts) < 2:
         return parts[0] if parts else None
     return And(tuple(parts))

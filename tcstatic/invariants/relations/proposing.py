@@ -29,6 +29,8 @@ DESCRIBING: Final = frozenset(
     "sensitive_in_train trained_before trained_by_this left_in_train output_dropped reached "
     "others_reached backwards observed untracked".split()
 )
+# Fields of an event that sum up what its members say one by one, each under its own rate.
+_SUMMED: Final = frozenset({"changed", "idle", "starved"})
 # Fields that tell where or when, and what counts up as time goes by.
 _PASSING: Final = frozenset("step optimizer_step epoch rank name".split())
 _PASSING_ENDS: Final = ("since", "rounds", "unchanged_for", "_step", "_epoch")
@@ -52,7 +54,8 @@ def scope_of(group: Group) -> str:
 def judged_fields(group: Group, *, members: bool = False) -> Iterator[tuple[str, FieldSeen]]:
     """The fields of a group of events that something can be said of, by name."""
     fields = group.members if members else group.fields
-    named = sorted(name for name in fields if not is_passing(name) and name not in DESCRIBING)
+    left = DESCRIBING if members else DESCRIBING | _SUMMED
+    named = sorted(name for name in fields if not is_passing(name) and name not in left)
     for name in named[:MOST_FIELDS]:
         yield name, fields[name]
 
