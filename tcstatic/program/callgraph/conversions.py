@@ -168,12 +168,33 @@ class Conversions:
 
     def _inside(self, wrap: Wrap, instance: Instance, value: Value, kind: Kind) -> None:
         """The modules that a module holds."""
-        items = self._effects.items
-        held = [items.all(value)]
-        if kind is Kind.INSTANCE:
-            held.append(items.all(items.attributes(value)))
-        for node in held:
-            self._machine.use_once(node, wrap._replace(how="member"), instance)
+        self._machine.link(self._modules(value, kind), wrap.target)
+
+    def _all_inside(self, wrap: Wrap, instance: Instance, value: Value, kind: Kind) -> None:
+        """A module, and all modules below it."""
+        self._machine.link(self._below(value, kind), wrap.target)
+
+    def _modules(self, value: Value, kind: Kind) -> int:
+        """One node for all who ask which modules an object holds."""
+        machine, items = self._machine, self._effects.items
+        if "<modules>" not in machine.fields.get(value, {}):
+            held = [items.all(value)]
+            if kind is Kind.INSTANCE:
+                held.append(items.all(items.attributes(value)))
+            step = Wrap("member", machine.field(value, "<modules>"), (0, 0, 0, 0))
+            for node in held:
+                machine.use(node, step, machine.instances[0])
+        return machine.field(value, "<modules>")
+
+    def _below(self, value: Value, kind: Kind) -> int:
+        """The same for an object itself, what it holds, what that holds, and so on."""
+        machine = self._machine
+        if "<all modules>" not in machine.fields.get(value, {}):
+            node = machine.field(value, "<all modules>")
+            machine.add(node, value)
+            step = Wrap("all inside", node, (0, 0, 0, 0))
+            machine.use(self._modules(value, kind), step, machine.instances[0])
+        return machine.field(value, "<all modules>")
 
     def _member(self, wrap: Wrap, instance: Instance, value: Value, kind: Kind) -> None:
         data = self._machine.values.data[value]
@@ -183,12 +204,6 @@ class Conversions:
             found = any(is_module(str(self._machine.values.data[base][0])) for base in bases)
         if found:
             self._machine.add(wrap.target, value)
-
-    def _all_inside(self, wrap: Wrap, instance: Instance, value: Value, kind: Kind) -> None:
-        """A module, and all modules below it."""
-        self._machine.add(wrap.target, value)
-        self._inside(wrap, instance, value, kind)
-        self._machine.use_once(wrap.target, wrap, instance)
 
     def _push(self, wrap: Wrap, instance: Instance, value: Value, kind: Kind) -> None:
         """A function of a library puts what `other` holds into a list."""
