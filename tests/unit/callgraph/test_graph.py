@@ -139,3 +139,15 @@ def test_subclasses_of_torch_modules_are_called_by_forward(tmp_path: Path) -> No
     assert "main.Net.forward" in graph.callees("main")
     assert "main.Block.forward" in graph.callees("main.Net.forward")
     assert "torch.nn.Module.__init__" in graph.callees("main.Net.__init__")
+
+
+def test_a_list_of_exports_that_cannot_be_read_exports_all_that_is_public(tmp_path: Path) -> None:
+    part = "__all__ = [name for name in globals()]\ndef f(): pass\ndef _g(): pass\n"
+    graph = graph_of(tmp_path, part=part, main="from part import *\nf()\n_g()\n")
+    assert graph.as_dict()["main"] == ["part.f"]
+
+
+def test_lists_of_exports_are_extended(tmp_path: Path) -> None:
+    first = "__all__ = ['f']\n__all__.extend(['_g'])\ndef f(): pass\ndef _g(): pass\n"
+    graph = graph_of(tmp_path, first=first, main="from first import *\nf()\n_g()\n")
+    assert graph.as_dict()["main"] == ["first._g", "first.f"]
