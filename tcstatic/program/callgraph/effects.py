@@ -16,6 +16,9 @@ from tcstatic.program.callgraph.operations import Invoke, Key, Place
 from tcstatic.program.callgraph.subscripts import Subscripts
 from tcstatic.program.callgraph.values import Kind, Value
 
+DEEPEST = 4
+"""Functions of libraries that apply functions of libraries: ``map(map, ...)``, and so on."""
+
 
 class Named(NamedTuple):
     """An attribute whose name is a value: ``getattr`` and ``setattr``."""
@@ -79,6 +82,7 @@ class Effects:
         machine.handlers[Named] = self._named
         machine.handlers[ops.Prefixed] = self._prefixed
         self._path = ""
+        self._depths: dict[int, int] = {}
         self._elements: dict[tuple[int, int, Place], int] = {}
 
     def argument(self, call: Call, position: int, name: str = "") -> int | None:
@@ -139,6 +143,9 @@ class Effects:
         result = self.machine.node() if target is None else target
         given = tuple(~node for node in arguments)
         site = self.calls.site("applied", call.invoke.site, tag, call.instance.unit.index)
+        depth = self._depths[site] = self._depths.get(self.calls.root(call.invoke.site), 0) + 1
+        if depth > DEEPEST:
+            return result
         made = Invoke(~function, given, (), (), ~result, call.place, site, "", False)
         self.machine.use(function, made, call.instance)
         return result

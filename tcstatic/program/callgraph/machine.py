@@ -324,12 +324,14 @@ class Machine:
         met.update(crowds.code(value) for value in kept)
         for value in new[room:]:
             code = crowds.code(value)
-            if code and (code in met or self._told < MOST_TOLD * self._room):
-                first = crowds.stand_in(value)
-                met.add(code)
-                if first not in held:
-                    self._told += 1
-                    kept.add(first)
+            is_pressed = self._told > MOST_TOLD * self._room
+            if not code or (is_pressed and (code in met or code[0] != Kind.FUNCTION)):
+                continue
+            met.add(code)
+            first = value if is_pressed else crowds.stand_in(value)
+            if first not in held:
+                self._told += 1
+                kept.add(first)
         return kept
 
     def _most(self) -> int:
