@@ -39,6 +39,8 @@ RESUMED = inspect.CO_GENERATOR | inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERAT
 SECONDS = int(os.environ.get("TCSTATIC_SECONDS", "300"))
 """How long the tests of one package run; what was called until then counts."""
 SHOWN = 12
+LEAST_RECALL, MOST_SECONDS, MOST_MEGABYTES = 0.95, 60.0, 2048.0
+"""Bounds of each package, and of all together."""
 
 Place = tuple[str, int, str]
 """File, first line and qualified name of a code object."""
@@ -206,6 +208,8 @@ def fixtures() -> None:
 
 def packages(folder: Path) -> None:
     """Print the recall over unpacked source distributions, whose tests are run."""
+    rows: list[tuple[int, int]] = []
+    start = time.process_time()
     for package in sorted(path for path in folder.iterdir() if path.is_dir()):
         source = [path for path in (package / "src", package) if path.is_dir()]
         command = [
@@ -220,18 +224,41 @@ def packages(folder: Path) -> None:
         tests = next(
             (n for n in ("tests", "test", "toolz", "testing") if (package / n).is_dir()), "."
         )
-        _report(package.name, package, observed(package, [*command, tests], package, source))
+        calls = observed(package, [*command, tests], package, source)
+        rows.append(_report(package.name, package, calls))
+    seconds = (time.process_time() - start) / max(1, len(rows))
+    _row("pooled", sum(row[0] for row in rows), sum(row[1] for row in rows), seconds)
 
 
-def _report(name: str, folder: Path, calls: list[Any]) -> None:
+def _report(name: str, folder: Path, calls: list[Any]) -> tuple[int, int]:
+    """Print one row: what was found, and whether the bounds hold."""
     start = time.process_time()
     found, count, missed = recall(folder, calls)
     seconds = time.process_time() - start
-    share = found / count if count else 0.0
-    print(f"{name:28} {count:6} executed calls, recall {share:.3f} ({seconds:.1f} s)", flush=True)
+    _row(name, found, count, seconds)
     if os.environ.get("TCSTATIC_MISSED"):
         for caller, callee in missed:
             print(f"    {caller} -> {callee}")
+    return found, count
+
+
+def _row(name: str, found: int, count: int, seconds: float) -> None:
+    share = found / count if count else 0.0
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    broken = [
+        text
+        for text, holds in (
+            (f"recall < {LEAST_RECALL}", not count or share >= LEAST_RECALL),
+            (f"> {MOST_SECONDS:.0f} s", seconds <= MOST_SECONDS),
+            (f"> {MOST_MEGABYTES:.0f} MB", peak <= MOST_MEGABYTES),
+        )
+        if not holds
+    ]
+    print(
+        f"{name:28} {count:6} executed calls, recall {share:.3f} "
+        f"({seconds:5.1f} s, peak so far {peak:.0f} MB)  {', '.join(broken) or 'within bounds'}",
+        flush=True,
+    )
 
 
 def timing(folder: Path) -> None:
