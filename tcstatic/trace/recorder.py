@@ -14,6 +14,7 @@ from tcstatic.model import Dropped, Event, ProbeCounts, Recording
 from tcstatic.trace.manifest import MANIFEST, seed, told, versions, world_size
 from tcstatic.trace.pressure import Pressure
 from tcstatic.trace.segments import Segment
+from tcstatic.trace.shielding import shielded
 
 MOST_PENDING: Final = 4096  # events that wait as they are; then they become rows
 LOOKS: Final = 64  # a process group may be taken down again before anything is written
@@ -84,8 +85,9 @@ class Recorder:
         self._segment = Segment()
 
     def _safely(self, work: Any, *args: Any) -> None:
-        """Whatever fails in here, training goes on; what is written already stays."""
-        with self._lock:
+        """Whatever fails in here, training goes on; what is written already stays. A signal that
+        comes meanwhile finds each event whole."""
+        with self._lock, shielded():
             if self.problem:
                 self._pending = []
                 return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from tcstatic.errors import InputError
 from tcstatic.model import Dropped, ProbeCounts
 from tcstatic.trace import Recorder, open_trace, prepare_folder, pressure
+from tcstatic.trace.interning import Groups, Maps, Places
 from tcstatic.trace.manifest import without_secrets
 from tests.unit.trace.making import record, recording, training
 
@@ -178,3 +180,51 @@ def test_ranks_of_one_launcher_share_a_folder(
     monkeypatch.setenv("MASTER_PORT", "2")
     with pytest.raises(InputError, match="holds 'rank-00000'"):
         prepare_folder(tmp_path / "t")
+
+
+@pytest.mark.parametrize("interned", [Maps, Places, Groups])
+def test_ctrl_c_in_the_midst_of_an_event_leaves_it_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, interned: type
+) -> None:
+    events = list(training(30))
+    sink = Recorder(recording(tmp_path / "t"))
+    intern, calls = interned.intern, []
+
+    def interrupted(self: object, *arguments: object) -> object:
+        calls.append(arguments)
+        if len(calls) == 17:
+            signal.raise_signal(signal.SIGINT)
+        return intern(self, *arguments)
+
+    monkeypatch.setattr(interned, "intern", interrupted)
+    for event in events:
+        sink.take(event)
+    with pytest.raises(KeyboardInterrupt):
+        sink.flush(0)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    sink.end(0, 130, ProbeCounts())
+    assert (sink.problem, list(open_trace(tmp_path / "t").events())) == ("", events)
+
+
+def test_what_a_users_handler_raises_is_the_users(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def give_up(*_: object) -> None:
+        raise TimeoutError("the user's own")
+
+    before = signal.signal(signal.SIGUSR1, give_up)
+    drain = Recorder._drain
+    monkeypatch.setattr(
+        Recorder, "_drain", lambda sink: (signal.raise_signal(signal.SIGUSR1), drain(sink))
+    )
+    sink = Recorder(recording(tmp_path / "t"))
+    events = list(training(5))
+    try:
+        for event in events:
+            sink.take(event)
+        with pytest.raises(TimeoutError, match="the user's own"):
+            sink.flush(0)
+        assert signal.getsignal(signal.SIGUSR1) is give_up
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert (sink.problem, list(open_trace(tmp_path / "t").events())) == ("", events)
