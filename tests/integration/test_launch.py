@@ -575,14 +575,19 @@ if rank == 1:
 """
 
 
-def ranks(launcher: Launcher, *pauses: str, **environment: str) -> tuple[list[Ended], Any]:
+def ranks(
+    launcher: Launcher, *pauses: str, held: bool = False, **environment: str
+) -> tuple[list[Ended], Any]:
+    """Two ranks, started at once; `held`: the second goes on only when the first is over."""
     launcher.write(train=RANKS)
     text = probed(ERROR, RANKS)
     common = {"MASTER_PORT": str(time.time_ns()), "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
     command = launcher.command("train.py", *pauses, probed=text, quiet=False, reports=("out.json",))
+    gate = ["sh", "-c", 'read _; exec "$@"', "sh"]
     started = [
         subprocess.Popen(
-            command,
+            [*(gate if held and rank else []), *command],
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -591,7 +596,8 @@ def ranks(launcher: Launcher, *pauses: str, **environment: str) -> tuple[list[En
         )
         for rank in range(2)
     ]
-    ended = [Ended(one.args, one.wait(60), *one.communicate()) for one in started]
+    said = [one.communicate("\n", timeout=60) for one in started]
+    ended = [Ended(one.args, one.returncode, *texts) for one, texts in zip(started, said)]
     report = json.loads((launcher.folder / "out.json").read_text(encoding="utf-8"))
     return ended, report
 
@@ -612,6 +618,26 @@ def test_a_rank_that_starts_late_is_waited_for(launcher: Launcher) -> None:
     ended, report = ranks(launcher, "0", "1.5")
     assert "".join(one.stderr for one in ended).count("tcstatic: invariants:") == 1
     assert report["ranks"] == [0, 1] and report["incomplete"] == []
+
+
+def test_a_rank_that_is_over_before_the_other_begins_is_in_the_report(launcher: Launcher) -> None:
+    """Both were started at once; the second is held up before Python begins."""
+    for _ in range(2):
+        ended, report = ranks(launcher, "0", "0", held=True)
+        assert [one.returncode for one in ended] == [0, 0]
+        assert "".join(one.stderr for one in ended).count("tcstatic: invariants:") == 1
+        assert report["ranks"] == [0, 1] and report["incomplete"] == []
+        assert report["probes"]["events"] == 2
+
+
+def test_what_a_killed_job_left_behind_is_not_in_the_next_report(launcher: Launcher) -> None:
+    """The same launcher starts the job again, on the same port."""
+    port = str(time.time_ns())
+    _, report = ranks(launcher, "0", "0", DIE="1", STATUS="3", MASTER_PORT=port)
+    assert report["incomplete"][0].startswith("rank 1 ended without a last word")
+    ended, report = ranks(launcher, "0", "0", held=True, MASTER_PORT=port)
+    assert "".join(one.stderr for one in ended).count("tcstatic: invariants:") == 1
+    assert report["incomplete"] == [] and report["probes"]["events"] == 2
 
 
 def test_a_rank_that_fails_gives_its_status(launcher: Launcher) -> None:

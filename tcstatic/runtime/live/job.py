@@ -112,11 +112,18 @@ class Job:
             self._folder = None
             return
         with self._locked():
-            if not self.child and not any(part.alive for part in self._parts()):
+            if not self.child and not any(self._of_this_job(part) for part in self._parts()):
                 # What an earlier job of the same name has left behind, if anything.
                 for path in [*self._folder.glob("part-*"), *self._folder.glob("claim-*")]:
                     path.unlink(missing_ok=True)
             self._write_part(report, 0, finished=False)
+
+    def _of_this_job(self, part: Part) -> bool:
+        """Whether an earlier job of the same name cannot have written `part`.
+
+        A rank may be over before we have begun; but a launcher starts all ranks before one writes.
+        """
+        return part.alive or (part.rank != self.learn_rank() and part.written >= _started())
 
     def _adopt(self, report: Report) -> None:
         """From here on we are not alone."""
@@ -316,6 +323,16 @@ def _number(name: str) -> int | None:
         return int(os.environ[name])
     except (KeyError, ValueError):
         return None
+
+
+def _started() -> float:
+    """When this process was started, in seconds since the epoch; now, where nobody can say."""
+    try:
+        with open("/proc/uptime", "rb") as file:
+            uptime = float(file.read().split()[0])
+        return time.time() - uptime + int(_birth(os.getpid())) / os.sysconf("SC_CLK_TCK")
+    except (OSError, ValueError):
+        return time.time()
 
 
 def _birth(pid: int) -> str:
