@@ -1,5 +1,6 @@
 """Traces of healthy runs -> invariants with preconditions."""
 
-from tcstatic.infer.inferring import Events, Inferred, Wanted, infer
+from tcstatic.infer.inferring import Events, Inferred, Wanted, infer, learn_from, observe
+from tcstatic.infer.surveying import Survey
 
-__all__ = ["Events", "Inferred", "Wanted", "infer"]
+__all__ = ["Events", "Inferred", "Survey", "Wanted", "infer", "learn_from", "observe"]

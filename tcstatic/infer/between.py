@@ -88,6 +88,23 @@ class Between:
         since[kind] = 0
         at[kind] = stream.length
 
+    def join(self, other: Between, same: Mapping[Distinct, Distinct]) -> None:
+        """Take what lay between the events of other runs; `same` are our events for theirs."""
+        ours = {}
+        for kind, theirs in other._bits.items():
+            if kind not in self._bits and len(self._bits) < MOST_KINDS:
+                self._bits[kind] = 1 << len(self._bits)
+            ours[theirs] = self._bits.get(kind, 0)
+        for (role, first, last), ends in other._ends.items():
+            if last not in self._bits or (first != START and first not in self._bits):
+                continue
+            joined = self._ends.setdefault((role, first, last), {})
+            for known, counts in ends.items():
+                sums = joined.setdefault(same[known], Counter())
+                for (run, mask), times in counts.items():
+                    within = sum(bit for theirs, bit in ours.items() if mask & theirs)
+                    sums[run, within] += times
+
     def intervals(self) -> tuple[Interval, ...]:
         """How often each kind came within each interval."""
         found = []

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Final, final
 
+from tcstatic.infer.executors import each
 from tcstatic.infer.learning import MIN_SUPPORT, Learned, learned, violations
 from tcstatic.infer.observing import Examples, Observing, propose
 from tcstatic.infer.pruning import pruned
 from tcstatic.infer.surveying import Survey
 from tcstatic.infer.wording import invariant
-from tcstatic.model import Event, Invariant
+from tcstatic.model import Event, Hypothesis, Invariant
 
+# Hypotheses are learnt in so many parts where there is an executor.
+_PARTS: Final = 8
 LEAST_RUNS: Final = 3
 Events = Callable[[], Iterable[Event]]
 """Gives the events of a run."""
@@ -40,26 +45,82 @@ class Inferred:
     events: int
 
 
-def infer(runs: Mapping[str, Events], wanted: Wanted = Wanted()) -> Inferred:
-    """Return the invariants that all runs support, in the order of their relations."""
-    survey = Survey()
-    for run, events in runs.items():
-        survey.add(run, events())
-    observing = Observing(propose(survey.vocabulary(), wanted.relations))
-    observing.each(survey.distinct)
-    observing.order(survey.between)
-    found = [
-        one
-        for examples in observing.examples
-        if (one := _learned(examples, survey.runs, wanted)) is not None
-    ]
-    kept = pruned(found)
+def infer(
+    runs: Mapping[str, Events], wanted: Wanted = Wanted(), executor: Executor | None = None
+) -> Inferred:
+    """Return the invariants that all runs support, in the order of their relations.
+
+    The order of the runs does not matter, and neither does the `executor` that does the work: it is
+    done in this process where there is none. What gives the events of a run goes to the executor,
+    and so has to be picklable (`Run.events` is, where its workers see the same files).
+    """
+    return learn_from(observe(runs, executor), wanted, executor)
+
+
+def observe(
+    runs: Mapping[str, Events],
+    executor: Executor | None = None,
+    progress: Callable[[int], object] | None = None,
+) -> dict[str, Survey]:
+    """Survey each run by itself: all that has to be known of it. `progress` is told of each."""
+    found = {}
+    names = sorted(runs)
+    surveys = each(executor, _surveyed, [(name, runs[name]) for name in names])
+    for name, survey in zip(names, surveys, strict=True):
+        found[name] = survey
+        if progress is not None:
+            progress(1)
+    return found
+
+
+def joined(surveys: Mapping[str, Survey]) -> Survey:
+    """All runs in one survey, in the order of their names."""
+    whole = Survey()
+    for name in sorted(surveys):
+        whole.join(surveys[name])
+    return whole
+
+
+def learn_from(
+    surveys: Mapping[str, Survey], wanted: Wanted = Wanted(), executor: Executor | None = None
+) -> Inferred:
+    """Return what `infer` does, of runs that were surveyed before, here or elsewhere."""
+    whole = joined(surveys)
+    hypotheses = propose(whole.vocabulary(), wanted.relations)
+    parts = 1 if executor is None else max(1, min(_PARTS, len(hypotheses)))
+    given = whole if executor is None else pickle.dumps(whole, pickle.HIGHEST_PROTOCOL)
+    work = [(given, hypotheses[part::parts], wanted) for part in range(parts)]
+    answers = list(each(executor, _part, work))
+    every = [answers[n % parts][n // parts] for n in range(len(hypotheses))]
+    kept = pruned([one for one in every if one is not None])
     return Inferred(
         tuple(invariant(one, number) for number, one in enumerate(kept, start=1)),
         tuple(kept),
-        len(observing.examples),
-        sum(one.runs.total() for one in survey.distinct),
+        len(hypotheses),
+        sum(one.runs.total() for one in whole.distinct),
     )
+
+
+def _surveyed(given: tuple[str, Events]) -> Survey:
+    run, events = given
+    survey = Survey()
+    survey.add(run, events())
+    return survey
+
+
+def _part(given: tuple[Survey | bytes, list[Hypothesis], Wanted]) -> list[Learned | None]:
+    """What is learnt of some hypotheses."""
+    told, hypotheses, wanted = given
+    survey: Survey = pickle.loads(told) if isinstance(told, bytes) else told
+    return [_learned(one, survey.runs, wanted) for one in observed(survey, hypotheses)]
+
+
+def observed(survey: Survey, hypotheses: Sequence[Hypothesis]) -> list[Examples]:
+    """In which contexts of all runs each hypothesis held, and in which it did not."""
+    observing = Observing(hypotheses)
+    observing.each(survey.distinct)
+    observing.order(survey.between)
+    return observing.examples
 
 
 def least_runs(runs: int) -> int:

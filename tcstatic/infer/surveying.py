@@ -51,6 +51,27 @@ class Survey:
             known.runs[run] += 1
             follow(event, known)
 
+    def join(self, other: Survey) -> None:
+        """Take what another survey has seen, as if its runs came after these."""
+        self.runs += [run for run in other.runs if run not in self.runs]
+        same: dict[Distinct, Distinct] = {}
+        for key, theirs in other._distinct.items():
+            ours = self._distinct.get(key)
+            if ours is None:
+                ours = Distinct(theirs.event, theirs.fields, theirs.members)
+                self._distinct[key] = ours
+            ours.runs.update(theirs.runs)
+            same[theirs] = ours
+        self.between.join(other.between, same)
+
+    def __getstate__(self) -> tuple[Any, ...]:
+        # addresses mean nothing in another process
+        return self._distinct, self.between, self.runs
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        self._distinct, self.between, self.runs = state
+        self._values = {}
+
     @property
     def distinct(self) -> tuple[Distinct, ...]:
         """All distinct events, in the order in which they were first seen."""
@@ -87,6 +108,7 @@ def _said_of(members: tuple[Member, ...]) -> object:
 
 
 def _distinct(event: Event) -> Distinct:
+    event = _portable(event)
     fields = askable({**event.context.fields, **event.values})
     members: dict[object, tuple[Member, Fields]] = {}
     for member in event.members:
@@ -94,6 +116,14 @@ def _distinct(event: Event) -> Distinct:
         if key not in members:
             members[key] = member, {**fields, **askable(member.fields)}
     return Distinct(event, fields, tuple(members.values()))
+
+
+def _portable(event: Event) -> Event:
+    """An event of dicts: no other mapping goes from process to process."""
+    context = event.context._replace(fields=dict(event.context.fields))
+    members = tuple(one._replace(fields=dict(one.fields)) for one in event.members)
+    subjects, values = dict(event.subjects), dict(event.values)
+    return event._replace(subjects=subjects, values=values, context=context, members=members)
 
 
 def _group(kind: str, name: str, every: list[Distinct]) -> Group:

@@ -16,6 +16,7 @@ DOORS: Mapping[str, tuple[str, ...]] = {
     # conditions are one-line expressions: their text is read with ast too, and never evaluated
     "ast": ("tcstatic.program.source", "tcstatic.invariants.conditions"),
     "click": ("tcstatic.cli",),
+    "distributed": ("tcstatic.infer.executors",),
     "libcst": ("tcstatic.rewrite",),
     "networkx": ("tcstatic.program.callgraph",),
     "packaging": ("tcstatic.lint",),

@@ -38,7 +38,7 @@ def test_a_second_door_is_seen(copy: Path) -> None:
 
 
 def test_ruff_knows_the_same_libraries(repo: Path) -> None:
-    libraries = ("click", "libcst", "networkx", "pyarrow", "yaml", "z3")
+    libraries = ("click", "distributed", "libcst", "networkx", "pyarrow", "yaml", "z3")
     source = "".join(f"import {name}\n" for name in libraries)
     ran = subprocess.run(
         [sys.executable, "-m", "ruff", "check", "--select=TID251", "--output-format=concise"]
