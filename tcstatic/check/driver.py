@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final, final
 
 from tcstatic.check.causes import Diagnosis
 from tcstatic.check.doubts import Doubts
 from tcstatic.check.history import History
+from tcstatic.check.repeating import MOVING, Repetition, Standing
 from tcstatic.invariants.conditions import Judge, compile_condition, fields_of, parse
-from tcstatic.invariants.relations import Monitor, monitor_of, needs_of
+from tcstatic.invariants.relations import Monitor, Remembering, monitor_of, needs_of
 from tcstatic.model import (
     Event,
     Finding,
@@ -24,9 +25,10 @@ from tcstatic.model import (
 
 # The status of an invariant that was inferred.
 LEARNT: Final = "learnt"
-# Relations whose monitors judge each event by itself, and the fields that differ at every event.
-STATELESS: Final = frozenset({"effect", "member", "count", "argument", "result"})
-MOVING: Final = frozenset({"step", "optimizer_step", "epoch", "loss"})
+# Relations whose monitors judge each event by itself.
+STATELESS: Final = frozenset({"effect", "member", "count", "argument", "result", "equal", "flow"})
+
+_Remembers = Callable[[Mapping[int, int]], tuple[object, ...]]
 
 
 @final
@@ -37,7 +39,8 @@ class _Rule:
     say where the relation holds; under `doubt` it waits for the end; where `seen` is not met, no
     reference run has shown such a context. What was learnt to be there (`wanted`) is not missed in
     a program that never does it. `explains` are the codes that it explains, itself or by
-    others.
+    others. `standing` tells what a monitor remembers that may be asked for it; one that `repeats`
+    remembers nothing.
     """
 
     __slots__ = (
@@ -51,6 +54,7 @@ class _Rule:
         "repeats",
         "scope",
         "seen",
+        "standing",
         "wanted",
     )
 
@@ -68,6 +72,9 @@ class _Rule:
         self.wanted: str = params.get("existence") or params.get("precedence") or ""
         asked = _fields(invariant.when) | _fields(invariant.unless)
         self.repeats = invariant.relation in STATELESS and not asked & MOVING
+        self.standing: _Remembers | None = None
+        if isinstance(monitor, Remembering) and not asked & MOVING:
+            self.standing = monitor.standing
         self.explains: frozenset[str] = frozenset()
 
 
@@ -176,10 +183,21 @@ class Driver:
         self._causes: dict[str, tuple[_Rule, Event]] = {}
         self._checked: Counter[str] = Counter()
         self._unseen: Counter[str] = Counter()
+        self._failures = 0
         self._violated: set[str] = set()
+        self._repetition = Repetition(self._standing)
 
     def feed(self, event: Event) -> None:
         """Take the next event."""
+        repetition = self._repetition
+        if repetition.holding:
+            if repetition.holds_back(event):
+                return
+            self._catch_up()
+        self._judge(event)
+        repetition.seen(event)
+
+    def _judge(self, event: Event) -> None:
         self._history.note(event)
         name = event.kind
         if name == "gap":
@@ -196,6 +214,48 @@ class Driver:
                     self._take(rule, observation)
             return
         self._judge_anew(kind, event)
+
+    def _standing(self, places: Mapping[int, int]) -> Standing | None:
+        """Return what the monitors remember, and all counts; None where one cannot tell."""
+        found: list[object] = []
+        for rule in self._rules:
+            if rule.standing is not None:
+                found.append(rule.standing(places))
+            elif not rule.repeats:
+                return None
+        counts: Counter[tuple[str, str]] = Counter()
+        for code, number in self._checked.items():
+            counts["checked", code] = number
+        for code, number in self._unseen.items():
+            counts["unseen", code] = number
+        for name, kind in self._kinds.items():
+            counts["times", name] = kind.times
+        return (self._failures, *found), counts
+
+    def _catch_up(self) -> None:
+        """Take what was held back: count the rounds, judge the last of them for good."""
+        held = self._repetition.give_back()
+        if held.rounds:
+            for (what, name), number in held.grown.items():
+                if what == "times":
+                    self._kinds[name].times += number * held.rounds
+                else:
+                    counter = self._checked if what == "checked" else self._unseen
+                    counter[name] += number * held.rounds
+            for event in held.last:
+                self._remember(event)
+        for event in held.since:
+            self._judge(event)
+
+    def _remember(self, event: Event) -> None:
+        """Let an event be the last of its like, for all who remember one; it was counted."""
+        self._history.note(event)
+        kind = self._kinds.get(event.kind)
+        if kind is not None:
+            kind.last = event
+            for rule in kind.rules:
+                if not rule.repeats:
+                    rule.feed(event)
 
     def _judge_anew(self, kind: _Kind, event: Event) -> None:
         """Judge an event that says something else than the last of its kind, by all rules."""
@@ -240,6 +300,7 @@ class Driver:
             if rule.doubt is not None:
                 self._doubts.held((code, *observation.key))
             return times
+        self._failures += 1
         failure = rule, observation, rule.diagnosis.trail(observation, self._history), 1
         if rule.doubt is not None and rule.doubt(observation.context.fields) is True:
             self._doubts.failed((code, *observation.key), failure)
@@ -254,6 +315,8 @@ class Driver:
 
     def settle(self, final: bool = False) -> tuple[Finding, ...]:
         """Decide causes of what failed so far; return the findings that are new."""
+        if final and self._repetition.holding:
+            self._catch_up()
         failed, self._failed = self._failed, []
         if final:
             failed += [(*failure[:3], times) for failure, times in self._doubts.due()]
@@ -311,6 +374,8 @@ class Driver:
 
     def counts(self) -> InvariantCounts:
         """Return how the invariants fared so far."""
+        if self._repetition.holding:
+            self._catch_up()
         for kind in self._kinds.values():
             self._count_repeats(kind)
         codes = sorted(rule.invariant.code for rule in self._rules)

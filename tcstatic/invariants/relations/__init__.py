@@ -12,10 +12,18 @@ from tcstatic.invariants.relations import (  # noqa: F401  (each registers itsel
     order,
     result,
 )
-from tcstatic.invariants.relations.base import RELATIONS, Monitor, Params, Relation
+from tcstatic.invariants.relations.base import RELATIONS, Monitor, Params, Relation, Remembering
 from tcstatic.model import Invariant, Needs
 
-__all__ = ["RELATIONS", "Monitor", "Relation", "check_params", "monitor_of", "needs_of"]
+__all__ = [
+    "RELATIONS",
+    "Monitor",
+    "Relation",
+    "Remembering",
+    "check_params",
+    "monitor_of",
+    "needs_of",
+]
 
 
 def check_params(relation: str, params: Params) -> None:

@@ -6,7 +6,7 @@ Checking, replay and inference are written once, elsewhere; they all run the sam
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, ClassVar, Final, Protocol, final
+from typing import Any, ClassVar, Final, Protocol, final, runtime_checkable
 
 from tcstatic.invariants.conditions import compile_condition, parse
 from tcstatic.model import (
@@ -29,6 +29,18 @@ class Monitor(Protocol):
 
     def feed(self, event: Event) -> Iterable[Observation]:
         """Return the observations that this event completes."""
+        ...
+
+
+@runtime_checkable
+class Remembering(Protocol):
+    """A monitor that remembers earlier events, and can tell which."""
+
+    def standing(self, places: Mapping[int, int]) -> tuple[object, ...]:
+        """Return all that it remembers, comparable; an event as its place, by ``id``, if any.
+
+        Monitors of one standing say the same of the same events from here on.
+        """
         ...
 
 

@@ -15,7 +15,7 @@ were not watched (a ``gap``) leave every automaton undecided.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final, final
 
@@ -119,6 +119,15 @@ class OrderMonitor:
             (number, id(s.opened), id(s.seen), id(s.earliest), id(s.seen_ever), s.given, s.blind)
             for number, s in sorted(self._states.items())
         )
+
+    def standing(self, places: Mapping[int, int]) -> tuple[object, ...]:
+        """Where all automata are, with events of `places` as places."""
+        found: list[object] = [self._blind]
+        for number, state in self._states.items():
+            held = (state.opened, state.seen, state.earliest, state.seen_ever)
+            where = [None if e is None else places.get(id(e), e) for e in held]
+            found.append((number, *where, state.given, state.blind))
+        return tuple(found)
 
     def copy(self) -> OrderMonitor:
         """A monitor that goes on from here by itself."""
