@@ -66,6 +66,8 @@ def info(folder: str, output_format: str) -> int:
             click.echo(f"  {count:>9,}  {kind}")
         for one in run["dropped"]:
             click.echo(f"  dropped: {one['count']:,} {one['kind']}, from event {one['since']} on")
+        for one in run["thinned"]:
+            click.echo(f"  not every {one['event']} was told: {one['reason']}")
         if run["problem"]:
             click.echo(f"  {run['problem']}")
     return 0
@@ -161,6 +163,7 @@ def _run_info(run: Run) -> dict[str, Any]:
         "dropped": [
             {"kind": one.kind, "count": one.count, "since": one.since} for one in facts.dropped
         ],
+        "thinned": [{"event": kind, "reason": why} for kind, why in facts.probes.thinned],
         "problem": facts.problem,
         "environment": dict(facts.environment),
     }

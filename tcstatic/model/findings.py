@@ -97,13 +97,18 @@ class InvariantCounts:
 @final
 @dataclass(frozen=True, slots=True)
 class ProbeCounts:
-    """What was watched: `sampled` is the share of optimizer steps watched in full (0 to 1)."""
+    """What was watched: `sampled` is the share of optimizer steps watched in full (0 to 1).
+
+    Each with its reason: probes that were `disabled`, kinds of events that were `thinned` (not all
+    were told), files that were `skipped`.
+    """
 
     installed: int = 0
     events: int = 0
     sampled: float = 1.0
     disabled: tuple[tuple[str, str], ...] = ()
     skipped: tuple[tuple[str, str], ...] = ()
+    thinned: tuple[tuple[str, str], ...] = ()
 
 
 @final

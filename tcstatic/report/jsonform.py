@@ -28,6 +28,7 @@ REPORT_SCHEMA: Final = "tcstatic-report/1"
 def to_json(report: Report) -> str:
     """Return the report as json text: strict json, keys in the order of the schema."""
     counts, probes = report.invariants, report.probes
+    thinned = [{"event": kind, "reason": why} for kind, why in probes.thinned]
     data = {
         "schema": REPORT_SCHEMA,
         "command": report.command,
@@ -48,6 +49,7 @@ def to_json(report: Report) -> str:
             "events": probes.events,
             "sampled": probes.sampled,
             "disabled": [{"probe": one, "reason": why} for one, why in probes.disabled],
+            **({"thinned": thinned} if thinned else {}),
         },
         "ranks": list(report.ranks),
         "incomplete": list(report.incomplete),
@@ -163,6 +165,7 @@ def _report(data: Mapping[str, Any]) -> Report:
             sampled=probes["sampled"],
             disabled=tuple((one["probe"], one["reason"]) for one in probes["disabled"]),
             skipped=tuple((one["path"], one["reason"]) for one in data.get("skipped", ())),
+            thinned=tuple((one["event"], one["reason"]) for one in probes.get("thinned", ())),
         ),
         ranks=tuple(data.get("ranks", (0,))),
         incomplete=tuple(data.get("incomplete", ())),

@@ -104,6 +104,7 @@ def _probes(counts: Sequence[ProbeCounts]) -> ProbeCounts:
         sampled=min(one.sampled for one in counts),
         disabled=_unique(pair for one in counts for pair in one.disabled),
         skipped=_unique(pair for one in counts for pair in one.skipped),
+        thinned=_unique(pair for one in counts for pair in one.thinned),
     )
 
 

@@ -86,6 +86,9 @@ def _summary_lines(report: Report) -> Iterator[str]:
         f"probe switched off: {probe} ({_one_line(reason)})" for probe, reason in probes.disabled
     )
     yield from _listed(
+        f"not every {kind} was told: {_one_line(reason)}" for kind, reason in probes.thinned
+    )
+    yield from _listed(
         f"file left alone: {path} ({_one_line(reason)})" for path, reason in probes.skipped
     )
     for line in report.incomplete:

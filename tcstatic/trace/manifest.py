@@ -224,6 +224,7 @@ def _probes(data: Mapping[str, Any]) -> ProbeCounts:
         sampled=float(data["sampled"]),
         disabled=tuple((_text(one), _text(why)) for one, why in data["disabled"]),
         skipped=tuple((_text(one), _text(why)) for one, why in data["skipped"]),
+        thinned=tuple((_text(one), _text(why)) for one, why in data.get("thinned", ())),
     )
 
 

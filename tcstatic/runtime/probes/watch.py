@@ -119,7 +119,8 @@ class Watch:
             installed=len(self._sites),
             events=self._stream.events,
             sampled=round(self._budget.sampled, 6),
-            disabled=(*sorted(self._disabled.items()), *self._calls.notes()),
+            disabled=tuple(sorted(self._disabled.items())),
+            thinned=tuple(self._calls.notes()),
         )
 
     def flush(self) -> None:

@@ -34,7 +34,9 @@ def test_arguments_are_named_as_the_callee_names_them(tmp_path: Path) -> None:
         f(1, **{"k": 3})
         """,
     )
-    assert program.values("program.A") == [{"arg_size": 3, "arg_kind": "z", "result_type": "A"}]
+    assert program.values("program.A") == [
+        {"arg_size": 3, "arg_kind": "z", "result_type": "object"}
+    ]
     assert program.values("program.A.m") == [
         {
             "arg_x": 1,
@@ -238,7 +240,7 @@ def test_after_many_events_of_one_place_some_steps_are_told(tmp_path: Path) -> N
     program.calls.full_events = 100
     counts = program.run()
     assert len(program.values("program.f")) == 100 + 64 + 1
-    ((what, why),) = counts.disabled
+    ((what, why),) = counts.thinned
     assert what == "call"
     assert why == "136 calls are in no event: after 100 events of one place, one step in 16 is told"
 
@@ -277,7 +279,7 @@ def test_calls_that_never_return_are_given_up(
         [next(one) for one in held]
         """,
     )
-    assert program.run().disabled == (("call", "4 calls that did not return are in no event"),)
+    assert program.run().thinned == (("call", "4 calls that did not return are in no event"),)
 
 
 def test_a_summary_that_raises_is_switched_off(

@@ -168,6 +168,14 @@ def test_the_summary() -> None:
     ]
 
 
+def test_what_was_not_told_in_full_is_no_probe_that_was_switched_off() -> None:
+    thin = replace(REPORT, probes=ProbeCounts(thinned=(("call", "one step in 16 is told"),)))
+    assert "tcstatic: not every call was told: one step in 16 is told" in summary(thin)
+    assert "switched off" not in summary(thin)
+    assert from_json(to_json(thin)) == thin
+    assert merge([thin, thin]).probes.thinned == thin.probes.thinned
+
+
 def test_the_summary_of_a_healthy_job() -> None:
     healthy = Report("", "x.py", 0, ranks=(0, 1), incomplete=("rank 1 was killed",))
     assert summary(healthy).splitlines() == [
