@@ -74,7 +74,8 @@ def parts_of(call: Call) -> Iterator[Sketch]:
     where = call.span
     about = {"call": f"{where.line}:{where.column}-{where.end_line}:{where.end_column}"}
     function, callee, text = call.function, call.callee, call.callee_text
-    said = {"part": "callee", **about}
+    stars = any(one.keyword in ("*", "**") for one in call.arguments)
+    said = {"part": "callee", **({"stars": "yes"} if stars else {}), **about}
     yield Sketch("on", "call", call.callee_span, function, callee, text, "", said)
     starred = False
     for index, one in enumerate(call.arguments):

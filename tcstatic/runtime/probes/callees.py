@@ -6,6 +6,7 @@ classes, modules and what torch is built of are known; all else is not wanted.
 
 from __future__ import annotations
 
+import dis
 import functools
 import os
 import re
@@ -15,6 +16,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from types import (
     BuiltinFunctionType,
+    CodeType,
     FunctionType,
     MethodDescriptorType,
     MethodType,
@@ -23,6 +25,8 @@ from types import (
 )
 from typing import Any, Final, final
 
+from tcstatic.model import Location
+from tcstatic.runtime.probes.locate import Locator
 from tcstatic.runtime.probes.roles import MODULE, OPTIMIZER, TENSOR
 
 # Wrappers around one another are followed so far.
@@ -43,6 +47,7 @@ _SPACES: Final = (
 _WITHIN: Final = ("torch.distributed.", "torch.nn.utils.", "torch.amp.", "torch.cuda.amp.")
 _SIGNATURE: Final = re.compile(r"\w+\(([^()]*)\)")
 _DICT: Final[Any] = type.__dict__["__dict__"]
+_NAME: Final[Any] = type.__dict__["__name__"]
 _Builtin = (BuiltinFunctionType, MethodDescriptorType, WrapperDescriptorType)
 
 
@@ -50,20 +55,38 @@ _Builtin = (BuiltinFunctionType, MethodDescriptorType, WrapperDescriptorType)
 @dataclass(frozen=True, slots=True)
 class Callee:
     """What is called: its dotted name, the names of its parameters from the first that is given by
-    position, and the object that it is called on, under the name of that parameter."""
+    position, and the object that it is called on, under the name of that parameter.
+
+    `own`: it is the user's own function, whose name says nothing to another program; `role` is then
+    what it overrides, by the name that a library gave it, if it does. `defaults` are parameters
+    that need not be given, with what stands for them; `home` where it is defined; a class `makes`
+    objects.
+    """
 
     name: str
     parameters: tuple[str, ...] = ()
     on: str = ""
+    own: bool = False
+    role: str = ""
+    defaults: tuple[tuple[str, Any], ...] = ()
+    home: Location | None = None
+    makes: bool = False
 
 
 @final
 class Callees:
-    """Knows callees. State: what was found, by ``id`` of what is held with it (a class weakly); the
+    """Knows callees. `locator` tells the user's files from those of included packages; `named` are
+    functions whose calls are told of wherever they are defined, and the only ones if there are any.
+
+    State: what was found, by ``id`` of what is held with it (a class weakly); the
     `_public` names of torch's functions, by ``id``, once torch is there."""
 
-    def __init__(self, files: Iterable[str]) -> None:
+    def __init__(
+        self, files: Iterable[str], locator: Locator, named: frozenset[str] = frozenset()
+    ) -> None:
         self._files = frozenset(map(os.path.realpath, files))
+        self._locator = locator
+        self._named_only = named
         self._known: dict[int, tuple[Any, Callee | None]] = {}
         self._builtins: dict[str, Callee] = {}
         self._own: dict[str, bool] = {}
@@ -73,9 +96,10 @@ class Callees:
         """The callee, None where it is not wanted, and the object that it is called on."""
         kind = type(called)
         if kind is MethodType:
-            inner = called.__func__
-            found = self._of_function(inner, 1) if type(inner) is FunctionType else None
-            return found, called.__self__
+            inner, owner = called.__func__, called.__self__
+            if type(inner) is not FunctionType:
+                return None, owner
+            return self._of_function(inner, 1, owner), owner
         if kind is BuiltinFunctionType:
             return self._builtin(called)
         if kind is FunctionType:
@@ -89,7 +113,7 @@ class Callees:
             return found, owner
         return self._of_class(kind, 1), called
 
-    def _of_function(self, function: Any, bound: int) -> Callee | None:
+    def _of_function(self, function: Any, bound: int, owner: Any = None) -> Callee | None:
         """Functions that are made anew, as closures are, share their code."""
         held = function
         if id(function) not in self._names():
@@ -98,7 +122,7 @@ class Callees:
         key = id(held) * 4 + bound
         known = self._known.get(key)
         if known is None:
-            known = self._known[key] = (held, self._function(function, bound))
+            known = self._known[key] = (held, self._function(function, bound, owner))
         return known[1]
 
     def _of_class(self, kind: type, instance: int) -> Callee | None:
@@ -133,28 +157,43 @@ class Callees:
             known = self._builtins[name] = Callee(name, names, "self")
         return known
 
-    def _function(self, function: Any, skipped: int) -> Callee | None:
+    def _function(self, function: Any, skipped: int, owner: Any) -> Callee | None:
         name = self._public_name(function)
         plain = _unwrapped(function)
         if plain is None:
             return Callee(name) if name else None
+        file = plain.__code__.co_filename
         if not name:
             within = function.__module__ if type(function.__module__) is str else ""
-            if not (self._is_own(plain.__code__.co_filename) or within.startswith(_WITHIN)):
-                return None
             name = _dotted(within, function.__qualname__)
+            watched = self._is_watched(file) or within.startswith(_WITHIN)
+            if not (watched or name in self._named_only):
+                return None
         names = _parameters(plain)
-        return Callee(name, names[skipped:], names[0] if skipped and names else "")
+        role = self._overridden(owner, function.__name__, name) if skipped else ""
+        found = Callee(
+            name,
+            names[skipped:],
+            names[0] if skipped and names else "",
+            own=self._locator.is_users(file),
+            role=role,
+            defaults=_defaults(plain),
+            home=self._home(plain.__code__),
+        )
+        return found if self._is_asked_for(found) else None
 
     def _class(self, kind: Any) -> Callee | None:
         name = self._public_name(kind)
         within = _module_of(kind)
         if not name:
-            if not self._is_own_module(within):
-                return None
             name = _dotted(within, type.__getattribute__(kind, "__qualname__"))
+            if not (self._is_watched_module(within) or name in self._named_only):
+                return None
         maker = _looked_up(kind, "__init__") or _looked_up(kind, "__new__")
-        return Callee(name, _parameters(maker)[1:])
+        own = self._is_own_class(kind)
+        defaults = _defaults(maker)
+        found = Callee(name, _parameters(maker)[1:], own=own, defaults=defaults, makes=True)
+        return found if self._is_asked_for(found) else None
 
     def _instance(self, kind: Any) -> Callee | None:
         """Calls of an object: of the user's classes, and of the modules that torch is made of."""
@@ -168,18 +207,78 @@ class Callees:
             torch: Any = sys.modules["torch"]
             public = torch.nn.__dict__.get(qualified) is kind
             name = f"torch.nn.{qualified}" if public else f"{within}.{qualified}"
-        elif self._is_own_module(within):
-            name = _dotted(within, f"{qualified}.{'forward' if module else '__call__'}")
-        else:
+            found = Callee(name, _parameters(method)[1:], "self", defaults=_defaults(method))
+            return found if self._is_asked_for(found) else None
+        said = "forward" if module else "__call__"
+        name = _dotted(within, f"{qualified}.{said}")
+        if not (self._is_watched_module(within) or name in self._named_only):
             return None
-        return Callee(name, _parameters(method)[1:], "self")
+        plain = _unwrapped(method)
+        found = Callee(
+            name,
+            _parameters(method)[1:],
+            "self",
+            own=self._is_own_class(kind),
+            role=self._overridden_in(kind, said, name),
+            defaults=_defaults(method),
+            home=self._home(plain.__code__) if plain is not None else None,
+        )
+        return found if self._is_asked_for(found) else None
 
-    def _is_own_module(self, name: str) -> bool:
+    def _is_asked_for(self, callee: Callee) -> bool:
+        """Whether calls are told of at all: of one that has no role yet, its site may tell."""
+        named = self._named_only
+        unknown = callee.own and not callee.role
+        return not named or unknown or callee.name in named or callee.role in named
+
+    def _overridden(self, owner: Any, method: str, name: str) -> str:
+        kind = owner if issubclass(type(owner), type) else type(owner)
+        return self._overridden_in(kind, method, name)
+
+    def _overridden_in(self, kind: type, method: str, name: str) -> str:
+        """What a method overrides, by its first name in a library: a package that is included, or
+        else torch; '' where that is its own name."""
+        bases = [
+            base
+            for base in type.__getattribute__(kind, "__mro__")
+            if base is not object and method in _DICT.__get__(base) and not self._is_own_class(base)
+        ]
+        included = [base for base in bases if self._is_watched_module(_module_of(base))]
+        torch = [base for base in bases if _module_of(base).startswith("torch.")]
+        first = (included or torch)[-1:]
+        if not first:
+            return ""
+        within, qualified = _module_of(first[0]), first[0].__qualname__
+        if within.startswith("torch.nn.") and hasattr(sys.modules["torch"].nn, qualified):
+            within = "torch.nn"
+        role = f"{within}.{qualified}.{method}"
+        return "" if role == name else role
+
+    def _home(self, code: CodeType) -> Location | None:
+        """The line of a user's function that gives its result, where there is one; else its own."""
+        if not self._locator.is_users(code.co_filename):
+            return None
+        line = _returning(code)
+        file = self._locator.relative(code.co_filename)
+        return Location(file, line, 1, line, 1, code.co_qualname)
+
+    def _is_own_class(self, kind: type) -> bool:
+        module = sys.modules.get(_module_of(kind))
+        file = module.__dict__.get("__file__") if type(module) is ModuleType else None
+        return isinstance(file, str) and self._locator.is_users(file)
+
+    def foreign_name(self, kind: type) -> str:
+        """The name of a class, or of the first of its bases that is not of the user's making."""
+        bases = type.__getattribute__(kind, "__mro__")
+        known = next((base for base in bases if not self._is_own_class(base)), kind)
+        return str(_NAME.__get__(known))
+
+    def _is_watched_module(self, name: str) -> bool:
         module = sys.modules.get(name)
         file = module.__dict__.get("__file__") if type(module) is ModuleType else None
-        return isinstance(file, str) and self._is_own(file)
+        return isinstance(file, str) and self._is_watched(file)
 
-    def _is_own(self, file: str) -> bool:
+    def _is_watched(self, file: str) -> bool:
         known = self._own.get(file)
         if known is None:
             known = self._own[file] = os.path.realpath(file) in self._files
@@ -247,6 +346,30 @@ def _parameters(function: Any) -> tuple[str, ...]:
     names: tuple[str, ...] = code.co_varnames[: code.co_argcount]
     # One that hands on all that it is given may tell in its text what that is.
     return names or tuple(_documented(plain))
+
+
+def _defaults(function: Any) -> tuple[tuple[str, Any], ...]:
+    """Parameters of a function of Python that need not be given, with their values."""
+    plain = _unwrapped(function)
+    if plain is None or plain is not function:
+        return ()
+    code, values = plain.__code__, plain.__defaults__ or ()
+    names = code.co_varnames[: code.co_argcount]
+    by_name = plain.__kwdefaults__
+    given = dict(zip(names[len(names) - len(values) :], values, strict=True))
+    return (*given.items(), *(by_name.items() if by_name else ()))
+
+
+def _returning(code: CodeType) -> int:
+    """The line of the only ``return`` of a function; its first line where it has none, or many."""
+    lines = {line for one, line in _returns(code) if one == "RETURN_VALUE" and line is not None}
+    return lines.pop() if len(lines) == 1 else code.co_firstlineno
+
+
+def _returns(code: CodeType) -> Iterator[tuple[str, int | None]]:
+    for one in dis.get_instructions(code):
+        where = one.positions
+        yield one.opname, where.lineno if where is not None else None
 
 
 def _looked_up(kind: Any, name: str) -> Any:

@@ -7,7 +7,9 @@ nor a generator that is left and entered again, nor a call that never returned c
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from types import FrameType
 from typing import Any, Final, final
 
@@ -15,15 +17,18 @@ from tcstatic.model import Context, Location, Site
 from tcstatic.runtime.probes.budget import Budget
 from tcstatic.runtime.probes.callees import Callee, Callees
 from tcstatic.runtime.probes.entry import Handler
-from tcstatic.runtime.probes.roles import MODULE, OPTIMIZER
+from tcstatic.runtime.probes.registry import Registry
+from tcstatic.runtime.probes.roles import MODULE, OPTIMIZER, TENSOR
 from tcstatic.runtime.probes.stream import Moment, Stream
 from tcstatic.runtime.probes.summaries import (
     Brief,
     Scalar,
     autocast_dtype,
     brief_and_role,
+    brief_of,
     brief_of_result,
     fields_of,
+    know_own_classes,
 )
 
 MOST_FIELDS: Final = 32  # of one event
@@ -33,13 +38,16 @@ EVERY: Final = 16  # only in each n-th step, so that all places are told of in t
 STEP_EVENTS: Final = 64  # and in such a step so many
 MOST_UNWANTED: Final = 256  # calls of what is not wanted; then a place that had no other is left
 MOST_OPEN: Final = 4_096  # calls that have not returned: more than Python's own limit of depth
+FIRST_OBJECT: Final = 1 << 40  # numbers of what calls are made on, apart from all others
 MOST_KEPT: Final = 2_048  # different values of events
 _SUBJECTS: Final = (MODULE, OPTIMIZER)
+_PLAIN: Final = (bool, int, float, str, type(None))
 
 
 @final
 class _Call:
-    """One call in the source.
+    """One call in the source; `foreign`: of an included package, which knows what it calls as
+    `role` where that is the user's; `stars`: what it gives is not all seen.
 
     State: how often it was asked for, and in which step how often; how often it was not wanted;
     how many of its calls are open, and whether its arguments and its value are looked at.
@@ -49,10 +57,13 @@ class _Call:
         "arguments",
         "attached",
         "callee",
+        "foreign",
         "handlers",
         "in_step",
         "open",
+        "role",
         "seen",
+        "stars",
         "step",
         "unwanted",
         "value",
@@ -64,18 +75,22 @@ class _Call:
         self.arguments: dict[int, str] = {}
         self.where: Location | None = None
         self.handlers: dict[int, Handler] = {}
-        self.attached = False
+        self.attached = self.foreign = self.stars = False
+        self.role = ""
         self.seen = self.step = self.in_step = self.unwanted = self.open = 0
 
 
 @final
 class _Open:
-    """A call that has not returned."""
+    """A call that has not returned; `since` is the last place in the order of events before it."""
 
-    __slots__ = ("callee", "given", "subjects")
+    __slots__ = ("callee", "given", "role", "since", "stars", "subjects")
 
-    def __init__(self, callee: Callee) -> None:
+    def __init__(self, callee: Callee, role: str, since: int, stars: bool) -> None:
         self.callee = callee
+        self.role = role
+        self.since = since
+        self.stars = stars
         self.given: list[tuple[str, Brief]] = []
         self.subjects: dict[str, tuple[int, ...]] = {}
 
@@ -90,11 +105,19 @@ class Calls:
     """
 
     def __init__(
-        self, sites: Iterable[Site], stream: Stream, budget: Budget, files: Iterable[str]
+        self,
+        sites: Iterable[Site],
+        stream: Stream,
+        budget: Budget,
+        files: Iterable[str],
+        named: frozenset[str] = frozenset(),
     ) -> None:
         self._stream = stream
         self._budget = budget
-        self._callees = Callees(files)
+        self._callees = Callees(files, stream.locator, named)
+        self._named = named
+        self._objects = Registry(FIRST_OBJECT)
+        know_own_classes(self._callees.foreign_name)
         self._calls: dict[tuple[str, str], _Call] = {}
         self._open: dict[tuple[int, int], _Open] = {}
         self._kept: dict[object, Mapping[str, Scalar]] = {}
@@ -127,11 +150,14 @@ class Calls:
         said = site.arguments
         call = self._calls.setdefault((site.location.file, said["call"]), _Call())
         if said["part"] == "callee":
-            call.callee = site.number
+            call.callee, call.stars = site.number, "stars" in said
         elif said["part"] == "argument":
             call.arguments[site.number] = said["as"]
         else:
             call.value, call.where = site.number, site.location
+            locator = self._stream.locator
+            call.foreign = not locator.is_users(os.path.join(locator.root, site.location.file))
+            call.role = f"{site.location.function} -> {site.subject}"
 
     # -- what is done at each part ------------------------------------------------------------
 
@@ -147,6 +173,9 @@ class Calls:
                 self._passed(call, key)
                 return
             callee, owner = callees.of(called)
+            role = self._role(callee, call, frame) if callee is not None else ""
+            if callee is not None and callee.own and self._named and role not in self._named:
+                callee = None
             if callee is None or not self._is_due(call):
                 call.unwanted += callee is None
                 self._passed(call, key)
@@ -154,17 +183,24 @@ class Calls:
             if not call.attached:
                 call.attached = True
                 self._values.update(call.handlers)
-            one = _Open(callee)
-            brief, role = brief_and_role(owner)
-            if role:
-                self._note(one, callee.on or "self", owner, brief, role)
             call.open += key not in opened
-            opened[key] = one
+            opened[key] = self._begun(call, callee, owner, role)
             if len(opened) > MOST_OPEN:
                 del opened[next(iter(opened))]
                 self.lost += 1
 
         return begins
+
+    def _begun(self, call: _Call, callee: Callee, owner: Any, role: str) -> _Open:
+        one = _Open(callee, role, self._stream.last, call.stars)
+        if owner is not None:
+            brief, kind = brief_and_role(owner)
+            if kind:
+                self._note(one, callee.on or "self", owner, brief, kind)
+            number = self._objects.number(owner) if kind != TENSOR else 0
+            if number:
+                one.subjects["self"] = (number,)
+        return one
 
     def _passed(self, call: _Call, key: tuple[int, int]) -> None:
         """A call begins that is in no event: look at its parts no more, until one is due."""
@@ -196,11 +232,34 @@ class Calls:
             one = opened.pop((id(frame), number), None)
             if one is not None:
                 call.open -= 1
+                if one.callee.makes:
+                    made = self._objects.number(value)
+                    one.subjects |= {"self": (made,)} if made else {}
                 values = self._said(one, brief_of_result(value))
-                context = self._context()
-                stream.tell(stream.make("call", call.where, one.subjects, values, context))
+                where = self._where(call, one.callee, frame) if call.foreign else call.where
+                stream.tell(stream.make("call", where, one.subjects, values, self._context()))
 
         return returned
+
+    def _role(self, callee: Callee, call: _Call, frame: FrameType) -> str:
+        """What a library knows a function as that is the user's: what it overrides, or the place
+        where it is called."""
+        if callee.role or not (callee.own and call.foreign):
+            return callee.role
+        return f"{frame.f_globals.get('__name__')}.{call.role}"
+
+    def _where(self, call: _Call, callee: Callee, frame: FrameType) -> Location | None:
+        """The user's line that a call within a library is due to: where a function of the user's
+        gives its result, or the nearest line of the user's that led there."""
+        if callee.home is not None:
+            return callee.home
+        locator = self._stream.locator
+        above: FrameType | None = frame
+        while above is not None:
+            if locator.is_users(above.f_code.co_filename):
+                return locator.place(above)
+            above = above.f_back
+        return call.where
 
     def _note(self, one: _Open, name: str, value: Any, brief: Brief, role: str) -> None:
         one.given.append((name, brief))
@@ -233,24 +292,32 @@ class Calls:
 
     def _said(self, one: _Open, result: Brief) -> Mapping[str, Scalar]:
         autocast = autocast_dtype()
-        key = (one.callee.name, autocast, tuple(one.given), result)
+        lasted = self._stream.last - one.since
+        told = (autocast, one.role, lasted, bool(self.left))
+        key = (one.callee.name, one.stars, told, tuple(one.given), result)
         known = self._kept.get(key)
         if known is None:
             if len(self._kept) >= MOST_KEPT:
                 self._kept.clear()
-            known = self._kept[key] = _fields(one.callee, autocast, one.given, result)
+            callee = replace(one.callee, defaults=()) if one.stars else one.callee
+            known = self._kept[key] = {**_fields(callee, one.given, result), **dict(_more(*told))}
         return known
 
 
-def _fields(
-    callee: Callee, autocast: str, given: Iterable[tuple[str, Brief]], result: Brief
-) -> Mapping[str, Scalar]:
-    """All fields of one event, within their limit."""
+def _fields(callee: Callee, given: Iterable[tuple[str, Brief]], result: Brief) -> dict[str, Scalar]:
+    """All fields of one event that tell of values, within their limit; what is not given is what
+    stands for it."""
     names = callee.parameters
-    arguments: dict[str, Scalar] = {}
+    said: dict[str, Brief] = {}
     for name, brief in given:
         if name.isdigit():
             name = names[int(name)] if int(name) < len(names) else name
+        said[name] = brief
+    for name, value in callee.defaults:
+        if name not in said and type(value) in _PLAIN:
+            said[name] = brief_of(value)
+    arguments: dict[str, Scalar] = {}
+    for name, brief in said.items():
         arguments.update(fields_of(f"arg_{name}", brief))
     results = dict(fields_of("result", result))
     room = MOST_FIELDS - 3  # the name, and what stands at the end
@@ -259,6 +326,18 @@ def _fields(
         results = dict([*results.items()][: max(MOST_RESULT_FIELDS, room - len(arguments))])
         arguments = dict([*arguments.items()][: room - len(results)])
         results["fields_left_out"] = left
+    own = {"own": True} if callee.own else {}
+    return {"name": callee.name, **own, **arguments, **results}
+
+
+def _more(autocast: str, role: str, lasted: int, sampled: bool) -> Iterator[tuple[str, Scalar]]:
+    """What an event tells besides: `role`, what a library knows the function as; `lasted`, how many
+    places in the order of events lie within the call; `sampled`, that calls were left out."""
     if autocast:
-        results["autocast"] = autocast
-    return {"name": callee.name, **arguments, **results}
+        yield "autocast", autocast
+    if role:
+        yield "role", role
+    if lasted:
+        yield "lasted", lasted
+    if sampled:
+        yield "sampled", True

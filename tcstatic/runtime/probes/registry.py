@@ -9,16 +9,16 @@ from typing import Any, final
 
 @final
 class Registry:
-    """Gives each object one number for life. Numbers start at 1 and are never reused.
+    """Gives each object one number for life. Numbers start at `first` and are never reused.
 
     State: `_known` maps ``id`` to (weak reference, number); an entry is dropped when its object
     dies, and an entry whose reference answers another object (``id`` was reused) is replaced.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, first: int = 1) -> None:
         self._known: dict[int, tuple[weakref.ref[Any], int]] = {}
         self._refs: dict[int, weakref.ref[Any]] = {}
-        self._next = 1
+        self._next = first
 
     def number(self, thing: object) -> int:
         """Return the number of `thing`; 0 where it cannot be referenced weakly."""

@@ -59,6 +59,11 @@ class Stream:
         return self._sequence
 
     @property
+    def last(self) -> int:
+        """The last place in the order of events that is taken."""
+        return self._sequence
+
+    @property
     def epoch(self) -> int | None:
         """The iteration of the loop around the loop over batches, if there is one."""
         loops = self.loops

@@ -27,8 +27,16 @@ _SIZED: Final = (list, tuple, dict, set, frozenset, bytes)
 
 _NAME: Final[Any] = type.__dict__["__name__"]
 _Reader = Callable[[Any], Brief]
+_name_of: Callable[[type], str] = _NAME.__get__  # its metaclass is not asked
 # By ``id``: a class of the user's may say itself how it is hashed; and it is not kept alive.
 _readers: dict[int, tuple[weakref.ref[type], _Reader, str]] = {}
+
+
+def know_own_classes(name: Callable[[type], str]) -> None:
+    """Name each class as `name` says: one of the user's by a base that other programs have."""
+    global _name_of
+    _name_of = name
+    _readers.clear()
 
 
 def brief_of(value: Any) -> Brief:
@@ -122,7 +130,7 @@ def _reader(kind: type) -> _Reader:
         return _integer
     if kind is str:
         return _text
-    named = str(_NAME.__get__(kind))  # its metaclass is not asked
+    named = _name_of(kind)
     for base in _SIZED:
         if issubclass(kind, base):
             length = base.__len__

@@ -15,6 +15,8 @@ from tcstatic.rewrite import compile_plan
 from tcstatic.runtime.live.codecache import fetch
 from tcstatic.runtime.probes import Watch
 
+UNTOLD = frozenset({"name", "own", "lasted"})
+
 
 class Recorded:
     """The `call` events of a program."""
@@ -56,9 +58,10 @@ class Recorded:
         return counts
 
     def values(self, name: str) -> list[Mapping[str, Any]]:
-        """What the events say of one function, without its name."""
+        """What the events say of one function, without its name and what tells of
+        the program as a whole."""
         return [
-            {field: said for field, said in event.values.items() if field != "name"}
+            {field: said for field, said in event.values.items() if field not in UNTOLD}
             for event in self.events
             if event.kind == "call" and event.values.get("name") == name
         ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import os
 from collections.abc import Iterator
 from typing import Any, NoReturn
 
@@ -12,13 +13,20 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from tcstatic.runtime.probes.callees import Callees
+from tcstatic.runtime.probes.locate import Locator
 from tcstatic.runtime.probes.summaries import (
     autocast_dtype,
     brief_and_role,
     brief_of,
     brief_of_result,
     fields_of,
+    know_own_classes,
 )
+
+
+@pytest.fixture(autouse=True)
+def no_program() -> None:
+    know_own_classes(type.__dict__["__name__"].__get__)
 
 
 def said(value: Any) -> dict[str, Any]:
@@ -122,7 +130,7 @@ def test_equal_values_of_other_types_are_told_apart() -> None:
 def test_nothing_of_the_users_is_run() -> None:
     odd: Any = Odd()
     assert brief_and_role(odd)[1] == ""
-    callees = Callees([__file__])
+    callees = Callees([__file__], Locator(os.path.dirname(__file__)))
     for thing in (odd, Odd, [odd]):
         callees.of(thing)
 
@@ -186,7 +194,7 @@ def _named() -> Iterator[tuple[Any, str]]:
 
 @pytest.mark.parametrize(("thing", "expected"), list(_named()))
 def test_functions_of_torch(thing: Any, expected: str) -> None:
-    found, _ = Callees([]).of(thing)
+    found, _ = Callees([], Locator(os.path.dirname(__file__))).of(thing)
     assert found is not None
     assert f"{found.name} {found.parameters[0]}" == expected
 
@@ -196,4 +204,4 @@ def test_functions_of_torch(thing: Any, expected: str) -> None:
     [print, len, [].append, "".join, torch.zeros, torch.ones(1).add, torch.nn.Linear, int],
 )
 def test_what_is_not_wanted(thing: Any) -> None:
-    assert Callees([]).of(thing)[0] is None
+    assert Callees([], Locator(os.path.dirname(__file__))).of(thing)[0] is None

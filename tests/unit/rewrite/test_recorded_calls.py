@@ -85,7 +85,7 @@ def test_the_parts_of_a_call() -> None:
     found = [(one.probe, one.arguments) for one in select("fit(a, *b, c, k=d, **e)\n")]
     whole = f"{HEAD.count(chr(10)) + 1}:1-{HEAD.count(chr(10)) + 1}:24"
     assert found == [
-        ("on", {"part": "callee", "call": whole}),
+        ("on", {"part": "callee", "stars": "yes", "call": whole}),
         ("after", {"part": "argument", "as": "0", "call": whole}),
         ("after", {"part": "argument", "as": "k", "call": whole}),
         ("after", {"part": "value", "call": whole}),
