@@ -78,6 +78,14 @@ class Crowds:
             self._codes[value] = code
         return code
 
+    def codes(self, value: Value) -> tuple[Code, ...]:
+        """Return the code behind a value, and last what is told apart where there is most: the
+        function of a bound one, whatever it is bound to."""
+        code = self.code(value)
+        if not code or code[0] != Kind.BOUND:
+            return (code,) if code else ()
+        return (code, (Kind.BOUND, *self.code(self._flows.values.data[value][0])))
+
     def stand_in(self, value: Value) -> Value:
         """Return the value that stands for all with the same code, and have it be like this one."""
         code = self.code(value)

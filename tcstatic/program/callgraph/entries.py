@@ -12,6 +12,9 @@ from tcstatic.program.callgraph.machine import Instance, Machine
 from tcstatic.program.callgraph.operations import Invoke, Unit
 from tcstatic.program.callgraph.values import Kind, Value
 
+MOST_HEIRS = 24
+"""Classes that inherit a method which nobody calls, and have one object each."""
+
 
 @final
 class Entries:
@@ -109,17 +112,16 @@ class Entries:
         return callee
 
     def objects(self, unit: Unit, owner: Value, outer: Instance) -> list[Value]:
-        """Return the objects whose method it is; if none is made, one that stands for all."""
+        """Return the objects whose method it is; if none is made, one of each class."""
         name = unit.name.rpartition(".")[2]
         name = unit.shape.private(name) if unit.shape is not None else name
-        found = []
-        for one in self._classes.below(owner):
-            nodes = self._classes.members(one, name)
-            if nodes == self._classes.members(owner, name):
-                found.extend(self._classes.known[one].objects)
+        nodes = self._classes.members(owner, name)
+        below = self._classes.below(owner)
+        heirs = [one for one in below if self._classes.members(one, name) == nodes] or [owner]
+        found = [value for one in heirs for value in self._classes.known[one].objects]
         if found:
             return found
-        return [self._generic(owner, outer)]
+        return [self._generic(one, outer) for one in heirs[:MOST_HEIRS]]
 
     def _generic(self, owner: Value, instance: Instance) -> Value:
         machine = self._machine

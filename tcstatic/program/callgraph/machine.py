@@ -44,6 +44,7 @@ MANY_CONTAINERS = 32
 CALLED = "<called>"
 """The field of a partial with the functions that it calls."""
 _CONSTANTS = frozenset({Kind.TEXT, Kind.NUMBER})
+_TOLD = (Kind.FUNCTION, Kind.BOUND)
 _LIMITS = {
     Kind.ITEMS: MANY_CONTAINERS,
     Kind.METHOD: MANY_CONTAINERS,
@@ -320,14 +321,17 @@ class Machine:
         crowds = self.crowds
         met = self._met.get(node)
         if met is None:
-            met = self._met[node] = {crowds.code(value) for value in held}
-        met.update(crowds.code(value) for value in kept)
+            met = self._met[node] = set()
+            for value in held:
+                met.update(crowds.codes(value))
+        for value in kept:
+            met.update(crowds.codes(value))
         for value in new[room:]:
-            code = crowds.code(value)
+            codes = crowds.codes(value)
             is_pressed = self._told > MOST_TOLD * self._room
-            if not code or (is_pressed and (code in met or code[0] != Kind.FUNCTION)):
+            if not codes or (is_pressed and (codes[-1] in met or codes[0][0] not in _TOLD)):
                 continue
-            met.add(code)
+            met.update(codes)
             first = value if is_pressed else crowds.stand_in(value)
             if first not in held:
                 self._told += 1
