@@ -24,7 +24,10 @@ def collect(kind: str) -> Model:
     def model(effects: Effects, call: Call) -> None:
         made = effects.container(call, kind)
         for node in effects.arguments(call)[:1]:
-            effects.subscripts.spread(node, made, call.instance)
+            if kind.startswith("itertools."):
+                effects.holds(made, None, effects.stream(call, made, node))
+            else:
+                effects.subscripts.spread(node, made, call.instance)
             if kind in ("list", "tuple"):
                 effects.protocol(call, node, LENGTH)
             if kind in ("set", "frozenset"):
@@ -128,8 +131,8 @@ def _each_truth(effects: Effects, call: Call) -> None:
 def _map(effects: Effects, call: Call) -> None:
     function, *iterables = effects.arguments(call) or [effects.machine.node()]
     made = effects.container(call, "map")
-    given = [effects.elements(call, node) for node in iterables]
-    effects.holds(made, None, effects.apply(call, function, given))
+    given = [effects.stream(call, made, node) for node in iterables]
+    effects.holds(made, None, effects.defer(call, made, function, given))
     effects.answer(call, made)
 
 
@@ -138,8 +141,8 @@ def _filter(effects: Effects, call: Call) -> None:
     if len(given) < 2:
         return
     made = effects.container(call, "filter")
-    node = effects.elements(call, given[1])
-    effects.apply(call, given[0], [node])
+    node = effects.stream(call, made, given[1])
+    effects.defer(call, made, given[0], [node])
     effects.holds(made, None, node)
     effects.answer(call, made)
 
@@ -148,7 +151,7 @@ def _zip(effects: Effects, call: Call) -> None:
     made, row = effects.container(call, "zip"), effects.container(call, "tuple", 1)
     for position, node in enumerate(effects.arguments(call)):
         is_star = position in call.invoke.stars
-        elements = effects.elements(call, node)
+        elements = effects.stream(call, made, node)
         effects.holds(row, None if is_star or call.invoke.stars else position, elements)
     effects.machine.add(effects.items.rest(made), row)
     effects.answer(call, made)
@@ -157,7 +160,7 @@ def _zip(effects: Effects, call: Call) -> None:
 def _enumerate(effects: Effects, call: Call) -> None:
     made, row = effects.container(call, "enumerate"), effects.container(call, "tuple", 1)
     for node in effects.arguments(call)[:1]:
-        effects.holds(row, 1, effects.elements(call, node))
+        effects.holds(row, 1, effects.stream(call, made, node))
     effects.items.lengths[row] = 2
     effects.machine.add(effects.items.rest(made), row)
     effects.answer(call, made)
@@ -175,7 +178,7 @@ def _iter(effects: Effects, call: Call) -> None:
     given = effects.arguments(call)
     if len(given) == 2:
         made = effects.container(call, "callable_iterator")
-        effects.holds(made, None, effects.apply(call, given[0], []))
+        effects.holds(made, None, effects.defer(call, made, given[0], []))
         effects.answer(call, made)
     elif given:
         effects.wrap(call, given[0], "iterator")

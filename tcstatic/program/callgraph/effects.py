@@ -83,7 +83,7 @@ class Effects:
         machine.handlers[ops.Prefixed] = self._prefixed
         self._path = ""
         self._depths: dict[int, int] = {}
-        self._elements: dict[tuple[int, int, Place], int] = {}
+        self._elements: dict[tuple[int, int, Place, bool], int] = {}
 
     def argument(self, call: Call, position: int, name: str = "") -> int | None:
         """Return the absolute node of an argument, if there is one."""
@@ -99,15 +99,33 @@ class Effects:
                 found.append(self.elements(call, absolute) if is_star else absolute)
         return found
 
-    def elements(self, call: Call, node: int) -> int:
+    def elements(self, call: Call, node: int, *, lazy: bool = False) -> int:
         """Return the absolute node with what iterating over a node's values gives."""
-        key = (node, call.instance.index, call.place)
+        key = (node, call.instance.index, call.place, lazy)
         target = self._elements.get(key)
         if target is None:
             target = self._elements[key] = self.machine.node()
-            step = ops.Iterate(~node, ~target, False, call.place)
+            step = ops.Iterate(~node, ~target, False, call.place, lazy)
             self.machine.use(node, step, call.instance)
         return target
+
+    def stream(self, call: Call, made: Value, node: int) -> int:
+        """The same for an iterator that this call makes: who iterates over it asks for them."""
+        self.iteration.laziness.over(made, node, call.instance)
+        return self.elements(call, node, lazy=True)
+
+    def defer(
+        self,
+        call: Call,
+        made: Value,
+        function: int,
+        arguments: list[int],
+        target: int | None = None,
+    ) -> int:
+        """Have a function called by an iterator that this call makes; return the absolute node of
+        its result."""
+        self.iteration.laziness.defer(made, function)
+        return self.apply(call, function, arguments, target)
 
     def returns(self, call: Call, node: int | None) -> None:
         """Have what a node holds be the result."""

@@ -8,6 +8,7 @@ from tcstatic.program.callgraph import operations as ops
 from tcstatic.program.callgraph.attributes import Attributes
 from tcstatic.program.callgraph.classes import Classes
 from tcstatic.program.callgraph.items import Items
+from tcstatic.program.callgraph.laziness import Laziness
 from tcstatic.program.callgraph.machine import Instance, Machine
 from tcstatic.program.callgraph.operations import Place
 from tcstatic.program.callgraph.values import Kind, Value
@@ -38,6 +39,7 @@ class Iteration:
         attributes: Attributes,
         calls: Calls,
     ) -> None:
+        self.laziness = Laziness(machine, classes, attributes)
         self._machine = machine
         self._classes = classes
         self._items = items
@@ -53,12 +55,20 @@ class Iteration:
         )
 
     def elements(
-        self, value: Value, instance: Instance, place: Place, prefix: str = "__"
+        self,
+        value: Value,
+        instance: Instance,
+        place: Place,
+        prefix: str = "__",
+        *,
+        lazy: bool = False,
     ) -> int | None:
         """Return the absolute node with what iterating gives; None if nothing is known."""
         machine = self._machine
         kind = machine.values.kind[value]
         if kind is Kind.ITEMS:
+            if not lazy:
+                self.laziness.advance(value, instance, place)
             is_dict = self._items.is_dict(value)
             return self._items.keys(value) if is_dict else self._items.all(value)
         if kind is Kind.GENERATOR:
@@ -142,7 +152,7 @@ class Iteration:
 
     def _iterate(self, iterate: ops.Iterate, instance: Instance, value: Value) -> None:
         prefix = "__a" if iterate.waits else "__"
-        node = self.elements(value, instance, iterate.place, prefix)
+        node = self.elements(value, instance, iterate.place, prefix, lazy=iterate.lazy)
         if node is not None:
             self._machine.link(node, instance.at(iterate.target))
 

@@ -11,14 +11,14 @@ from tcstatic.program.callgraph.effects import Call, Effects
 def _chained(effects: Effects, call: Call) -> None:
     made = effects.container(call, "itertools.chain")
     for node in effects.arguments(call):
-        effects.holds(made, None, effects.elements(call, node))
+        effects.holds(made, None, effects.stream(call, made, node))
     effects.answer(call, made)
 
 
 def _flattened(effects: Effects, call: Call) -> None:
     made = effects.container(call, "itertools.chain")
     for node in effects.arguments(call)[:1]:
-        effects.holds(made, None, effects.elements(call, effects.elements(call, node)))
+        effects.holds(made, None, effects.stream(call, made, effects.stream(call, made, node)))
     effects.answer(call, made)
 
 
@@ -27,8 +27,8 @@ def _tested(effects: Effects, call: Call) -> None:
     given = effects.arguments(call)
     if len(given) > 1:
         made = effects.container(call, "itertools.filterfalse")
-        node = effects.elements(call, given[1])
-        effects.apply(call, given[0], [node])
+        node = effects.stream(call, made, given[1])
+        effects.defer(call, made, given[0], [node])
         effects.holds(made, None, node)
         effects.answer(call, made)
 
@@ -37,13 +37,13 @@ def _accumulated(effects: Effects, call: Call) -> None:
     given = effects.arguments(call)
     if given:
         made = effects.container(call, "itertools.accumulate")
-        node = effects.elements(call, given[0])
+        node = effects.stream(call, made, given[0])
         effects.holds(made, None, node)
         function = effects.argument(call, 1, "func")
         if function is not None:
             running = effects.machine.node()
             effects.machine.link(node, running)
-            effects.apply(call, function, [running, node], running)
+            effects.defer(call, made, function, [running, node], running)
             effects.holds(made, None, running)
         effects.answer(call, made)
 
@@ -52,8 +52,8 @@ def _starmap(effects: Effects, call: Call) -> None:
     given = effects.arguments(call)
     if len(given) > 1:
         made = effects.container(call, "itertools.starmap")
-        parts = unpacked(effects, call, effects.elements(call, given[1]), 3)
-        effects.holds(made, None, effects.apply(call, given[0], parts))
+        parts = unpacked(effects, call, effects.stream(call, made, given[1]), 3)
+        effects.holds(made, None, effects.defer(call, made, given[0], parts))
         effects.answer(call, made)
 
 
@@ -61,7 +61,7 @@ def _rows(effects: Effects, call: Call) -> None:
     """``product``, ``permutations``, ``combinations``, ``pairwise``"""
     made, row = effects.container(call, "itertools.product"), effects.container(call, "tuple", 1)
     for node in effects.arguments(call):
-        effects.holds(row, None, effects.elements(call, node))
+        effects.holds(row, None, effects.stream(call, made, node))
     effects.machine.add(effects.items.rest(made), row)
     effects.answer(call, made)
 
@@ -75,13 +75,16 @@ def _repeat(effects: Effects, call: Call) -> None:
 
 def _group(effects: Effects, call: Call) -> None:
     made, row = effects.container(call, "itertools.groupby"), effects.container(call, "tuple", 1)
-    group = effects.container(call, "list", 2)
+    group = effects.container(call, "itertools.group", 2)
     for node in effects.arguments(call)[:1]:
-        elements = effects.elements(call, node)
+        elements = effects.stream(call, made, node)
         effects.holds(group, None, elements)
         key = effects.argument(call, 1, "key")
         if key is not None:
-            effects.holds(row, 0, effects.apply(call, key, [elements]))
+            effects.holds(row, 0, effects.defer(call, made, key, [elements]))
+    own = effects.machine.node()
+    effects.machine.add(own, made)
+    effects.iteration.laziness.over(group, own, call.instance)
     effects.machine.add(effects.items.item(row, 1), group)
     effects.machine.add(effects.items.rest(made), row)
     effects.answer(call, made)

@@ -87,12 +87,14 @@ class Slice(NamedTuple):
 
 
 class Iterate(NamedTuple):
-    """``for target in base``; an ``async for`` where `waits`."""
+    """``for target in base``; an ``async for`` where `waits`. A `lazy` one asks for no element
+    yet."""
 
     base: Node
     target: Node
     waits: bool
     place: Place
+    lazy: bool = False
 
 
 class Unpack(NamedTuple):
