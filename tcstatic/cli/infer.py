@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from tcstatic.errors import InputError, input_problem
+
 if TYPE_CHECKING:
-    from tcstatic.infer import Events, Inferred
-    from tcstatic.model import Event, RunView
+    from tcstatic.trace import Run
 
 
 @click.command()
-@click.argument("traces", metavar="TRACE...", nargs=-1, required=True, type=click.Path())
-@click.option(
-    "-o", "--output", required=True, type=click.Path(dir_okay=False), help="The file to write."
-)
+@click.argument("traces", metavar="TRACE...", nargs=-1, type=click.Path())
+@click.option("-o", "--output", type=click.Path(dir_okay=False), help="The file to write.")
 @click.option(
     "--relations",
     metavar="NAME,...",
@@ -40,52 +38,86 @@ if TYPE_CHECKING:
     show_default=True,
     help="Drop what is violated in a run when it is learnt from the other runs alone.",
 )
+@click.option(
+    "--merge",
+    metavar="FILE",
+    type=click.Path(exists=True, dir_okay=False),
+    help="Learn from the TRACEs and from the runs that FILE was learnt from: the same as from all "
+    "of them at once, but that what you removed from FILE or edited stays so.",
+)
+@click.option(
+    "--why",
+    metavar="CODE",
+    help="Print which observations made the precondition of this invariant.",
+)
+@click.option(
+    "--jobs",
+    type=click.IntRange(min=1),
+    help="How many processes learn. Default: as many as there are cores, where it pays.",
+)
+@click.option(
+    "--executor",
+    metavar="ADDRESS",
+    default="",
+    help="A cluster that learns: dask://HOST:PORT (pip install 'tcstatic[dask]'). Its workers must "
+    "see the same folders.",
+)
 def infer(
-    traces: tuple[str, ...], output: str, relations: str, min_support: int, holdout: bool
+    traces: tuple[str, ...],
+    output: str | None,
+    relations: str,
+    min_support: int,
+    holdout: bool,
+    merge: str | None,
+    why: str | None,
+    jobs: int | None,
+    executor: str,
 ) -> int:
     """Learn invariants from the TRACEs of healthy runs (`tcstatic run --trace DIR`).
 
     More traces, of scripts of different kinds, give invariants that hold on other programs. The
-    file is yaml as people write it: read it, edit it, and hand it to --invariants.
+    file is yaml as people write it: read it, edit it, and hand it to --invariants. What it rests on
+    is kept beside it (FILE.observed.json.gz), for --merge and --why.
     """
-    from tcstatic.errors import InputError, input_problem
+    if not traces and not merge:
+        raise InputError(input_problem("no TRACE is given", expected="one or more, or --merge"))
+    if output is None and why is None:
+        raise InputError(input_problem("no --output is given", expected="-o FILE, or --why CODE"))
+    if jobs and executor:
+        raise InputError(input_problem("--jobs and --executor", expected="one of the two"))
     from tcstatic.infer import Wanted
-    from tcstatic.infer import infer as infer_from
-    from tcstatic.invariants.relations import RELATIONS
-    from tcstatic.invariants.rules.writing import write_rules
+    from tcstatic.infer.executors import executor_for
+    from tcstatic.infer.session import lesson, relations_named
 
-    named = tuple(one.strip() for one in relations.split(",") if one.strip())
-    for name in named:
-        if name not in RELATIONS:
-            raise InputError(
-                input_problem(
-                    f"unknown relation {name!r}", expected=f"some of {', '.join(sorted(RELATIONS))}"
-                )
-            )
+    wanted = Wanted(relations_named(relations), min_support, holdout)
     runs = _runs(traces)
-    wanted = Wanted(named, min_support, holdout)
+    size = sum(run.count for run in runs.values())
     with contextlib.ExitStack() as stack:
-        events: dict[str, Events] = {name: run.events for name, run in runs.items()}
+        worker = stack.enter_context(executor_for(jobs or 0, executor, size))
+        tick = None
         if sys.stderr.isatty():
             bar = click.progressbar(length=len(runs), label="runs", file=sys.stderr)
             tick = stack.enter_context(bar).update
-            events = {name: _ticking(one, tick) for name, one in events.items()}
-        found = infer_from(events, wanted)
-    try:
-        write_rules(Path(output), found.invariants, heading=_heading(found, list(runs)))
-    except OSError as error:
-        raise InputError(
-            input_problem("the invariants cannot be written", where=output, got=str(error.strerror))
-        ) from None
-    click.echo(_summary(found, output))
+        found = lesson(
+            {name: run.events for name, run in runs.items()},
+            wanted,
+            worker,
+            earlier=Path(merge) if merge else None,
+            progress=tick,
+        )
+    if why is not None:
+        click.echo(found.why(why), nl=False)
+    if output is not None:
+        found.write(Path(output))
+        click.echo(found.summary(Path(output)), err=why is not None)
     return 0
 
 
-def _runs(traces: tuple[str, ...]) -> dict[str, RunView]:
+def _runs(traces: tuple[str, ...]) -> dict[str, Run]:
     """The runs of all traces by name: that of the folder, and the rank where there are several."""
     from tcstatic.trace import open_trace
 
-    found: dict[str, RunView] = {}
+    found: dict[str, Run] = {}
     for folder in traces:
         trace = open_trace(folder)
         for run in trace.runs:
@@ -95,31 +127,3 @@ def _runs(traces: tuple[str, ...]) -> dict[str, RunView]:
                 name += "'"
             found[name] = run
     return found
-
-
-def _ticking(
-    events: Callable[[], Iterable[Event]], tick: Callable[[int], None]
-) -> Callable[[], Iterable[Event]]:
-    def through() -> Iterable[Event]:
-        yield from events()
-        tick(1)
-
-    return through
-
-
-def _heading(found: Inferred, runs: list[str]) -> str:
-    return (
-        f"Learnt by tcstatic infer from {found.events} events of {len(runs)} runs "
-        f"({', '.join(runs)}): {len(found.invariants)} of {found.hypotheses} hypotheses."
-    )
-
-
-def _summary(found: Inferred, output: str) -> str:
-    counts: dict[str, int] = {}
-    for one in found.invariants:
-        counts[one.relation] = counts.get(one.relation, 0) + 1
-    by = ", ".join(f"{number} {name}" for name, number in sorted(counts.items()))
-    return (
-        f"tcstatic: {len(found.invariants)} invariants ({by or 'none'}) of {found.hypotheses} "
-        f"hypotheses, from {found.events} events: {output}"
-    )

@@ -8,7 +8,7 @@ each other kind are a set of bits, and events are counted by it.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final, final
 
 from tcstatic.infer.distinct import Distinct
@@ -104,6 +104,31 @@ class Between:
                 for (run, mask), times in counts.items():
                     within = sum(bit for theirs, bit in ours.items() if mask & theirs)
                     sums[run, within] += times
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """The kinds that are told apart, in the order in which they came."""
+        return tuple(self._bits)
+
+    def counts(self) -> Iterator[tuple[str, str, str, Distinct, int, int]]:
+        """Of all runs: role, first kind, last kind, the event that ended the interval, which of
+        `kinds` came within it (as bits), and how often that was."""
+        for (role, first, last), ends in self._ends.items():
+            for known, counts in ends.items():
+                for (_, mask), times in counts.items():
+                    yield role, first, last, known, mask, times
+
+    def restore(
+        self,
+        run: str,
+        kinds: Iterable[str],
+        counts: Iterable[tuple[str, str, str, Distinct, int, int]],
+    ) -> None:
+        """Take what the `counts` of one run were; nothing else may have been taken before."""
+        self._bits = {kind: 1 << place for place, kind in enumerate(kinds)}
+        for role, first, last, known, mask, times in counts:
+            ends = self._ends.setdefault((role, first, last), {})
+            ends.setdefault(known, Counter())[run, mask] += times
 
     def intervals(self) -> tuple[Interval, ...]:
         """How often each kind came within each interval."""

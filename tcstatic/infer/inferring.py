@@ -10,7 +10,7 @@ from typing import Final, final
 
 from tcstatic.infer.executors import each
 from tcstatic.infer.learning import MIN_SUPPORT, Learned, learned, violations
-from tcstatic.infer.observing import Examples, Observing, propose
+from tcstatic.infer.observing import Examples, Observing, claim_of, propose
 from tcstatic.infer.pruning import pruned
 from tcstatic.infer.surveying import Survey
 from tcstatic.infer.wording import invariant
@@ -27,11 +27,13 @@ Events = Callable[[], Iterable[Event]]
 @dataclass(frozen=True, slots=True)
 class Wanted:
     """What is to be inferred: `relations` by name (all where none is named), the least `support`,
-    whether what was learnt must hold on each run that it was not learnt from (`holdout`)."""
+    whether what was learnt must hold on each run that it was not learnt from (`holdout`), and the
+    claims (`claim_of`) that are not to be learnt (`without`)."""
 
     relations: tuple[str, ...] = ()
     support: int = MIN_SUPPORT
     holdout: bool = True
+    without: frozenset[str] = frozenset()
 
 
 @final
@@ -43,6 +45,11 @@ class Inferred:
     learned: tuple[Learned, ...]
     hypotheses: int
     events: int
+
+    @property
+    def claims(self) -> tuple[str, ...]:
+        """What each of them claims, preconditions aside."""
+        return tuple(claim_of(one.hypothesis) for one in self.learned)
 
 
 def infer(
@@ -86,7 +93,8 @@ def learn_from(
 ) -> Inferred:
     """Return what `infer` does, of runs that were surveyed before, here or elsewhere."""
     whole = joined(surveys)
-    hypotheses = propose(whole.vocabulary(), wanted.relations)
+    proposed = propose(whole.vocabulary(), wanted.relations)
+    hypotheses = [one for one in proposed if claim_of(one) not in wanted.without]
     parts = 1 if executor is None else max(1, min(_PARTS, len(hypotheses)))
     given = whole if executor is None else pickle.dumps(whole, pickle.HIGHEST_PROTOCOL)
     work = [(given, hypotheses[part::parts], wanted) for part in range(parts)]

@@ -40,6 +40,7 @@ CONTEXT: Final = frozenset("stage grad_enabled loss_scaled autocast inference wo
 LISTED: Final = CONTEXT | frozenset(
     "stock manual wrapped trainable frozen representable backwards".split()
 )
+_Counted = list[tuple[Fields, int, frozenset[str]]]
 
 
 @final
@@ -68,13 +69,8 @@ def learned(examples: Examples, *, support: int = MIN_SUPPORT, without: str = ""
     volatile = _volatile(held + failed)
     when: Condition | None = None
     if failed:
-        given = [
-            Example(_asked(fields, volatile), positive, times, runs)
-            for positive, many in ((True, held), (False, failed))
-            for fields, times, runs in many
-        ]
         try:
-            when = learn(given).general
+            when = learn(_given(held, failed, volatile)).general
         except Unlearnable:
             return None
         if when is None:
@@ -99,6 +95,21 @@ def learned(examples: Examples, *, support: int = MIN_SUPPORT, without: str = ""
         tuple(runs),
         frozenset(examples.members),
     )
+
+
+def reason(examples: Examples) -> str:
+    """What the solver says of the precondition: whether it is the simplest, and what else these
+    examples allow. Raises Unlearnable where there is none."""
+    held, failed = (_counted(examples.contexts(held=one), "") for one in (True, False))
+    return learn(_given(held, failed, _volatile(held + failed))).reason
+
+
+def _given(held: _Counted, failed: _Counted, volatile: frozenset[str]) -> list[Example]:
+    return [
+        Example(_asked(fields, volatile), positive, times, runs)
+        for positive, many in ((True, held), (False, failed))
+        for fields, times, runs in many
+    ]
 
 
 def _splits(when: Condition, members: set[str]) -> bool:
@@ -156,9 +167,6 @@ def _one_of(name: str, values: list[Scalar]) -> Condition:
     if len(values) == 1:
         return Compare(Field(name), "==", Constant(values[0]))
     return Compare(Field(name), "in", tuple(Constant(value) for value in values))
-
-
-_Counted = list[tuple[Fields, int, frozenset[str]]]
 
 
 def _counted(contexts: Iterable[tuple[Fields, Mapping[str, int]]], without: str) -> _Counted:

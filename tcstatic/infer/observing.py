@@ -22,9 +22,9 @@ Key = tuple[tuple[str, str, Scalar], ...]
 @final
 class Examples:
     """Of one hypothesis: contexts, each with how often it held and failed there, by run; `members`
-    are the fields of those that are judged one by one."""
+    are the fields of those that are judged one by one. The first event of each is remembered."""
 
-    __slots__ = ("_fields", "failed", "held", "hypothesis", "members")
+    __slots__ = ("_fields", "_first", "failed", "held", "hypothesis", "members")
 
     def __init__(self, hypothesis: Hypothesis) -> None:
         self.hypothesis = hypothesis
@@ -32,20 +32,27 @@ class Examples:
         self._fields: dict[Key, Fields] = {}
         self.held: dict[Key, dict[str, int]] = {}
         self.failed: dict[Key, dict[str, int]] = {}
+        self._first: dict[tuple[Key, bool], Distinct] = {}
 
-    def add(self, fields: Fields, run: str, times: int, *, holds: bool) -> None:
-        """Count an observation."""
+    def add(self, fields: Fields, run: str, times: int, *, holds: bool, of: Distinct) -> None:
+        """Count an observation of an event."""
         judged = self.hypothesis.judged
         kept = {name: value for name, value in fields.items() if name not in judged}
         key = tuple((name, type(kept[name]).__name__, kept[name]) for name in sorted(kept))
         self._fields.setdefault(key, kept)
         counts = (self.held if holds else self.failed).setdefault(key, {})
         counts[run] = counts.get(run, 0) + times
+        self._first.setdefault((key, holds), of)
 
     def contexts(self, *, held: bool) -> Iterator[tuple[Fields, Mapping[str, int]]]:
         """The contexts in which it held, or failed, with how often in each run."""
         for key, counts in (self.held if held else self.failed).items():
             yield self._fields[key], counts
+
+    def cases(self, *, held: bool) -> Iterator[tuple[Fields, Mapping[str, int], Distinct]]:
+        """The same, each with the first event that said so."""
+        for key, counts in (self.held if held else self.failed).items():
+            yield self._fields[key], counts, self._first[key, held]
 
 
 def propose(vocabulary: Vocabulary, relations: Sequence[str] = ()) -> list[Hypothesis]:
@@ -53,8 +60,13 @@ def propose(vocabulary: Vocabulary, relations: Sequence[str] = ()) -> list[Hypot
     found: dict[str, Hypothesis] = {}
     for name in sorted(relations or RELATIONS):
         for one in RELATIONS[name].propose(vocabulary):
-            found.setdefault(repr((one.relation, sorted(one.params.items()), one.when)), one)
+            found.setdefault(claim_of(one), one)
     return list(found.values())
+
+
+def claim_of(hypothesis: Hypothesis) -> str:
+    """What a hypothesis claims, preconditions aside: the same text for the same claim."""
+    return repr((hypothesis.relation, sorted(hypothesis.params.items()), hypothesis.when))
 
 
 def as_invariant(hypothesis: Hypothesis, code: str = "INF000") -> Invariant:
@@ -102,11 +114,11 @@ class Observing:
         for event, fields in cases:
             for observation in relation.monitor(hypothesis.params).feed(event):
                 for run, times in one.runs.items():
-                    examples.add(fields, run, times, holds=observation.holds)
+                    examples.add(fields, run, times, holds=observation.holds, of=one)
 
     def order(self, between: Between) -> None:
         """Judge by what lay between events."""
         for index in self._ordered:
             examples = self.examples[index]
             for known, run, times, holds in between.judge(examples.hypothesis.params):
-                examples.add(known.fields, run, times, holds=holds)
+                examples.add(known.fields, run, times, holds=holds, of=known)

@@ -51,6 +51,28 @@ class Survey:
             known.runs[run] += 1
             follow(event, known)
 
+    def restore(self, run: str, events: Iterable[tuple[Event, int]]) -> list[Distinct]:
+        """Take the distinct events of one run, with how often each was said."""
+        self.runs.append(run)
+        found = []
+        for event, times in events:
+            known = self._distinct[self._key(event)] = _distinct(event)
+            known.runs[run] = times
+            found.append(known)
+        return found
+
+    def renamed(self, run: str) -> Survey:
+        """The same of one run under another name."""
+        other = Survey()
+        again = other.restore(run, ((one.event, one.runs.total()) for one in self.distinct))
+        same = dict(zip(self.distinct, again, strict=True))
+        counts = (
+            (role, first, last, same[known], mask, times)
+            for role, first, last, known, mask, times in self.between.counts()
+        )
+        other.between.restore(run, self.between.kinds, counts)
+        return other
+
     def join(self, other: Survey) -> None:
         """Take what another survey has seen, as if its runs came after these."""
         self.runs += [run for run in other.runs if run not in self.runs]

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tcstatic.infer.keeping import beside
 from tcstatic.invariants.rules import load_rules
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"
@@ -82,12 +83,74 @@ def test_it_is_the_same_file_under_any_hash_seed(traces: Path, learnt: Path) -> 
         assert path.read_bytes() == learnt.read_bytes()
 
 
+def test_it_is_the_same_file_whoever_learns(traces: Path, learnt: Path) -> None:
+    path = traces / "processes.yaml"
+    done = tcstatic("infer", *(traces / n for n in HEALTHY), "-o", path, "--jobs", "2")
+    assert done.returncode == 0, done.stderr
+    for ours, theirs in ((path, learnt), (beside(path), beside(learnt))):
+        assert ours.read_bytes() == theirs.read_bytes()
+
+
+def test_runs_can_be_added_later(traces: Path, learnt: Path) -> None:
+    path = traces / "later.yaml"
+    for name, merge in ((HEALTHY[1], ()), (HEALTHY[0], ("--merge", path))):
+        done = tcstatic("infer", traces / name, "-o", path, *merge)
+        assert done.returncode == 0, done.stderr
+    ours, theirs = (
+        {(one.message, one.when, one.seen, one.support) for one in load_rules([file])}
+        for file in (path, learnt)
+    )
+    assert ours == theirs
+
+
+def test_it_tells_why(traces: Path, learnt: Path) -> None:
+    asked = next(one for one in load_rules([learnt]) if one.support and one.support.excluded)
+    done = tcstatic("infer", "--merge", learnt, "--why", asked.code)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(f"{asked.code} ({asked.relation}): ")
+    assert "excluded by" in done.stdout and ".py:" in done.stdout
+    again = tcstatic("infer", *(traces / name for name in HEALTHY), "--why", asked.code)
+    assert again.stdout == done.stdout
+
+
+def test_nothing_learnt_is_one_line_and_no_file(tmp_path: Path) -> None:
+    script = tmp_path / "idle.py"
+    script.write_text("import torch\nprint(torch.nn.Linear(2, 2)(torch.ones(1, 2)).shape)\n")
+    done = tcstatic("run", "--quiet", "--trace", tmp_path / "trace", script)
+    assert done.returncode == 0, done.stderr
+    done = tcstatic("infer", tmp_path / "trace", "-o", tmp_path / "x.yaml")
+    assert done.returncode == 2 and done.stdout == ""
+    assert len(done.stderr.splitlines()) == 1
+    assert "nothing was learnt" in done.stderr and "record a run that trains" in done.stderr
+    assert not list(tmp_path.glob("x.*"))
+
+
+def test_support_that_nothing_has_is_named(traces: Path, tmp_path: Path) -> None:
+    path = tmp_path / "x.yaml"
+    done = tcstatic("infer", traces / HEALTHY[0], "-o", path, "--min-support", "1000")
+    assert done.returncode == 2 and "--min-support 1000" in done.stderr
+    assert not path.exists()
+
+
 @pytest.mark.parametrize(
     "arguments, said",
     [
+        ((), "no TRACE is given"),
+        (("TRACE",), "no --output is given"),
         (("nowhere", "-o", "x.yaml"), "nowhere"),
         (("TRACE", "-o", "missing/x.yaml"), "cannot be written"),
         (("TRACE", "-o", "x.yaml", "--relations", "ordr"), "unknown relation 'ordr'"),
+        (("TRACE", "-o", "x.yaml", "--relations", ","), "some of argument, count"),
+        (("TRACE", "-o", "x.yaml", "--min-support", "0"), "0 is not in the range x>=1"),
+        (("TRACE", "-o", "x.yaml", "--min-support", "many"), "'many' is not a valid integer"),
+        (("TRACE", "-o", "x.yaml", "--jobs", "0"), "0 is not in the range x>=1"),
+        (("TRACE", "-o", "x.yaml", "--executor", "dask"), "expected dask://HOST:PORT"),
+        (
+            ("TRACE", "-o", "x.yaml", "--executor", "dask://a:1", "--jobs", "2"),
+            "expected one of the two",
+        ),
+        (("TRACE", "-o", "x.yaml", "--merge", "nowhere.yaml"), "does not exist"),
+        (("TRACE", "--why", "INF999"), "nothing with the code 'INF999'"),
     ],
 )
 def test_bad_input_is_one_line(
@@ -98,3 +161,4 @@ def test_bad_input_is_one_line(
     done = tcstatic("infer", *given)
     assert done.returncode == 2
     assert len(done.stderr.splitlines()) == 1 and said in done.stderr
+    assert list(tmp_path.iterdir()) == []
