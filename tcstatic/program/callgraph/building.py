@@ -34,6 +34,7 @@ from tcstatic.program.callgraph.operations import (
     Unit,
 )
 from tcstatic.program.callgraph.operators import Operators
+from tcstatic.program.callgraph.pickling import Pickling
 from tcstatic.program.callgraph.program import Program
 from tcstatic.program.callgraph.subscripts import Subscripts
 from tcstatic.program.callgraph.values import Kind
@@ -92,6 +93,7 @@ class _Solution:
             machine, classes, attributes, calls, items, iteration, subscripts, construction
         )
         Conversions(effects)
+        Pickling(effects)
         calls.library = Library(effects)
         self._subscripts = subscripts
         self._entries = Entries(machine, classes, attributes, construction)

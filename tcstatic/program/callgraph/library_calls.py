@@ -16,6 +16,7 @@ from tcstatic.program.callgraph.effects import Call, Effects
 from tcstatic.program.callgraph.heap_calls import HEAPS
 from tcstatic.program.callgraph.itertools_calls import ITERTOOLS
 from tcstatic.program.callgraph.operations import Await
+from tcstatic.program.callgraph.pickling import PICKLES
 from tcstatic.program.callgraph.subscripts import FACTORY
 from tcstatic.program.callgraph.values import Kind
 
@@ -34,12 +35,6 @@ def _closing(effects: Effects, call: Call) -> None:
 
 def _cast(effects: Effects, call: Call) -> None:
     effects.returns(call, effects.argument(call, 1))
-
-
-def _copied(effects: Effects, call: Call) -> None:
-    for node in effects.arguments(call)[:1]:
-        effects.protocol(call, node, ("__deepcopy__", "__copy__"), (), call.target)
-        effects.returns(call, node)
 
 
 def _cached(effects: Effects, call: Call) -> None:
@@ -278,9 +273,7 @@ _IDENTITIES = (
 LIBRARY: Mapping[str, Model] = {
     **{name: _same for name in _IDENTITIES},
     "typing.cast": _cast,
-    "copy.copy": _copied,
-    "copy.deepcopy": _copied,
-    "copy.replace": _copied,
+    **PICKLES,
     "functools.lru_cache": _cached,
     "functools.cache": _cached,
     "functools.partial": _partial,
