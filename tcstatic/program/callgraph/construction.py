@@ -7,6 +7,7 @@ from typing import NamedTuple, final
 from tcstatic.program.callgraph.attributes import Attributes
 from tcstatic.program.callgraph.calls import Calls
 from tcstatic.program.callgraph.classes import Classes
+from tcstatic.program.callgraph.descriptors import PROPERTIES
 from tcstatic.program.callgraph.items import Items
 from tcstatic.program.callgraph.machine import Instance, Machine
 from tcstatic.program.callgraph.operations import Invoke
@@ -152,6 +153,14 @@ class Construction:
                 for keyword, argument in call.keywords:
                     node = self._items.item(value, keyword)
                     self._machine.link(instance.at(argument), node)
+            elif name in PROPERTIES:
+                self._property(call, instance, value)
             elif name.startswith("torch.nn.") or ".nn." in name:
                 for argument in call.arguments:
                     self._machine.link(instance.at(argument), self._items.rest(value))
+
+    def _property(self, call: Invoke, instance: Instance, value: Value) -> None:
+        for position, name in enumerate(("fget", "fset", "fdel")):
+            given = self._calls.argument(call, instance, position, name)
+            if given is not None:
+                self._machine.link(given, self._machine.field(value, name))

@@ -12,6 +12,7 @@ from tcstatic.program.callgraph.operations import Place, Store
 from tcstatic.program.callgraph.values import Kind, Value
 
 _STATIC = ("__new__", "__init_subclass__", "__class_getitem__")
+PROPERTIES = frozenset({"property", "functools.cached_property"})
 _FIXED = (Kind.TEXT, Kind.NUMBER, Kind.PLAIN, Kind.EXTERNAL, Kind.BUILTIN, Kind.OPAQUE)
 
 
@@ -67,6 +68,9 @@ class Descriptors:
             self._bind_wrapped(bind, value)
         elif kind is Kind.INSTANCE and self._attributes.has_method(value, "__get__"):
             self._attributes.add_getter(bind.node, value, bind.receiver)
+        elif kind is Kind.INSTANCE and bind.bound and self._is_property(value):
+            inner = machine.field(value, "fget")
+            machine.use(inner, Getter(bind.node, bind.receiver), machine.instances[0])
         else:
             machine.add(bind.node, value)
 
@@ -92,6 +96,11 @@ class Descriptors:
             machine.use(inner, Receiver(bind.node, bind.receiver), machine.instances[0])
         else:
             machine.link(inner, bind.node)
+
+    def _is_property(self, value: Value) -> bool:
+        values = self._machine.values
+        bases = self._classes.foreign(values.data[value][0])
+        return any(values.data[base][0] in PROPERTIES for base in bases)
 
     def _store(self, store: Store, instance: Instance, value: Value) -> None:
         machine = self._machine
@@ -140,10 +149,15 @@ class Descriptors:
             if setter is not None:
                 self._calls.implicit(setter, (receiver, source), machine.sink, instance, place)
                 return True
-        elif kind is Kind.INSTANCE and self._attributes.has_method(member, "__set__"):
-            receiver = machine.node()
-            machine.add(receiver, value)
-            method = self._attributes.method(member, "__set__")
-            self._calls.implicit(method, (receiver, source), machine.sink, instance, place)
+        elif kind is Kind.INSTANCE:
+            setter = machine.fields.get(member, {}).get("fset")
+            if self._attributes.has_method(member, "__set__"):
+                setter = self._attributes.method(member, "__set__")
+            elif not self._is_property(member):
+                return False
+            if setter is not None:
+                receiver = machine.node()
+                machine.add(receiver, value)
+                self._calls.implicit(setter, (receiver, source), machine.sink, instance, place)
             return True
         return False

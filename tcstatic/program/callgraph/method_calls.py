@@ -234,6 +234,20 @@ def _bind(effects: Effects, call: Call, value: Value) -> None:
         effects.wrap(call, node, "bind", other=value)
 
 
+def _initialised_property(effects: Effects, call: Call, value: Value) -> None:
+    """``property.__init__(self, getter, setter, deleter)``"""
+    for position, name in enumerate(("fget", "fset", "fdel")):
+        node = effects.argument(call, position, name)
+        if node is not None:
+            effects.machine.link(node, effects.machine.field(value, name))
+
+
+def _got_property(effects: Effects, call: Call, value: Value) -> None:
+    """``property.__get__(self, object)``"""
+    getter = effects.machine.field(value, "fget")
+    effects.apply(call, getter, effects.arguments(call)[:1], call.target)
+
+
 def _register(effects: Effects, call: Call, value: Value) -> None:
     """Another implementation of a generic function may be called in its place."""
     for node in effects.arguments(call):
@@ -352,6 +366,8 @@ _OTHERS: Mapping[str, Method] = {
     "property.getter": _accessor("fget"),
     "property.setter": _accessor("fset"),
     "property.deleter": _accessor("fdel"),
+    "property.__init__": _initialised_property,
+    "property.__get__": _got_property,
     "function.__get__": _bind,
     "callable.register": _register,
     "type.__call__": _construct,
