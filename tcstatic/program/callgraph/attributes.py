@@ -112,12 +112,25 @@ class Attributes:
         found = False
         for value, name, node in waiting:
             if not self._machine.held[node]:
+                found = self._unnamed(value, name, node) or found
                 found = self._fall_back(value, name, node) or found
         return found
 
     def opaque(self, target: int) -> None:
         """What comes from a library's value is not known, but for that."""
         self._machine.add(target, self._machine.values.get(Kind.OPAQUE))
+
+    def _unnamed(self, value: Value, name: str, node: int) -> bool:
+        """Members of classes that are made by calls, under names that are not known."""
+        if name[:2] == "__":
+            return False
+        machine = self._machine
+        is_class = machine.values.kind[value] is Kind.CLASS
+        owners = [value] if is_class else self.types(value)
+        held = [unnamed for owner in owners for unnamed in self._classes.unnamed(owner)]
+        for unnamed in held:
+            machine.use(unnamed, Bind(value, node, not is_class, name), machine.instances[0])
+        return bool(held)
 
     def _fall_back(self, value: Value, name: str, node: int) -> bool:
         machine = self._machine

@@ -81,6 +81,7 @@ class _Solution:
         items = Items(machine)
         self._attributes = attributes = Attributes(machine, classes)
         attributes.items = items
+        items.member_added = classes.added
         binding = Binding(machine, items)
         calls = attributes.calls = Calls(machine, classes, attributes, binding)
         iteration = binding.iteration = Iteration(machine, classes, items, attributes, calls)
@@ -115,9 +116,10 @@ class _Solution:
     def _settle(self) -> None:
         self._machine.solve()
         while True:
+            made = self._classes.settle()
             missing = self._attributes.settle()
             unkeyed = self._subscripts.settle()
-            if not missing and not unkeyed:
+            if not made and not missing and not unkeyed:
                 return
             self._machine.solve()
 

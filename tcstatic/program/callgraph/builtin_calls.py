@@ -215,22 +215,23 @@ def _type(effects: Effects, call: Call) -> None:
     if len(given) == 1:
         effects.wrap(call, given[0], "type")
     elif len(given) > 2:
-        _made_class(effects, call, given)
+        made_class(effects, call, given)
 
 
-def _made_class(effects: Effects, call: Call, given: list[int]) -> None:
+def made_class(effects: Effects, call: Call, given: list[int]) -> None:
     """``type(name, bases, members)``"""
     unit, place = call.instance.unit, call.place
     shape = ClassShape(f"{unit.name}.<class>", "", unit.module, place[0], place=place)
     value = effects.classes.make(MakeClass(0, shape), call.instance)
     known = effects.classes.known[value]
     if not known.bases:
-        parts = unpacked(effects, call, given[1], MOST_PARTS)
+        parts = unpacked(effects, call, given[1], MOST_PARTS) if len(given) > 1 else []
         known.bases.extend([] for _ in parts)
         for position, part in enumerate(parts):
             effects.machine.use(part, Base(value, position), call.instance)
-    effects.wrap(call, given[2], "namespace", other=value)
-    effects.answer(call, value)
+    for namespace in given[2:3]:
+        effects.wrap(call, namespace, "namespace", other=value)
+    effects.classes.give(value, call.target)
 
 
 def _checked(name: str) -> Model:

@@ -12,6 +12,10 @@ from tcstatic.program.callgraph.values import Kind, Value
 
 MOST_INSTANCES = 24
 """Objects of one class that are told apart by where they are made."""
+UNNAMED = "<members>"
+"""The field of a class with members whose names are not known."""
+MOST_UNNAMED = 16
+"""Such members of a class, beyond which nothing is read from them."""
 MOST_BASES = 12
 """Classes that one expression among the bases of a class may be."""
 MANY_INSTANCES, FEW_INSTANCES = 2_000, 3
@@ -77,6 +81,7 @@ class Classes:
         self._machine = machine
         self.known: dict[Value, Class] = {}
         self._objects = 0
+        self._finished: list[tuple[int, Value]] = []
         self._found: dict[tuple[Value, str, Value | None], list[int]] = {}
         machine.handlers[Base] = self._base
         machine.early |= {Base, Meta}
@@ -98,6 +103,17 @@ class Classes:
         if shape.metaclass is not None:
             machine.use(instance.at(shape.metaclass), Meta(value), instance)
         return value
+
+    def give(self, value: Value, target: int) -> None:
+        """Have a class that a call made flow to a node, once it has all its members."""
+        self._finished.append((target, value))
+
+    def settle(self) -> bool:
+        """Give the classes that wait for their members; return whether there were any."""
+        waiting, self._finished = self._finished, []
+        for target, value in waiting:
+            self._machine.add(target, value)
+        return bool(waiting)
 
     def value_of(self, shape: ClassShape, instance: Instance) -> Value:
         """Return the value that the class has when `instance` defines it."""
@@ -162,6 +178,12 @@ class Classes:
     def defines(self, owner: Value, name: str) -> bool:
         """Return whether a class of the program among the bases has the member."""
         return bool(self.members(owner, name))
+
+    def unnamed(self, owner: Value) -> list[int]:
+        """Return the nodes of members whose names are not known, if there are few of them."""
+        fields, held = self._machine.fields, self._machine.held
+        nodes = (fields.get(one, {}).get(UNNAMED) for one in self.order(owner))
+        return [node for node in nodes if node is not None and len(held[node]) <= MOST_UNNAMED]
 
     def foreign(self, owner: Value, after: Value | None = None) -> list[Value]:
         """Return the bases that are not of the program."""

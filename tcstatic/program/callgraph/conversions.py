@@ -154,12 +154,8 @@ class Conversions:
 
     def _namespace(self, wrap: Wrap, instance: Instance, value: Value, kind: Kind) -> None:
         """What a dict holds are members of the class `other`."""
-        items = self._effects.items
-        for key in items.constant_keys(value) if items.is_dict(value) else ():
-            if isinstance(key, str):
-                node = items.item(value, key)
-                self._machine.link(node, self._machine.field(wrap.other, key))
-                self._effects.classes.added(wrap.other, key)
+        if self._effects.items.is_dict(value):
+            self._effects.items.namespace(value, wrap.other)
 
     def _attributes(self, wrap: Wrap, instance: Instance, value: Value, kind: Kind) -> None:
         """``vars(object)``"""

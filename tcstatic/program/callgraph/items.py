@@ -6,9 +6,11 @@ that all of them flow to (`ALL`).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple, final
 
 from tcstatic.program.callgraph import operations as ops
+from tcstatic.program.callgraph.classes import UNNAMED
 from tcstatic.program.callgraph.machine import Instance, Machine
 from tcstatic.program.callgraph.operations import Key
 from tcstatic.program.callgraph.values import Kind, Value
@@ -36,6 +38,8 @@ class Items:
         self._dictionaries: dict[Value, Value] = {}
         self._owners: dict[Value, Value] = {}
         self._spills: dict[Value, dict[Value, None]] = {}
+        self._classes: dict[Value, dict[Value, None]] = {}
+        self.member_added: Callable[[Value, str], None] = lambda owner, name: None
         self.lengths: dict[Value, int] = {}
         """How many items a list or tuple has when it is made."""
         machine.handlers[Moved] = self._moved
@@ -70,6 +74,8 @@ class Items:
             self._machine.link(node, self._machine.field(self._owners[value], key))
         for target in tuple(self._spills.get(value, ())):
             self._machine.link(node, self.item(target, key))
+        for owner in tuple(self._classes.get(value, ())):
+            self._member(value, owner, key)
         return node
 
     def all(self, value: Value) -> int:
@@ -134,6 +140,22 @@ class Items:
             self._machine.link(self._machine.field(value, name), self.item(found, name))
             text = self._machine.values.get(Kind.TEXT, name)
             self._machine.add(self.keys(found), text)
+
+    def namespace(self, value: Value, owner: Value) -> None:
+        """Have a dict hold the members of a class."""
+        owners = self._classes.setdefault(value, {})
+        if owner not in owners:
+            owners[owner] = None
+            self._member(value, owner, None)
+            for key in self.constant_keys(value):
+                self._member(value, owner, key)
+
+    def _member(self, value: Value, owner: Value, key: Key) -> None:
+        if key is None:
+            self._machine.link(self.rest(value), self._machine.field(owner, UNNAMED))
+        elif isinstance(key, str):
+            self._machine.link(self.item(value, key), self._machine.field(owner, key))
+            self.member_added(owner, key)
 
     def shuffle(self, value: Value) -> None:
         """Have each item be at each place."""

@@ -9,6 +9,7 @@ from tcstatic.program.callgraph.builtin_calls import (
     Model,
     collect,
     fill_named,
+    made_class,
     mapping,
     unpacked,
 )
@@ -169,6 +170,18 @@ def _simple_namespace(effects: Effects, call: Call) -> None:
     effects.answer(call, made)
 
 
+def _new_class(effects: Effects, call: Call) -> None:
+    """``types.new_class(name, bases, keywords, fill)``"""
+    members = effects.machine.node()
+    effects.machine.add(members, effects.container(call, "dict", 1))
+    fill = effects.argument(call, 3, "exec_body")
+    if fill is not None:
+        effects.apply(call, fill, [members])
+    bases = effects.argument(call, 1, "bases")
+    given = effects.machine.node() if bases is None else bases
+    made_class(effects, call, [effects.machine.node(), given, members])
+
+
 def _reference(effects: Effects, call: Call) -> None:
     for node in effects.arguments(call)[:1]:
         effects.answer(call, effects.machine.values.get(Kind.METHOD, "<held>", node))
@@ -310,6 +323,7 @@ LIBRARY: Mapping[str, Model] = {
     "collections.defaultdict": _default_dict,
     "types.MappingProxyType": mapping("dict"),
     "types.MethodType": _method_type,
+    "types.new_class": _new_class,
     "types.SimpleNamespace": _simple_namespace,
     "weakref.ref": _reference,
     "operator.attrgetter": _getter("<attribute>"),
