@@ -19,11 +19,12 @@ from typing import TYPE_CHECKING, Any, Final, final
 
 from tcstatic import __version__, errors
 from tcstatic.caching import cache_folder, own_files, write_whole
-from tcstatic.errors import InputError, PlanError, input_problem
+from tcstatic.errors import InputError, PlanError, Undecided, input_problem
 from tcstatic.invariants.rules import default_rules_folder, rules_hash
 from tcstatic.model import ProbePlan, Rewritten, RunOptions, Skipped
 
 if TYPE_CHECKING:
+    from tcstatic.invariants.conditions import Condition, Values
     from tcstatic.lint.linting import Progress
     from tcstatic.lint.linting import Request as LintRequest
     from tcstatic.lint.outcome import Outcome
@@ -162,7 +163,7 @@ def check(folders: Sequence[str], request: Request) -> Report:
 
     invariants = load_invariants(request)
     runs = [run for folder in folders for run in open_trace(folder).runs]
-    reports = [judged(run, invariants) for run in runs]
+    reports = [judged(run, invariants, may_hold) for run in runs]
     alone = len(runs) == 1 and runs[0].facts.world_size == 1
     found = reports[0] if alone else merge(reports)
     failed = any(one.severity != "note" for one in found.findings)
@@ -181,7 +182,24 @@ def make_plan(request: Request, options: RunOptions) -> ProbePlan:
         options,
         request.include,
         calls=request.calls,
+        may_hold=may_hold,
     )
+
+
+def may_hold(condition: Condition, values: Values) -> bool:
+    """Whether a precondition can hold in a program whose fields have these values only; the solver
+    is loaded where nothing cheaper tells, and what it leaves open may be."""
+    from tcstatic.invariants.conditions import possible
+
+    told = possible(condition, values)
+    if told is not None:
+        return told
+    from tcstatic.infer.smt import satisfiable
+
+    try:
+        return satisfiable(condition, {name: frozenset(one) for name, one in values.items()})
+    except Undecided:
+        return True
 
 
 def write_copy(plan: ProbePlan, folder: Path) -> None:

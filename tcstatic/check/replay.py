@@ -9,16 +9,22 @@ from dataclasses import replace
 from typing import Final
 
 from tcstatic.check.driver import Driver
+from tcstatic.check.scope import MayHold, outside_of, told_cheaply
 from tcstatic.invariants.relations import needs_of
 from tcstatic.model import Invariant, Report, RunFacts, RunView
 
+# The status of an invariant that was inferred.
+LEARNT: Final = "learnt"
 LINTED: Final = "decided from the source by tcstatic lint"
 
 
-def judged(run: RunView, invariants: Sequence[Invariant]) -> Report:
-    """Return what the invariants say of a run. Those that were out of scope live are so again."""
+def judged(
+    run: RunView, invariants: Sequence[Invariant], may_hold: MayHold = told_cheaply
+) -> Report:
+    """Return what the invariants say of a run. Those that were out of scope live are so again, and
+    others for the same reasons; `may_hold` tells whether a precondition can hold there."""
     facts = run.facts
-    outside = _out_of_scope(facts, invariants)
+    outside = _out_of_scope(facts, invariants, may_hold)
     driver = replay(run, [one for one in invariants if one.code not in outside])
     counts = driver.counts()
     return Report(
@@ -59,12 +65,15 @@ def _without_collector() -> Iterator[None]:
             gc.enable()
 
 
-def _out_of_scope(facts: RunFacts, invariants: Sequence[Invariant]) -> dict[str, str]:
-    outside = {}
+def _out_of_scope(
+    facts: RunFacts, invariants: Sequence[Invariant], may_hold: MayHold
+) -> dict[str, str]:
+    outside = outside_of(invariants, facts.assumed, may_hold)
     lost = {one.kind for one in facts.dropped}
     for one in invariants:
         missing = sorted(needs_of(one).events & lost)
-        if one.code in facts.out_of_scope:
+        # A code of what was learnt is another invariant in each file.
+        if one.code in facts.out_of_scope and one.status != LEARNT:
             outside[one.code] = facts.out_of_scope[one.code]
         elif "run" not in one.feeds:
             outside[one.code] = LINTED

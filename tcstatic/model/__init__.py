@@ -26,6 +26,7 @@ from tcstatic.model.invariants import (
 from tcstatic.model.outcomes import Failed, RewriteOutcome, Rewritten, Unchanged
 from tcstatic.model.plans import (
     PLAN_SCHEMA,
+    Fact,
     OnViolation,
     PlannedFile,
     ProbePlan,
@@ -55,6 +56,7 @@ __all__ = [
     "Event",
     "EventSink",
     "Example",
+    "Fact",
     "Failed",
     "Feed",
     "FieldSeen",

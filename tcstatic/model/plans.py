@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final, Literal, final
 
+from tcstatic.model.events import Scalar
 from tcstatic.model.invariants import Invariant, Verdict
 from tcstatic.model.sites import Probe, Site
 
@@ -65,10 +66,26 @@ class Unprobed:
 
 @final
 @dataclass(frozen=True, slots=True)
+class Fact:
+    """What the source tells of every run of a program, in words (`reason`).
+
+    `words` name kinds of events that do not occur in it, or what else a relation speaks of in vain;
+    `field` is a field of events that is one of `values` wherever it is there (none: never there).
+    """
+
+    reason: str
+    words: tuple[str, ...] = ()
+    field: str = ""
+    values: tuple[Scalar, ...] = ()
+
+
+@final
+@dataclass(frozen=True, slots=True)
 class ProbePlan:
     """Sites, invariants in scope and options of one program; saved as ``plan.json``.
 
-    `root` is the folder that locations are relative to (the script's own folder).
+    `root` is the folder that locations are relative to (the script's own folder), `assumed` what
+    its source tells of every run.
     """
 
     root: str
@@ -80,3 +97,4 @@ class ProbePlan:
     skipped: tuple[Skipped, ...] = ()
     options: RunOptions = field(default_factory=RunOptions)
     unprobed: tuple[Unprobed, ...] = ()
+    assumed: tuple[Fact, ...] = ()

@@ -8,6 +8,7 @@ from typing import Final, Protocol, final
 
 from tcstatic.model.events import Event
 from tcstatic.model.findings import ProbeCounts
+from tcstatic.model.plans import Fact
 from tcstatic.model.sites import Site
 
 TRACE_SCHEMA: Final = "tcstatic-trace/1"
@@ -24,6 +25,7 @@ class Recording:
     sites: tuple[Site, ...] = ()
     in_scope: tuple[str, ...] = ()
     out_of_scope: Mapping[str, str] = field(default_factory=dict)
+    assumed: tuple[Fact, ...] = ()
 
 
 class EventSink(Protocol):
@@ -69,7 +71,8 @@ class RunFacts:
 
     `rank` is 0, and `ranked` false, where the process was a rank of no group; `finished` says that
     it has had its last word (it was not killed); `problem` why recording stopped before, if it
-    did; `seed` is torch's at the end; a version is empty where the library was not loaded.
+    did; `seed` is torch's at the end; a version is empty where the library was not loaded;
+    `assumed` is what the source tells of every run.
     """
 
     name: str
@@ -91,6 +94,7 @@ class RunFacts:
     probes: ProbeCounts = field(default_factory=ProbeCounts)
     dropped: tuple[Dropped, ...] = ()
     problem: str = ""
+    assumed: tuple[Fact, ...] = ()
 
 
 class RunView(Protocol):

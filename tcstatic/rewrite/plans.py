@@ -7,13 +7,14 @@ import importlib.util
 import json
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Final, final
 
 from tcstatic import __version__
 from tcstatic.caching import cache_folder
+from tcstatic.check.scope import MayHold, outside_of, told_cheaply
 from tcstatic.errors import InputError
 from tcstatic.model import (
     Failed,
@@ -33,8 +34,7 @@ from tcstatic.rewrite.callplan import CallPlan
 from tcstatic.rewrite.instrumenting import compile_instrumented, instrument
 from tcstatic.rewrite.scoping import Scoping, recorded
 from tcstatic.rewrite.selection import merged, select_sites
-from tcstatic.rewrite.worlds import out_of_scope as out_of_scope_of
-from tcstatic.rewrite.worlds import world_of
+from tcstatic.rewrite.worlds import facts_of, world_of
 from tcstatic.runtime.live.codecache import fetch, store
 from tcstatic.runtime.live.pruning import used
 
@@ -66,13 +66,15 @@ def compile_plan(
     out_of_scope: tuple[tuple[str, Verdict], ...] = (),
     scoped: bool = True,
     calls: bool = False,
+    may_hold: MayHold = told_cheaply,
 ) -> ProbePlan:
     """Plan a run: find the script's own files, choose sites, store instrumented code.
 
     `root` is what `sys.path[0]` will be; paths of files are relative to it, or absolute outside. A
     file that cannot be read or rewritten is in `skipped` and runs as it is. What the source decides
-    is not probed, unless `scoped` is False. `calls`: with sites for `call` events. Raises
-    InputError where a package of `include` is unknown.
+    is not probed, unless `scoped` is False. `calls`: with sites for `call` events. `may_hold` tells
+    whether a precondition can hold in this program. Raises InputError where a package of `include`
+    is unknown.
     """
     script, root = script.absolute(), root.absolute()
     watched = tuple(one for one in invariants if "run" in one.feeds)
@@ -80,7 +82,7 @@ def compile_plan(
     own = local_modules(script, root, ())
     read, skipped = _read_all(own, local_modules(script, root, include), root, calls=calls)
     scope = _Scope(script, root, tuple(read), scoped and not skipped, calls=calls)
-    outside = scope.outside(watched)
+    outside = outside_of(watched, scope.assumed, may_hold)
     if scope.problem:
         skipped.append(Skipped(file_name(script, root), scope.problem))
     files: list[PlannedFile] = []
@@ -100,12 +102,17 @@ def compile_plan(
         script=str(script),
         sites=tuple(sites),
         invariants=tuple(one for one in watched if one.code not in outside),
-        out_of_scope=(*out_of_scope, *unwatched, *outside.items()),
+        out_of_scope=(*out_of_scope, *unwatched, *_verdicts(outside)),
         files=tuple(files),
         skipped=(*skipped, *scope.unrecorded()),
         options=options,
         unprobed=tuple(unprobed),
+        assumed=scope.assumed,
     )
+
+
+def _verdicts(outside: Mapping[str, str]) -> Iterator[tuple[str, Verdict]]:
+    return ((code, Verdict("OUT_OF_SCOPE", reason)) for code, reason in outside.items())
 
 
 @final
@@ -115,7 +122,6 @@ class _Scope:
     def __init__(
         self, script: Path, root: Path, read: tuple[_Read, ...], known: bool, *, calls: bool
     ) -> None:
-        self._facts = [one.facts for one in read]
         self._modules = {module_name(one.path, root): one.facts for one in read}
         self._world = world_of([(one.source, one.facts) for one in read], complete=known)
         recorder, problem = recorded(script, root, self._world)
@@ -123,13 +129,8 @@ class _Scope:
         sources = [one.source for one in read]
         name = file_name(script, root)
         self._calls = CallPlan(self._modules, sources, name) if calls else None
+        self.assumed = facts_of((one.facts for one in read), self._world) if known else ()
         self.problem = f"planned by names alone ({problem})" if problem else ""
-
-    def outside(self, invariants: Sequence[Invariant]) -> dict[str, Verdict]:
-        """Invariants about events that cannot occur."""
-        if self._scoping is None:
-            return {}
-        return out_of_scope_of(invariants, self._facts, self._world)
 
     def sites(self, one: _Read, first: int) -> tuple[tuple[Site, ...], tuple[Unprobed, ...]]:
         """The sites of a file that are probed, numbered from `first`, and those that are not."""

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final, final
 
-from tcstatic.model import Invariant, Verdict
+from tcstatic.model import Fact
 from tcstatic.program.source import ModuleFacts
 from tcstatic.rewrite.vocabulary import DROPOUTS
 
@@ -34,11 +34,16 @@ _WRAPPER: Final = re.compile(rb"DataParallel|FullySharded|FSDP|DDP|fully_shard|r
 _SENSITIVE: Final = re.compile(rb"Dropout|BatchNorm|InstanceNorm|Transformer|\w+(Dropout|Norm)\b")
 _INSENSITIVE: Final = re.compile(rb"\b(nn\.)?(LayerNorm|GroupNorm|RMSNorm|LocalResponseNorm)\b")
 _LOADED: Final = re.compile(rb"(?<!load_state_dict\()\btorch\.load\s*\((?![^()]*weights_only=True)")
+_AUTOCAST: Final = re.compile(rb"autocast|\bamp\b")
+# torch.optim.swa_utils has a scheduler of its own.
+_SCHEDULER: Final = re.compile(rb"lr_scheduler|[Ss]chedul|swa_utils|SWALR")
 _NO_SCALER: Final = "no loss scaler is made"
 _NO_WRAPPER: Final = "nothing wraps a model for data-parallel training"
 _ONE_PROCESS: Final = "one process trains: no process group is made"
 _NO_CLIPPING: Final = "no gradient is clipped"
 _NO_DROPOUT: Final = "no functional dropout is called"
+_NO_AUTOCAST: Final = "nothing is autocast"
+_NO_SCHEDULER: Final = "no learning-rate scheduler is made"
 
 
 @final
@@ -47,13 +52,16 @@ class World:
     """What is known to be absent from a program; all False where something unknown takes part.
 
     `alone`: no other process can hold copies; `modeless`: no layer behaves otherwise in evaluation;
-    `steady`: names and attributes are bound where the source shows it.
+    `castless`: nothing is autocast; `unscheduled`: no scheduler sets the learning rate; `steady`:
+    names and attributes are bound where the source shows it.
     """
 
     alone: bool = False
     modeless: bool = False
     scalerless: bool = False
     wrapperless: bool = False
+    castless: bool = False
+    unscheduled: bool = False
     steady: bool = False
 
 
@@ -80,6 +88,8 @@ def world_of(files: Iterable[tuple[bytes, ModuleFacts]], *, complete: bool) -> W
         modeless=not roots & _MODELS and not _may_switch(text),
         scalerless=not _SCALER.search(text),
         wrapperless=not _WRAPPER.search(text),
+        castless=not _AUTOCAST.search(text),
+        unscheduled=not _SCHEDULER.search(text),
         steady=steady,
     )
 
@@ -91,35 +101,24 @@ def _may_switch(text: bytes) -> bool:
     return _SENSITIVE.search(_INSENSITIVE.sub(b"", text)) is not None
 
 
-def out_of_scope(
-    invariants: Iterable[Invariant], facts: Iterable[ModuleFacts], world: World
-) -> dict[str, Verdict]:
-    """Invariants about events that cannot occur, each with the reason."""
-    calls = [call for one in facts for call in one.calls]
+def facts_of(modules: Iterable[ModuleFacts], world: World) -> tuple[Fact, ...]:
+    """What is known of every run of a program: events that do not occur, values that do not."""
+    calls = [call for one in modules for call in one.calls]
     clips = any("clip" in call.name for call in calls)
     drops = any(call.callee in DROPOUTS for call in calls)
-    found = {}
-    for one in invariants:
-        words = {word for value in one.params.values() for word in _words(value)}
-        reason = ""
-        if one.relation == "equal" and "rank" in words and world.alone:
-            reason = _ONE_PROCESS
-        elif world.scalerless and any(word.startswith("scaler.") for word in words):
-            reason = _NO_SCALER
-        elif world.wrapperless and words & {"wrappers", "bypasses", "wrap.new"}:
-            reason = _NO_WRAPPER
-        elif world.steady and not clips and "grad.clip" in words:
-            reason = _NO_CLIPPING
-        elif not drops and one.relation == "argument" and one.params.get("of") == "call":
-            reason = _NO_DROPOUT
-        if reason:
-            found[one.code] = Verdict("OUT_OF_SCOPE", reason)
-    return found
-
-
-def _words(value: object) -> Iterable[str]:
-    if isinstance(value, str):
-        return (value,)
-    if not isinstance(value, tuple | list):
-        return ()
-    return tuple(one for one in value if isinstance(one, str))
+    scaler = ("scaler.scale", "scaler.unscale", "scaler.step", "scaler.update")
+    wrapper = ("wrappers", "bypasses", "wrap.new")
+    scheduler = ("scheduler.new", "scheduler.step", "scheduler")
+    job = ("rank", "dist.init", "dist.collective")
+    known = (
+        (world.alone, Fact(_ONE_PROCESS, job, "rank", (0,))),
+        (world.alone, Fact(_ONE_PROCESS, (), "world_size", (1,))),
+        (world.scalerless, Fact(_NO_SCALER, scaler, "loss_scaled", (False,))),
+        (world.wrapperless, Fact(_NO_WRAPPER, wrapper, "wrapped", (False,))),
+        (world.castless, Fact(_NO_AUTOCAST, (), "autocast", ())),
+        (world.unscheduled, Fact(_NO_SCHEDULER, scheduler)),
+        (world.steady and not clips, Fact(_NO_CLIPPING, ("grad.clip",))),
+        # of a call that decides whether it drops
+        (not drops, Fact(_NO_DROPOUT, ("active",))),
+    )
+    return tuple(fact for holds, fact in known if holds)

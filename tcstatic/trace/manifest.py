@@ -19,6 +19,7 @@ from tcstatic.errors import InputError, input_problem
 from tcstatic.model import (
     TRACE_SCHEMA,
     Dropped,
+    Fact,
     Location,
     ProbeCounts,
     Recording,
@@ -146,6 +147,7 @@ def told(recording: Recording) -> dict[str, Any]:
         "in_scope": list(recording.in_scope),
         "out_of_scope": dict(recording.out_of_scope),
         "sites": [asdict(site) for site in recording.sites],
+        "assumed": [asdict(fact) for fact in recording.assumed],
     }
 
 
@@ -210,7 +212,15 @@ def _facts(name: str, data: Mapping[str, Any]) -> RunFacts:
             for one in data["dropped"]
         ),
         problem=_text(data["problem"]),
+        assumed=tuple(_assumed(fact) for fact in data.get("assumed", ())),
     )
+
+
+def _assumed(data: Mapping[str, Any]) -> Fact:
+    values = tuple(data["values"])
+    if not all(isinstance(one, bool | int | float | str | None) for one in values):
+        raise TypeError("a value is none")
+    return Fact(_text(data["reason"]), _texts(data["words"]), _text(data["field"]), values)
 
 
 def _site(data: Mapping[str, Any]) -> Site:

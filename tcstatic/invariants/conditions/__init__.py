@@ -1,6 +1,7 @@
 """Precondition text, a small tree of it, and its truth over the fields of a context."""
 
 from tcstatic.invariants.conditions.parsing import parse
+from tcstatic.invariants.conditions.possible import Values, possible
 from tcstatic.invariants.conditions.printing import to_text
 from tcstatic.invariants.conditions.tree import (
     And,
@@ -27,9 +28,11 @@ __all__ = [
     "Not",
     "Operator",
     "Or",
+    "Values",
     "compile_condition",
     "evaluate",
     "fields_of",
     "parse",
+    "possible",
     "to_text",
 ]

@@ -13,6 +13,7 @@ from tcstatic.errors import PlanError, input_problem
 from tcstatic.model import (
     PLAN_SCHEMA,
     Blame,
+    Fact,
     Invariant,
     Location,
     PlannedFile,
@@ -43,6 +44,7 @@ def dump(plan: ProbePlan) -> str:
         "skipped": [asdict(skipped) for skipped in plan.skipped],
         "options": asdict(plan.options),
         "unprobed": _by_reason(plan.unprobed),
+        "assumed": [asdict(fact) for fact in plan.assumed],
     }
     head = {"schema": PLAN_SCHEMA, "version": __version__, "sha256": _digest(body)}
     return json.dumps({**head, "plan": body}, indent=1) + "\n"
@@ -94,6 +96,10 @@ def _plan(body: dict[str, Any]) -> ProbePlan:
             Unprobed(file, line, column, probe, kind, reason)
             for reason, sites in body["unprobed"].items()
             for file, line, column, probe, kind in sites
+        ),
+        assumed=tuple(
+            Fact(one["reason"], tuple(one["words"]), one["field"], tuple(one["values"]))
+            for one in body["assumed"]
         ),
     )
 

@@ -32,6 +32,7 @@ def sink_for(plan: ProbePlan, calling: Calling, job: Job) -> EventSink | None:
                 sites=tuple(filter(_is_told, plan.sites)),
                 in_scope=tuple(one.code for one in plan.invariants),
                 out_of_scope={code: verdict.reason for code, verdict in plan.out_of_scope},
+                assumed=plan.assumed,
             )
         )
     except TcstaticError as error:
