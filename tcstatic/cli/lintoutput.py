@@ -75,6 +75,8 @@ def _show_text(outcome: Outcome, shown: Shown, aside: bool) -> None:
         click.echo(finding_text(near, line_of, colour=colour) + "\n", err=aside)
     for line in explanation(outcome.report.verdicts, dict(outcome.rules), colour=colour):
         click.echo(line, err=aside)
+    for line in _unseen(outcome):
+        click.echo(line, err=aside)
     for line in _summary(outcome, shown):
         click.echo(line, err=aside)
 
@@ -98,6 +100,14 @@ def _show_lines(outcome: Outcome, aside: bool, lines: Iterator[str]) -> None:
         click.echo(line, err=aside)
     for line in explanation(outcome.report.verdicts, dict(outcome.rules)):
         click.echo(line, err=True)
+    for line in _unseen(outcome):
+        click.echo(line, err=True)
+
+
+def _unseen(outcome: Outcome) -> Iterator[str]:
+    """What --explain says of files that were not looked at."""
+    if outcome.report.verdicts:
+        yield from (f"not looked at: {line}" for line in outcome.report.incomplete)
 
 
 def _show_json(outcome: Outcome, shown: Shown, aside: bool) -> None:

@@ -13,7 +13,7 @@ from typing import Any, final
 
 from tcstatic.caching import write_whole
 from tcstatic.lint.discovery import file_name
-from tcstatic.lint.index import Index, facts_from
+from tcstatic.lint.index import Index, Reach, facts_from
 from tcstatic.lint.results import Analysis
 from tcstatic.model import Verdict
 from tcstatic.report.jsonform import finding_data, finding_from, plain
@@ -49,6 +49,7 @@ class Cache:
         root: Path,
         overlay: Mapping[Path, bytes] | None = None,
         marks: re.Pattern[bytes] | None = None,
+        reach: Reach | None = None,
     ) -> None:
         self._file = file
         self._root = root
@@ -61,7 +62,7 @@ class Cache:
         ]
         self._entries: dict[str, Any] = data["entries"]
         self._added: dict[str, Analysis] = {}
-        self.index = Index(root, facts_from(data["facts"]), overlay, marks)
+        self.index = Index(root, facts_from(data["facts"]), overlay, marks, reach)
 
     def get(self, path: Path) -> Analysis | None:
         """Return the analysis of a file if it still holds."""

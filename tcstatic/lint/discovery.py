@@ -14,6 +14,8 @@ from tcstatic.lint.walking import Ignored, is_covered, patterns, walk
 from tcstatic.model import Skipped
 
 _MARKS: Final = ("pyproject.toml", ".git")
+# Older ways to say that a folder is a project; they count where none of the others is found.
+_OLDER_MARKS: Final = ("setup.py", "setup.cfg", ".hg", ".svn")
 
 
 @final
@@ -24,6 +26,11 @@ class Project:
     root: Path
     settings: Settings
     files: tuple[Path, ...]
+
+    @property
+    def marked(self) -> bool:
+        """Return whether anything says that the root is a project's: else it is a guess."""
+        return is_project(self.root)
 
 
 @final
@@ -44,16 +51,16 @@ class Discovered:
 class _Surroundings:
     """What lies around a folder; state: answers for the folders seen so far."""
 
-    def __init__(self, isolated: bool, fallback: Path) -> None:
+    def __init__(self, isolated: bool, named: Path) -> None:
         self._isolated = isolated
-        self._fallback = fallback
+        self._roots = _Roots(named)
         self._known: dict[Path, tuple[Path, Settings]] = {}
         self._excluded: dict[str, list[Ignored]] = {}
 
     def of(self, folder: Path) -> tuple[Path, Settings]:
         if folder not in self._known:
             settings = Settings() if self._isolated else settings_for(folder)
-            self._known[folder] = (project_root(folder, self._fallback), settings)
+            self._known[folder] = (self._roots.of(folder), settings)
         return self._known[folder]
 
     def excluded(self, settings: Settings) -> list[Ignored]:
@@ -111,16 +118,71 @@ def _files(
         yield path
 
 
-def project_root(folder: Path, fallback: Path) -> Path:
-    """Return the nearest folder, at or above, with a pyproject.toml or a .git.
+@final
+class _Roots:
+    """Which folder a file is seen from; state: what was asked before of other folders."""
 
-    Without one it is the working folder, `fallback`, or `folder` itself: the first of them that
-    `folder` lies in.
-    """
-    for one in (folder, *folder.parents):
-        if any((one / mark).exists() for mark in _MARKS):
-            return one
-    return next(one for one in (Path.cwd(), fallback, folder) if folder.is_relative_to(one))
+    def __init__(self, named: Path) -> None:
+        """`named` is the folder that all paths of the command line lie in."""
+        self._named = named
+        self._holding: dict[Path, bool] = {}
+
+    def of(self, folder: Path) -> Path:
+        """Return the nearest folder, at or above, with a pyproject.toml or a .git.
+
+        Without one it is the working folder, the named one, or `folder` itself: the first of them
+        that `folder` lies in and that may be one project, or the folder with a setup.py above it.
+        Below the working folder, a package is not parted.
+        """
+        around = (folder, *folder.parents)
+        marked = next((one for one in around if _is_marked(one, _MARKS)), None)
+        if marked is not None:
+            return marked
+        start = self._start(folder)
+        if self._holds_projects(start):
+            older = around[: around.index(start)]
+        else:
+            older = (start, *start.parents)
+        return next((one for one in older if _is_marked(one, _OLDER_MARKS)), start)
+
+    def _start(self, folder: Path) -> Path:
+        here, named = Path.cwd(), self._named
+        if not folder.is_relative_to(here):
+            return named if folder.is_relative_to(named) else folder
+        if here != named and not _is_everything(here) and not self._holds_projects(here):
+            return here
+        start = named if folder.is_relative_to(named) else folder
+        while start != here and _is_marked(start, ("__init__.py",)):
+            start = start.parent
+        return start
+
+    def _holds_projects(self, folder: Path) -> bool:
+        """Whether a folder in it is a project of its own."""
+        if folder not in self._holding:
+            try:
+                with os.scandir(folder) as entries:
+                    inner = [one.path for one in entries if one.is_dir()]
+            except OSError:
+                inner = []
+            self._holding[folder] = any(map(is_project, inner))
+        return self._holding[folder]
+
+
+def is_project(folder: Path | str) -> bool:
+    """Return whether something in a folder says that it is a project of its own."""
+    return _is_marked(folder, (*_MARKS, *_OLDER_MARKS))
+
+
+def _is_marked(folder: Path | str, marks: Sequence[str]) -> bool:
+    return any(os.path.exists(os.path.join(folder, mark)) for mark in marks)
+
+
+def _is_everything(folder: Path) -> bool:
+    """Whether it is a place where all that somebody has lies: no project."""
+    # Not at the top: few come here, and it takes a while to load.
+    import tempfile
+
+    return str(folder) in (tempfile.gettempdir(), os.path.expanduser("~"), folder.anchor)
 
 
 def _common(paths: Sequence[str]) -> Path:

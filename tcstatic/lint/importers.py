@@ -17,6 +17,9 @@ _IMPORT: Final = re.compile(
     rb"|(?:import_module|__import__)\(\s*[\"']([.\w]+)",
     re.MULTILINE,
 )
+# Where this is not on a line, no import begins there.
+_HINT: Final = re.compile(rb"(?:^|;)[ \t]*(?:from|import)[ \t]|(?:import_module|__import__)\(")
+_WORD: Final = b"import"
 _COMMENT: Final = re.compile(rb"#[^\n]*")
 _NAME: Final = re.compile(rb"[\w.]+")
 
@@ -27,7 +30,7 @@ def imports_of(source: bytes) -> tuple[str, ...]:
     ``from a.b import c`` gives ``a.b`` and ``a.b.c``: what is a module, only the files can tell.
     """
     found: dict[str, None] = {}
-    for match in _IMPORT.finditer(source):
+    for match in _statements(source):
         base, names, plain, dynamic = match.groups()
         if base is not None:
             joint = b"" if base.endswith(b".") else b"."
@@ -35,10 +38,31 @@ def imports_of(source: bytes) -> tuple[str, ...]:
             for name in _listed(_COMMENT.sub(b"", names)):
                 found[_text(base + joint + name)] = None
         elif plain is not None:
-            found.update((_text(name), None) for name in _listed(plain))
+            for name in _listed(plain):
+                found.update((_text(one), None) for one in _with_packages(name))
         else:
             found[_text(dynamic)] = None
     return tuple(found)
+
+
+def _statements(source: bytes) -> Iterator[re.Match[bytes]]:
+    """All imports in a source. Only lines with the word in them are looked at closely: there are
+    few, and a search through all of a source costs many times as much."""
+    at = 0
+    while (hit := source.find(_WORD, at)) >= 0:
+        begin = max(at, source.rfind(b"\n", 0, hit) + 1)
+        end = source.find(b"\n", hit)
+        line = source[begin : end if end >= 0 else len(source)]
+        match = _IMPORT.search(source, begin) if _HINT.search(line) else None
+        if match is not None:
+            yield match
+        at = max(match.end() if match else begin + len(line), hit + len(_WORD))
+
+
+def _with_packages(name: bytes) -> Iterator[bytes]:
+    """``import a.b`` gives ``a`` and what it holds, too."""
+    parts = name.split(b".")
+    return (b".".join(parts[:number]) for number in range(1, len(parts) + 1))
 
 
 def _listed(text: bytes) -> Iterator[bytes]:
@@ -62,29 +86,38 @@ def stem(path: str) -> str:
     return _module(path).rpartition("/")[2]
 
 
-def importers(given: Iterable[str], imports: Mapping[str, tuple[str, ...]]) -> frozenset[str]:
+def importers(given: Iterable[str], imports: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
     """Return the files that import one of the given, directly or not, without the given.
 
     Files are named relative to the root of their project, with slashes; `imports` has all of them.
-    A module is looked for from the importing file's folder, every one above it, and `src`.
+    A module is looked for from the importing file's folder, every one above it, and `src`. Those
+    that are the fewest imports away come first, tests after others. A package that is only run on
+    the way to a module in it hands nothing of its own on: who imports such a module is not meant.
     """
     by_word: dict[str, list[str]] = defaultdict(list)
     for path, names in imports.items():
         for word in words_of(names):
             by_word[word].append(path)
-    start = frozenset(given)
-    reached = set(start)
-    waiting = list(start)
-    while waiting:
-        target = waiting.pop()
-        wanted = _module(target)
-        # A relative import names a package only by its dots.
-        candidates = {*by_word.get(stem(target), ()), *_siblings(target, imports)}
-        for path in candidates - reached:
-            if any(_may_mean(name, path, wanted) for name in imports[path]):
-                reached.add(path)
-                waiting.append(path)
-    return frozenset(reached - start)
+    level = tuple(dict.fromkeys(given))
+    reached = dict.fromkeys(level)
+    start = len(level)
+    while level:
+        found = {
+            path
+            for target in level
+            # A relative import names a package only by its dots.
+            for path in {*by_word.get(stem(target), ()), *_siblings(target, imports)}
+            if path not in reached
+            and any(_may_mean(name, path, _module(target)) for name in imports[path])
+        }
+        level = tuple(sorted(found, key=_distance))
+        reached.update(dict.fromkeys(level))
+    return tuple(reached)[start:]
+
+
+def _distance(path: str) -> tuple[bool, str]:
+    name = path.rpartition("/")[2]
+    return "tests/" in path or name.startswith("test_"), path
 
 
 def _siblings(target: str, imports: Mapping[str, tuple[str, ...]]) -> Iterator[str]:
@@ -100,22 +133,15 @@ def _module(target: str) -> str:
 
 
 def _may_mean(name: str, path: str, wanted: str) -> bool:
-    """Whether an import in the file `path` may load the wanted module, or what lies in it."""
+    """Whether an import in the file `path` may load the wanted module."""
     plain = name.lstrip(".")
     dots = len(name) - len(plain)
-    asked = "/".join(part for part in plain.split(".") if part) + "/"
-    return any(
-        wanted == base.rstrip("/") if asked == "/" else _leads_to(base + asked, wanted, len(base))
-        for base in _bases(path, dots)
-    )
-
-
-def _leads_to(asked: str, wanted: str, start: int) -> bool:
-    """Whether one of the packages on the way to `asked`, or itself, is the wanted module.
-
-    Those on the way begin behind `start`, but for the package that holds a relative import.
-    """
-    return asked.startswith(wanted + "/") and len(wanted) + 1 >= start
+    asked = plain.replace(".", "/").rstrip("/")
+    if not wanted.endswith(asked):
+        return False
+    if not asked:
+        return any(wanted == base.rstrip("/") for base in _bases(path, dots))
+    return any(wanted == base + asked for base in _bases(path, dots))
 
 
 def _bases(path: str, dots: int) -> Iterator[str]:

@@ -6,25 +6,55 @@ What was read before and has not been touched since is not read again.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import os
 import re
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, final
 
 from tcstatic.errors import InputError
-from tcstatic.lint.discovery import file_name
+from tcstatic.lint.discovery import Project, file_name, is_project
 from tcstatic.lint.importers import imports_of, stem, words_of
 from tcstatic.lint.sources import read_source
 from tcstatic.lint.walking import walk
+from tcstatic.model import Skipped
 
 # A file touched this recently (nanoseconds) may change again without a new time of change.
 _FRESH: Final = 2_000_000_000
-# Where the working folder is no project, but somebody's whole disk, nobody waits for a longer look.
-MOST_FILES: Final = 50_000
+_CUT: Final = "all but {:,} of the files that may import the given ones"
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """How far files are looked for: from the folder `start` outwards, to the root.
+
+    `own`: what lies in a folder that is a project of its own is left out.
+    """
+
+    start: Path
+    files: int
+    size: int
+    own: bool = False
+
+
+# Reading the imports of so many files takes some 2 s, once; they are remembered.
+IN_PROJECT: Final = (20_000, 128_000_000)
+# Where the root is a guess, it may be somebody's whole disk: some 0.2 s.
+IN_GUESS: Final = (1_000, 16_000_000)
+
+
+def reach_of(project: Project) -> Reach:
+    """Return how far to look for what belongs together with the files of a project."""
+    folders = {str(path.parent) for path in project.files}
+    common = Path(os.path.commonpath(folders)) if folders else project.root
+    start = common if common.is_relative_to(project.root) else project.root
+    marked = project.marked
+    return Reach(start, *(IN_PROJECT if marked else IN_GUESS), own=not marked)
 
 
 @final
@@ -49,25 +79,57 @@ class Index:
         facts: Mapping[str, Facts] | None = None,
         overlay: Mapping[Path, bytes] | None = None,
         marks: re.Pattern[bytes] | None = None,
+        reach: Reach | None = None,
     ) -> None:
         self._root = root
+        self._reach = reach or Reach(root, *IN_PROJECT)
         self._marks = marks
         self._known = dict(facts or {})
         self._overlay = {file_name(path, root): text for path, text in (overlay or {}).items()}
         self._current: dict[str, Facts | None] = {}
         self._keys: dict[str, str] = {}
+        self._names: list[str] | None = None
         self._by_stem: dict[str, list[str]] | None = None
-        self.complete = True
+        self.cut = ""
         self.changed = False
 
-    def files(self) -> Iterable[str]:
-        """Return the names of all Python files of the project."""
-        return (name for names in self._stems().values() for name in names)
+    def files(self) -> Sequence[str]:
+        """Return the names of the Python files of the project, of near ones first."""
+        if self._names is None:
+            found = (path for path in self._outwards() if isinstance(path, Path))
+            most = self._reach.files
+            names = [file_name(path, self._root) for path in itertools.islice(found, most + 1)]
+            if len(names) > most:
+                self.cut = _CUT.format(most)
+            self._names = names[:most]
+        return self._names
+
+    def _outwards(self) -> Iterator[Path | Skipped]:
+        """What lies below the first folder, then what else lies below the one above it, ..."""
+        folder, seen = self._reach.start, ""
+
+        def leave(one: str) -> bool:
+            return one == seen or (self._reach.own and is_project(one))
+
+        while True:
+            yield from walk(folder, leave=leave)
+            if folder == self._root:
+                return
+            folder, seen = folder.parent, str(folder)
 
     def imports(self) -> dict[str, tuple[str, ...]]:
         """Return what each file of the project imports."""
-        found = ((name, self.facts(name)) for name in self.files())
-        return {name: facts.imports for name, facts in found if facts is not None}
+        found: dict[str, tuple[str, ...]] = {}
+        size = 0
+        for name in self.files():
+            facts = self.facts(name)
+            if facts is not None:
+                found[name] = facts.imports
+                size += facts.status[0]
+                if size > self._reach.size:
+                    self.cut = _CUT.format(len(found))
+                    break
+        return found
 
     def facts(self, name: str) -> Facts | None:
         """Return the facts of one file as it is now; None where it cannot be read."""
@@ -124,15 +186,7 @@ class Index:
     def _stems(self) -> dict[str, list[str]]:
         if self._by_stem is None:
             self._by_stem = defaultdict(list)
-            number = 0
-            for path in walk(self._root):
-                if not isinstance(path, Path):
-                    continue
-                number += 1
-                if number > MOST_FILES:
-                    self.complete = False
-                    break
-                name = file_name(path, self._root)
+            for name in self.files():
                 self._by_stem[stem(name)].append(name)
         return self._by_stem
 

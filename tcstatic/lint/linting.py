@@ -65,7 +65,7 @@ class LintedProject:
     unreadable: tuple[Skipped, ...] = ()
     failed: tuple[Failed, ...] = ()
     from_cache: int = 0
-    complete: bool = True
+    incomplete: tuple[str, ...] = ()
 
     @property
     def given(self) -> tuple[Analysis, ...]:
@@ -167,7 +167,7 @@ def _result(
         unreadable=analysed.unreadable,
         failed=analysed.failed,
         from_cache=analysed.from_cache,
-        complete=analysed.complete,
+        incomplete=analysed.incomplete,
     )
 
 

@@ -66,7 +66,6 @@ def outcome_of(
     }
     problems = (*discovered.unreadable, *(skip for one in projects for skip in one.unreadable))
     bugs = tuple(Skipped(bad.path, bad.error) for one in projects for bad in one.failed)
-    incomplete = "too many files: not all that import the given ones are known"
     outcome = Outcome(
         report=Report(
             command="lint",
@@ -75,7 +74,7 @@ def outcome_of(
             invariants=counts_of(analyses, outside, findings),
             findings=tuple(findings),
             probes=ProbeCounts(skipped=tuple(_named(one, base) for one in (*problems, *bugs))),
-            incomplete=() if all(one.complete for one in projects) else (incomplete,),
+            incomplete=tuple(dict.fromkeys(line for one in projects for line in one.incomplete)),
             verdicts=explain(analyses, outside, base) if explained else (),
         ),
         base=base,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, final
@@ -62,20 +62,26 @@ def is_covered(path: Path, layers: Sequence[Ignored]) -> bool:
 
 
 def walk(
-    folder: Path, layers: Sequence[Ignored] = (), *, git: bool = False
+    folder: Path,
+    layers: Sequence[Ignored] = (),
+    *,
+    git: bool = False,
+    leave: Callable[[str], bool] | None = None,
 ) -> Iterator[Path | Skipped]:
     """Yield the Python files below `folder` in a fixed order, and what cannot be looked into.
 
     `layers` are patterns to leave out; with `git`, those of .gitignore files (of folders above as
-    well, up to the repository's own) are added.
+    well, up to the repository's own) are added. `leave` says of a folder that it is passed over.
     """
     inherited = list(layers)
     if git:
         inherited += _above(folder)
-    yield from _below(str(folder), inherited, git)
+    yield from _below(str(folder), inherited, git, leave)
 
 
-def _below(folder: str, layers: list[Ignored], git: bool) -> Iterator[Path | Skipped]:
+def _below(
+    folder: str, layers: list[Ignored], git: bool, leave: Callable[[str], bool] | None
+) -> Iterator[Path | Skipped]:
     try:
         with os.scandir(folder) as listing:
             entries = sorted(listing, key=lambda entry: entry.name)
@@ -96,7 +102,8 @@ def _below(folder: str, layers: list[Ignored], git: bool) -> Iterator[Path | Ski
         ):
             yield Path(entry.path)
     for one in folders:
-        yield from _below(one, layers, git)
+        if leave is None or not leave(one):
+            yield from _below(one, layers, git, leave)
 
 
 def _may_hold_source(entry: os.DirEntry[str]) -> bool:

@@ -1,6 +1,6 @@
 """A module's source -> what may happen when it runs, in which order: abstract event paths."""
 
-from tcstatic.program.paths.exploring import Exploration, Root, explore
+from tcstatic.program.paths.exploring import Exploration, Root, explore, idle
 from tcstatic.program.paths.machine import Machine
 from tcstatic.program.paths.project import Module, Project
 from tcstatic.program.paths.sequences import Path, paths
@@ -17,6 +17,7 @@ __all__ = [
     "Root",
     "explore",
     "happenings",
+    "idle",
     "loops",
     "paths",
 ]

@@ -31,6 +31,7 @@ from tcstatic.program.source import syntax
 _SCRIPT: Final = re.compile(rb"^(?:[\w.]+\(|for |while |with |if __name__)", re.MULTILINE)
 # What a file must mention for training to happen in it.
 _RELEVANT: Final = (b"torch", b"lightning", b"accelerate", b"optim")
+NOTHING: Final = "it trains and evaluates nothing"
 # Expressions that the functions of a module may cost: by its lines, at least, and each at most.
 _SHARE: Final = 6
 _LEAST: Final = 4_000
@@ -71,12 +72,11 @@ def explore(project: Project, path: Path, visit: Callable[[Root], None]) -> Expl
     Raises InputError where the file cannot be read or parsed."""
     project.read = set()
     content = project.content(path)
-    script = _SCRIPT.search(content) is not None
-    if not script and not any(word in content for word in _RELEVANT):
-        return Exploration(None, depends=(path,), skipped="it does not mention torch")
+    if reason := idle(content):
+        return Exploration(None, depends=(path,), skipped=reason)
     module = project.module(path)
-    if not any(matches(module.text.text)) and not (script and _drives(project, module)):
-        return Exploration(None, depends=(path,), skipped="it trains and evaluates nothing")
+    if not any(matches(module.text.text)) and not _drives(project, module):
+        return Exploration(None, depends=(path,), skipped=NOTHING)
     machine = Machine(project)
     module.main = True
     try:
@@ -97,6 +97,19 @@ def explore(project: Project, path: Path, visit: Callable[[Root], None]) -> Expl
         coverage=coverage,
         exhausted=machine.exhausted,
     )
+
+
+def idle(content: bytes) -> str:
+    """Return why nothing in a file can matter, by a look at its text; '' where it may.
+
+    A script may run what its imports hold.
+    """
+    if _SCRIPT.search(content) is not None:
+        return ""
+    if not any(word in content for word in _RELEVANT):
+        return "it does not mention torch"
+    # Whatever its encoding: the words are ASCII.
+    return "" if any(matches(content.decode("utf-8", "replace"))) else NOTHING
 
 
 def _drives(project: Project, module: Module) -> bool:

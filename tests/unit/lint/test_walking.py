@@ -82,6 +82,34 @@ def test_the_root_of_a_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert alone.root == tmp_path / "two"
 
 
+def roots_of(*paths: Path) -> set[Path]:
+    return {one.root for one in discover(list(map(str, paths))).projects}
+
+
+def test_the_root_where_nothing_marks_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tree(tmp_path, "old/setup.py", "old/src/lib/a.py", "old/ext/setup.py", "plain/lib/b.py")
+    tree(tmp_path, "plain/run.py", "pkg/__init__.py", "pkg/sub/__init__.py", "pkg/sub/c.py")
+    monkeypatch.chdir(tmp_path)
+    # The working folder holds a project, and is none itself.
+    assert roots_of(tmp_path / "old") == {tmp_path / "old", tmp_path / "old" / "ext"}
+    assert roots_of(tmp_path / "old" / "src") == {tmp_path / "old"}
+    assert roots_of(tmp_path / "plain") == {tmp_path / "plain"}
+    assert roots_of(tmp_path / "plain" / "lib" / "b.py") == {tmp_path / "plain" / "lib"}
+    assert roots_of(tmp_path / "pkg" / "sub" / "c.py") == {tmp_path}
+    assert roots_of(tmp_path) == {tmp_path, tmp_path / "old", tmp_path / "old" / "ext"}
+    monkeypatch.chdir(tmp_path / "plain")
+    assert roots_of(tmp_path / "plain" / "lib" / "b.py") == {tmp_path / "plain"}
+    assert roots_of(tmp_path / "old" / "src" / "lib" / "a.py") == {tmp_path / "old"}
+
+
+def test_a_home_folder_is_no_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tree(tmp_path, "lib/b.py", "run.py")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    assert roots_of(tmp_path / "lib" / "b.py") == {tmp_path / "lib"}
+    assert roots_of(tmp_path / "run.py") == {tmp_path}
+
+
 def test_a_file_is_linted_once_and_ignored_ones_if_named(folder: Folder) -> None:
     (folder.path / ".git").mkdir()
     (folder.path / ".gitignore").write_text("made.py\n")
