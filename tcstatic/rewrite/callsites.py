@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import re
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -13,9 +14,12 @@ from tcstatic.rewrite.sketch import Sketch
 from tcstatic.rewrite.vocabulary import (
     CONTAINER_METHODS,
     DROPOUTS,
+    LAYERS,
+    LOSSES,
     MAKERS,
     METHODS,
     MOVERS,
+    NORMALISED,
     OTHER_LIBRARIES,
     PARALLEL,
     QUERIES,
@@ -26,6 +30,8 @@ from tcstatic.rewrite.vocabulary import (
 
 _BUILTINS: Final = frozenset(dir(builtins))
 _LIBRARIES: Final = (OTHER_LIBRARIES | sys.stdlib_module_names) - {"copy"}
+# What layers are called that a model may end with.
+_ACTIVATION: Final = re.compile("(^|_)act|softmax|sig(?!n)|prob")
 _LITERALS: Final = ('"', "'", "[", "{", "(", 'f"', "f'")
 
 
@@ -36,6 +42,8 @@ def call_sites(call: Call, facts: ModuleFacts) -> Iterator[Sketch]:
         yield from _clip(call)
     elif call.callee in DROPOUTS:
         yield from _dropout(call)
+    elif operation := _operation(call):
+        yield _after(call, "call", operation)
     elif call.callee in SAVES:
         yield _on(call, "model.save", callee=True)
     elif call.callee == "torch.autograd.backward":
@@ -49,6 +57,8 @@ def call_sites(call: Call, facts: ModuleFacts) -> Iterator[Sketch]:
         yield _after(call, "model.forward", dropped)
     elif kind := _value_kind(call, function):
         yield _after(call, kind, _literals(call))
+    elif _is_activation(call):
+        yield _after(call, "call", {"makes": call.name})
 
 
 def is_function(call: Call, facts: ModuleFacts) -> bool:
@@ -128,6 +138,28 @@ def _dropout(call: Call) -> Iterator[Sketch]:
     if rate and "training" in rate.text:
         said = "<expression>"
     yield _after(call, "call", {"training": said})
+
+
+def _operation(call: Call) -> dict[str, str]:
+    """What makes a loss or the input of one, by whichever name: noted where a graph is read."""
+    if call.place in ("decorator", "raise", "except") or is_library(call):
+        return {}
+    if call.callee in LAYERS:
+        return {"layer": LAYERS[call.callee]}
+    if call.name in NORMALISED and (call.receiver is not None or call.resolved):
+        return {"makes": call.name}
+    if call.callee in LOSSES:
+        return {"makes": call.name}
+    kept = call.result in ("assigned", "returned") and call.receiver is not None
+    if call.name in ("mean", "sum") and kept and call.function.rpartition(".")[2] != "forward":
+        return {"makes": call.name}
+    return {}
+
+
+def _is_activation(call: Call) -> bool:
+    """Whether a layer that a model may end with is called, by its name, in a ``forward``."""
+    inside = call.function.rpartition(".")[2] == "forward" and call.receiver_text == "self"
+    return inside and _ACTIVATION.search(call.name) is not None
 
 
 def _value_kind(call: Call, function: bool) -> str:

@@ -135,6 +135,11 @@ class Scoping:
         return found if known and None not in seen.receivers else []
 
 
+def _is_told(site: Site) -> bool:
+    """Whether a plain call's value says something: functional dropout, or what makes a loss."""
+    return "dropout" in site.callee or bool(site.arguments.keys() & {"makes", "layer"})
+
+
 @final
 class _File:
     """One file whose sites are judged."""
@@ -166,6 +171,8 @@ class _File:
 
     def told(self, site: Site) -> Site:
         """A site that is kept; where its value stands for the receiver as well, it says so."""
+        if site.probe == "after" and site.kind == "model.forward" and self._is_loss(site):
+            return replace(site, kind="call", arguments={"makes": "loss"})
         if site.probe != "after" or site.kind not in _MODES:
             return site
         if not self._of_self(self._values.get(_span(site.location))):
@@ -177,7 +184,7 @@ class _File:
         if site.attribute:
             literal = kind == "grad.clip" and site.attribute in site.arguments
             return LITERAL if literal else UNASKED if kind == "call" else ""
-        if kind in _UNASKED or (kind == "call" and "dropout" not in site.callee):
+        if kind in _UNASKED or (kind == "call" and not _is_told(site)):
             return UNASKED
         call = self._values.get(span)
         if kind in _MODES:
@@ -186,7 +193,8 @@ class _File:
             seen = self._scoping.seen(self._path, call, self._facts)
             if seen is not None and self._is_nested(seen):
                 return NESTED
-            return NO_MODEL if seen is not None and self._is_other(seen) else ""
+            other = seen is not None and self._is_other(seen)
+            return NO_MODEL if other and not self._is_loss(site) else ""
         return self._of_made(kind, call) if kind in _MADE else ""
 
     def _of_made(self, kind: str, call: Call | None) -> str:
@@ -202,6 +210,16 @@ class _File:
         if kind == "model.new" and self._scoping.is_part(seen):
             return PART
         return GIVES_NONE if self._scoping.gives_none(seen) else ""
+
+    def _is_loss(self, site: Site) -> bool:
+        """Whether a call is known to be one of a loss function's object: no model, which is seen
+        only for what it gives."""
+        call = self._values.get(_span(site.location))
+        seen = self._scoping.seen(self._path, call, self._facts)
+        if seen is None or not self._is_other(seen):
+            return False
+        called = [one for callee in seen.callees if callee is not None for one in options(callee)]
+        return bool(called) and all(isinstance(o, Object) and o.role == "loss" for o in called)
 
     def _is_other(self, seen: Seen) -> bool:
         return self._scoping.is_no_model(seen) and self._scoping.gives_none(seen)

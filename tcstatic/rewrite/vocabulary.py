@@ -37,6 +37,14 @@ DROPOUTS: Final = frozenset(
     f"torch.nn.functional.{name}"
     for name in "dropout alpha_dropout dropout1d dropout2d dropout3d feature_alpha_dropout".split()
 )
+# Operations that a loss must not be given twice, and the losses, as functions of torch.
+NORMALISED: Final = frozenset({"softmax", "sigmoid"})
+LOSSES: Final = frozenset(
+    f"torch.nn.functional.{name}"
+    for name in "cross_entropy nll_loss mse_loss l1_loss smooth_l1_loss huber_loss "
+    "binary_cross_entropy binary_cross_entropy_with_logits".split()
+)
+LAYERS: Final = {f"torch.nn.{name}": name.lower() for name in ("Softmax", "Sigmoid")}
 SAVES: Final = frozenset(
     {"torch.save", "torch.distributed.checkpoint.save", "torch.distributed.checkpoint.async_save"}
 )

@@ -4,7 +4,11 @@
 arrives at `into` through operations of the families named. An operation is named as torch names it
 (``softmax``, ``detach``), whether it is written as a function, a method or a module; `into` is an
 operation and one of its arguments, by name or position, or an event kind and a position
-(``loss.backward.0``). Source text alone decides it: nothing is observed while training runs.
+(``loss.backward.0``).
+
+While training runs, the autograd graph of a loss tells what made its input, past changes of shape:
+each ``loss.forward`` event names the loss and what it was `made_by`. What has another argument or
+family in it is decided by the source alone.
 """
 
 from __future__ import annotations
@@ -12,18 +16,32 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import ClassVar, Final, final
 
-from tcstatic.invariants.relations.base import Params, check_keys, register
+from tcstatic.invariants.relations.base import Params, check_keys, observed, register
 from tcstatic.model import Event, Hypothesis, Needs, Observation, Vocabulary
 
 FAMILIES: Final = ("shape", "arithmetic", "reduction", "loss", "any")
+SEEN: Final = "loss.forward"
+_INPUT: Final = ".input"
 
 
 @final
-class _Silent:
-    """No event of a run says where a value came from."""
+class _FlowMonitor:
+    """Judges what the graph of a loss shows of its input."""
+
+    def __init__(self, params: Params) -> None:
+        self._from = frozenset(params["from"])
+        self._into = _losses(params)
 
     def feed(self, event: Event) -> Iterable[Observation]:
-        return ()
+        if event.kind != SEEN or event.values.get("loss") not in self._into:
+            return ()
+        made_by = event.values.get("made_by")
+        return (observed(event, (), holds=made_by not in self._from),)
+
+
+def _losses(params: Params) -> frozenset[str]:
+    """Return the operations whose input is spoken of."""
+    return frozenset(one.removesuffix(_INPUT) for one in params["into"] if one.endswith(_INPUT))
 
 
 @final
@@ -48,12 +66,12 @@ class Flow:
                 raise ValueError(f"through: {family!r} is not one of {', '.join(FAMILIES)}")
 
     def needs(self, params: Params) -> Needs:
-        """Return nothing: it is decided from source."""
-        return Needs(frozenset())
+        """Return the losses whose input is spoken of; nothing where source alone decides."""
+        return Needs(frozenset({SEEN}) if _losses(params) else frozenset())
 
-    def monitor(self, params: Params) -> _Silent:
-        """Return a monitor that has nothing to say."""
-        return _Silent()
+    def monitor(self, params: Params) -> _FlowMonitor:
+        """Return a fresh monitor."""
+        return _FlowMonitor(params)
 
     def propose(self, vocabulary: Vocabulary) -> Iterator[Hypothesis]:
         """Return nothing: no trace says where a value came from."""

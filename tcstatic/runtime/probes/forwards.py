@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Any, Final, final
 
 from tcstatic.model import Location
+from tcstatic.runtime.probes.graphs import LAYERS, Graphs
 from tcstatic.runtime.probes.loops import Loop
 from tcstatic.runtime.probes.optimizers import Optimizer
 from tcstatic.runtime.probes.ownership import Ownership
@@ -88,12 +89,14 @@ class Forwards:
         ownership: Ownership,
         backward_seen: Callable[[], None],
         backward_over: Callable[[], None],
+        graphs: Graphs,
     ) -> None:
         self._stream = stream
         self._structure = structure
         self._ownership = ownership
         self._backward_seen = backward_seen
         self._backward_over = backward_over
+        self._graphs = graphs
         self._open: list[tuple[int, Forward | None]] = []
         self._sensitive: dict[int, tuple[int, list[Any]]] = {}
         self.pending: list[Forward] = []
@@ -122,7 +125,9 @@ class Forwards:
         record.moment = stream.moment()
         self._open.append((id(frame), record))
 
-    def ends(self, output: Any, frame: Any, *, dropped: bool) -> None:
+    def ends(
+        self, output: Any, frame: Any, *, dropped: bool, where: Location | None = None
+    ) -> None:
         """The call begun last in `frame` has returned; `dropped`: nobody looks at what."""
         if not self._open or self._open[-1][0] != id(frame):
             return
@@ -130,8 +135,12 @@ class Forwards:
         if record is None:
             return
         if record is _CRITERION:
+            if self._graphs.due:
+                self._graphs.note(output, where)
             self._criterion_ends(output)
             return
+        if self._graphs.due and type(record.module).__name__ in LAYERS:
+            self._graphs.note(output, where)
         record.values["output_dropped"] = dropped
         for node in _graph_nodes(output):
             record.recorded = True

@@ -9,6 +9,7 @@ from typing import Any, Final, final
 
 from tcstatic.model import Location, Needs, Site
 from tcstatic.runtime.probes.forwards import Forwards
+from tcstatic.runtime.probes.graphs import Graphs
 from tcstatic.runtime.probes.ownership import Ownership
 from tcstatic.runtime.probes.replicas import Replicas
 from tcstatic.runtime.probes.roles import ACTOR, MODULE, OPTIMIZER, SCALER, TENSOR, role_of
@@ -43,6 +44,7 @@ class Parts:
         ownership = Ownership(stream.registry)
         self.ownership = ownership
         self.structure = Structure(stream, ownership)
+        self.graphs = Graphs(stream, wanted="loss.forward" in needs.events)
         self.replicas = Replicas(stream, ownership, self.structure)
         self.updates = Updates(
             stream,
@@ -51,10 +53,16 @@ class Parts:
             self._round_done,
             self._before_update,
             self._round_begins,
+            self.graphs,
         )
         self._after_round = round_done
         self.forwards = Forwards(
-            stream, self.structure, ownership, backward_seen, self.updates.backward_ends
+            stream,
+            self.structure,
+            ownership,
+            backward_seen,
+            self.updates.backward_ends,
+            self.graphs,
         )
         self.updates.forwards = self.forwards
         torch: Any = sys.modules["torch"]
@@ -146,6 +154,8 @@ class Parts:
             self.structure.mode_called(thing, site, site.location)
         elif kind == "call" and "dropout" in site.callee:
             self._dropout(site, frame)
+        elif kind == "call" and site.arguments.keys() & {"makes", "layer"}:
+            self.graphs.made(site, value)
 
     def assigned(self, site: Site, thing: Any, *, watching: bool) -> None:
         """An attribute is about to be set: the place counts, what it did is read from state."""

@@ -10,6 +10,7 @@ from typing import Any, Final, final
 from tcstatic.model import Location
 from tcstatic.runtime.probes import measure
 from tcstatic.runtime.probes.forwards import Forwards
+from tcstatic.runtime.probes.graphs import Graphs
 from tcstatic.runtime.probes.ledger import version_of
 from tcstatic.runtime.probes.optimizers import Interval, Optimizer, Snapshot, keep_suspects
 from tcstatic.runtime.probes.ownership import Ownership
@@ -40,12 +41,14 @@ class Updates:
         round_done: Callable[[], None],
         before_update: Callable[[bool], None],
         round_begins: Callable[[], None],
+        graphs: Graphs,
     ) -> None:
         self._stream = stream
         self._ownership = ownership
         self._round_done = round_done
         self._before_update = before_update
         self._round_begins = round_begins
+        self._graphs = graphs
         self.forwards: Forwards | None = None
         self.optimizers: dict[int, Optimizer] = {}
         self.untracked = Untracked(stream, ownership)
@@ -111,6 +114,8 @@ class Updates:
         self.in_backward = True
         self._where = where
         starved = any([optimizer.starved for optimizer in self.optimizers.values()])
+        if loss is not None:
+            self._graphs.read(loss, where)
         self._loss = measure.scalar(loss) if loss is not None else None
         self._round_begins()
         self.untracked.settle_update(self.optimizers, self._finish_step)

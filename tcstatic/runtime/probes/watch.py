@@ -215,7 +215,7 @@ class Watch:
 
             def forward(value: Any, frame: FrameType) -> None:
                 if budget.watching:
-                    parts.forwards.ends(value, frame, dropped=dropped)
+                    parts.forwards.ends(value, frame, dropped=dropped, where=site.location)
                 if role_of(value) in _MADE:
                     parts.made(site, value)
 

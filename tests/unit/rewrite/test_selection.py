@@ -84,7 +84,7 @@ def test_methods_get_their_receiver_and_their_value(text: str, expected: str) ->
         "x: Net() = 1",
         "with torch.no_grad(): pass",
         "F.relu(x); y = F.relu(x); z = torch.zeros(3)",
-        "y = x.view(-1).sum()",
+        "y = x.view(-1); z = x.sum() / 2",
         "args.items.append(x)",
         "y = np.array(x); p = os.path.join(x)",
         "self.fc = 1; cls.fc = 2",

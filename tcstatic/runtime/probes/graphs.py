@@ -1,0 +1,219 @@
+"""What a loss was made of, read from the autograd graph that its backward is about to use.
+
+The graph tells what the source often does not: which operation made the input of a loss, through
+any number of files and layers. Only its shape is read (the kinds of nodes, the sizes of what flows
+between them), never a saved tensor, which hooks of the program may have to bring back. Nodes carry
+the place of the call that made them, where a site has seen it, in torch's own notes about a node.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Final, final
+
+from tcstatic.model import Location, Site
+from tcstatic.runtime.probes.stream import HEARD, Stream
+
+_NOTE: Final = "tcstatic"
+_FIRST_STEPS: Final = (
+    8  # whose graphs are read, and then now and then: what a loss is made of stays
+)
+_NOW_AND_THEN: Final = 64
+_MOST_NODES: Final = 64
+_MOST_TOLD: Final = 64
+_FIRST_LISTENER: Final = -2_000_000  # below those of optimizers
+# What lies between a loss and the number that backward is called on, by the name of its node.
+_TOP: Final = frozenset(
+    "Add Sub Rsub Mul Div Neg Mean Sum Pow Abs Sqrt Stack Cat Gather NanToNum Where Square".split()
+)
+_SHAPE: Final = frozenset(
+    """View UnsafeView ReshapeAlias Squeeze Unsqueeze Transpose T Permute Slice Select Split Unbind
+    Clone ToCopy Alias AsStrided Index IndexSelect MaskedSelect Narrow Flatten Unflatten""".split()
+)
+_LOSSES: Final = {
+    "NllLoss": "nll_loss",
+    "NllLoss2D": "nll_loss",
+    "BinaryCrossEntropyWithLogits": "bce_with_logits",
+    "BinaryCrossEntropy": "binary_cross_entropy",
+    "MseLoss": "mse_loss",
+    "SmoothL1Loss": "smooth_l1_loss",
+    "HuberLoss": "huber_loss",
+}
+_MAKERS: Final = {
+    "Softmax": "softmax",
+    "SafeSoftmax": "softmax",
+    "Sigmoid": "sigmoid",
+    "LogSoftmax": "log_softmax",
+    "LogSigmoid": "logsigmoid",
+}
+LAYERS: Final = frozenset(_MAKERS)  # which have the names of torch's layers
+# What changes the shape of a prediction on purpose, so that a difference of all pairs is meant.
+_SPREAD: Final = _SHAPE - {"Clone", "ToCopy", "Alias"} | {"Expand", "Repeat"}
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class _Loss:
+    """One loss within a graph: `made_by` the operation whose result it was given, at `made_at`;
+    `shapes` where its input was spread against the targets, so that all pairs were compared."""
+
+    name: str
+    where: Location | None
+    made_by: str = ""
+    made_at: Location | None = None
+    shapes: str = ""
+
+
+@final
+class Graphs:
+    """Reads the graphs of losses, and tells what is new in them.
+
+    State: `_told` the losses that were told; `_layers` the places where layers without parameters
+    were made, by operation.
+    """
+
+    def __init__(self, stream: Stream, *, wanted: bool) -> None:
+        self._stream = stream
+        self._wanted = wanted
+        self._told: dict[_Loss, None] = {}
+        self._layers: dict[str, list[Location]] = {}
+
+    @property
+    def due(self) -> bool:
+        """Whether the graphs of this step are read."""
+        step = self._stream.step
+        return self._wanted and (step < _FIRST_STEPS or not step % _NOW_AND_THEN)
+
+    def made(self, site: Site, value: Any) -> None:
+        """A call returned the result of an operation that may make a loss, or the input of one."""
+        if "layer" in site.arguments:
+            self._layers.setdefault(site.arguments["layer"], []).append(site.location)
+        elif self.due:
+            self.note(value, site.location)
+
+    def note(self, value: Any, where: Location | None) -> None:
+        """Note where a tensor was made, at its node."""
+        node = getattr(value, "grad_fn", None)
+        if node is not None and where is not None:
+            node.metadata.setdefault(_NOTE, where)
+
+    def read(self, loss: Any, where: Location | None) -> None:
+        """Tell of the losses in the graph of a number whose backward begins."""
+        if not self.due or loss.grad_fn is None:
+            return
+        for found in _losses(loss.grad_fn):
+            made_at = found.made_at or self._layer(found.made_by)
+            one = _Loss(found.name, found.where or where, found.made_by, made_at, found.shapes)
+            if one not in self._told and len(self._told) < _MOST_TOLD:
+                self._told[one] = None
+                self._tell(one)
+
+    def _layer(self, operation: str) -> Location | None:
+        places = self._layers.get(operation)
+        return places[-1] if places else None
+
+    def _tell(self, one: _Loss) -> None:
+        stream = self._stream
+        subjects = {HEARD: (_FIRST_LISTENER - len(self._told),)}
+        if one.made_at is not None:
+            stream.tell(stream.make("call", one.made_at, subjects, {"operation": one.made_by}))
+        values = {
+            "loss": one.name,
+            "made_by": one.made_by,
+            "spread": bool(one.shapes),
+            "shapes": one.shapes,
+        }
+        stream.tell(stream.make("loss.forward", one.where, subjects, values))
+
+
+def _losses(root: Any) -> Iterator[_Loss]:
+    """Yield the losses that a number was made of, from a bounded part of its graph."""
+    waiting: list[tuple[Any, Location | None]] = [(root, None)]
+    seen: set[Any] = set()
+    while waiting and len(seen) < _MOST_NODES:
+        node, above = waiting.pop()
+        if node in seen:
+            continue
+        seen.add(node)
+        kind = _kind(node)
+        where = node.metadata.get(_NOTE, above)
+        if kind in _LOSSES:
+            yield _loss(node, _LOSSES[kind], where)
+        elif kind == "LogSoftmax":
+            yield _made("cross_entropy", where, _below(node))
+        elif kind in _TOP or kind in _SHAPE:
+            shapes = _spread(node) if kind == "Sub" else ""
+            if shapes:
+                yield _Loss("difference", where, shapes=shapes)
+            waiting += [(child, where) for child, _ in node.next_functions if child is not None]
+
+
+def _loss(node: Any, name: str, where: Location | None) -> _Loss:
+    below = _below(node)
+    if name == "nll_loss" and below is not None and _kind(below) == "LogSoftmax":
+        return _made("cross_entropy", where, _below(below))
+    if below is not None and _kind(below) == "Expand":
+        child = below.next_functions[0][0]
+        shapes = _outer(_shape(child), _shape(below))
+        return _Loss(name, where, shapes=shapes) if shapes else _made(name, where, _past(child))
+    return _made(name, where, below)
+
+
+def _made(name: str, where: Location | None, node: Any) -> _Loss:
+    made_by = _MAKERS.get(_kind(node), "") if node is not None else ""
+    return _Loss(name, where, made_by, node.metadata.get(_NOTE) if made_by else None)
+
+
+def _below(node: Any) -> Any:
+    """Return the node that made the first input, past changes of shape; None for a leaf."""
+    functions = node.next_functions
+    return _past(functions[0][0]) if functions else None
+
+
+def _past(node: Any) -> Any:
+    for _ in range(_MOST_NODES):
+        if node is None or _kind(node) not in _SHAPE or not node.next_functions:
+            break
+        node = node.next_functions[0][0]
+    return node
+
+
+def _spread(node: Any) -> str:
+    """Return the shapes of a difference of a prediction and something constant, where it has an
+    element for each pair of theirs."""
+    children = [child for child, _ in node.next_functions if child is not None]
+    if len(children) != 1:
+        return ""
+    child = children[0]
+    if _kind(child) == "Expand":  # as torch's own l1_loss does before it takes the difference
+        child, node = child.next_functions[0][0], child
+    if child is None or _kind(child) in _SPREAD:
+        return ""
+    return _outer(_shape(child), _shape(node))
+
+
+def _outer(given: tuple[int, ...], result: tuple[int, ...]) -> str:
+    """Return both shapes where N numbers were spread to N x N, '' for any other change."""
+    if len(result) < 2 or result[-1] != result[-2] or result[-1] < 2:
+        return ""
+    column = given == (*result[:-1], 1)
+    row = len(result) == 2 and given == result[1:]
+    return f"{_text(given)} to {_text(result)}" if column or row else ""
+
+
+def _text(shape: tuple[int, ...]) -> str:
+    return "x".join(map(str, shape))
+
+
+def _shape(node: Any) -> tuple[int, ...]:
+    """Return the shape of what a node made; () where this torch does not tell."""
+    described = getattr(node, "_input_metadata", None)
+    if not described:
+        return ()
+    shape = tuple(described[0].shape)
+    return shape if all(type(size) is int for size in shape) else ()
+
+
+def _kind(node: Any) -> str:
+    return type(node).__name__.rstrip("0123456789").removesuffix("Backward")
