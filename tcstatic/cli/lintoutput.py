@@ -113,7 +113,8 @@ def _unseen(outcome: Outcome) -> Iterator[str]:
 def _show_json(outcome: Outcome, shown: Shown, aside: bool) -> None:
     from tcstatic.report import to_json
 
-    click.echo(to_json(outcome.report), nl=False, err=aside)
+    coverage = outcome.coverage.data() if outcome.coverage is not None else None
+    click.echo(to_json(outcome.report, coverage=coverage), nl=False, err=aside)
 
 
 def _show_sarif(outcome: Outcome, shown: Shown, aside: bool) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, final
 
 from tcstatic.lint.discovery import file_name
 from tcstatic.lint.results import Analysis
@@ -45,6 +46,41 @@ def counts_of(
         violated=tuple(sorted(violated)),
         never_triggered=tuple(sorted(in_scope - held - violated)),
         out_of_scope=dict(sorted(outside.items())),
+    )
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """How much of the given files was understood: `roles` maps a kind of event to (sites whose
+    subject is known, all sites), `unknown` a rule to the files of which it can say nothing."""
+
+    roles: Mapping[str, tuple[int, int]]
+    unknown: Mapping[str, int]
+
+    def data(self) -> dict[str, Any]:
+        """Return it as the json report has it."""
+        return {
+            "roles": {kind: {"known": n, "sites": of} for kind, (n, of) in self.roles.items()},
+            "unknown": dict(self.unknown),
+        }
+
+
+def coverage_of(analyses: Sequence[Analysis]) -> Coverage:
+    """Return how much of the given files was understood."""
+    known: Counter[str] = Counter()
+    sites: Counter[str] = Counter()
+    for one in analyses:
+        for kind, (resolved, every) in one.coverage.items():
+            known[kind] += resolved
+            sites[kind] += every
+    unknown: Counter[str] = Counter()
+    for table, times in _tables(analyses):
+        for code, verdict in table.items():
+            if verdict.name == "UNKNOWN":
+                unknown[code] += times
+    return Coverage(
+        {kind: (known[kind], sites[kind]) for kind in sorted(sites)}, dict(sorted(unknown.items()))
     )
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import final
 
-from tcstatic.lint.counting import counts_of, explain
+from tcstatic.lint.counting import Coverage, counts_of, coverage_of, explain
 from tcstatic.lint.discovery import Discovered, file_name
 from tcstatic.lint.linting import LintedProject
 from tcstatic.model import Edit, Finding, Fix, Invariant, ProbeCounts, Report, Skipped, Witness
@@ -37,6 +37,7 @@ class Outcome:
     fixed: tuple[Finding, ...] = ()
     contents: Mapping[Path, bytes] = field(default_factory=dict)
     from_cache: int = 0
+    coverage: Coverage | None = None
 
     @property
     def exit_code(self) -> int:
@@ -89,6 +90,7 @@ def outcome_of(
         fixed=tuple(moved(bad, one.project.root, base) for one in projects for bad in one.fixed),
         contents={path: text for one in projects for path, text in one.contents.items()},
         from_cache=sum(one.from_cache for one in projects),
+        coverage=coverage_of(analyses),
     )
     report = replace(outcome.report, exit_status=outcome.exit_code)
     return replace(outcome, report=report)

@@ -25,11 +25,15 @@ from tcstatic.model import (
 REPORT_SCHEMA: Final = "tcstatic-report/1"
 
 
-def to_json(report: Report) -> str:
-    """Return the report as json text: strict json, keys in the order of the schema."""
+def to_json(report: Report, *, coverage: Mapping[str, Any] | None = None) -> str:
+    """Return the report as json text: strict json, keys in the order of the schema.
+
+    `coverage` says how much of the source a lint has understood: a key that is optional, and not
+    part of the report that `from_json` gives back.
+    """
     counts, probes = report.invariants, report.probes
     thinned = [{"event": kind, "reason": why} for kind, why in probes.thinned]
-    data = {
+    data: dict[str, Any] = {
         "schema": REPORT_SCHEMA,
         "command": report.command,
         "script": report.script,
@@ -57,6 +61,8 @@ def to_json(report: Report) -> str:
     }
     if report.verdicts:
         data["verdicts"] = [_verdict(one) for one in report.verdicts]
+    if coverage is not None:
+        data["coverage"] = coverage
     return json.dumps(plain(data), indent=2, allow_nan=False) + "\n"
 
 

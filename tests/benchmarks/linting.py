@@ -20,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -188,19 +189,21 @@ def resolved(reports: Sequence[Mapping[str, Any]]) -> dict[str, tuple[int, int]]
     """Return, for each kind of site, those whose subject's role is known, and all of them."""
     sums: dict[str, tuple[int, int]] = {}
     for one in reports:
-        for kind, (known, sites) in (one.get("coverage") or {}).items():
+        for kind, site in one.get("coverage", {}).get("roles", {}).items():
             before = sums.get(kind, (0, 0))
-            sums[kind] = (before[0] + known, before[1] + sites)
+            sums[kind] = (before[0] + site["known"], before[1] + site["sites"])
     return sums
 
 
 def show_resolved(reports: Sequence[Mapping[str, Any]]) -> None:
-    """Print the share of sites whose role is resolved."""
-    sums = resolved(reports)
-    for kind, (known, sites) in sorted(sums.items()):
+    """Print the share of sites whose role is resolved, and in how many files a rule is unknown."""
+    for kind, (known, sites) in sorted(resolved(reports).items()):
         print(f"roles resolved at {kind}: {known} of {sites} ({known / max(sites, 1):.1%})")
-    if not sums:
-        print("roles resolved: lint does not say")
+    unknown: Counter[str] = Counter()
+    for one in reports:
+        unknown.update(one.get("coverage", {}).get("unknown", {}))
+    told = ", ".join(f"{code} {number}" for code, number in sorted(unknown.items()))
+    print(f"files in which a rule is unknown: {told or 'none'}")
 
 
 def installed_torch() -> Path:

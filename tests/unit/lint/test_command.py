@@ -46,6 +46,17 @@ def test_the_report(folder: Folder) -> None:
     assert len(finding["fingerprint"]) == 32
 
 
+def test_the_report_says_what_was_understood(folder: Folder) -> None:
+    guess = "import torch\ndef fit(trainer, x):\n    model.loss(x).backward()\n    x.y[0].step()\n"
+    folder.write(train=BAD, other=guess, alone="x = 1\n")
+    cold, warm = (folder.lint("--output-format", "json").report["coverage"] for _ in range(2))
+    assert cold == warm
+    assert cold["roles"]["loss.backward"]["sites"] == 2
+    assert 1 <= cold["roles"]["optimizer.step"]["known"] <= cold["roles"]["optimizer.step"]["sites"]
+    unknown = folder.lint("--output-format", "json", "other.py").report["coverage"]["unknown"]
+    assert unknown and set(unknown.values()) == {1}
+
+
 def test_selecting_rules(folder: Folder) -> None:
     folder.write(train=BAD)
     assert folder.places("--select", "TCS112") == [PLACE]
