@@ -14,21 +14,36 @@ from tcstatic.program.callgraph.machine import Instance
 from tcstatic.program.callgraph.operations import Implicit, Invoke, Place
 from tcstatic.program.callgraph.values import Kind, Value
 
-DEEPEST = 4
-"""Containers and objects inside one another that are looked into."""
 _PICKLED = "pickle.Pickled"
 _TOP, _INSIDE, _REDUCED, _STATE = "<pickled>", "<inside>", "<reduced>", "<state>"
+_REDUCE = ("__reduce_ex__", "__reduce__")
 _NEW_ARGUMENTS = ("__getnewargs_ex__", "__getnewargs__")
+_HOOKS = (*_REDUCE, *_NEW_ARGUMENTS, "__getstate__", "__setstate__", "__new__")
 
 
 class Save(NamedTuple):
-    """A value is asked for its state, and so is what it holds, up to a depth; first for `hook`."""
+    """A value is asked for its state, first by `hook`; where `deep`, so is what it holds."""
 
     hook: str
     kept: int
     target: int
     place: Place
-    depth: int
+    deep: bool
+
+
+class Ask(NamedTuple):
+    """An object that has a method for it is asked for its state."""
+
+    hook: str
+    kept: int
+    place: Place
+
+
+class Reach(NamedTuple):
+    """Whoever is asked for its state, with what lies in a value, flows to a node."""
+
+    hook: str
+    target: int
 
 
 class SaveTo(NamedTuple):
@@ -70,7 +85,7 @@ def _dumped(effects: Effects, call: Call) -> None:
 def _dumped_to(effects: Effects, call: Call) -> None:
     given = effects.arguments(call)
     for node in given[:1]:
-        save = Save("", effects.machine.sink, effects.machine.sink, call.place, DEEPEST)
+        save = Save("", effects.machine.sink, effects.machine.sink, call.place, True)
         effects.machine.use_once(node, save, call.instance)
         for file in given[1:2]:
             effects.machine.use_once(file, SaveTo(node, call.place), call.instance)
@@ -81,11 +96,11 @@ def _loaded(effects: Effects, call: Call) -> None:
         effects.machine.use_once(node, Restore(call.target, call.place), call.instance)
 
 
-def _copied(hook: str, depth: int) -> Model:
+def _copied(hook: str, *, deep: bool) -> Model:
     def model(effects: Effects, call: Call) -> None:
         inside = effects.machine.node()
         for node in effects.arguments(call)[:1]:
-            save = Save(hook, inside, call.target, call.place, depth)
+            save = Save(hook, inside, call.target, call.place, deep)
             effects.machine.use_once(node, save, call.instance)
             remake = Remake(effects.machine.sink, call.place)
             effects.machine.use_once(inside, remake, call.instance)
@@ -98,7 +113,7 @@ def _keep(effects: Effects, node: int, made: Value, instance: Instance, place: P
     """Have what lies in a node, and inside of that, lie in what was pickled."""
     machine = effects.machine
     machine.link(node, machine.field(made, _TOP))
-    save = Save("", machine.field(made, _INSIDE), machine.sink, place, DEEPEST)
+    save = Save("", machine.field(made, _INSIDE), machine.sink, place, True)
     machine.use_once(node, save, instance)
 
 
@@ -112,40 +127,75 @@ class Pickling:
         self._machine.handlers.update(
             {
                 Save: self._save,
+                Ask: self._state,
+                Reach: self._reach,
                 SaveTo: self._save_to,
                 Restore: self._restore,
                 Remake: self._remake,
                 Rebuild: self._rebuild,
             }
         )
-        self._machine.interests[Save] = frozenset({Kind.INSTANCE, Kind.ITEMS})
+        for operation in (Save, Reach):
+            self._machine.interests[operation] = frozenset({Kind.INSTANCE, Kind.ITEMS})
 
     def _save(self, save: Save, instance: Instance, value: Value) -> None:
+        if save.hook and self._ask(value, save.hook, save.target, instance, save.place):
+            return
         machine = self._machine
-        deeper = save._replace(depth=save.depth - 1, target=machine.sink)
-        if machine.values.kind[value] is Kind.ITEMS:
-            self._inside(self._effects.items.all(value), deeper, instance)
+        ask = Ask(save.hook, save.kept, save.place)
+        if save.deep:
+            machine.use_once(self._reached(value, save.hook), ask, instance)
+        elif machine.values.kind[value] is Kind.INSTANCE:
+            self._state(ask, instance, value)
+
+    def _reached(self, value: Value, hook: str) -> int:
+        """Return one node, for all who save a value, with who is asked for its state."""
+        machine, items = self._machine, self._effects.items
+        name = f"<saved {hook}>"
+        if name in machine.fields.get(value, {}):
+            return machine.fields[value][name]
+        target = machine.field(value, name)
+        has_method = self._effects.attributes.has_method
+        inside = items.all(value)
+        if machine.values.kind[value] is Kind.INSTANCE:
+            if has_method(value, hook) or self._is_asked(value):
+                machine.add(target, value)
+            if hook and has_method(value, hook):
+                return target
+            if any(has_method(value, one) for one in _REDUCE):
+                inside = machine.field(value, _REDUCED)
+            elif has_method(value, "__getstate__"):
+                inside = machine.field(value, _STATE)
+            else:
+                inside = items.all(items.attributes(value))
+        machine.use(inside, Reach(hook, target), machine.instances[0])
+        return target
+
+    def _reach(self, reach: Reach, instance: Instance, value: Value) -> None:
+        self._machine.link(self._reached(value, reach.hook), reach.target)
+
+    def _is_asked(self, value: Value) -> bool:
+        attributes = self._effects.attributes
+        return self._is_exception(value) or any(
+            attributes.has_method(value, name) for name in _HOOKS
+        )
+
+    def _is_exception(self, value: Value) -> bool:
+        data = self._machine.values.data
+        bases = self._effects.classes.foreign(data[value][0])
+        return any(str(data[base][0]).endswith(("Error", "Exception")) for base in bases)
+
+    def _state(self, ask: Ask, instance: Instance, value: Value) -> None:
+        machine, place = self._machine, ask.place
+        if ask.hook and self._ask(value, ask.hook, machine.sink, instance, place):
             return
-        place = save.place
-        if save.hook and self._ask(value, save.hook, save.target, instance, place):
-            return
-        machine.add(save.kept, value)
-        reduced, state = machine.field(value, _REDUCED), machine.field(value, _STATE)
-        for name in ("__reduce_ex__", "__reduce__"):
-            if self._ask(value, name, reduced, instance, place):
-                self._inside(reduced, deeper, instance)
+        machine.add(ask.kept, value)
+        for name in _REDUCE:
+            if self._ask(value, name, machine.field(value, _REDUCED), instance, place):
                 return
         for name in _NEW_ARGUMENTS:
             self._ask(value, name, machine.sink, instance, place)
-        if self._ask(value, "__getstate__", state, instance, place):
-            self._inside(state, deeper, instance)
-        elif save.depth > 0:
-            items = self._effects.items
-            self._inside(items.all(items.attributes(value)), deeper, instance)
-
-    def _inside(self, node: int, save: Save, instance: Instance) -> None:
-        if save.depth >= 0:
-            self._machine.use_once(node, save, instance)
+        self._ask(value, "__getstate__", machine.field(value, _STATE), instance, place)
 
     def _ask(
         self, value: Value, name: str, target: int, instance: Instance, place: Place, *given: int
@@ -181,7 +231,7 @@ class Pickling:
             machine.add(remake.target, value)
             return
         attributes, place = self._effects.attributes, remake.place
-        if any(attributes.has_method(value, name) for name in ("__reduce_ex__", "__reduce__")):
+        if any(attributes.has_method(value, name) for name in _REDUCE):
             rebuild = Rebuild(remake.target, place)
             machine.use_once(machine.field(value, _REDUCED), rebuild, instance)
             return
@@ -190,8 +240,7 @@ class Pickling:
         machine.add(receiver, owner)
         for node in classes.members(owner, "__new__"):
             self._effects.calls.implicit(node, (receiver,), machine.sink, instance, place)
-        bases = [machine.values.data[base][0] for base in classes.foreign(owner)]
-        if any(str(base).endswith(("Error", "Exception")) for base in bases):
+        if self._is_exception(value):
             # exceptions are made again of their arguments
             self._ask(value, "__init__", machine.sink, instance, place)
         state = machine.field(value, _STATE)
@@ -222,7 +271,7 @@ PICKLES: Mapping[str, Model] = {
     **{f"{name}.loads": _loaded for name in _LIBRARIES[:4]},
     **{f"{name}.load": _loaded for name in _LIBRARIES},
     "torch.save": _dumped_to,
-    "copy.copy": _copied("__copy__", 0),
-    "copy.deepcopy": _copied("__deepcopy__", DEEPEST),
-    "copy.replace": _copied("__replace__", 0),
+    "copy.copy": _copied("__copy__", deep=False),
+    "copy.deepcopy": _copied("__deepcopy__", deep=True),
+    "copy.replace": _copied("__replace__", deep=False),
 }
