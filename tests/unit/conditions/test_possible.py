@@ -65,7 +65,14 @@ def test_what_is_told_is_what_the_solver_tells(
         ("has(autocast)", False),
         ("autocast == 'bfloat16' or loss_scaled", False),
         ("not has(autocast) and not loss_scaled", True),
-        ("stage == 'train' and stage == 'evaluate'", None),
+        ("stage == 'train' and stage == 'evaluate'", False),
+        ("grad_enabled and stage == 'train' and grad_enabled and stage in ('train', 'x')", True),
+        ("loss > 1 and loss < 2 and not loss_scaled", True),
+        ("loss > 1 and loss <= 1", False),
+        ("loss > 1 and loss < 1.5 and not loss == 1.25", True),
+        ("name > 'a' and name < 'b'", True),
+        ("loss < best and loss > 1 and loss < 2", None),
+        ("loss_scaled and loss < best and loss > 1", False),
         ("loss_scaled and stage == 'train' and stage == 'evaluate'", False),
         ("rank > 0", False),
     ],
@@ -76,9 +83,13 @@ def test_facts_decide(text: str, told: bool | None) -> None:
 
 
 def test_too_many_values_are_left_to_the_solver() -> None:
-    names = [f"x{number}" for number in range(6)]
-    text = " and ".join(f"{name} == 1" for name in names)
-    assert possible(parse(text), dict.fromkeys(names, tuple(range(9)))) is None
+    names = [f"x{number}" for number in range(9)]
+    text = " and ".join(f"(({name} > 1) or z)" for name in names)
+    assert possible(parse(f"({text}) and not z"), dict.fromkeys(names, (0, 2, 1))) is True
+    # nine pigeons in eight holes
+    text = " and ".join(f"{a} != {b}" for a in names for b in names if a < b)
+    assert possible(parse(text), dict.fromkeys(names, tuple(range(8)))) is None
+    assert possible(parse(text), dict.fromkeys(names, tuple(range(9)))) is True
 
 
 def test_no_solver_is_loaded_for_it() -> None:
