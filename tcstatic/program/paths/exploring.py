@@ -11,8 +11,9 @@ from typing import Final, final
 from tcstatic.program.paths import facts, functions, lookup, statements
 from tcstatic.program.paths.finishing import finish
 from tcstatic.program.paths.machine import Frame, Machine
+from tcstatic.program.paths.mattering import matters
 from tcstatic.program.paths.operations import role_of
-from tcstatic.program.paths.project import Module, Project, absolute, matches
+from tcstatic.program.paths.project import Module, Project, absolute
 from tcstatic.program.paths.tree import Block, Loop, happenings
 from tcstatic.program.paths.values import (
     Class,
@@ -75,7 +76,7 @@ def explore(project: Project, path: Path, visit: Callable[[Root], None]) -> Expl
     if reason := idle(content):
         return Exploration(None, depends=(path,), skipped=reason)
     module = project.module(path)
-    if not any(matches(module.text.text)) and not _drives(project, module):
+    if not matters(module.text.text) and not _drives(project, module):
         return Exploration(None, depends=(path,), skipped=NOTHING)
     machine = Machine(project)
     module.main = True
@@ -109,7 +110,7 @@ def idle(content: bytes) -> str:
     if not any(word in content for word in _RELEVANT):
         return "it does not mention torch"
     # Whatever its encoding: the words are ASCII.
-    return "" if any(matches(content.decode("utf-8", "replace"))) else NOTHING
+    return "" if matters(content.decode("utf-8", "replace")) else NOTHING
 
 
 def _drives(project: Project, module: Module) -> bool:
@@ -123,7 +124,7 @@ def _drives(project: Project, module: Module) -> bool:
             continue
         for name in names:
             found = project.find(name, module.path) if name else None
-            if found is not None and any(matches(found.text.text)):
+            if found is not None and matters(found.text.text):
                 return True
     return False
 

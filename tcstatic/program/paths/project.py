@@ -11,47 +11,15 @@ from typing import Any, Final, final
 
 from tcstatic.errors import InputError, input_problem
 from tcstatic.model import Location
+from tcstatic.program.paths.mattering import matches, touches
 from tcstatic.program.source import SourceText, decode, module_name, parse, syntax
 
 # Trees that are kept at a time, by the number of their lines: about 1 KB a line.
 KEPT_LINES: Final = 150_000
 # Modules that one file's analysis reads at most: what lies further away stays unknown.
 MOST_READ: Final = 60
-# What makes a function worth a look of its own: it trains, or computes a loss.
-MATTERS: Final = re.compile(
-    # A scheduler of learning rates takes one argument at most; those of diffusion models take more.
-    r"\.backward\b|zero_grad|(?<!scheduler)\.step\b(?!_)|scheduler\.step(?:$|\((?!\n|[^\n,()]+,))|"
-    r"cross_entropy|CrossEntropyLoss|nll_loss|NLLLoss|BCELoss|BCEWithLogits|binary_cross_entropy|"
-    r"kl_div|KLDivLoss|set_grad_enabled|set_epoch|manual_seed|require_grad\b|random_split|"
-    r"load_state_dict|(?<!@torch\.)(?<!@)no_grad\(\)$|\.grad\b|\.eval$|\.lr =|"
-    # Modules that are wrong by themselves, whoever trains them.
-    r"Parameter\([^\n]*\)\.\w|(?:F|functional)\.dropout\w*\((?![^\n]*training=\w+\.training)|"
-    r"\)\s*\]\s*\*|(?P<list>self\.\w+ = (?:\[|list\())|nn\.\w+\([^\n]*\)\(\w",
-    re.MULTILINE,
-)
-# Where there is none of these, a list holds no layers that a module fails to register.
-_LAYERS: Final = re.compile(
-    r"\bnn\.[A-Z]\w*\(|^\s*class \w+\([^)]*(?:Module|Layer|Block|Model|Net)\b", re.M
-)
-# What makes it worth while to go into a function that is called from such a one.
-TOUCHES: Final = re.compile(
-    MATTERS.pattern + r"|\.eval\(|\.train\(|dropout|no_grad|inference_mode|GradScaler|clip_grad|"
-    r"state_dict|requires_grad|optim|nn\.|DataLoader|all_reduce|barrier|torch\.save|oss\b|[Mm]odel"
-)
 # An optimizer or a scheduler that is built, by its name.
 _BUILT: Final = re.compile(r"(\w+) = [\w.]*\b(?:optim|lr_scheduler)\.[A-Z]\w*\(")
-
-
-def matches(text: str) -> Iterator[re.Match[str]]:
-    """The words of a file that training is about."""
-    layers = None
-    for match in MATTERS.finditer(text):
-        if match.lastgroup == "list":
-            if layers is None:
-                layers = _LAYERS.search(text) is not None
-            if not layers:
-                continue
-        yield match
 
 
 @final
@@ -86,7 +54,7 @@ class Module:
         """Whether a function may do something to what is trained."""
         known = self._touches.get(node)
         if known is None:
-            known = self._touches[node] = TOUCHES.search(self.segment(node)) is not None
+            known = self._touches[node] = touches(self.segment(node))
         return known
 
     def segment(self, node: syntax.AST) -> str:
@@ -97,13 +65,7 @@ class Module:
     def matters(self, node: syntax.AST) -> bool:
         """Whether a function holds anything that training is about."""
         if self._lines is None:
-            text = self.text.text
-            breaks, line, found = 0, 1, []
-            for match in matches(text):
-                line += text.count("\n", breaks, match.start())
-                breaks = match.start()
-                found.append(line)
-            self._lines = found
+            self._lines = _lines_of(self.text.text)
         first, last = node.lineno, node.end_lineno or node.lineno  # type: ignore[attr-defined]
         return any(first <= line <= last for line in self._lines)
 
@@ -129,6 +91,18 @@ class Module:
             span.end_column,
             function or "<module>",
         )
+
+
+def _lines_of(text: str) -> list[int]:
+    """The numbers of the lines that hold a word that matters."""
+    found: list[int] = []
+    breaks, line = 0, 1
+    for start in sorted({match.start() for match in matches(text)}):
+        line += text.count("\n", breaks, start)
+        breaks = start
+        if not found or found[-1] != line:
+            found.append(line)
+    return found
 
 
 @final
