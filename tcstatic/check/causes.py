@@ -9,6 +9,7 @@ from typing import Any, Final, final
 
 from tcstatic.check.history import History
 from tcstatic.invariants.conditions import Judge, compile_condition, parse
+from tcstatic.invariants.relations import needs_of
 from tcstatic.model import Event, Finding, Invariant, Location, Observation, Witness
 
 UNKNOWN_PLACE: Final = Location("<unknown>", 0)
@@ -25,6 +26,8 @@ class Diagnosis:
             (blame.at, compile_condition(parse(blame.when)) if blame.when else None)
             for blame in invariant.blame
         ]
+
+        self._of_calls = bool(needs_of(invariant).calls)
 
     def finding(
         self, observation: Observation, trail: tuple[Event, ...], history: History
@@ -86,7 +89,17 @@ class Diagnosis:
                 return placed[-1]
         if self._blame or not trail:
             return event
+        if self._of_calls:
+            return self._cause_of_calls(observation)
         return next((e for e in reversed(trail) if e.where is not None), event)
+
+    def _cause_of_calls(self, observation: Observation) -> Event:
+        """The call itself, or what was not to happen before it or within it."""
+        params, placed = self.invariant.params, [e for e in observation.trail if e.where]
+        unwanted = "absence" in params or "lacks" in params
+        if placed and (unwanted or observation.event.where is None):
+            return placed[-1]
+        return observation.event
 
 
 def fingerprint(code: str, where: Location) -> str:

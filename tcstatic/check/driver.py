@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
-from typing import Final, final
+from collections.abc import Iterable, Mapping
+from typing import final
 
-from tcstatic.check.causes import Diagnosis
 from tcstatic.check.doubts import Doubts
 from tcstatic.check.history import History
 from tcstatic.check.repeating import MOVING, Repetition, Standing
-from tcstatic.invariants.conditions import Judge, compile_condition, fields_of, parse
-from tcstatic.invariants.relations import Monitor, Remembering, monitor_of, needs_of
+from tcstatic.check.working import LEARNT, Kind, Rule, explained, keys_of, labels_needed
+from tcstatic.invariants.relations import needs_of
+from tcstatic.invariants.relations.called import CALL, called_in
+from tcstatic.invariants.relations.sequences import END
 from tcstatic.model import (
     Event,
     Finding,
@@ -22,99 +23,6 @@ from tcstatic.model import (
     Observation,
     Witness,
 )
-
-# The status of an invariant that was inferred.
-LEARNT: Final = "learnt"
-# Relations whose monitors judge each event by itself.
-STATELESS: Final = frozenset({"effect", "member", "count", "argument", "result", "equal", "flow"})
-
-_Remembers = Callable[[Mapping[int, int]], tuple[object, ...]]
-
-
-@final
-class _Rule:
-    """An invariant at work: what feeds its monitor, its precondition and diagnosis.
-
-    `when` is the scope of every observation; `unless` excuses a failed one, and has nothing to
-    say where the relation holds; under `doubt` it waits for the end; where `seen` is not met, no
-    reference run has shown such a context. What was learnt to be there (`wanted`) is not missed in
-    a program that never does it. `explains` are the codes that it explains, itself or by
-    others. `standing` tells what a monitor remembers that may be asked for it; one that `repeats`
-    remembers nothing.
-    """
-
-    __slots__ = (
-        "code",
-        "diagnosis",
-        "doubt",
-        "excuse",
-        "explains",
-        "feed",
-        "invariant",
-        "repeats",
-        "scope",
-        "seen",
-        "standing",
-        "wanted",
-    )
-
-    def __init__(self, invariant: Invariant) -> None:
-        self.invariant = invariant
-        monitor: Monitor = monitor_of(invariant)
-        self.feed = monitor.feed
-        self.code = invariant.code
-        self.diagnosis = Diagnosis(invariant)
-        self.scope = _compiled(invariant.when)
-        self.excuse = _compiled(invariant.unless)
-        self.doubt = _compiled(invariant.doubt)
-        self.seen = _compiled(invariant.seen)
-        params = invariant.params if invariant.status == LEARNT else {}
-        self.wanted: str = params.get("existence") or params.get("precedence") or ""
-        asked = _fields(invariant.when) | _fields(invariant.unless)
-        self.repeats = invariant.relation in STATELESS and not asked & MOVING
-        self.standing: _Remembers | None = None
-        if isinstance(monitor, Remembering) and not asked & MOVING:
-            self.standing = monitor.standing
-        self.explains: frozenset[str] = frozenset()
-
-
-@final
-class _Kind:
-    """The rules that judge events of one kind, and how the last of them fared.
-
-    State: `last` is that event; `held` what it gave, by code, where nothing failed and an event
-    that says the same is judged the same; `again` the other rules, None while `last` is half
-    judged; `times` how many events have said the same since.
-    """
-
-    __slots__ = ("again", "held", "last", "rules", "times")
-
-    def __init__(self) -> None:
-        self.rules: list[_Rule] = []
-        self.last: Event | None = None
-        self.held: list[tuple[str, int]] = []
-        self.again: list[_Rule] | None = None
-        self.times = 0
-
-
-def _explained(invariant: Invariant, explains: Mapping[str, Iterable[str]]) -> frozenset[str]:
-    """Return the codes that an invariant explains, itself or by way of others; never its own."""
-    found: set[str] = set()
-    todo = list(invariant.explains)
-    while todo:
-        code = todo.pop()
-        if code not in found:
-            found.add(code)
-            todo.extend(explains.get(code, ()))
-    return frozenset(found - {invariant.code})
-
-
-def _fields(text: str) -> frozenset[str]:
-    return fields_of(parse(text)) if text else frozenset()
-
-
-def _compiled(text: str) -> Judge | None:
-    return compile_condition(parse(text)) if text else None
 
 
 def _same(last: Event, event: Event) -> bool:
@@ -135,10 +43,10 @@ def _same(last: Event, event: Event) -> bool:
 
 
 # With how often it was seen.
-_Failure = tuple[_Rule, Observation, tuple[Event, ...], int]
+_Failure = tuple[Rule, Observation, tuple[Event, ...], int]
 
 
-def _follows(rule: _Rule, observation: Observation, cause: _Rule, event: Event) -> bool:
+def _follows(rule: Rule, observation: Observation, cause: Rule, event: Event) -> bool:
     """Whether what was learnt fails as a consequence: of a fault with a name, or of what differed
     first in the same step."""
     if rule.invariant.status != LEARNT or rule is cause:
@@ -146,7 +54,7 @@ def _follows(rule: _Rule, observation: Observation, cause: _Rule, event: Event) 
     return cause.invariant.status != LEARNT or event.step == observation.event.step
 
 
-def _rank(rule: _Rule, failed: list[_Failure]) -> int:
+def _rank(rule: Rule, failed: list[_Failure]) -> int:
     """Return how many of the failed rules may explain this one: causes come first."""
     if rule.invariant.status == LEARNT:
         return len(failed) + 1  # faults that have a name come first
@@ -163,27 +71,30 @@ class Driver:
     """
 
     def __init__(self, invariants: Iterable[Invariant]) -> None:
-        self._rules = [_Rule(invariant) for invariant in invariants]
+        self._rules = [Rule(invariant) for invariant in invariants]
         explains = {rule.invariant.code: rule.invariant.explains for rule in self._rules}
-        self._kinds: dict[str, _Kind] = {}
+        self._kinds: dict[str, Kind] = {}
         kinds: set[str] = set()
         state: set[str] = set()
+        calls: set[str] = set()
         for rule in self._rules:
-            rule.explains = _explained(rule.invariant, explains)
+            rule.explains = explained(rule.invariant, explains)
             needs = needs_of(rule.invariant)
             kinds |= needs.events
             state |= needs.state
-            for kind in (*needs.events, "gap"):
-                self._kinds.setdefault(kind, _Kind()).rules.append(rule)
-        self.needs = Needs(frozenset(kinds), frozenset(state))
+            for kind in labels_needed(needs):
+                self._kinds.setdefault(kind, Kind()).rules.append(rule)
+            calls |= needs.calls
+        self.needs = Needs(frozenset(kinds), frozenset(state), frozenset(calls))
         self._history = History()
         self._failed: list[_Failure] = []
         self._doubts: Doubts[_Failure] = Doubts()
         self._findings: dict[str, Finding] = {}
-        self._causes: dict[str, tuple[_Rule, Event]] = {}
+        self._causes: dict[str, tuple[Rule, Event]] = {}
         self._checked: Counter[str] = Counter()
         self._unseen: Counter[str] = Counter()
         self._failures = 0
+        self._last = 0
         self._violated: set[str] = set()
         self._repetition = Repetition(self._standing)
 
@@ -199,11 +110,19 @@ class Driver:
 
     def _judge(self, event: Event) -> None:
         self._history.note(event)
+        self._last = event.sequence
         name = event.kind
         if name == "gap":
             for number in event.subjects.get("optimizer", ()):
                 self._doubts.disprove((number,))
-        kind = self._kinds.get(name)
+        if name != CALL:
+            self._judge_as(name, event)
+            return
+        for label in keys_of(event):
+            self._judge_as(label, event)
+
+    def _judge_as(self, label: str, event: Event) -> None:
+        kind = self._kinds.get(label)
         if kind is None:
             return
         last, kind.last, again = kind.last, event, kind.again
@@ -250,14 +169,15 @@ class Driver:
     def _remember(self, event: Event) -> None:
         """Let an event be the last of its like, for all who remember one; it was counted."""
         self._history.note(event)
-        kind = self._kinds.get(event.kind)
-        if kind is not None:
-            kind.last = event
-            for rule in kind.rules:
-                if not rule.repeats:
-                    rule.feed(event)
+        for label in keys_of(event):
+            kind = self._kinds.get(label)
+            if kind is not None:
+                kind.last = event
+                for rule in kind.rules:
+                    if not rule.repeats:
+                        rule.feed(event)
 
-    def _judge_anew(self, kind: _Kind, event: Event) -> None:
+    def _judge_anew(self, kind: Kind, event: Event) -> None:
         """Judge an event that says something else than the last of its kind, by all rules."""
         self._count_repeats(kind)
         again = []
@@ -272,13 +192,13 @@ class Driver:
                 kind.held.append((rule.invariant.code, held))
         kind.again = again
 
-    def _count_repeats(self, kind: _Kind) -> None:
+    def _count_repeats(self, kind: Kind) -> None:
         """Count what held again in the events that said the same, and forget it."""
         for code, held in kind.held:
             self._checked[code] += held * kind.times
         kind.held, kind.again, kind.times = [], None, 0
 
-    def _take(self, rule: _Rule, observation: Observation) -> int | None:
+    def _take(self, rule: Rule, observation: Observation) -> int | None:
         """Count an observation; return how many it stands for, None if it is a failure."""
         holds = observation.holds
         if rule.scope is not None and rule.scope(observation.context.fields) is not True:
@@ -291,8 +211,9 @@ class Driver:
         if seen is not None and seen(observation.context.fields) is not True:
             self._unseen[code] += 1
             return 0
-        if not holds and rule.wanted and self._kinds[rule.wanted].last is None:
-            # What this program never does, it does not forget.
+        never = rule.wanted and not called_in(rule.wanted)
+        if not holds and never and self._kinds[rule.wanted].last is None:
+            # What this program never does, it does not forget; a function may well be forgotten.
             self._unseen[code] += 1
             return 0
         self._checked[code] += times
@@ -313,10 +234,13 @@ class Driver:
         """Whether something failed that was not settled yet."""
         return bool(self._failed)
 
-    def settle(self, final: bool = False) -> tuple[Finding, ...]:
-        """Decide causes of what failed so far; return the findings that are new."""
+    def settle(self, final: bool = False, *, whole: bool = True) -> tuple[Finding, ...]:
+        """Decide causes of what failed so far; return the findings that are new. After the `final`
+        time nothing comes, and the program has run its `whole` course, or not."""
         if final and self._repetition.holding:
             self._catch_up()
+        if final and whole and END in self._kinds:
+            self._judge_as(END, Event(END, self._last + 1, None))
         failed, self._failed = self._failed, []
         if final:
             failed += [(*failure[:3], times) for failure, times in self._doubts.due()]
@@ -345,7 +269,7 @@ class Driver:
             fresh.append(finding.fingerprint)
         return tuple(self._findings[name] for name in fresh)
 
-    def _explained_by(self, rule: _Rule, observation: Observation) -> str | None:
+    def _explained_by(self, rule: Rule, observation: Observation) -> str | None:
         mine = set(observation.event.subjects.get("optimizer", ()))
         for name, (cause, event) in self._causes.items():
             if rule.invariant.code not in cause.explains and not _follows(
@@ -357,7 +281,7 @@ class Driver:
                 return name
         return None
 
-    def _add_evidence(self, name: str, rule: _Rule, observation: Observation) -> None:
+    def _add_evidence(self, name: str, rule: Rule, observation: Observation) -> None:
         finding = self._findings[name]
         label = f"{rule.invariant.code} {rule.invariant.name}"
         if any(link.event == label for link in finding.witness):

@@ -49,7 +49,7 @@ def replay(run: RunView, invariants: Sequence[Invariant]) -> Driver:
                 driver.settle()
             for event in events:
                 feed(event)
-    driver.settle(final=run.facts.finished)
+    driver.settle(final=run.facts.finished, whole=not run.facts.exit_status)
     return driver
 
 

@@ -128,6 +128,7 @@ def observed(survey: Survey, hypotheses: Sequence[Hypothesis]) -> list[Examples]
     observing = Observing(hypotheses)
     observing.each(survey.distinct)
     observing.order(survey.between)
+    observing.histories(survey.histories)
     return observing.examples
 
 

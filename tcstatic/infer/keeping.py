@@ -70,7 +70,7 @@ def read_kept(path: Path) -> Kept:
         if data["schema"] != SCHEMA:
             raise ValueError(f"schema {str(data['schema'])[:40]!r}; expected {SCHEMA!r}")
         return Kept(
-            {_text(name): _survey(_text(name), one) for name, one in data["runs"].items()},
+            {_text(name): restored(_text(name), one) for name, one in data["runs"].items()},
             {
                 _code(code): Written(_text(claim), _text(digest))
                 for code, (claim, digest) in data["written"].items()
@@ -105,10 +105,12 @@ def plain(survey: Survey) -> dict[str, Any]:
             [role, first, last, places[known], mask, times]
             for role, first, last, known, mask, times in survey.between.counts()
         ],
+        "calls": [[_told(event) for event in one] for one in survey.histories.values()],
     }
 
 
-def _survey(name: str, data: Mapping[str, Any]) -> Survey:
+def restored(name: str, data: Mapping[str, Any]) -> Survey:
+    """The survey of a run of this name, of what `plain` has said."""
     survey = Survey()
     events = ((_event(told), _whole(times)) for times, *told in data["events"])
     distinct = survey.restore(name, events)
@@ -124,6 +126,8 @@ def _survey(name: str, data: Mapping[str, Any]) -> Survey:
         for role, first, last, place, mask, times in data["between"]
     )
     survey.between.restore(name, map(_text, data["kinds"]), counts)
+    for history in data.get("calls", ()):
+        survey.histories[name] = [_event(told) for told in history]
     return survey
 
 

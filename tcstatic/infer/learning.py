@@ -64,6 +64,9 @@ def learned(examples: Examples, *, support: int = MIN_SUPPORT, without: str = ""
     """Return what was learnt of a hypothesis, from all runs but `without`; None if nothing."""
     held = _counted(examples.contexts(held=True), without)
     failed = _counted(examples.contexts(held=False), without)
+    needed = examples.hypothesis.runs
+    if needed > 2:
+        support = min(support, needed)  # each of so many programs has chosen it
     if sum(times for _, times, _ in held) < support:
         return None
     volatile = _volatile(held + failed)
@@ -83,6 +86,8 @@ def learned(examples: Examples, *, support: int = MIN_SUPPORT, without: str = ""
     if covered < support or covered < LEAST_COVERED * sum(times for _, times, _ in held):
         return None
     runs = sorted({run for _, _, in_runs in inside for run in in_runs})
+    if len(runs) + bool(without) < needed:
+        return None
     excluded = sum(times for _, times, _ in failed)
     seen = seen_in([fields for fields, _, _ in inside], volatile)
     return Learned(

@@ -23,7 +23,7 @@ from typing import Final, final
 
 from tcstatic.errors import InputError, input_problem
 from tcstatic.infer.inferring import Inferred, Wanted
-from tcstatic.infer.keeping import Kept, Written, beside, plain, read_kept
+from tcstatic.infer.keeping import Kept, Written, beside, plain, read_kept, restored
 from tcstatic.infer.surveying import Survey
 from tcstatic.invariants.relations import check_params
 from tcstatic.invariants.rules import load_rules
@@ -104,7 +104,7 @@ def together(
         free = name
         while free in every:
             free += "'"
-        every[free] = survey.renamed(free) if free != name else survey
+        every[free] = restored(free, told) if free != name else survey
     return every, again
 
 

@@ -10,9 +10,17 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final, final
 
 from tcstatic.infer.between import Between
-from tcstatic.infer.distinct import Distinct, Fields
+from tcstatic.infer.calls import atoms_of, end_of
+from tcstatic.infer.distinct import Distinct, Fields, askable
 from tcstatic.invariants.conditions import compile_condition, parse
-from tcstatic.invariants.relations import RELATIONS, needs_of
+from tcstatic.invariants.relations import (
+    RELATIONS,
+    Monitor,
+    Remembering,
+    monitor_of,
+    needs_of,
+)
+from tcstatic.invariants.relations.called import CALL, label_of_call, labels_of
 from tcstatic.model import Event, Hypothesis, Invariant, Scalar, Vocabulary
 
 ORDERED: Final = frozenset({"order"})
@@ -84,20 +92,25 @@ class Observing:
         self.examples = [Examples(one) for one in hypotheses]
         self._kinds: dict[str, list[int]] = {}
         self._ordered: list[int] = []
+        self._remembering: list[int] = []
         self._scopes = [
             compile_condition(parse(one.when)) if one.when else None for one in hypotheses
         ]
         for index, one in enumerate(hypotheses):
+            if remembers_calls(one):
+                self._remembering.append(index)
+                continue
             if one.relation in ORDERED:
                 self._ordered.append(index)
                 continue
-            for kind in needs_of(as_invariant(one)).events:
+            for kind in labels_needed(one):
                 self._kinds.setdefault(kind, []).append(index)
 
     def each(self, distinct: Iterable[Distinct]) -> None:
         """Judge distinct events by the relations that judge each event by itself."""
         for one in distinct:
-            for index in self._kinds.get(one.event.kind, ()):
+            labels = labels_of(one.event) if one.event.kind == CALL else (one.event.kind,)
+            for index in {index for label in labels for index in self._kinds.get(label, ())}:
                 scope = self._scopes[index]
                 if scope is None or scope(one.fields) is True:
                     self._judge(self.examples[index], one)
@@ -116,9 +129,46 @@ class Observing:
                 for run, times in one.runs.items():
                     examples.add(fields, run, times, holds=observation.holds, of=one)
 
+    def histories(self, histories: Mapping[str, list[Event]]) -> None:
+        """Judge the calls of each run, in their order, by the monitors that remember others."""
+        for run, events in sorted(histories.items()):
+            monitors: dict[str, list[tuple[Examples, Monitor]]] = {}
+            for index in self._remembering:
+                examples = self.examples[index]
+                invariant = as_invariant(examples.hypothesis)
+                pair = examples, monitor_of(invariant)
+                for label in {*labels_needed(examples.hypothesis), "gap", "end", CALL}:
+                    monitors.setdefault(label, []).append(pair)
+            last = end_of(events)
+            for event in (*events, last) if last is not None else events:
+                _follow(event, run, monitors)
+
     def order(self, between: Between) -> None:
         """Judge by what lay between events."""
         for index in self._ordered:
             examples = self.examples[index]
             for known, run, times, holds in between.judge(examples.hypothesis.params):
                 examples.add(known.fields, run, times, holds=holds, of=known)
+
+
+def labels_needed(hypothesis: Hypothesis) -> list[str]:
+    """The labels of the events that a hypothesis is about."""
+    needs = needs_of(as_invariant(hypothesis))
+    called = sorted(map(label_of_call, needs.calls))
+    return [*sorted(kind for kind in needs.events if kind != CALL or not called), *called]
+
+
+def remembers_calls(hypothesis: Hypothesis) -> bool:
+    """Whether a hypothesis is about calls, and its monitor remembers earlier ones."""
+    invariant = as_invariant(hypothesis)
+    return bool(needs_of(invariant).calls) and isinstance(monitor_of(invariant), Remembering)
+
+
+def _follow(event: Event, run: str, monitors: Mapping[str, list[tuple[Examples, Monitor]]]) -> None:
+    labels = labels_of(event) or (CALL,)
+    asked = {id(pair): pair for label in labels for pair in monitors.get(label, ())}
+    for examples, monitor in asked.values():
+        for seen in monitor.feed(event):
+            fields = atoms_of(event) if event.kind == CALL else askable(event.context.fields)
+            of = Distinct(event, fields, ())
+            examples.add(fields, run, seen.times, holds=seen.holds, of=of)

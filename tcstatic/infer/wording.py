@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from tcstatic.infer.learning import Learned
 from tcstatic.invariants.conditions import And, Condition, fields_of, to_text
+from tcstatic.invariants.relations.measured import BOUNDS
 from tcstatic.model import Hypothesis, Invariant, Support
 
 _VERBS: Final = {"changes": "changes", "leaves": "leaves alone"}
@@ -17,12 +18,19 @@ def sentence(hypothesis: Hypothesis) -> str:
     about = _about(hypothesis)
     match hypothesis.relation:
         case "argument":
-            other = params.get("equals_field")
-            right = f"equals {other}" if other else f"is {params['equals']!r}"
-            return f"{params['argument']} of {about} {right}"
+            return f"{params['argument']} of {about} {_right(params, 'equals')}"
         case "result":
             of = "each member of " if params.get("each") else ""
-            return f"{params['value']} of {of}{about} is {params['is']!r}"
+            return f"{params['value']} of {of}{about} {_right(params, 'is')}"
+        case "count" if "per" in params:
+            return _rate(params)
+        case "effect" if "contains" in params or "lacks" in params:
+            inner = params.get("contains") or f"no {params['lacks']}"
+            return f"{about} contains {inner}"
+        case "equal" if "of" in params:
+            return (
+                f"{params['field']} of {params['of']} equals {params['as_field']} of {params['as']}"
+            )
         case "count":
             bound = "at_least" if "at_least" in params else "at_most"
             return f"{params['of']} at {about} is {bound.replace('_', ' ')} {params[bound]}"
@@ -38,8 +46,33 @@ def sentence(hypothesis: Hypothesis) -> str:
     return _order(params)
 
 
+def _right(params: Any, key: str) -> str:
+    if "equals_field" in params:
+        return f"equals {params['equals_field']}"
+    if "over_time" in params:
+        return {
+            "constant": "is the same at each call",
+            "distinct": "is another at each call",
+            "rising": "grows from call to call",
+        }[params["over_time"]]
+    if key in params:
+        return f"is {params[key]!r}"
+    return "is " + " and ".join(
+        f"{bound.replace('_', ' ')} {params[bound]:g}" for bound in BOUNDS if bound in params
+    )
+
+
+def _rate(params: Any) -> str:
+    bound = "at_least" if "at_least" in params else "at_most"
+    number = f"{bound.replace('_', ' ')} {params[bound]} {params['of']}"
+    if params["per"] == "end":
+        return f"there is {number} on one object"
+    return f"from one {params['per']} to the next there is {number}"
+
+
 def _order(params: Any) -> str:
-    whose = f" of one {params['same']}" if params.get("same") else ""
+    role = params.get("same")
+    whose = " on one object" if role == "self" else f" of one {role}" if role else ""
     if "precedence" in params:
         return f"{params['precedence']} comes before each {params['before']}{whose}"
     first, last = params["between"]

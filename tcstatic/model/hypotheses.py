@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, final
 
-from tcstatic.model.events import Scalar
+from tcstatic.model.events import Event, Scalar
 
 Value = tuple[str, Scalar]
 """A scalar with the name of its type, because 1 == True == 1.0 in Python."""
@@ -16,12 +16,14 @@ Value = tuple[str, Scalar]
 @dataclass(frozen=True, slots=True)
 class Hypothesis:
     """A relation with parameters. `when` says which of its events it is about (one function's
-    calls); `judged` are fields that it judges itself, so that no precondition may ask them."""
+    calls); `judged` are fields that it judges itself, so that no precondition may ask them. It is
+    learnt only if it held in so many `runs`."""
 
     relation: str
     params: Mapping[str, Any]
     when: str = ""
     judged: frozenset[str] = frozenset()
+    runs: int = 1
 
 
 @final
@@ -70,8 +72,10 @@ class Interval:
 @final
 @dataclass(frozen=True, slots=True)
 class Vocabulary:
-    """What traces speak of; hypotheses are made of it."""
+    """What traces speak of; hypotheses are made of it. `histories` are, by run, the calls in their
+    order with what happened between them, as far as they are remembered."""
 
     groups: tuple[Group, ...] = ()
     intervals: tuple[Interval, ...] = ()
     runs: int = 1
+    histories: Mapping[str, Sequence[Event]] = field(default_factory=dict)

@@ -103,7 +103,9 @@ class Invariant:
 @final
 @dataclass(frozen=True, slots=True)
 class Needs:
-    """What a monitor must be fed: event kinds, and which state the probes have to read."""
+    """What a monitor must be fed: event kinds, which state the probes have to read, and the
+    functions whose calls have to be told of, by name or role."""
 
     events: frozenset[str]
     state: frozenset[str] = frozenset()
+    calls: frozenset[str] = frozenset()

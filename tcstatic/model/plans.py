@@ -85,7 +85,8 @@ class ProbePlan:
     """Sites, invariants in scope and options of one program; saved as ``plan.json``.
 
     `root` is the folder that locations are relative to (the script's own folder), `assumed` what
-    its source tells of every run.
+    its source tells of every run. Calls of the functions of `libraries` (names of packages) are
+    comparable between programs, where calls are told of.
     """
 
     root: str
@@ -98,3 +99,4 @@ class ProbePlan:
     options: RunOptions = field(default_factory=RunOptions)
     unprobed: tuple[Unprobed, ...] = ()
     assumed: tuple[Fact, ...] = ()
+    libraries: tuple[str, ...] = ()

@@ -2,16 +2,82 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Final, final
 
-from tcstatic.model import Site, Skipped
-from tcstatic.program.source import ModuleFacts
+from tcstatic.errors import InputError
+from tcstatic.invariants.relations import needs_of
+from tcstatic.model import Invariant, Site, Skipped
+from tcstatic.program.source import ModuleFacts, package_files
 from tcstatic.rewrite.recordedcalls import own_names, why_file_unrecorded, why_unrecorded
 from tcstatic.rewrite.selection import select_calls
 
 # The script's own files come first; what lies beyond is told.
 MOST_CALLS: Final = 2_000
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Which calls are told of: `every` one, or those of the functions that are `named`, by dotted
+    name or by the role in which a library knows them."""
+
+    every: bool = False
+    named: frozenset[str] = frozenset()
+
+    def __bool__(self) -> bool:
+        return self.every or bool(self.named)
+
+    def packages(self, include: tuple[str, ...]) -> tuple[str, ...]:
+        """The packages of these functions that can be read, without those that are included."""
+        known = {name.partition(".")[0] for name in include} | {"torch", "__main__"}
+        roots = sorted({name.partition(".")[0] for name in self.named} - known)
+        return tuple(root for root in roots if _can_be_read(root))
+
+    def chosen(self, sites: Iterable[Site]) -> Iterator[Site]:
+        """The sites of those calls that may be asked for."""
+        sites = tuple(sites)
+        if self.every:
+            return iter(sites)
+        names = {part for one in self.named for part in _last_names(one)}
+        texts = {one.partition(" -> ")[2] for one in self.named if " -> " in one}
+        indirect = bool({"forward", "__call__"} & names)
+        calls = {
+            site.arguments["call"]
+            for site in sites
+            if site.arguments["part"] == "value"
+            and (
+                site.subject in texts
+                or indirect
+                or site.callee.rpartition(".")[2] in names
+                or site.subject.rpartition(".")[2] in names
+            )
+        }
+        return (site for site in sites if site.arguments["call"] in calls)
+
+
+EVERY: Final = Asked(every=True)
+
+
+def named_by(invariants: Iterable[Invariant]) -> frozenset[str]:
+    """The functions whose calls some invariants are about."""
+    return frozenset(name for one in invariants for name in needs_of(one).calls)
+
+
+def _last_names(name: str) -> Iterator[str]:
+    """What a call of a function may be written as: an ``__init__`` is called by its class."""
+    *_, before, last = ("", *name.partition(" -> ")[0].split("."))
+    yield last
+    if last == "__init__":
+        yield before
+
+
+def _can_be_read(package: str) -> bool:
+    try:
+        return bool(package_files(package))
+    except InputError:
+        return False
 
 
 @final
@@ -22,8 +88,13 @@ class CallPlan:
     """
 
     def __init__(
-        self, modules: Mapping[str, ModuleFacts], sources: Iterable[bytes], script: str
+        self,
+        modules: Mapping[str, ModuleFacts],
+        sources: Iterable[bytes],
+        script: str,
+        asked: Asked = EVERY,
     ) -> None:
+        self._asked = asked
         self._own = own_names(modules)
         self._room = MOST_CALLS
         self._off = why_unrecorded(sources)
@@ -34,7 +105,7 @@ class CallPlan:
         if self._off:
             return ()
         reason = why_file_unrecorded(facts)
-        sites = () if reason else select_calls(facts, self._own)
+        sites = () if reason else tuple(self._asked.chosen(select_calls(facts, self._own)))
         calls = dict.fromkeys(site.arguments["call"] for site in sites)
         kept = frozenset(list(calls)[: self._room])
         self._room -= len(kept)

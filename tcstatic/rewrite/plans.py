@@ -30,7 +30,7 @@ from tcstatic.model import (
     Verdict,
 )
 from tcstatic.program.source import ModuleFacts, linked, local_modules, module_name, read_module
-from tcstatic.rewrite.callplan import CallPlan
+from tcstatic.rewrite.callplan import Asked, CallPlan, named_by
 from tcstatic.rewrite.instrumenting import compile_instrumented, instrument
 from tcstatic.rewrite.scoping import Scoping, recorded
 from tcstatic.rewrite.selection import merged, select_sites
@@ -72,7 +72,8 @@ def compile_plan(
 
     `root` is what `sys.path[0]` will be; paths of files are relative to it, or absolute outside. A
     file that cannot be read or rewritten is in `skipped` and runs as it is. What the source decides
-    is not probed, unless `scoped` is False. `calls`: with sites for `call` events. `may_hold` tells
+    is not probed, unless `scoped` is False. `calls`: with sites for all `call` events, and not only
+    for those that invariants are about. `may_hold` tells
     whether a precondition can hold in this program. Raises InputError where a package of `include`
     is unknown.
     """
@@ -80,8 +81,10 @@ def compile_plan(
     watched = tuple(one for one in invariants if "run" in one.feeds)
     unwatched = ((one.code, _LINTED) for one in invariants if "run" not in one.feeds)
     own = local_modules(script, root, ())
-    read, skipped = _read_all(own, local_modules(script, root, include), root, calls=calls)
-    scope = _Scope(script, root, tuple(read), scoped and not skipped, calls=calls)
+    asked = Asked(every=calls, named=frozenset() if calls else named_by(watched))
+    include = (*include, *asked.packages(include))
+    read, skipped = _read_all(own, local_modules(script, root, include), root, calls=bool(asked))
+    scope = _Scope(script, root, tuple(read), scoped and not skipped, asked)
     outside = outside_of(watched, scope.assumed, may_hold)
     if scope.problem:
         skipped.append(Skipped(file_name(script, root), scope.problem))
@@ -108,6 +111,7 @@ def compile_plan(
         options=options,
         unprobed=tuple(unprobed),
         assumed=scope.assumed,
+        libraries=include if asked else (),
     )
 
 
@@ -120,7 +124,7 @@ class _Scope:
     """What the source of a whole program decides; nothing where `known` is False."""
 
     def __init__(
-        self, script: Path, root: Path, read: tuple[_Read, ...], known: bool, *, calls: bool
+        self, script: Path, root: Path, read: tuple[_Read, ...], known: bool, asked: Asked
     ) -> None:
         self._modules = {module_name(one.path, root): one.facts for one in read}
         self._world = world_of([(one.source, one.facts) for one in read], complete=known)
@@ -128,7 +132,7 @@ class _Scope:
         self._scoping = Scoping(self._world, recorder) if known else None
         sources = [one.source for one in read]
         name = file_name(script, root)
-        self._calls = CallPlan(self._modules, sources, name) if calls else None
+        self._calls = CallPlan(self._modules, sources, name, asked) if asked else None
         self.assumed = facts_of((one.facts for one in read), self._world) if known else ()
         self.problem = f"planned by names alone ({problem})" if problem else ""
 

@@ -1,7 +1,10 @@
 """`argument`: what a call is given, or the object that it is made on, has a certain value.
 
 ``{of: model.forward, argument: training, equals: true}`` or, against another value of the same
-event, ``{of: call, argument: active, equals_field: module_training}``.
+event, ``{of: call, argument: active, equals_field: module_training}``. A number may have bounds,
+``{of: call lib.Average, argument: arg_decay, at_least: 0, below: 1}``; and in one run, of calls on
+one object, a value may stay the same (``over_time: constant``), never come again (``distinct``), or
+grow (``rising``).
 """
 
 from __future__ import annotations
@@ -9,7 +12,24 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import ClassVar, final
 
-from tcstatic.invariants.relations.base import Params, check_keys, event_kind, observed, register
+from tcstatic.invariants.relations.base import Monitor, Params, check_keys, observed, register
+from tcstatic.invariants.relations.called import (
+    CALL,
+    called_in,
+    check_label,
+    is_called,
+    kind_of,
+    needs_labels,
+)
+from tcstatic.invariants.relations.callproposing import arguments
+from tcstatic.invariants.relations.measured import (
+    BOUNDS,
+    OVER_TIME,
+    Bounded,
+    OverTime,
+    check_bounds,
+    check_over_time,
+)
 from tcstatic.invariants.relations.proposing import (
     EQUAL_SHARE,
     LEAST_TIMES,
@@ -24,12 +44,15 @@ from tcstatic.model import Event, Hypothesis, Needs, Observation, Vocabulary
 @final
 class _ArgumentMonitor:
     def __init__(self, params: Params) -> None:
-        self._kind, self._argument = params["of"], params["argument"]
+        self._kind, self._called = kind_of(params["of"]), called_in(params["of"])
+        self._argument = params["argument"]
         self._field = params.get("equals_field")
         self._value = params.get("equals")
 
     def feed(self, event: Event) -> Sequence[Observation]:
         if event.kind != self._kind or self._argument not in event.values:
+            return ()
+        if self._called and not is_called(event, self._called):
             return ()
         expected = event.values.get(self._field) if self._field else self._value
         got = event.values[self._argument]
@@ -46,22 +69,31 @@ class Argument:
 
     def check(self, params: Params) -> None:
         """Raise ValueError if there is nothing to compare with."""
-        check_keys(params, ("of", "argument", "equals", "equals_field"), ("of", "argument"))
-        event_kind(params, "of")
-        if ("equals" in params) == ("equals_field" in params):
-            raise ValueError("expected exactly one of equals, equals_field")
+        own = ("equals", "equals_field", OVER_TIME)
+        check_keys(params, ("of", "argument", *own, *BOUNDS), ("of", "argument"))
+        check_label(params["of"], "of")
+        if sum(key in params for key in own) + check_bounds(params) != 1:
+            raise ValueError(f"expected exactly one of {', '.join(own)}, or bounds")
+        check_over_time(params)
 
     def needs(self, params: Params) -> Needs:
         """Return the call."""
-        return Needs(frozenset({params["of"]}))
+        return needs_labels([params["of"]])
 
-    def monitor(self, params: Params) -> _ArgumentMonitor:
+    def monitor(self, params: Params) -> Monitor:
         """Return a fresh monitor."""
-        return _ArgumentMonitor(params)
+        if OVER_TIME in params:
+            return OverTime(params["of"], params["argument"], params[OVER_TIME])
+        if "equals" in params or "equals_field" in params:
+            return _ArgumentMonitor(params)
+        return Bounded(params["of"], params["argument"], params)
 
     def propose(self, vocabulary: Vocabulary) -> Iterator[Hypothesis]:
         """Return arguments that usually have one value, and fields that usually agree."""
+        yield from arguments(vocabulary)
         for group in vocabulary.groups:
+            if group.kind == CALL:
+                continue
             scope = scope_of(group)
             for name, seen in judged_fields(group):
                 about = {"of": group.kind, "argument": name}

@@ -1,7 +1,10 @@
 """`count`: how many there are, per event.
 
 ``{of: trainable, at: optimizer.step, at_least: 1}``, ``{of: wrappers, at: wrap.new, at_most: 1}``;
-`of` is a number among the event's values.
+`of` is a number among the event's values. With ``per: LABEL`` instead of `at`, `of` is a label
+(``{of: call lib.Average.update, per: optimizer.step, at_least: 1, at_most: 1}``): so many events
+lie between one event and the next, or (``per: end``) in the whole run, of calls on one object
+where ``same: self`` stands.
 """
 
 from __future__ import annotations
@@ -9,8 +12,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import ClassVar, final
 
-from tcstatic.invariants.relations.base import Params, check_keys, event_kind, observed, register
+from tcstatic.invariants.relations.base import Monitor, Params, check_keys, observed, register
+from tcstatic.invariants.relations.called import CALL, check_label, needs_labels
+from tcstatic.invariants.relations.callproposing import counts
 from tcstatic.invariants.relations.proposing import bounds, judged_fields, scope_of
+from tcstatic.invariants.relations.sequences import CountedPer
 from tcstatic.model import Event, Hypothesis, Needs, Observation, Vocabulary
 
 
@@ -38,23 +44,34 @@ class Count:
 
     def check(self, params: Params) -> None:
         """Raise ValueError if there is no bound, or it is no number."""
-        check_keys(params, ("of", "at", "at_least", "at_most"), ("of", "at"))
-        event_kind(params, "at")
+        check_keys(params, ("of", "at", "per", "same", "at_least", "at_most"), ("of",))
+        if ("at" in params) == ("per" in params):
+            raise ValueError("expected exactly one of at, per")
+        if "per" in params:
+            check_label(params["of"], "of")
+            check_label(params["per"], "per")
+        else:
+            check_label(params["at"], "at")
         bounds = [params[key] for key in ("at_least", "at_most") if key in params]
         if not bounds or not all(isinstance(b, int) and not isinstance(b, bool) for b in bounds):
             raise ValueError("expected at_least or at_most, a whole number")
 
     def needs(self, params: Params) -> Needs:
         """Return the event that carries the number."""
-        return Needs(frozenset({params["at"]}))
+        if "per" in params:
+            return needs_labels([params["of"], params["per"]])
+        return needs_labels([params["at"]])
 
-    def monitor(self, params: Params) -> _CountMonitor:
+    def monitor(self, params: Params) -> Monitor:
         """Return a fresh monitor."""
-        return _CountMonitor(params)
+        return CountedPer(params) if "per" in params else _CountMonitor(params)
 
     def propose(self, vocabulary: Vocabulary) -> Iterator[Hypothesis]:
         """Return the bounds of whole numbers: at least one, none at all, always as many."""
+        yield from counts(vocabulary)
         for group in vocabulary.groups:
+            if group.kind == CALL:
+                continue
             for name, seen in judged_fields(group):
                 found = bounds(seen, vocabulary.runs)
                 if found is None:

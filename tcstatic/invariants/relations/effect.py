@@ -3,6 +3,8 @@
 ``{call: optimizer.step, changes: param.data, over: CONDITION, quantifier: some|each}``; `over`
 selects the members (parameters) that the call ought to change. With `some`, one that changed is
 enough, and nothing is judged while any selected member is undecided and none has changed.
+A call may also contain other events, or not: ``{call: call lib.Engine.step, contains:
+optimizer.step}``, ``{call: call lib.evaluate, lacks: optimizer.step}``.
 """
 
 from __future__ import annotations
@@ -11,15 +13,18 @@ from collections.abc import Iterator, Sequence
 from typing import ClassVar, final
 
 from tcstatic.invariants.relations.base import (
+    Monitor,
     Params,
     Selection,
     check_keys,
     each_member,
-    event_kind,
     observed,
     register,
     widened,
 )
+from tcstatic.invariants.relations.called import check_label, needs_labels
+from tcstatic.invariants.relations.callproposing import contents
+from tcstatic.invariants.relations.sequences import CONTAINS, Containing
 from tcstatic.model import Event, Hypothesis, Member, Needs, Observation, Vocabulary
 
 STATES = {"param.data": "changed"}
@@ -68,10 +73,15 @@ class Effect:
 
     def check(self, params: Params) -> None:
         """Raise ValueError for a state or quantifier that does not exist."""
-        check_keys(params, ("call", "changes", "leaves", "over", "quantifier"), ("call",))
-        event_kind(params, "call")
+        keys = ("call", "changes", "leaves", "over", "quantifier", *CONTAINS)
+        check_keys(params, keys, ("call",))
+        check_label(params["call"], "call")
+        held = [key for key in CONTAINS if key in params]
+        if held and len(params) == 2:
+            check_label(params[held[0]], held[0])
+            return
         if ("changes" in params) == ("leaves" in params):
-            raise ValueError("expected exactly one of changes, leaves")
+            raise ValueError(f"expected exactly one of changes, leaves, {', '.join(CONTAINS)}")
         state = params.get("changes", params.get("leaves"))
         if state not in STATES:
             raise ValueError(f"changes: {state!r} is no state; expected {', '.join(STATES)}")
@@ -80,15 +90,21 @@ class Effect:
         Selection(params.get("over", ""))
 
     def needs(self, params: Params) -> Needs:
-        """Return the call, and the state compared."""
+        """Return the call, and the state compared or the events contained."""
+        for key in CONTAINS:
+            if key in params:
+                return needs_labels([params["call"], params[key]])
         return Needs(frozenset({params["call"]}), frozenset({"param.data"}))
 
-    def monitor(self, params: Params) -> _EffectMonitor:
+    def monitor(self, params: Params) -> Monitor:
         """Return a fresh monitor."""
+        if any(key in params for key in CONTAINS):
+            return Containing(params)
         return _EffectMonitor(params)
 
     def propose(self, vocabulary: Vocabulary) -> Iterator[Hypothesis]:
         """Return, for calls that states were compared around, that they change and leave them."""
+        yield from contents(vocabulary)
         for group in vocabulary.groups:
             for state, name in STATES.items():
                 if name not in group.members:

@@ -10,6 +10,8 @@ The patterns are those of Dwyer, Avrunin and Corbett (ICSE 1999); each is a fini
 ``same: ROLE`` runs one automaton per object in that role; ``given: G`` judges an interval only if
 a G happened in it; ``since: VALUE`` names the event's value that tells when it began. Steps that
 were not watched (a ``gap``) leave every automaton undecided.
+An event is named by its label: a kind, or ``call FUNCTION``. Where calls take part, a precedence
+asks for an E at any time before, and an interval may close with the run (``end``).
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Final, final
 
 from tcstatic.invariants.relations.base import (
+    Monitor,
     Params,
     check_keys,
     context_of,
@@ -27,9 +30,11 @@ from tcstatic.invariants.relations.base import (
     observed,
     register,
 )
+from tcstatic.invariants.relations.called import check_label, needs_labels
+from tcstatic.invariants.relations.callproposing import orders
 from tcstatic.invariants.relations.proposing import LEAST_TIMES, ORDER_SHARE
+from tcstatic.invariants.relations.sequences import LabelOrder
 from tcstatic.model import (
-    EVENT_KINDS,
     Event,
     Hypothesis,
     Interval,
@@ -170,16 +175,15 @@ class Order:
         found = [pattern for pattern in PATTERNS if pattern in params]
         if len(found) != 1:
             raise ValueError(f"expected exactly one of {', '.join(PATTERNS)}")
-        event_kind(params, found[0])
+        check_label(params[found[0]], found[0])
         if found[0] == "precedence":
-            event_kind(params, "before")
+            check_label(params.get("before"), "before")
         else:
             between: Any = params.get("between")
             if not isinstance(between, list | tuple) or len(between) != 2:
                 raise ValueError("between: expected two event kinds")
-            for kind in between:
-                if kind not in EVENT_KINDS:
-                    raise ValueError(f"between: {kind!r} is not an event kind")
+            for label in between:
+                check_label(label, "between")
         if "given" in params:
             event_kind(params, "given")
 
@@ -187,14 +191,15 @@ class Order:
         """Return the kinds named."""
         kinds = {params[p] for p in PATTERNS if p in params} | set(params.get("between", ()))
         kinds |= {params[k] for k in ("before", "given") if k in params}
-        return Needs(frozenset(kinds))
+        return needs_labels(kinds)
 
-    def monitor(self, params: Params) -> OrderMonitor:
+    def monitor(self, params: Params) -> Monitor:
         """Return a fresh automaton."""
-        return OrderMonitor(params)
+        return LabelOrder(params) if self.needs(params).calls else OrderMonitor(params)
 
     def propose(self, vocabulary: Vocabulary) -> Iterator[Hypothesis]:
         """Return what usually lies between two events about one object, and what hardly ever."""
+        yield from orders(vocabulary)
         spoken: dict[str, set[str]] = {}
         spoken_of = [one for one in vocabulary.intervals if _is_about(one)]
         for one in spoken_of:

@@ -2,6 +2,9 @@
 
 ``{of: loss.backward, value: loss_finite, is: true}``; with ``each: true`` the value is a field of
 every member of the event (``{of: optimizer.step, value: gradient_finite, is: true, each: true}``).
+As arguments may, it may instead be equal to another value of the event (``equals_field``), a number
+may have bounds (``{of: call lib.accuracy, value: result, at_least: 0, at_most: 1}``), and a value
+may go on in some way over time (``over_time: constant``).
 A value that is not known is not judged; `since` names the event's value that tells when it began.
 """
 
@@ -11,13 +14,31 @@ from collections.abc import Iterator, Sequence
 from typing import ClassVar, final
 
 from tcstatic.invariants.relations.base import (
+    Monitor,
     Params,
     Selection,
     check_keys,
     each_member,
-    event_kind,
     observed,
     register,
+)
+from tcstatic.invariants.relations.called import (
+    CALL,
+    called_in,
+    check_label,
+    is_called,
+    kind_of,
+    needs_labels,
+)
+from tcstatic.invariants.relations.callproposing import results
+from tcstatic.invariants.relations.measured import (
+    BOUNDS,
+    OVER_TIME,
+    Bounded,
+    OverTime,
+    check_bounds,
+    check_over_time,
+    value_of,
 )
 from tcstatic.invariants.relations.proposing import (
     is_argument,
@@ -31,7 +52,9 @@ from tcstatic.model import Event, Hypothesis, Needs, Observation, Vocabulary
 @final
 class _ResultMonitor:
     def __init__(self, params: Params) -> None:
-        self._kind, self._value, self._expected = params["of"], params["value"], params["is"]
+        self._kind, self._called = kind_of(params["of"]), called_in(params["of"])
+        self._value, self._expected = params["value"], params.get("is")
+        self._field = params.get("equals_field", "")
         self._since = params.get("since", "")
         self._each = params.get("each", False)
         self._selection = Selection(params.get("over", ""))
@@ -39,12 +62,17 @@ class _ResultMonitor:
     def feed(self, event: Event) -> Sequence[Observation]:
         if event.kind != self._kind:
             return ()
+        if self._called and not is_called(event, self._called):
+            return ()
         if not self._each:
-            got = event.values.get(self._value)
+            got = value_of(event, self._value)
             if got is None:
                 return ()
+            expected = event.values.get(self._field) if self._field else self._expected
+            if self._field and expected is None:
+                return ()
             key = event.subjects.get("optimizer", ())
-            return (observed(event, key, holds=got == self._expected, since=self._since),)
+            return (observed(event, key, holds=got == expected, since=self._since),)
         return each_member(
             event,
             (
@@ -64,21 +92,33 @@ class Result:
 
     def check(self, params: Params) -> None:
         """Raise ValueError for a missing value."""
-        check_keys(params, ("of", "value", "is", "each", "over", "since"), ("of", "value", "is"))
-        event_kind(params, "of")
+        own = ("is", "equals_field", OVER_TIME)
+        keys = ("of", "value", *own, *BOUNDS, "each", "over", "since")
+        check_keys(params, keys, ("of", "value"))
+        check_label(params["of"], "of")
+        if sum(key in params for key in own) + check_bounds(params) != 1:
+            raise ValueError(f"expected exactly one of {', '.join(own)}, or bounds")
+        check_over_time(params)
         Selection(params.get("over", ""))
 
     def needs(self, params: Params) -> Needs:
         """Return the call."""
-        return Needs(frozenset({params["of"]}))
+        return needs_labels([params["of"]])
 
-    def monitor(self, params: Params) -> _ResultMonitor:
+    def monitor(self, params: Params) -> Monitor:
         """Return a fresh monitor."""
-        return _ResultMonitor(params)
+        if OVER_TIME in params:
+            return OverTime(params["of"], params["value"], params[OVER_TIME])
+        if "is" in params or "equals_field" in params:
+            return _ResultMonitor(params)
+        return Bounded(params["of"], params["value"], params)
 
     def propose(self, vocabulary: Vocabulary) -> Iterator[Hypothesis]:
         """Return what calls usually give or leave behind, as a whole and for each member."""
+        yield from results(vocabulary)
         for group in vocabulary.groups:
+            if group.kind == CALL:
+                continue
             scope = scope_of(group)
             for each in (False, True):
                 for name, seen in judged_fields(group, members=each):

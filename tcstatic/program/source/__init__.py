@@ -17,6 +17,7 @@ from tcstatic.program.source.localfiles import (
     find_local_files,
     local_modules,
     module_name,
+    package_files,
 )
 from tcstatic.program.source.probed import Found, Mismatch, compile_probed, probes_in
 from tcstatic.program.source.reading import PROBES, read_module, read_tree
@@ -46,6 +47,7 @@ __all__ = [
     "linked",
     "local_modules",
     "module_name",
+    "package_files",
     "parse",
     "probes_in",
     "read_module",

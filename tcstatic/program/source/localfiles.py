@@ -52,7 +52,7 @@ def find_local_files(script: Path, root: Path, include: tuple[str, ...]) -> Loca
                     break
                 absent[candidate] = None
     for package in include:
-        found.update(dict.fromkeys(_package_files(package)))
+        found.update(dict.fromkeys(package_files(package)))
     ordered = [script, *sorted(path for path in found if path != script)]
     return LocalFiles(tuple(ordered), tuple(sorted(absent)))
 
@@ -108,7 +108,7 @@ def _with_parents(module: str) -> Iterable[str]:
     return (".".join(parts[: length + 1]) for length in range(len(parts)))
 
 
-def _package_files(name: str) -> list[Path]:
+def package_files(name: str) -> list[Path]:
     """All source files of a package or module on `sys.path`; InputError for an unknown one."""
     top, *rest = name.split(".")
     spec = PathFinder.find_spec(top)

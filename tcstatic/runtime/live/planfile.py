@@ -46,6 +46,8 @@ def dump(plan: ProbePlan) -> str:
         "unprobed": _by_reason(plan.unprobed),
         "assumed": [asdict(fact) for fact in plan.assumed],
     }
+    if plan.libraries:
+        body["libraries"] = list(plan.libraries)
     head = {"schema": PLAN_SCHEMA, "version": __version__, "sha256": _digest(body)}
     return json.dumps({**head, "plan": body}, indent=1) + "\n"
 
@@ -101,6 +103,7 @@ def _plan(body: dict[str, Any]) -> ProbePlan:
             Fact(one["reason"], tuple(one["words"]), one["field"], tuple(one["values"]))
             for one in body["assumed"]
         ),
+        libraries=tuple(body.get("libraries", ())),
     )
 
 

@@ -88,8 +88,12 @@ class Session:
             calling.options.overhead_budget,
             self._emit,
             self.settle,
-            # Calls are told of where they are recorded.
-            [os.path.join(plan.root, file.path) for file in plan.files] if sink else [],
+            # Calls are told of where they are recorded, and those that invariants name.
+            [os.path.join(plan.root, file.path) for file in plan.files]
+            if sink or self._driver.needs.calls
+            else [],
+            libraries=plan.libraries,
+            all_calls=sink is not None,
         )
 
     def start(self) -> None:
@@ -206,7 +210,7 @@ class Session:
     def _judge(self, *, final: bool) -> None:
         new: tuple[Finding, ...] = ()
         with self._contained("monitors"):
-            new = self._driver.settle(final=final)
+            new = self._driver.settle(final=final, whole=not self.status)
         if self._sink is not None and not final:
             self._sink.settled()
         self._errors = self._errors or _has_error(new)

@@ -75,17 +75,23 @@ class Callee:
 
 @final
 class Callees:
-    """Knows callees. `locator` tells the user's files from those of included packages; `named` are
+    """Knows callees. `locator` tells the user's files from others, `libraries` are packages whose
+    functions other programs know, whoever's files they lie in; `named` are
     functions whose calls are told of wherever they are defined, and the only ones if there are any.
 
     State: what was found, by ``id`` of what is held with it (a class weakly); the
     `_public` names of torch's functions, by ``id``, once torch is there."""
 
     def __init__(
-        self, files: Iterable[str], locator: Locator, named: frozenset[str] = frozenset()
+        self,
+        files: Iterable[str],
+        locator: Locator,
+        libraries: Iterable[str] = (),
+        named: frozenset[str] = frozenset(),
     ) -> None:
         self._files = frozenset(map(os.path.realpath, files))
         self._locator = locator
+        self._libraries = frozenset(name.partition(".")[0] for name in libraries)
         self._named_only = named
         self._known: dict[int, tuple[Any, Callee | None]] = {}
         self._builtins: dict[str, Callee] = {}
@@ -175,7 +181,7 @@ class Callees:
             name,
             names[skipped:],
             names[0] if skipped and names else "",
-            own=self._locator.is_users(file),
+            own=self._locator.is_users(file) and not self._is_of_library(name),
             role=role,
             defaults=_defaults(plain),
             home=self._home(plain.__code__),
@@ -262,7 +268,12 @@ class Callees:
         file = self._locator.relative(code.co_filename)
         return Location(file, line, 1, line, 1, code.co_qualname)
 
+    def _is_of_library(self, name: str) -> bool:
+        return name.partition(".")[0] in self._libraries
+
     def _is_own_class(self, kind: type) -> bool:
+        if self._is_of_library(_module_of(kind)):
+            return False
         module = sys.modules.get(_module_of(kind))
         file = module.__dict__.get("__file__") if type(module) is ModuleType else None
         return isinstance(file, str) and self._locator.is_users(file)

@@ -110,11 +110,12 @@ class Calls:
         stream: Stream,
         budget: Budget,
         files: Iterable[str],
+        libraries: Iterable[str] = (),
         named: frozenset[str] = frozenset(),
     ) -> None:
         self._stream = stream
         self._budget = budget
-        self._callees = Callees(files, stream.locator, named)
+        self._callees = Callees(files, stream.locator, libraries, named)
         self._named = named
         self._objects = Registry(FIRST_OBJECT)
         know_own_classes(self._callees.foreign_name)
@@ -234,7 +235,7 @@ class Calls:
                 call.open -= 1
                 if one.callee.makes:
                     made = self._objects.number(value)
-                    one.subjects |= {"self": (made,)} if made else {}
+                    one.subjects |= {"made": (made,)} if made else {}
                 values = self._said(one, brief_of_result(value))
                 where = self._where(call, one.callee, frame) if call.foreign else call.where
                 stream.tell(stream.make("call", where, one.subjects, values, self._context()))
@@ -277,6 +278,9 @@ class Calls:
             call.step, call.in_step = step, 0
         call.in_step += 1
         if step % EVERY or call.in_step > STEP_EVENTS:
+            if not self.left:
+                stream = self._stream
+                stream.tell(stream.make("call", None, {}, {"sampled": True}, self._context()))
             self.left += 1
             return False
         return True
@@ -293,7 +297,7 @@ class Calls:
     def _said(self, one: _Open, result: Brief) -> Mapping[str, Scalar]:
         autocast = autocast_dtype()
         lasted = self._stream.last - one.since
-        told = (autocast, one.role, lasted, bool(self.left))
+        told = (autocast, one.role, lasted)
         key = (one.callee.name, one.stars, told, tuple(one.given), result)
         known = self._kept.get(key)
         if known is None:
@@ -330,14 +334,12 @@ def _fields(callee: Callee, given: Iterable[tuple[str, Brief]], result: Brief) -
     return {"name": callee.name, **own, **arguments, **results}
 
 
-def _more(autocast: str, role: str, lasted: int, sampled: bool) -> Iterator[tuple[str, Scalar]]:
+def _more(autocast: str, role: str, lasted: int) -> Iterator[tuple[str, Scalar]]:
     """What an event tells besides: `role`, what a library knows the function as; `lasted`, how many
-    places in the order of events lie within the call; `sampled`, that calls were left out."""
+    places in the order of events lie within the call."""
     if autocast:
         yield "autocast", autocast
     if role:
         yield "role", role
     if lasted:
         yield "lasted", lasted
-    if sampled:
-        yield "sampled", True

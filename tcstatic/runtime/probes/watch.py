@@ -22,6 +22,7 @@ from tcstatic.runtime.probes.roles import (
     MODULE,
     OPTIMIZER,
     TENSOR,
+    SCHEDULER,
     role_of,
 )
 from tcstatic.runtime.probes.stream import Stream
@@ -50,6 +51,9 @@ class Watch:
         emit: Callable[[Event], None],
         settle: Callable[[], None],
         files: Sequence[str] = (),
+        *,
+        libraries: Sequence[str] = (),
+        all_calls: bool = True,
     ) -> None:
         self._sites = {site.number: site for site in sites}
         self._needs = needs
@@ -57,7 +61,8 @@ class Watch:
         self._stream = Stream(root, emit, self._sites)
         self._budget = Budget(budget)
         recorded = [site for site in sites if files and "part" in site.arguments]
-        self._calls = Calls(recorded, self._stream, self._budget, files)
+        named = frozenset() if all_calls else needs.calls
+        self._calls = Calls(recorded, self._stream, self._budget, files, libraries, named)
         self._parts: Any = None
         self._untouchable: Callable[[], bool] = bool
         self._remove: Callable[[], None] | None = None
@@ -242,10 +247,12 @@ class Watch:
             return self._loader
         if kind == "model.save":
             return self._saving
-        always = kind in _ALWAYS
+        always, stepped = kind in _ALWAYS, kind == "optimizer.step"
 
         def called(thing: Any, frame: FrameType) -> None:
-            if always or budget.watching:
+            if stepped and role_of(thing) == SCHEDULER:
+                parts.scheduled(site, thing)
+            elif always or budget.watching:
                 parts.called(site, thing, watching=budget.watching)
 
         return called

@@ -48,7 +48,7 @@ class StandInDriver:
     def failing(self) -> bool:
         return bool(self._events)
 
-    def settle(self, final: bool = False) -> tuple[Finding, ...]:
+    def settle(self, final: bool = False, *, whole: bool = True) -> tuple[Finding, ...]:
         new = []
         for number in self._events:
             if number in (WARNING, ERROR) or (number == ERROR_AT_END and final):
@@ -87,6 +87,7 @@ class StandInWatch:
         emit: Callable[[Event], None],
         settle: Callable[[], None],
         files: Sequence[str] = (),
+        **more: Any,
     ) -> None:
         self.steps = 0
         self._events = 0

@@ -153,7 +153,7 @@ def test_equal(kind: str, quantity: str, expected: list[tuple[bool, tuple[Any, .
         ("effect", {**CHANGES, "call": "step"}, "call: 'step' is not an event kind"),
         ("effect", {**CHANGES, "quantifier": "all"}, "quantifier: expected some or each"),
         ("effect", {**CHANGES, "over": "a and"}, "is no expression"),
-        ("result", {"of": "optimizer.step", "value": "finite"}, "missing key 'is'"),
+        ("result", {"of": "optimizer.step", "value": "finite"}, "exactly one of is"),
         ("result", {**FINITE, "of": "step"}, "of: 'step' is not an event kind"),
         ("result", {**FINITE, "over": "1 <"}, "is no expression"),
         ("equal", {"state": "param.data"}, "missing key 'over'"),

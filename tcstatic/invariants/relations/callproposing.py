@@ -1,0 +1,231 @@
+"""What calls suggest: hypotheses about what functions are given and give, and the limits they keep.
+
+One event says of a call what was given and what came of it: up to 32 fields. Proposed are, of each
+function: for each field at most MOST_VALUES values, the natural bounds of a number, and how it goes
+on over time; and pairs of fields that agree, of one sort each. So their number grows with the
+functions that several programs call, and not with calls, programs, or pairs of functions.
+
+What only the shape of a program makes true is asked of more programs (`weak`) than what a function
+does by itself (`strong`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any, Final
+
+from tcstatic.invariants.relations.called import CALL, label_of_call
+from tcstatic.invariants.relations.callusage import Usage, usage_of
+from tcstatic.invariants.relations.proposing import is_passing
+from tcstatic.model import FieldSeen, Group, Hypothesis, Scalar, Vocabulary
+
+MOST_FUNCTIONS: Final = 256  # of which something is proposed, those of most programs first
+MOST_VALUES: Final = 2
+LEAST_TIMES: Final = 4
+# A flag may be one thing in one context and another in the next; a word is proposed if it is usual.
+FLAG_SHARE: Final = 0.2
+WORD_SHARE: Final = 0.9
+EQUAL_SHARE: Final = 0.9
+# Numbers that are proposed to lie within natural bounds take so many different values.
+LEAST_NUMBERS: Final = 3
+_SIZES: Final = ("_rows", "_width", "_length")
+_SORTS: Final = ("_dtype", "_device", "_requires_grad", "_ndim", "_rows", "_width", "_length")
+_ALWAYS: Final = ("_dtype", "_device")
+_LEFT: Final = frozenset("name role own lasted sampled fields_left_out autocast".split())
+
+
+def strong(runs: int) -> int:
+    """In how many of so many programs a function must have been seen to do something."""
+    return min(1 + runs // 3, 3)
+
+
+def weak(runs: int) -> int:
+    """In how many of so many programs something must have been so that they are free to choose."""
+    return max(3, math.ceil(0.6 * runs))
+
+
+def called_groups(vocabulary: Vocabulary) -> list[Group]:
+    """The calls of functions that other programs may know."""
+    groups = [one for one in vocabulary.groups if one.kind == CALL]
+    return sorted(groups, key=lambda one: (-one.events, one.name))[:MOST_FUNCTIONS]
+
+
+def arguments(vocabulary: Vocabulary) -> Iterator[Hypothesis]:
+    """What functions are given: usual values, natural bounds, courses over time, what agrees."""
+    usage = usage_of(vocabulary)
+    for group in called_groups(vocabulary):
+        label = label_of_call(group.name)
+        for name, seen in _fields(group, "arg_"):
+            about: dict[str, Any] = {"of": label, "argument": name}
+            for key, value, runs in _claims(name, seen, vocabulary.runs):
+                params = {**about, "equals": value} if key == "is" else {**about, **value}
+                yield Hypothesis("argument", params, "", frozenset({name}), runs)
+            for course in usage.courses(label, name, weak(vocabulary.runs)):
+                params = {**about, "over_time": course}
+                yield Hypothesis("argument", params, "", frozenset({name}), weak(vocabulary.runs))
+            for other, runs in _agreeing(name, seen, "arg_", vocabulary.runs):
+                params = {**about, "equals_field": other}
+                yield Hypothesis("argument", params, "", frozenset({name, other}), runs)
+
+
+def results(vocabulary: Vocabulary) -> Iterator[Hypothesis]:
+    """What functions give, as such and by what they are given; in which mode they are called."""
+    usage = usage_of(vocabulary)
+    for group in called_groups(vocabulary):
+        label = label_of_call(group.name)
+        for name, seen in _fields(group, "result"):
+            about: dict[str, Any] = {"of": label, "value": name}
+            for key, value, runs in _claims(name, seen, vocabulary.runs):
+                if value is not None:
+                    params = {**about, "is": value} if key == "is" else {**about, **value}
+                    yield Hypothesis("result", params, "", _results_of(group), runs)
+            for course in usage.courses(label, name, weak(vocabulary.runs)):
+                params = {**about, "over_time": course}
+                yield Hypothesis("result", params, "", _results_of(group), weak(vocabulary.runs))
+        for name, seen in _fields(group, "arg_"):
+            for other, runs in _agreeing(name, seen, "result", vocabulary.runs):
+                params = {"of": label, "value": other, "equals_field": name}
+                judged = _results_of(group) | {name}
+                yield Hypothesis("result", params, "", judged, runs)
+        mode = group.fields.get("grad_enabled")
+        for value in (True, False):
+            if mode is not None and mode.values.get(("bool", value), 0) >= WORD_SHARE * mode.total:
+                params = {"of": label, "value": "grad_enabled", "is": value}
+                runs = weak(vocabulary.runs)
+                yield Hypothesis("result", params, "", frozenset({"grad_enabled"}), runs)
+
+
+def _results_of(group: Group) -> frozenset[str]:
+    """What came of a call explains no other thing that came of it."""
+    return frozenset(name for name in group.fields if name.startswith("result"))
+
+
+def _fields(group: Group, prefix: str) -> Iterator[tuple[str, FieldSeen]]:
+    for name in sorted(group.fields):
+        if name.startswith(prefix) and name not in _LEFT and not is_passing(name):
+            yield name, group.fields[name]
+
+
+def _claims(name: str, seen: FieldSeen, runs: int) -> Iterator[tuple[str, Any, int]]:
+    """Values, each with in how many runs it must have been seen; then bounds."""
+    for value, needed in _usual(name, seen, runs):
+        yield "is", value, needed
+    if not name.endswith(_SORTS):
+        for bounds in _bounds(seen):
+            yield "bounds", bounds, weak(runs)
+
+
+def _usual(name: str, seen: FieldSeen, runs: int) -> list[tuple[Scalar, int]]:
+    """The usual values of a field that say something to other programs."""
+    if name.endswith((*_SIZES, "_device")):
+        return []
+    total = seen.total
+    found = []
+    for (kind, value), times in seen.values.items():
+        share = FLAG_SHARE if kind == "bool" else WORD_SHARE
+        if times < max(LEAST_TIMES, share * total) or not _is_sayable(name, kind, value):
+            continue
+        by_itself = name.startswith("result") and name.endswith(("_type", "_requires_grad"))
+        found.append((-times, str(value), value, strong(runs) if by_itself else weak(runs)))
+    found.sort(key=lambda one: one[:2])
+    return [(value, needed) for _, _, value, needed in found][:MOST_VALUES]
+
+
+def _is_sayable(name: str, kind: str, value: Scalar) -> bool:
+    """Whether a value is more than a size or a measurement."""
+    if kind == "int":
+        return name.endswith("_ndim") or (isinstance(value, int) and value <= 1)
+    return kind in ("bool", "str", "NoneType")
+
+
+def _bounds(seen: FieldSeen) -> Iterator[dict[str, float]]:
+    """The natural bounds that a number keeps, and those of its order of magnitude."""
+    values = [v for kind, v in seen.values if kind in ("int", "float") and v is not None]
+    numbers = [float(v) for v in values if not isinstance(v, str)]
+    if len(numbers) < LEAST_NUMBERS or len(numbers) != len(seen.values):
+        return
+    if not all(map(math.isfinite, numbers)):
+        return
+    least, most = min(numbers), max(numbers)
+    if least >= 0:
+        yield {"above": 0} if least > 0 else {"at_least": 0}
+        if 0.5 <= most <= 1:
+            yield {"below": 1} if most < 1 else {"at_most": 1}
+    elif most <= 0:
+        yield {"below": 0} if most < 0 else {"at_most": 0}
+    if least > 0 and any(kind == "float" for kind, _ in seen.values):
+        yield {
+            "at_least": 10.0 ** (math.floor(math.log10(least)) - 1),
+            "at_most": 10.0 ** (math.floor(math.log10(most)) + 2),
+        }
+
+
+def _agreeing(name: str, seen: FieldSeen, prefix: str, runs: int) -> Iterator[tuple[str, int]]:
+    """Fields that begin so, and usually are what this one is."""
+    for other, (same, both) in sorted(seen.equals.items()):
+        if not other.startswith(prefix) or sort_of(name) != sort_of(other):
+            continue
+        if same >= max(LEAST_TIMES, EQUAL_SHARE * both):
+            yield other, strong(runs) if name.endswith(_ALWAYS) else weak(runs)
+
+
+def sort_of(name: str) -> str:
+    """What a field tells: only fields of one sort are compared."""
+    found = next((sort for sort in _SORTS if name.endswith(sort)), "")
+    return "size" if found in _SIZES else found
+
+
+def is_comparable(name: str, value: object) -> bool:
+    """Whether a field is compared with others of its event."""
+    if name in _LEFT or not name.startswith(("arg_", "result")):
+        return False
+    kinds = (bool, str) if sort_of(name) in (*_ALWAYS, "_requires_grad") else (int,)
+    return type(value) in kinds
+
+
+def counts(vocabulary: Vocabulary) -> Iterator[Hypothesis]:
+    """How many calls lie between two steps or epochs, or on one object in all."""
+    usage = usage_of(vocabulary)
+    needed = weak(vocabulary.runs)
+    for of, per, least, most in usage.rates(needed):
+        about: dict[str, Any] = {"of": of, "per": per}
+        if least >= 1:
+            yield Hypothesis("count", {**about, "at_least": 1}, "", frozenset(), needed)
+        if most <= 1:
+            yield Hypothesis("count", {**about, "at_most": most}, "", frozenset(), needed)
+    for of in usage.once_per_object(needed):
+        params = {"of": of, "per": "end", "same": "self", "at_most": 1}
+        yield Hypothesis("count", params, "", frozenset(), needed)
+
+
+def contents(vocabulary: Vocabulary) -> Iterator[Hypothesis]:
+    """What calls contain, and what of a training step they never do."""
+    needed = strong(vocabulary.runs)
+    for label, inner, verb in usage_of(vocabulary).contents(needed):
+        yield Hypothesis("effect", {"call": label, verb: inner}, "", frozenset(), needed)
+
+
+def orders(vocabulary: Vocabulary) -> Iterator[Hypothesis]:
+    """What comes before what: on one object, in a run, between the parts of a step."""
+    usage: Usage = usage_of(vocabulary)
+    needed = weak(vocabulary.runs)
+    for first, last, role in usage.precedences(needed):
+        same = {"same": role} if role else {}
+        yield Hypothesis(
+            "order", {"precedence": first, "before": last, **same}, "", frozenset(), needed
+        )
+    for first, last, role in usage.responses(needed):
+        params: dict[str, Any] = {"existence": last, "between": [first, "end"], "same": role}
+        yield Hypothesis("order", params, "", frozenset(), needed)
+    for pattern, what, between in usage.phases(needed):
+        params = {pattern: what, "between": list(between)}
+        yield Hypothesis("order", params, "", frozenset(), needed)
+
+
+def alike(vocabulary: Vocabulary) -> Iterator[Hypothesis]:
+    """What two functions are given alike, whatever it is in each program."""
+    needed = weak(vocabulary.runs)
+    for (of, field), (other, theirs) in usage_of(vocabulary).alike(needed):
+        params = {"of": of, "field": field, "as": other, "as_field": theirs}
+        yield Hypothesis("equal", params, "", frozenset(), needed)

@@ -1,0 +1,130 @@
+"""Monitors of what calls are given, or give, that `argument` and `result` share: bounds of a
+number, and how a value goes on over time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, final
+
+from tcstatic.invariants.relations.base import Params, observed
+from tcstatic.invariants.relations.called import called_in, is_called, kind_of
+from tcstatic.model import Event, Observation
+
+_BOUND: Final[Mapping[str, Callable[[float, float], bool]]] = {
+    "at_least": lambda value, bound: value >= bound,
+    "above": lambda value, bound: value > bound,
+    "at_most": lambda value, bound: value <= bound,
+    "below": lambda value, bound: value < bound,
+}
+BOUNDS: Final = tuple(_BOUND)
+OVER_TIME: Final = "over_time"
+COURSES: Final = ("constant", "distinct", "rising")
+# Values of one object's calls that are told apart; beyond them, none is known to come again.
+MOST_REMEMBERED: Final = 10_000
+_ABSENT: Final = object()
+
+
+def value_of(event: Event, name: str) -> Any:
+    """A value of an event, or what its context says under this name; None where neither does."""
+    if name in event.values:
+        return event.values[name]
+    return event.context.fields.get(name) if event.kind == "call" else None
+
+
+def check_bounds(params: Params) -> int:
+    """Return how many sets of bounds there are; raise ValueError where a bound is no number."""
+    found = [key for key in BOUNDS if key in params]
+    for key in found:
+        if isinstance(params[key], bool) or not isinstance(params[key], int | float):
+            raise ValueError(f"{key}: expected a number")
+    return int(bool(found))
+
+
+def check_over_time(params: Params) -> None:
+    """Raise ValueError where a value is to go on in a way that is none."""
+    course = params.get(OVER_TIME, COURSES[0])
+    if course not in COURSES:
+        raise ValueError(f"{OVER_TIME}: {course!r}; expected one of {', '.join(COURSES)}")
+
+
+def object_of(event: Event) -> int:
+    """The number of the object that a call is made on, 0 where it is on none."""
+    return next(iter(event.subjects.get("self", ())), 0)
+
+
+@final
+class Bounded:
+    """Judges a number by its bounds; what is not a number is not judged."""
+
+    def __init__(self, label: str, field: str, params: Params) -> None:
+        self._kind, self._called, self._field = kind_of(label), called_in(label), field
+        self._bounds = [(_BOUND[key], params[key]) for key in BOUNDS if key in params]
+
+    def feed(self, event: Event) -> Sequence[Observation]:
+        """Judge an event."""
+        got: Any = event.values.get(self._field) if event.kind == self._kind else None
+        if type(got) not in (int, float) or (self._called and not is_called(event, self._called)):
+            return ()
+        holds = all(within(got, bound) for within, bound in self._bounds)
+        return (observed(event, (object_of(event),), holds=holds),)
+
+
+@final
+class OverTime:
+    """Judges a value by those of earlier calls on the same object.
+
+    State: by object, the event of the first value, or all values, or that of the last one.
+    """
+
+    def __init__(self, label: str, field: str, course: str) -> None:
+        self._kind, self._called, self._field = kind_of(label), called_in(label), field
+        self._judge = {
+            "constant": self._stays,
+            "distinct": self._is_new,
+            "rising": self._grows,
+        }[course]
+        self._earlier: dict[int, Event] = {}
+        self._values: dict[int, dict[object, Event]] = {}
+
+    def feed(self, event: Event) -> Sequence[Observation]:
+        """Judge an event by the earlier ones; the first is not judged."""
+        if event.kind != self._kind or (self._called and not is_called(event, self._called)):
+            return ()
+        got = event.values.get(self._field, _ABSENT)
+        if got is _ABSENT:
+            return ()
+        number = object_of(event)
+        said = self._judge(number, event, (type(got), got))
+        if said is None:
+            return ()
+        holds, other = said
+        trail = () if holds else (other,)
+        return (observed(event, (number,), holds=holds, trail=trail),)
+
+    def standing(self, places: Mapping[int, int]) -> tuple[object, ...]:
+        """The values that are remembered."""
+        last = {n: e.values.get(self._field) for n, e in self._earlier.items()}
+        return (*last.items(), *((n, tuple(v)) for n, v in self._values.items()))
+
+    def _stays(self, number: int, event: Event, got: tuple[type, Any]) -> tuple[bool, Event] | None:
+        first = self._earlier.setdefault(number, event)
+        if first is event:
+            return None
+        known = first.values[self._field]
+        return (type(known), known) == got, first
+
+    def _is_new(self, number: int, event: Event, got: object) -> tuple[bool, Event] | None:
+        known = self._values.setdefault(number, {})
+        other = known.get(got)
+        if other is None and len(known) < MOST_REMEMBERED:
+            known[got] = event
+        return (other is None, other or event) if len(known) > 1 or other is not None else None
+
+    def _grows(self, number: int, event: Event, got: tuple[type, Any]) -> tuple[bool, Event] | None:
+        before = self._earlier.get(number)
+        self._earlier[number] = event
+        if before is None:
+            return None
+        known = before.values[self._field]
+        numbers = isinstance(known, int | float) and isinstance(got[1], int | float)
+        return (got[1] > known, before) if numbers else None
