@@ -91,9 +91,9 @@ def infer(
 
     wanted = Wanted(relations_named(relations), min_support, holdout)
     runs = _runs(traces)
-    size = sum(run.count for run in runs.values())
+    sizes = [run.count for run in runs.values()]
     with contextlib.ExitStack() as stack:
-        worker = stack.enter_context(executor_for(jobs or 0, executor, size))
+        worker = stack.enter_context(executor_for(jobs or 0, executor, sizes))
         tick = None
         if sys.stderr.isatty():
             bar = click.progressbar(length=len(runs), label="runs", file=sys.stderr)

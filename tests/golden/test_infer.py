@@ -125,6 +125,21 @@ def test_nothing_learnt_is_one_line_and_no_file(tmp_path: Path) -> None:
     assert not list(tmp_path.glob("x.*"))
 
 
+def test_options_say_what_is_learnt(traces: Path, learnt: Path, tmp_path: Path) -> None:
+    def said(*options: str) -> set[tuple[str, str]]:
+        path = tmp_path / "x.yaml"
+        done = tcstatic("infer", *(traces / name for name in HEALTHY), "-o", path, *options)
+        assert done.returncode == 0, done.stderr
+        return {(one.relation, one.message) for one in load_rules([path])}
+
+    usual = {(one.relation, one.message) for one in load_rules([learnt])}
+    few = said("--relations", "order, member")
+    assert few == {one for one in usual if one[0] in ("order", "member")} and few
+    assert said("--no-holdout") >= usual
+    often = {(o.relation, o.message) for o in load_rules([learnt]) if o.support.held >= 50}  # type: ignore[union-attr]
+    assert said("--min-support", "50") == often
+
+
 def test_support_that_nothing_has_is_named(traces: Path, tmp_path: Path) -> None:
     path = tmp_path / "x.yaml"
     done = tcstatic("infer", traces / HEALTHY[0], "-o", path, "--min-support", "1000")

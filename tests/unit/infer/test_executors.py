@@ -26,7 +26,7 @@ def executor(request: pytest.FixtureRequest) -> Iterator[Executor]:
         with ThreadPoolExecutor(3) as threads:
             yield threads
     else:
-        with executor_for(2, "", 0) as processes:
+        with executor_for(2, "", []) as processes:
             assert processes is not None
             yield processes
 
@@ -54,14 +54,17 @@ def test_what_a_worker_raises_is_raised(executor: Executor) -> None:
 
 def test_a_worker_that_dies_is_told() -> None:
     with (
-        executor_for(2, "", 0) as executor,
+        executor_for(2, "", []) as executor,
         pytest.raises(InputError, match=r"has died .* learn with --jobs 1"),
     ):
         list(each(executor, dying, [3]))
 
 
-@pytest.mark.parametrize("jobs, events", [(0, PAYS_FROM - 1), (1, PAYS_FROM)])
-def test_little_work_stays_in_this_process(jobs: int, events: int) -> None:
+@pytest.mark.parametrize(
+    "jobs, events",
+    [(0, [PAYS_FROM - 2, 1]), (0, [PAYS_FROM]), (0, []), (1, [PAYS_FROM, PAYS_FROM])],
+)
+def test_work_stays_in_this_process_where_more_do_not_pay(jobs: int, events: list[int]) -> None:
     with executor_for(jobs, "", events) as executor:
         assert executor is None
 
