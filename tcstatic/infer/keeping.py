@@ -105,6 +105,7 @@ def plain(survey: Survey) -> dict[str, Any]:
             [role, first, last, places[known], mask, times]
             for role, first, last, known, mask, times in survey.between.counts()
         ],
+        "calls": [[_told(event) for event in one] for one in survey.histories.values()],
     }
 
 
@@ -125,6 +126,8 @@ def restored(name: str, data: Mapping[str, Any]) -> Survey:
         for role, first, last, place, mask, times in data["between"]
     )
     survey.between.restore(name, map(_text, data["kinds"]), counts)
+    for history in data.get("calls", ()):
+        survey.histories[name] = [_event(told) for told in history]
     return survey
 
 

@@ -9,14 +9,18 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any, Final, final
 
+from tcstatic.infer import calls
 from tcstatic.infer.between import Between
 from tcstatic.infer.distinct import Distinct, Fields, askable
+from tcstatic.invariants.relations.called import CALL
+from tcstatic.invariants.relations.callproposing import is_comparable, sort_of
 from tcstatic.invariants.relations.proposing import is_passing
 from tcstatic.model import (
     Event,
     FieldSeen,
     Group,
     Member,
+    Scalar,
     Vocabulary,
 )
 from tcstatic.model.hypotheses import Value
@@ -25,31 +29,45 @@ from tcstatic.model.hypotheses import Value
 MOST_VALUES: Final = 64
 # Pairs of fields are compared in this many distinct events of a group.
 MOST_COMPARED: Final = 200
+# What is told of values that says something where it agrees, though no program has another.
+UNVARIED: Final = ("_dtype", "_device")
 
 
 @final
 class Survey:
-    """What was seen so far. State: distinct events by key, and what lay between events about one
-    object."""
+    """What was seen so far. State: distinct events by key, what lay between events about one
+    object, and the `histories` of the calls of each run that has any."""
 
     def __init__(self) -> None:
         self._distinct: dict[object, Distinct] = {}
         self._values: dict[int, tuple[Mapping[str, Any], object]] = {}
         self.between = Between()
         self.runs: list[str] = []
+        self.histories: dict[str, list[Event]] = {}
 
     def add(self, run: str, events: Iterable[Event]) -> None:
         """Take all events of one run (of one rank, in their order)."""
         if run not in self.runs:
             self.runs.append(run)
         follow = self.between.of_run(run)
+        history: list[Event] = []
+        called = False
         for event in events:
+            is_call = event.kind == CALL
+            if len(history) < calls.MOST_REMEMBERED:
+                history += calls.remembered((event,))
+            if is_call and not calls.is_told(event):
+                continue
+            called = called or is_call
             key = self._key(event)
             known = self._distinct.get(key)
             if known is None:
                 known = self._distinct[key] = _distinct(event)
             known.runs[run] += 1
-            follow(event, known)
+            if not is_call:
+                follow(event, known)
+        if called:
+            self.histories[run] = history
 
     def restore(self, run: str, events: Iterable[tuple[Event, int]]) -> list[Distinct]:
         """Take the distinct events of one run, with how often each was said."""
@@ -73,13 +91,14 @@ class Survey:
             ours.runs.update(theirs.runs)
             same[theirs] = ours
         self.between.join(other.between, same)
+        self.histories.update(other.histories)
 
     def __getstate__(self) -> tuple[Any, ...]:
         # addresses mean nothing in another process
-        return self._distinct, self.between, self.runs
+        return self._distinct, self.between, self.runs, self.histories
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
-        self._distinct, self.between, self.runs = state
+        self._distinct, self.between, self.runs, self.histories = state
         self._values = {}
 
     @property
@@ -91,12 +110,16 @@ class Survey:
         """What all of them speak of."""
         groups: dict[tuple[str, str], list[Distinct]] = {}
         for one in self._distinct.values():
-            groups.setdefault(group_of(one.event), []).append(one)
+            for group in groups_of(one.event):
+                groups.setdefault(group, []).append(one)
         found = (_group(kind, name, every) for (kind, name), every in sorted(groups.items()))
-        return Vocabulary(tuple(found), self.between.intervals(), len(self.runs))
+        intervals = self.between.intervals()
+        return Vocabulary(tuple(found), intervals, len(self.runs), self.histories)
 
     def _key(self, event: Event) -> object:
         """What tells an event from others, but for where and when."""
+        if event.kind == CALL:
+            return calls.key_of(event)
         values = event.values
         known = self._values.get(id(values))
         if known is None or known[0] is not values:
@@ -107,10 +130,11 @@ class Survey:
         return event.kind, known[1], context, _said_of(event.members)
 
 
-def group_of(event: Event) -> tuple[str, str]:
-    """The kind of an event, and of a call the function's name."""
-    name = event.values.get("name") if event.kind == "call" else None
-    return event.kind, name if isinstance(name, str) else ""
+def groups_of(event: Event) -> list[tuple[str, str]]:
+    """The kind of an event, and of a call the names of the function."""
+    if event.kind != CALL:
+        return [(event.kind, "")]
+    return [(CALL, name) for name in calls.functions_of(event)]
 
 
 def _said_of(members: tuple[Member, ...]) -> object:
@@ -119,6 +143,8 @@ def _said_of(members: tuple[Member, ...]) -> object:
 
 def _distinct(event: Event) -> Distinct:
     event = _portable(event)
+    if event.kind == CALL:
+        return Distinct(event, calls.atoms_of(event), ())
     fields = askable({**event.context.fields, **event.values})
     members: dict[object, tuple[Member, Fields]] = {}
     for member in event.members:
@@ -137,6 +163,10 @@ def _portable(event: Event) -> Event:
 
 
 def _group(kind: str, name: str, every: list[Distinct]) -> Group:
+    if kind == CALL:
+        told = ((askable(calls.told_in(one.event)), one.runs) for one in every)
+        events = sum(one.runs.total() for one in every)
+        return Group(kind, name, events, _seen(told, every))
     fields = _seen(((askable(one.event.values), one.runs) for one in every), every)
     members = _seen(
         (askable(member.fields), one.runs) for one in every for member, _ in one.members
@@ -169,7 +199,7 @@ def _seen(
         name: FieldSeen(
             dict(counts),
             {key: len(one) for key, one in runs[name].items()},
-            equal.get(name, {}) if len(counts) > 1 else {},
+            equal.get(name, {}) if len(counts) > 1 or name.endswith(UNVARIED) else {},
         )
         for name, counts in values.items()
     }
@@ -179,15 +209,20 @@ def _equal(every: list[Distinct]) -> dict[str, dict[str, tuple[int, int]]]:
     """For pairs of fields of one type that are no flags: how often they were equal."""
     found: dict[str, dict[str, tuple[int, int]]] = {}
     for one in every:
+        call = one.event.kind == CALL
         said = sorted(
             (name, value)
             for name, value in askable(one.event.values).items()
-            if isinstance(value, str | int | float) and not isinstance(value, bool)
+            if (is_comparable(name, value) if call else _is_compared(value))
         )
         times = one.runs.total()
         for index, (name, value) in enumerate(said):
             for other, theirs in said[index + 1 :]:
-                if type(value) is type(theirs):
+                if type(value) is type(theirs) and (not call or sort_of(name) == sort_of(other)):
                     same, both = found.setdefault(name, {}).get(other, (0, 0))
                     found[name][other] = same + times * (value == theirs), both + times
     return found
+
+
+def _is_compared(value: Scalar) -> bool:
+    return isinstance(value, str | int | float) and not isinstance(value, bool)
