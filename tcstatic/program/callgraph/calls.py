@@ -9,6 +9,7 @@ from tcstatic.program.callgraph import operations as ops
 from tcstatic.program.callgraph.attributes import Attributes
 from tcstatic.program.callgraph.binding import Binding
 from tcstatic.program.callgraph.classes import Classes
+from tcstatic.program.callgraph.decorations import Decorations
 from tcstatic.program.callgraph.inheritance import handed, instantiated
 from tcstatic.program.callgraph.machine import Instance, Machine
 from tcstatic.program.callgraph.operations import Invoke, Place
@@ -42,6 +43,7 @@ class Calls:
         self._classes = classes
         self._attributes = attributes
         self._binding = binding
+        self._decorations = Decorations(machine, classes)
         self.library: Library
         self.construction: Construction
         self.partials: dict[Value, Invoke] = {}
@@ -202,7 +204,10 @@ class Calls:
         elif unit.is_async:
             machine.add(target, machine.values.get(Kind.COROUTINE, callee.index))
         else:
-            machine.link(callee.at(ops.RESULT), target)
+            if call.decorates and call.arguments:
+                self._decorations.result(call, instance, callee, target)
+            else:
+                machine.link(callee.at(ops.RESULT), target)
             self._pass(call, instance, callee, receiver, target)
 
     def _keep(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, final
 
@@ -81,6 +81,7 @@ class Classes:
         self._machine = machine
         self.known: dict[Value, Class] = {}
         self._objects = 0
+        self.member_added: Callable[[Value, str], None] = lambda owner, name: None
         self._finished: list[tuple[int, Value]] = []
         self._found: dict[tuple[Value, str, Value | None], list[int]] = {}
         machine.handlers[Base] = self._base
@@ -202,6 +203,7 @@ class Classes:
     def added(self, owner: Value, name: str) -> None:
         """Tell that a member was added to a class from outside."""
         self._found.clear()
+        self.member_added(owner, name)
         for one in self._with_below(owner):
             known = self.known[one]
             for watch in known.watched:

@@ -1,4 +1,5 @@
-"""Methods of objects of which nothing at all is known: found by a name that few classes have."""
+"""Methods of objects of which nothing at all is known: found by a name that few classes have.
+What is decorated by something unknown stays what it is."""
 
 from __future__ import annotations
 
@@ -6,9 +7,9 @@ from typing import final
 
 from tcstatic.program.callgraph.classes import Classes
 from tcstatic.program.callgraph.entries import Entries
-from tcstatic.program.callgraph.machine import Machine
+from tcstatic.program.callgraph.machine import Instance, Machine
 from tcstatic.program.callgraph.method_calls import method_model
-from tcstatic.program.callgraph.operations import Load, Unit
+from tcstatic.program.callgraph.operations import Invoke, Load, Unit
 from tcstatic.program.callgraph.values import Kind
 
 MOST_CLASSES = 3
@@ -34,6 +35,8 @@ class Guesses:
         found = False
         for instance in tuple(self._machine.instances):
             for load in instance.unit.operations:
+                if isinstance(load, Invoke) and load.decorates and load.arguments:
+                    found = self._undecorated(load, instance) or found
                 if not isinstance(load, Load) or not load.called or load.attribute not in methods:
                     continue
                 base, target = instance.at(load.base), instance.at(load.target)
@@ -42,6 +45,14 @@ class Guesses:
                     for unit in methods[load.attribute]:
                         self._offer(unit, target)
         return found
+
+    def _undecorated(self, call: Invoke, instance: Instance) -> bool:
+        """What a decorator gives of which nothing is known is what it was given."""
+        given, target = instance.at(call.arguments[-1]), instance.at(call.target)
+        if self._machine.held[target] or not self._machine.held[given]:
+            return False
+        self._machine.link(given, target)
+        return True
 
     def _methods(self) -> dict[str, list[Unit]]:
         found: dict[str, list[Unit]] = {}
