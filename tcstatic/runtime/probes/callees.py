@@ -6,13 +6,11 @@ classes, modules and what torch is built of are known; all else is not wanted.
 
 from __future__ import annotations
 
-import dis
 import functools
 import os
-import re
 import sys
 import weakref
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from types import (
     BuiltinFunctionType,
@@ -28,9 +26,15 @@ from typing import Any, Final, final
 from tcstatic.model import Location
 from tcstatic.runtime.probes.locate import Locator
 from tcstatic.runtime.probes.roles import MODULE, OPTIMIZER, TENSOR
+from tcstatic.runtime.probes.signatures import (
+    defaults,
+    documented,
+    looked_up,
+    parameters,
+    returning,
+    unwrapped,
+)
 
-# Wrappers around one another are followed so far.
-_HOPS: Final = 8
 # The namespaces whose functions are known by the names that they have there.
 _SPACES: Final = (
     "torch.nn.functional",
@@ -45,7 +49,6 @@ _SPACES: Final = (
     "torch.distributed",
 )
 _WITHIN: Final = ("torch.distributed.", "torch.nn.utils.", "torch.amp.", "torch.cuda.amp.")
-_SIGNATURE: Final = re.compile(r"\w+\(([^()]*)\)")
 _DICT: Final[Any] = type.__dict__["__dict__"]
 _NAME: Final[Any] = type.__dict__["__name__"]
 _Builtin = (BuiltinFunctionType, MethodDescriptorType, WrapperDescriptorType)
@@ -123,7 +126,7 @@ class Callees:
         """Functions that are made anew, as closures are, share their code."""
         held = function
         if id(function) not in self._names():
-            plain = _unwrapped(function)
+            plain = unwrapped(function)
             held = function if plain is None else plain.__code__
         key = id(held) * 4 + bound
         known = self._known.get(key)
@@ -159,13 +162,13 @@ class Callees:
     def _named(self, name: str, builtin: Any) -> Callee:
         known = self._builtins.get(name)
         if known is None:
-            names = tuple(_documented(builtin))
+            names = tuple(documented(builtin))
             known = self._builtins[name] = Callee(name, names, "self")
         return known
 
     def _function(self, function: Any, skipped: int, owner: Any) -> Callee | None:
         name = self._public_name(function)
-        plain = _unwrapped(function)
+        plain = unwrapped(function)
         if plain is None:
             return Callee(name) if name else None
         file = plain.__code__.co_filename
@@ -175,7 +178,7 @@ class Callees:
             watched = self._is_watched(file) or within.startswith(_WITHIN)
             if not (watched or name in self._named_only):
                 return None
-        names = _parameters(plain)
+        names = parameters(plain)
         role = self._overridden(owner, function.__name__, name) if skipped else ""
         found = Callee(
             name,
@@ -183,7 +186,7 @@ class Callees:
             names[0] if skipped and names else "",
             own=self._locator.is_users(file) and not self._is_of_library(name),
             role=role,
-            defaults=_defaults(plain),
+            defaults=defaults(plain),
             home=self._home(plain.__code__),
         )
         return found if self._is_asked_for(found) else None
@@ -195,16 +198,16 @@ class Callees:
             name = _dotted(within, type.__getattribute__(kind, "__qualname__"))
             if not (self._is_watched_module(within) or name in self._named_only):
                 return None
-        maker = _looked_up(kind, "__init__") or _looked_up(kind, "__new__")
+        maker = looked_up(kind, "__init__") or looked_up(kind, "__new__")
         own = self._is_own_class(kind)
-        defaults = _defaults(maker)
-        found = Callee(name, _parameters(maker)[1:], own=own, defaults=defaults, makes=True)
+        free = defaults(maker)
+        found = Callee(name, parameters(maker)[1:], own=own, defaults=free, makes=True)
         return found if self._is_asked_for(found) else None
 
     def _instance(self, kind: Any) -> Callee | None:
         """Calls of an object: of the user's classes, and of the modules that torch is made of."""
         module = _is_role(kind, MODULE)
-        method = _looked_up(kind, "forward" if module else "__call__")
+        method = looked_up(kind, "forward" if module else "__call__")
         if method is None or _is_role(kind, TENSOR) or _is_role(kind, OPTIMIZER):
             return None
         within = _module_of(kind)
@@ -213,20 +216,20 @@ class Callees:
             torch: Any = sys.modules["torch"]
             public = torch.nn.__dict__.get(qualified) is kind
             name = f"torch.nn.{qualified}" if public else f"{within}.{qualified}"
-            found = Callee(name, _parameters(method)[1:], "self", defaults=_defaults(method))
+            found = Callee(name, parameters(method)[1:], "self", defaults=defaults(method))
             return found if self._is_asked_for(found) else None
         said = "forward" if module else "__call__"
         name = _dotted(within, f"{qualified}.{said}")
         if not (self._is_watched_module(within) or name in self._named_only):
             return None
-        plain = _unwrapped(method)
+        plain = unwrapped(method)
         found = Callee(
             name,
-            _parameters(method)[1:],
+            parameters(method)[1:],
             "self",
             own=self._is_own_class(kind),
             role=self._overridden_in(kind, said, name),
-            defaults=_defaults(method),
+            defaults=defaults(method),
             home=self._home(plain.__code__) if plain is not None else None,
         )
         return found if self._is_asked_for(found) else None
@@ -251,20 +254,20 @@ class Callees:
         ]
         included = [base for base in bases if self._is_watched_module(_module_of(base))]
         torch = [base for base in bases if _module_of(base).startswith("torch.")]
-        first = (included or torch)[-1:]
-        if not first:
-            return ""
-        within, qualified = _module_of(first[0]), first[0].__qualname__
-        if within.startswith("torch.nn.") and hasattr(sys.modules["torch"].nn, qualified):
-            within = "torch.nn"
-        role = f"{within}.{qualified}.{method}"
-        return "" if role == name else role
+        for first in (*included[-1:], *torch[-1:]):
+            within, qualified = _module_of(first), str(_NAME.__get__(first))
+            if within.startswith("torch.nn.") and hasattr(sys.modules["torch"].nn, qualified):
+                within = "torch.nn"
+            role = f"{within}.{qualified}.{method}"
+            if role != name:
+                return role
+        return ""
 
     def _home(self, code: CodeType) -> Location | None:
         """The line of a user's function that gives its result, where there is one; else its own."""
         if not self._locator.is_users(code.co_filename):
             return None
-        line = _returning(code)
+        line = returning(code)
         file = self._locator.relative(code.co_filename)
         return Location(file, line, 1, line, 1, code.co_qualname)
 
@@ -335,68 +338,3 @@ def _module_of(kind: type) -> str:
 def _dotted(module: str, qualified: str) -> str:
     # What a spawned child calls the script.
     return f"{'__main__' if module == '__mp_main__' else module}.{qualified}"
-
-
-def _unwrapped(function: Any) -> Any:
-    """The plain function that a decorated one stands for, None for anything else."""
-    for _ in range(_HOPS):
-        if type(function) is not FunctionType:
-            return None
-        inner = function.__dict__.get("__wrapped__")
-        if inner is None:
-            return function
-        function = inner
-    return None
-
-
-def _parameters(function: Any) -> tuple[str, ...]:
-    plain = _unwrapped(function)
-    if plain is None:
-        return ()
-    code = plain.__code__
-    names: tuple[str, ...] = code.co_varnames[: code.co_argcount]
-    # One that hands on all that it is given may tell in its text what that is.
-    return names or tuple(_documented(plain))
-
-
-def _defaults(function: Any) -> tuple[tuple[str, Any], ...]:
-    """Parameters of a function of Python that need not be given, with their values."""
-    plain = _unwrapped(function)
-    if plain is None or plain is not function:
-        return ()
-    code, values = plain.__code__, plain.__defaults__ or ()
-    names = code.co_varnames[: code.co_argcount]
-    by_name = plain.__kwdefaults__
-    given = dict(zip(names[len(names) - len(values) :], values, strict=True))
-    return (*given.items(), *(by_name.items() if by_name else ()))
-
-
-def _returning(code: CodeType) -> int:
-    """The line of the only ``return`` of a function; its first line where it has none, or many."""
-    lines = {line for one, line in _returns(code) if one == "RETURN_VALUE" and line is not None}
-    return lines.pop() if len(lines) == 1 else code.co_firstlineno
-
-
-def _returns(code: CodeType) -> Iterator[tuple[str, int | None]]:
-    for one in dis.get_instructions(code):
-        where = one.positions
-        yield one.opname, where.lineno if where is not None else None
-
-
-def _looked_up(kind: Any, name: str) -> Any:
-    """A method as the class holds it; nothing of the user's is run, as `getattr` may."""
-    for base in type.__getattribute__(kind, "__mro__"):
-        held = _DICT.__get__(base)
-        if name in held:
-            return held[name] if base is not object else None
-    return None
-
-
-def _documented(builtin: Any) -> Iterator[str]:
-    """The parameters of a function that is not Python's, as its own text tells them."""
-    found = _SIGNATURE.search(builtin.__doc__ or "") if builtin is not None else None
-    for part in found.group(1).split(",") if found else ():
-        name = part.partition("=")[0].strip().strip("[]")
-        if name in ("*", "/") or not name.isidentifier():
-            return
-        yield name

@@ -8,7 +8,8 @@ nor a generator that is left and entered again, nor a call that never returned c
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+import weakref
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from types import FrameType
 from typing import Any, Final, final
@@ -16,32 +17,38 @@ from typing import Any, Final, final
 from tcstatic.model import Context, Location, Site
 from tcstatic.runtime.probes.budget import Budget
 from tcstatic.runtime.probes.callees import Callee, Callees
+from tcstatic.runtime.probes.callfields import fields_told, more_told
 from tcstatic.runtime.probes.entry import Handler
+from tcstatic.runtime.probes.holdings import Holding, holding_of, is_changed, trained
 from tcstatic.runtime.probes.registry import Registry
 from tcstatic.runtime.probes.roles import MODULE, OPTIMIZER, TENSOR
 from tcstatic.runtime.probes.stream import Moment, Stream
 from tcstatic.runtime.probes.summaries import (
+    MODULE as MODULE_BRIEF,
+)
+from tcstatic.runtime.probes.summaries import (
+    MOST_PARTS,
+    PLAIN,
+    TYPE,
     Brief,
     Scalar,
     autocast_dtype,
     brief_and_role,
-    brief_of,
     brief_of_result,
-    fields_of,
     know_own_classes,
 )
 
-MOST_FIELDS: Final = 32  # of one event
-MOST_RESULT_FIELDS: Final = 11  # of them, where the arguments have many
 FULL_EVENTS: Final = 1_000  # at one place; from then on,
 EVERY: Final = 16  # only in each n-th step, so that all places are told of in the same steps,
 STEP_EVENTS: Final = 64  # and in such a step so many
 MOST_UNWANTED: Final = 256  # calls of what is not wanted; then a place that had no other is left
 MOST_OPEN: Final = 4_096  # calls that have not returned: more than Python's own limit of depth
+MOST_HELD: Final = 256  # calls at one place around which what objects hold is compared
+MOST_HOLDERS: Final = 3  # of one call
 FIRST_OBJECT: Final = 1 << 40  # numbers of what calls are made on, apart from all others
 MOST_KEPT: Final = 2_048  # different values of events
 _SUBJECTS: Final = (MODULE, OPTIMIZER)
-_PLAIN: Final = (bool, int, float, str, type(None))
+_WHOLE: Final = (tuple, dict)  # of which parts are told
 
 
 @final
@@ -82,15 +89,17 @@ class _Call:
 
 @final
 class _Open:
-    """A call that has not returned; `since` is the last place in the order of events before it."""
+    """A call that has not returned; `since` is the last place in the order of events before it, and
+    `held` what the objects that it is given held then, by their names, where that is asked."""
 
-    __slots__ = ("callee", "given", "role", "since", "stars", "subjects")
+    __slots__ = ("callee", "given", "held", "role", "since", "stars", "subjects")
 
     def __init__(self, callee: Callee, role: str, since: int, stars: bool) -> None:
         self.callee = callee
         self.role = role
         self.since = since
         self.stars = stars
+        self.held: list[tuple[str, Any, Holding]] | None = None
         self.given: list[tuple[str, Brief]] = []
         self.subjects: dict[str, tuple[int, ...]] = {}
 
@@ -99,9 +108,9 @@ class _Open:
 class Calls:
     """The calls of one process.
 
-    State: `_open` by frame and site; `_kept` the values of events that say the same, by what they
-    say, and `_last` the context of `_moment`; `left` the calls that were wanted and in no event,
-    `lost` those given up unreturned.
+    State: `_open` by frame and site; `_results` by ``id`` of a tensor the function that gave it;
+    `_kept` the values of events that say the same, by what they say, and `_last` the context of
+    `_moment`; `left` the calls that were wanted and in no event, `lost` those given up unreturned.
     """
 
     def __init__(
@@ -118,6 +127,7 @@ class Calls:
         self._callees = Callees(files, stream.locator, libraries, named)
         self._named = named
         self._objects = Registry(FIRST_OBJECT)
+        self._results: dict[int, tuple[weakref.ref[Any], str]] = {}
         know_own_classes(self._callees.foreign_name)
         self._calls: dict[tuple[str, str], _Call] = {}
         self._open: dict[tuple[int, int], _Open] = {}
@@ -194,6 +204,8 @@ class Calls:
 
     def _begun(self, call: _Call, callee: Callee, owner: Any, role: str) -> _Open:
         one = _Open(callee, role, self._stream.last, call.stars)
+        if call.seen <= MOST_HELD and not callee.name.startswith("torch."):
+            one.held = []
         if owner is not None:
             brief, kind = brief_and_role(owner)
             if kind:
@@ -201,7 +213,37 @@ class Calls:
             number = self._objects.number(owner) if kind != TENSOR else 0
             if number:
                 one.subjects["self"] = (number,)
+                one.subjects.pop("given", None)
+            if not kind:
+                self._hold(one, "self", owner)
         return one
+
+    def _hold(self, one: _Open, name: str, value: Any) -> None:
+        """Keep what an object holds."""
+        if one.held is not None and len(one.held) < MOST_HOLDERS:
+            holding = holding_of(value)
+            if holding:
+                one.held.append((name, value, holding))
+
+    def _let_go(self, one: _Open) -> None:
+        """Note what a call has done to the objects that it was given."""
+        for name, value, before in one.held or ():
+            if name.isdigit():
+                names = one.callee.parameters
+                name = names[int(name)] if int(name) < len(names) else name
+            after = holding_of(value)
+            one.given.append((f"after_{name}_changed", (PLAIN, bool, is_changed(before, after))))
+            one.given.append((f"after_{name}_trainable", (PLAIN, str, trained(before, after))))
+
+    def _remember(self, one: _Open, value: Any) -> None:
+        """Keep by which function a tensor was given, for as long as it lives."""
+        parts = value[:MOST_PARTS] if type(value) is tuple else (value,)
+        said = one.role or ("" if one.callee.own else one.callee.name)
+        for part in parts if said else ():
+            if brief_and_role(part)[1] == TENSOR:
+                if len(self._results) >= MOST_OPEN:
+                    self._results.clear()
+                self._results[id(part)] = (weakref.ref(part), said)
 
     def _passed(self, call: _Call, key: tuple[int, int]) -> None:
         """A call begins that is in no event: look at its parts no more, until one is due."""
@@ -222,7 +264,10 @@ class Calls:
         def given(value: Any, frame: FrameType) -> None:
             one = opened.get((id(frame), number))
             if one is not None:
-                self._note(one, name, value, *brief_and_role(value))
+                whole = type(value) in _WHOLE
+                brief, role = (brief_of_result(value), "") if whole else brief_and_role(value)
+                self._note(one, name, value, brief, role)
+                one.since = self._stream.last
 
         return given
 
@@ -236,7 +281,9 @@ class Calls:
                 if one.callee.makes:
                     made = self._objects.number(value)
                     one.subjects |= {"made": (made,)} if made else {}
+                self._let_go(one)
                 values = self._said(one, brief_of_result(value))
+                self._remember(one, value)
                 where = self._where(call, one.callee, frame) if call.foreign else call.where
                 stream.tell(stream.make("call", where, one.subjects, values, self._context()))
 
@@ -263,6 +310,16 @@ class Calls:
         return call.where
 
     def _note(self, one: _Open, name: str, value: Any, brief: Brief, role: str) -> None:
+        if role == TENSOR:
+            known = self._results.get(id(value))
+            if known is not None and known[0]() is value:
+                one.given.append((f"{name}_from", (PLAIN, str, known[1])))
+        elif brief[0] in (MODULE_BRIEF, TYPE):
+            number = self._objects.number(value)
+            if number:
+                one.subjects["given"] = (*one.subjects.get("given", ()), number)
+            if name != one.callee.on:
+                self._hold(one, name, value)
         one.given.append((name, brief))
         if role in _SUBJECTS:
             number = self._stream.registry.known(value)
@@ -304,42 +361,8 @@ class Calls:
             if len(self._kept) >= MOST_KEPT:
                 self._kept.clear()
             callee = replace(one.callee, defaults=()) if one.stars else one.callee
-            known = self._kept[key] = {**_fields(callee, one.given, result), **dict(_more(*told))}
+            known = self._kept[key] = {
+                **fields_told(callee, one.given, result),
+                **dict(more_told(*told)),
+            }
         return known
-
-
-def _fields(callee: Callee, given: Iterable[tuple[str, Brief]], result: Brief) -> dict[str, Scalar]:
-    """All fields of one event that tell of values, within their limit; what is not given is what
-    stands for it."""
-    names = callee.parameters
-    said: dict[str, Brief] = {}
-    for name, brief in given:
-        if name.isdigit():
-            name = names[int(name)] if int(name) < len(names) else name
-        said[name] = brief
-    for name, value in callee.defaults:
-        if name not in said and type(value) in _PLAIN:
-            said[name] = brief_of(value)
-    arguments: dict[str, Scalar] = {}
-    for name, brief in said.items():
-        arguments.update(fields_of(f"arg_{name}", brief))
-    results = dict(fields_of("result", result))
-    room = MOST_FIELDS - 3  # the name, and what stands at the end
-    left = len(arguments) + len(results) - room
-    if left > 0:
-        results = dict([*results.items()][: max(MOST_RESULT_FIELDS, room - len(arguments))])
-        arguments = dict([*arguments.items()][: room - len(results)])
-        results["fields_left_out"] = left
-    own = {"own": True} if callee.own else {}
-    return {"name": callee.name, **own, **arguments, **results}
-
-
-def _more(autocast: str, role: str, lasted: int) -> Iterator[tuple[str, Scalar]]:
-    """What an event tells besides: `role`, what a library knows the function as; `lasted`, how many
-    places in the order of events lie within the call."""
-    if autocast:
-        yield "autocast", autocast
-    if role:
-        yield "role", role
-    if lasted:
-        yield "lasted", lasted

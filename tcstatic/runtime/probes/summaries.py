@@ -16,11 +16,13 @@ from typing import Any, Final
 Brief = tuple[Any, ...]
 Scalar = bool | int | float | str | None
 
-PLAIN, TYPE, SIZED, TENSOR, MODULE, PARTS = range(6)
+PLAIN, TYPE, SIZED, TENSOR, MODULE, PARTS, KEYED = range(7)
 LONGEST: Final = 32  # characters of a text that is kept as it is
 _WORDS: Final = re.compile(r"[\w .,+*=<>-]{0,15}|[^\W\d][^\W\d .-]*")
 _SECRET: Final = re.compile(r"(?i)token|pass|secret|key|auth|cred|login|user")
-MOST_PARTS: Final = 3  # of a tuple that a call returns
+MOST_PARTS: Final = 3  # of a tuple
+MOST_KEYS: Final = 6  # of a dict
+_KEY: Final = re.compile(r"[^\W\d]\w{0,23}")
 _HIGHEST: Final = (1 << 63) - 1
 _PLAIN: Final = frozenset(map(id, (bool, float, type(None))))
 _SIZED: Final = (list, tuple, dict, set, frozenset, bytes)
@@ -70,9 +72,14 @@ def _role(kind: type) -> str:
 
 
 def brief_of_result(value: Any) -> Brief:
-    """What is kept of a result: of a tuple, what is kept of its first parts."""
+    """What is kept of a result, or of a tuple or a dict that is given: of its first parts what is
+    kept of each, and the keys of a dict where all are plain words."""
     if type(value) is tuple and value:
         return (PARTS, len(value), tuple(map(brief_of, value[:MOST_PARTS])))
+    if type(value) is dict and 0 < len(value) <= MOST_KEYS:
+        keys = tuple(key for key in value if type(key) is str and _KEY.fullmatch(key))
+        if len(keys) == len(value) and not _SECRET.search(" ".join(keys)):
+            return (KEYED, len(value), keys, tuple(map(brief_of, value.values())))
     return brief_of(value)
 
 
@@ -100,6 +107,12 @@ def fields_of(prefix: str, brief: Brief) -> Iterator[tuple[str, Scalar]]:
         yield f"{prefix}_length", brief[1]
         for index, part in enumerate(brief[2]):
             yield from fields_of(f"{prefix}_{index}", part)
+    elif kind == KEYED:
+        yield f"{prefix}_type", "dict"
+        yield f"{prefix}_length", brief[1]
+        yield f"{prefix}_keys", " ".join(brief[2])
+        for key, part in zip(brief[2], brief[3], strict=True):
+            yield from fields_of(f"{prefix}_{key}", part)
     else:
         yield f"{prefix}_type", brief[1]
         if kind == SIZED:
