@@ -22,7 +22,7 @@ from tcstatic.invariants.conditions import (
     fields_of,
     to_text,
 )
-from tcstatic.model import Hypothesis
+from tcstatic.model import Event, Hypothesis
 
 # Lines of one kind that are shown, and runs that are named in one of them.
 MOST_LINES: Final = 12
@@ -37,7 +37,7 @@ class _Row:
     """Contexts that say the same of what is asked, but for measurements: how often, in which runs,
     the first event, and the ends of each measurement."""
 
-    example: Distinct
+    example: str
     times: int = 0
     runs: set[str] = field(default_factory=set)
     ends: dict[str, tuple[float, float]] = field(default_factory=dict)
@@ -114,10 +114,12 @@ def _rows(
         said = [f"{n}={fields[n]!r}" for n in asked if n in fields and n not in measured]
         said += [f"no {n}" for n in asked if when is not None and n not in fields]
         excluded = f"excluded by {_excluding(when, fields)}: " if when is not None else ""
-        rows.setdefault(excluded + ", ".join(said), _Row(example)).add(counts, measured)
+        rows.setdefault(excluded + ", ".join(said), _Row(_place(example.event, counts))).add(
+            counts, measured
+        )
     ordered = sorted(rows.items(), key=lambda item: (-item[1].times, item[0]))
     for told, row in ordered[:MOST_LINES]:
-        yield f"  {row.times}x in {_named(row.runs)}, as at {_place(row.example)}"
+        yield f"  {row.times}x in {_named(row.runs)}, as at {row.example}"
         yield f"      {', '.join(part for part in (told, *row.measured()) if part)}"
     if len(ordered) > MOST_LINES:
         yield f"  and {_many(len(ordered) - MOST_LINES, 'other')}"
@@ -129,11 +131,11 @@ def _named(runs: Iterable[str]) -> str:
     return ", ".join(names[:MOST_RUNS]) + more
 
 
-def _place(example: Distinct) -> str:
-    event, run = example.event, next(iter(example.runs), "")
+def _place(event: Event, counts: Mapping[str, int]) -> str:
+    """Where an event was seen, which is one of the first run that is counted."""
     where = event.where
     place = f"{where.file}:{where.line}" if where is not None else "a place that is not known"
-    return f"{place} ({event.kind} in {run}, step {event.step})"
+    return f"{place} ({event.kind} in {next(iter(counts))}, step {event.step})"
 
 
 def _excluding(when: Condition, fields: Fields) -> str:

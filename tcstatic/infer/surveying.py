@@ -95,7 +95,8 @@ class Survey:
 
     def __getstate__(self) -> tuple[Any, ...]:
         # addresses mean nothing in another process
-        return self._distinct, self.between, self.runs, self.histories
+        histories = {run: [*map(_portable, one)] for run, one in self.histories.items()}
+        return self._distinct, self.between, self.runs, histories
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
         self._distinct, self.between, self.runs, self.histories = state

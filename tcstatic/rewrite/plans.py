@@ -73,9 +73,8 @@ def compile_plan(
     `root` is what `sys.path[0]` will be; paths of files are relative to it, or absolute outside. A
     file that cannot be read or rewritten is in `skipped` and runs as it is. What the source decides
     is not probed, unless `scoped` is False. `calls`: with sites for all `call` events, and not only
-    for those that invariants are about. `may_hold` tells
-    whether a precondition can hold in this program. Raises InputError where a package of `include`
-    is unknown.
+    for those that invariants are about. `may_hold` tells whether a precondition can hold in this
+    program. Raises InputError where a package of `include` is unknown.
     """
     script, root = script.absolute(), root.absolute()
     watched = tuple(one for one in invariants if "run" in one.feeds)
@@ -88,6 +87,27 @@ def compile_plan(
     outside = outside_of(watched, scope.assumed, may_hold)
     if scope.problem:
         skipped.append(Skipped(file_name(script, root), scope.problem))
+    files, sites, unprobed = _sites(read, scope, skipped)
+    return ProbePlan(
+        root=str(root),
+        script=str(script),
+        sites=sites,
+        invariants=tuple(one for one in watched if one.code not in outside),
+        out_of_scope=(*out_of_scope, *unwatched, *_verdicts(outside)),
+        files=files,
+        skipped=(*skipped, *scope.unrecorded()),
+        options=options,
+        unprobed=unprobed,
+        assumed=scope.assumed,
+        libraries=include if asked else (),
+    )
+
+
+def _sites(
+    read: Sequence[_Read], scope: _Scope, skipped: list[Skipped]
+) -> tuple[tuple[PlannedFile, ...], tuple[Site, ...], tuple[Unprobed, ...]]:
+    """The files that are instrumented with their sites, and the sites that are not probed; files
+    that cannot be instrumented are added to `skipped`."""
     files: list[PlannedFile] = []
     sites: list[Site] = []
     unprobed: list[Unprobed] = []
@@ -100,19 +120,7 @@ def compile_plan(
         files.append(PlannedFile(one.name, hashlib.sha256(one.source).hexdigest(), code))
         sites.extend(chosen)
         unprobed.extend(left)
-    return ProbePlan(
-        root=str(root),
-        script=str(script),
-        sites=tuple(sites),
-        invariants=tuple(one for one in watched if one.code not in outside),
-        out_of_scope=(*out_of_scope, *unwatched, *_verdicts(outside)),
-        files=tuple(files),
-        skipped=(*skipped, *scope.unrecorded()),
-        options=options,
-        unprobed=tuple(unprobed),
-        assumed=scope.assumed,
-        libraries=include if asked else (),
-    )
+    return tuple(files), tuple(sites), tuple(unprobed)
 
 
 def _verdicts(outside: Mapping[str, str]) -> Iterator[tuple[str, Verdict]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import pickle
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -179,7 +180,8 @@ def test_observations_are_kept_as_they_were(tmp_path: Path) -> None:
         for one in healthy()
     ]
     events.append(events[0]._replace(values={"nan": float("inf"), "one": 1, "true": True}))
-    surveys = observe({"a": lambda: events})
+    events += [Event("call", 900 + n, None, values={"name": "torch.relu"}) for n in range(3)]
+    surveys = pickle.loads(pickle.dumps(observe({"a": lambda: events})))
     path = tmp_path / "x.observed.json.gz"
     path.write_bytes(packed(Kept(surveys)))
     again = read_kept(path).surveys
@@ -188,6 +190,7 @@ def test_observations_are_kept_as_they_were(tmp_path: Path) -> None:
         one.event for one in surveys["a"].distinct
     ]
     assert again["a"].vocabulary() == surveys["a"].vocabulary()
+    assert len(again["a"].histories["a"]) == len(surveys["a"].histories["a"]) > 3
 
 
 def test_surveys_that_are_joined_are_one_survey() -> None:
