@@ -48,6 +48,7 @@ class Conversions:
             "attributes": self._attributes,
             "member": self._member,
             "push": self._push,
+            "raised": self._raised,
         }
 
     def _wrap(self, wrap: Wrap, instance: Instance, value: Value) -> None:
@@ -205,6 +206,16 @@ class Conversions:
         """A function of a library puts what `other` holds into a list."""
         if kind is Kind.ITEMS:
             self._machine.link(wrap.other, self._effects.items.rest(value))
+
+    def _raised(self, wrap: Wrap, instance: Instance, value: Value, kind: Kind) -> None:
+        """An exception of a class, of each class that derives from it, or of each of a tuple."""
+        classes = self._effects.classes
+        if kind is Kind.ITEMS:
+            self._machine.use_once(self._effects.items.all(value), wrap, instance)
+        elif kind is Kind.CLASS:
+            for one in classes.below(value):
+                made = classes.object(one, 0, classes.known[one].instance)
+                self._machine.add(wrap.target, made)
 
     def _parametrize(self, wrap: Wrap, instance: Instance, value: Value, kind: Kind) -> None:
         """Rows of arguments of a test of pytest."""

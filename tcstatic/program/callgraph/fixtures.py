@@ -8,6 +8,8 @@ from typing import final
 from tcstatic.program.callgraph import operations as ops
 from tcstatic.program.callgraph.machine import Instance, Machine
 from tcstatic.program.callgraph.operations import Unit
+from tcstatic.program.callgraph.testing_calls import MONKEY_PATCH
+from tcstatic.program.callgraph.values import Kind
 
 
 @final
@@ -25,8 +27,6 @@ class Fixtures:
         for unit in units:
             if any(_last(one) == "fixture" for one in unit.decorators):
                 fixtures.setdefault(_last(unit.name), []).append(unit)
-        if not fixtures:
-            return False
         found = False
         for unit in units:
             is_test = _last(unit.name).startswith("test") or unit in fixtures.get(
@@ -43,6 +43,10 @@ class Fixtures:
         self._linked.add(instance.index)
         found = False
         for name, node in instance.unit.parameters.positional:
+            if name == "monkeypatch" and name not in fixtures:
+                values = self._machine.values
+                self._machine.add(instance.at(node), values.get(Kind.RESULT, MONKEY_PATCH, 0))
+                found = True
             for fixture in self._nearest(instance.unit, fixtures.get(name, [])):
                 for given in self._machine.by_unit.get(fixture.index, ()):
                     source = ops.YIELDED if fixture.is_generator else ops.RESULT

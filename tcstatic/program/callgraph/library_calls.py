@@ -13,12 +13,14 @@ from tcstatic.program.callgraph.builtin_calls import (
     mapping,
     unpacked,
 )
+from tcstatic.program.callgraph.codecs_calls import CODECS
 from tcstatic.program.callgraph.effects import Call, Effects
 from tcstatic.program.callgraph.heap_calls import HEAPS
 from tcstatic.program.callgraph.itertools_calls import ITERTOOLS
 from tcstatic.program.callgraph.operations import Await
 from tcstatic.program.callgraph.pickling import PICKLES
 from tcstatic.program.callgraph.subscripts import FACTORY
+from tcstatic.program.callgraph.testing_calls import RAISERS, TESTING
 from tcstatic.program.callgraph.values import Kind
 
 
@@ -287,6 +289,8 @@ LIBRARY: Mapping[str, Model] = {
     **{name: _same for name in _IDENTITIES},
     "typing.cast": _cast,
     **PICKLES,
+    **CODECS,
+    **TESTING,
     "functools.lru_cache": _cached,
     "functools.cache": _cached,
     "functools.partial": _partial,
@@ -382,5 +386,5 @@ QUIET = frozenset(
 HOLDERS = frozenset(name for name, model in LIBRARY.items() if model in (_layers, _parallel))
 """Modules of torch that call what they hold."""
 
-CALLERS = frozenset({"atexit.register", "functools.cmp_to_key"})
+CALLERS = frozenset({"atexit.register", "functools.cmp_to_key", *RAISERS})
 """Functions with a model that call what they are given all the same."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from tcstatic.program.callgraph.builtin_calls import fill_named
+from tcstatic.program.callgraph.codecs_calls import use_codec
 from tcstatic.program.callgraph.effects import Call, Effects
 from tcstatic.program.callgraph.expressions import FORMAT
 from tcstatic.program.callgraph.operations import GetItem, SetItem
@@ -202,6 +203,9 @@ def _own(effects: Effects, call: Call, value: Value) -> None:
 
 def _text(effects: Effects, call: Call, value: Value) -> None:
     del value
+    for name in ("encode", "decode"):
+        if call.invoke.text.endswith(f".{name}"):
+            use_codec(effects, call, name)
     for node in effects.arguments(call):
         if call.invoke.text.endswith(".format"):
             effects.protocol(call, node, FORMAT)
