@@ -62,7 +62,7 @@ class Analyser:
             scope = Verdict("OUT_OF_SCOPE", explored.skipped)
             verdicts = {one.code: scope for one in self._invariants}
             return Analysis(path, (), verdicts, explored.depends, explored.skipped)
-        depends = (path, *(one for one in explored.depends if one != path))
+        depends = tuple(dict.fromkeys((path, *explored.depends)))
         return Analysis(
             path,
             tuple(_unique(findings)),

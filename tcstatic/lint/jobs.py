@@ -21,7 +21,9 @@ _FILES_PER_JOB: Final = 24
 _CHUNK: Final = 8
 # Syntax trees are many small objects that live long: at the usual rate, looking for garbage takes
 # two fifths of the time, and finds next to none.
-_THRESHOLD: Final = (1_000_000, 50, 1000)
+_THRESHOLD: Final = (2_500_000, 50, 1000)
+# So many objects take half a second to look through, at the end of the process as well.
+_MANY: Final = 500_000
 
 Outcome = Analysis | Skipped | Failed
 """Of one file; `Skipped` where it cannot be read, `Failed` where we could not cope with it."""
@@ -56,6 +58,8 @@ def analyse_all(
         try:
             yield from ((path, _one(analyser, path, overlay)) for path in paths)
         finally:
+            if gc.get_count()[0] > _MANY:
+                gc.freeze()
             gc.set_threshold(*before)
         return
     from concurrent.futures import BrokenExecutor, ProcessPoolExecutor, as_completed

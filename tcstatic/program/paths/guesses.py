@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from typing import Final
 
@@ -45,9 +46,12 @@ def role(value: Value) -> str:
         name = value.name
     elif isinstance(value, Node) and value.op == "item" and len(value.inputs) == 2:
         return _of_item(value.inputs[1])
-    if not name:
-        return ""
-    return next((kind for kind, pattern in _ROLES if pattern.search(name)), "")
+    return _of_name(name)
+
+
+@functools.lru_cache(maxsize=4096)
+def _of_name(name: str) -> str:
+    return next((kind for kind, pattern in _ROLES if pattern.search(name)), "") if name else ""
 
 
 def _of_item(key: Value) -> str:

@@ -50,6 +50,16 @@ class Module:
             if isinstance(node, syntax.Try)
         )
 
+    @cached_property
+    def defaults(self) -> frozenset[int]:
+        """The expressions that are defaults of parameters, by their identity."""
+        return frozenset(
+            id(default)
+            for node in syntax.walk(self.tree)
+            if isinstance(node, syntax.FunctionDef | syntax.AsyncFunctionDef)
+            for default in (*node.args.defaults, *node.args.kw_defaults)
+        )
+
     def touches(self, node: syntax.AST) -> bool:
         """Whether a function may do something to what is trained."""
         known = self._touches.get(node)
@@ -75,6 +85,8 @@ class Module:
         if self.matters(node):
             return True
         text = self.segment(node)
+        if "optim" not in text and "lr_scheduler" not in text:
+            return False
         return any(
             re.search(rf"\b[a-z_]\w*\((?:[^()]|\([^()]*\))*\b{name}\b", text)
             for name in dict.fromkeys(_BUILT.findall(text))

@@ -63,15 +63,15 @@ class Cells:
         `decided` names the condition that chose among them, and its birth.
         """
         outcomes = list(branches)
-        keys = dict.fromkeys(key for changes in outcomes for key in changes)
+        keys: Changes = {}
+        for changes in outcomes:
+            keys.update(changes)
         for key in keys:
             base = self._values.get(key)
-            ends = [changes.get(key, base) if key in changes else base for changes in outcomes]
-            known = [end for end in ends if end is not None]
-            if not known:
-                self.set(key, None)
-            elif all(same(known[0], end) for end in known[1:]):
-                self.set(key, known[0])
+            known = [end for one in outcomes if (end := one.get(key, base)) is not None]
+            first = known[0] if known else None
+            if first is None or all(end is first or same(first, end) for end in known):
+                self.set(key, first)
             else:
                 one = joined(known)
                 if decided is not None and isinstance(one, Phi) and len(known) == len(outcomes):

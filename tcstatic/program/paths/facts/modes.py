@@ -265,11 +265,7 @@ def _is_nought(rate: Value) -> bool:
     """Whether a rate is set to 0; as the default of a parameter it says nothing of the mode."""
     if not isinstance(rate, Const) or rate.value != 0:
         return False
-    return rate.place is None or not any(
-        rate.place.node in (*node.args.defaults, *node.args.kw_defaults)
-        for node in syntax.walk(rate.place.module.tree)
-        if isinstance(node, syntax.FunctionDef | syntax.AsyncFunctionDef)
-    )
+    return rate.place is None or id(rate.place.node) not in rate.place.module.defaults
 
 
 def _rates(one: Happening) -> tuple[Value, ...]:
