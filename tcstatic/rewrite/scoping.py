@@ -20,7 +20,6 @@ from tcstatic.rewrite.worlds import World
 UNASKED: Final = "no rule asks what it gives"
 ALONE: Final = "one process trains: there is no other to part from"
 HOOKED: Final = "torch's own hook tells of this step"
-NO_OPTIMIZER: Final = "what steps here is no optimizer"
 MODELESS: Final = "no layer of this program behaves otherwise in evaluation"
 LITERAL: Final = "the source tells its value"
 NO_MODEL: Final = "what is called here is no model"
@@ -31,7 +30,7 @@ SELF: Final = "the call gives its model back"
 STILL_LOOP: Final = "nothing is trained or evaluated in this loop"
 # Kinds of which a call's value tells nothing.
 _UNASKED: Final = frozenset(
-    """loader.new sampler.new sampler.set_epoch scheduler.new dist.init dist.collective
+    """loader.new sampler.new sampler.set_epoch dist.init dist.collective
     optimizer.step model.freeze grad.write scaler.scale scaler.unscale scaler.step
     scaler.update""".split()
 )
@@ -308,9 +307,6 @@ def recorded(script: Path, root: Path, world: World) -> tuple[Recorder | None, s
 
 
 def _of_step(owners: Sequence[Value]) -> str:
-    kinds = {one.role for one in owners if isinstance(one, Object)}
-    if kinds == {"scheduler"}:
-        return NO_OPTIMIZER
     stock = all(
         isinstance(one, Object)
         and isinstance(one.type, str)

@@ -13,6 +13,7 @@ from tcstatic.runtime.probes import measure
 from tcstatic.runtime.probes.discards import Discards
 from tcstatic.runtime.probes.ledger import GRADIENT, NONE, VERSION, Ledger
 from tcstatic.runtime.probes.ownership import Ownership
+from tcstatic.runtime.probes.rates import Rates
 from tcstatic.runtime.probes.registry import Registry
 from tcstatic.runtime.probes.stream import listener
 
@@ -92,6 +93,7 @@ class Optimizer:
         self.stock = not manual and kind.__module__.startswith("torch.optim")
         self.title = "hand-written update" if manual else kind.__name__
         self.keeps: bool | None = None if self.stock else False
+        self.rate_history = Rates()
         self.steady: dict[int, Steady] = {}
         self.told: tuple[tuple[Member, ...], dict[str, Any]] = ((), {})
         self.signs: tuple[Any, ...] | None = None
@@ -119,6 +121,15 @@ class Optimizer:
         for group in getattr(self.thing(), "param_groups", ()):
             found.extend([_rate(group.get("lr"))] * len(group.get("params", ())))
         return found
+
+    @property
+    def sharded(self) -> bool:
+        """Whether its gradients are DTensors, whose versions do not tell of writes."""
+        return any(hasattr(parameter, "to_local") for parameter in self.parameters())
+
+    def group_rates(self) -> list[float | None]:
+        """Return the learning rate of each group."""
+        return [_rate(group.get("lr")) for group in getattr(self.thing(), "param_groups", ())]
 
     def facts(self, parameters: list[Any], registry: Registry, ownership: Ownership) -> list[Facts]:
         """Return what stays true of its parameters while no structure changes."""

@@ -10,9 +10,19 @@ from typing import Any, Final, final
 from tcstatic.model import Location, Needs, Site
 from tcstatic.runtime.probes.forwards import Forwards
 from tcstatic.runtime.probes.graphs import Graphs
+from tcstatic.runtime.probes.optimizers import Optimizer
 from tcstatic.runtime.probes.ownership import Ownership
 from tcstatic.runtime.probes.replicas import Replicas
-from tcstatic.runtime.probes.roles import ACTOR, MODULE, OPTIMIZER, SCALER, TENSOR, role_of
+from tcstatic.runtime.probes.roles import (
+    ACTOR,
+    MODULE,
+    OPTIMIZER,
+    SCALER,
+    SCHEDULER,
+    TENSOR,
+    role_of,
+)
+from tcstatic.runtime.probes.schedules import Schedules, tell_rates
 from tcstatic.runtime.probes.stream import Stream
 from tcstatic.runtime.probes.structure import Structure, flatten
 from tcstatic.runtime.probes.updates import Updates
@@ -45,6 +55,7 @@ class Parts:
         self.ownership = ownership
         self.structure = Structure(stream, ownership)
         self.graphs = Graphs(stream, wanted="loss.forward" in needs.events)
+        self.schedules = Schedules(stream)
         self.replicas = Replicas(stream, ownership, self.structure)
         self.updates = Updates(
             stream,
@@ -77,13 +88,31 @@ class Parts:
     def made(self, site: Site, value: Any) -> None:
         """A call returned something that may be a model or an optimizer."""
         for thing in flatten(value):
-            if role_of(thing) == OPTIMIZER:
+            role = role_of(thing)
+            if role == SCHEDULER:
+                driven = self._driven(thing)
+                if driven is not None:
+                    self.schedules.made(thing, driven, site.location)
+            elif role == OPTIMIZER:
                 # Without hooks it wraps the optimizer that will tell of its steps itself.
                 if "_optimizer_step_pre_hooks" in vars(thing) and hasattr(thing, "param_groups"):
                     self.structure.watchful = True
                     self.updates.known(thing, site.location, made=True)
             else:
                 self.structure.model_returned(thing, site, site.location)
+
+    def scheduled(self, site: Site, scheduler: Any) -> None:
+        """A scheduler's step is about to be called, on whatever step."""
+        driven = self._driven(scheduler)
+        if driven is not None:
+            self.schedules.stepped(scheduler, driven, self.updates.live(), site.location)
+
+    def _driven(self, scheduler: Any) -> Optimizer | None:
+        """The optimizer whose rates a scheduler sets, past what wraps it."""
+        optimizer = getattr(scheduler, "optimizer", None)
+        if role_of(optimizer) != OPTIMIZER or not hasattr(optimizer, "param_groups"):
+            return None
+        return self.updates.known(optimizer, None)
 
     def called(self, site: Site, thing: Any, *, watching: bool) -> None:
         """A method of `thing` is about to be called."""
@@ -224,6 +253,7 @@ class Parts:
     def step_passed(self, optimizer: Any) -> None:
         """A step that is not watched: count it."""
         record = self.updates.known(optimizer, None)
+        tell_rates(self.stream, record, self.updates.optimizers.values())
         record.steps += 1
         if record.steps > self.stream.step:
             self.stream.step = record.steps

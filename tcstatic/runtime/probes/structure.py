@@ -7,10 +7,18 @@ from typing import Any, Final, final
 
 from tcstatic.model import Location, Site
 from tcstatic.runtime.probes.ownership import Ownership
-from tcstatic.runtime.probes.roles import MODULE, OPTIMIZER, is_replicating, role_of, wrapped_module
+from tcstatic.runtime.probes.roles import (
+    MODULE,
+    OPTIMIZER,
+    SCHEDULER,
+    is_replicating,
+    role_of,
+    wrapped_module,
+)
 from tcstatic.runtime.probes.stream import Stream
 
 _COPIERS: Final = ("copy.deepcopy", "copy.copy")
+_TOLD: Final = frozenset({MODULE, OPTIMIZER, SCHEDULER})
 
 
 @final
@@ -175,9 +183,10 @@ class Structure:
 
 
 def flatten(value: Any, limit: int = 16) -> list[Any]:
-    """Return the models and optimizers in a returned value: itself, or in one container."""
-    if role_of(value) in (MODULE, OPTIMIZER):
+    """Return the models, optimizers and schedulers in a returned value: itself, or in one
+    container."""
+    if role_of(value) in _TOLD:
         return [value]
     if isinstance(value, tuple | list):
-        return [item for item in value[:limit] if role_of(item) in (MODULE, OPTIMIZER)]
+        return [item for item in value[:limit] if role_of(item) in _TOLD]
     return []

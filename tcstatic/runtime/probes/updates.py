@@ -15,6 +15,7 @@ from tcstatic.runtime.probes.ledger import version_of
 from tcstatic.runtime.probes.optimizers import Interval, Optimizer, Snapshot, keep_suspects
 from tcstatic.runtime.probes.ownership import Ownership
 from tcstatic.runtime.probes.readings import StepReading, resolved
+from tcstatic.runtime.probes.schedules import tell_rates
 from tcstatic.runtime.probes.stepfacts import StepFacts
 from tcstatic.runtime.probes.stream import HEARD, Stream, listener
 from tcstatic.runtime.probes.structure import Structure
@@ -192,6 +193,8 @@ class Updates:
     def cleared(self, thing: Any | None, where: Location | None) -> None:
         """``zero_grad`` was called on an optimizer, a model, or something of the user's."""
         self.backward_ends()
+        # A step that was written by hand shows only now, and came before.
+        self.untracked.settle_update(self.optimizers, self._finish_step)
         for optimizer in self.live():
             if not optimizer.manual and optimizer.thing() is thing:
                 optimizer.ledger.announce_clearing()
@@ -257,7 +260,7 @@ class Updates:
             if optimizer.number in self._clip_live:
                 live = True
                 optimizer.interval.clipped_live = not (idle and stock)
-        if idle and stock and not any(_sharded(o) for o in everyone):
+        if idle and stock and not any(o.sharded for o in everyone):
             live = False  # it was given nothing, such as a generator that was used up before
         foreign = idle and bool(self.untracked.touched)
         bounded = bound is None or bound < 1e30
@@ -351,6 +354,7 @@ class Updates:
 
     def _stepped(self, optimizer: Optimizer, snapshot: Snapshot) -> None:
         stream = self._stream
+        tell_rates(stream, optimizer, self.optimizers.values())
         optimizer.steps += 1
         optimizer.interval = Interval()
         optimizer.ledger.stepped(snapshot.parameters)
@@ -394,8 +398,3 @@ class Updates:
             optimizer.discards.forget()
             optimizer.interval = Interval()
         self.untracked.forget()
-
-
-def _sharded(optimizer: Optimizer) -> bool:
-    """Tell whether its gradients are DTensors, whose versions do not tell of writes."""
-    return any(hasattr(parameter, "to_local") for parameter in optimizer.parameters())

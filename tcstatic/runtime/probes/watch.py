@@ -21,8 +21,8 @@ from tcstatic.runtime.probes.roles import (
     LOADER,
     MODULE,
     OPTIMIZER,
-    TENSOR,
     SCHEDULER,
+    TENSOR,
     role_of,
 )
 from tcstatic.runtime.probes.stream import Stream

@@ -1,0 +1,74 @@
+"""Learning rates that have come to nothing while training goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final, final
+
+# A rate below this share of the highest one so far moves nothing any more.
+_NOTHING: Final = 1e-8
+# Steps with such a rate before it is told; and it must be as many as there were before.
+_LEAST_STEPS: Final = 20
+
+
+@final
+class Rates:
+    """The learning rates of one optimizer, at every step of it, watched or not.
+
+    State: `_highest` so far, `_since` when they have been nothing, `_told` what was told of it;
+    `_calls` of the step of the scheduler that drives it, and whether that counts `_in_epochs`.
+    """
+
+    __slots__ = ("_calls", "_highest", "_in_epochs", "_since", "_told")
+
+    def __init__(self) -> None:
+        self._highest = 0.0
+        self._since: int | None = None
+        self._told: bool | None = None
+        self._calls = 0
+        self._in_epochs = False
+
+    def scheduled(self, calls: int, *, in_epochs: bool) -> None:
+        """A scheduler sets the rates for the `calls`-th time."""
+        self._calls, self._in_epochs = max(self._calls, calls), in_epochs
+
+    @property
+    def alive(self) -> bool:
+        """Whether the last step had a rate that moves something."""
+        return self._highest > 0.0 and self._since is None
+
+    def news(
+        self, rates: Sequence[float | None], step: int, others: Iterable[Rates]
+    ) -> Mapping[str, Any] | None:
+        """Return what is to be said of the rates of a step that was not said before, if anything.
+
+        `rates` are those of all groups, None where one is not known. While one of the `others` is
+        alive, training goes on with that.
+        """
+        top = max([rate if rate is not None else 1.0 for rate in rates], default=0.0)
+        if top > self._highest:
+            self._highest = top
+        if top > _NOTHING * self._highest:
+            self._since = None
+            return self._tell(vanished=False)
+        if self._highest == 0.0:
+            return None
+        if self._since is None:
+            self._since = step
+        if step - self._since + 1 < max(_LEAST_STEPS, self._since):
+            return None
+        if any(other.alive for other in others):
+            return None
+        return self._tell(vanished=True, step=step)
+
+    def _tell(self, *, vanished: bool, step: int = 0) -> Mapping[str, Any] | None:
+        if self._told is vanished or self._told:
+            return None
+        self._told = vanished
+        each_step = 2 * self._calls >= step
+        return {
+            "quantity": "learning_rate",
+            "rate_vanished": vanished,
+            "vanished_since": self._since,
+            "scheduled_too_often": vanished and each_step and self._in_epochs,
+        }

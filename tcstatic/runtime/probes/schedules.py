@@ -1,0 +1,112 @@
+"""Learning-rate schedules: which optimizer each one drives, and how often it is asked to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Final, final
+
+from tcstatic.model import Location
+from tcstatic.runtime.probes.optimizers import Optimizer
+from tcstatic.runtime.probes.stream import HEARD, Stream
+
+# Steps of a schedule, and of another optimizer, before an optimizer that never stepped is told.
+_LEAST_CALLS: Final = 3
+# Schedules that are counted in epochs, as their documentation shows them; others in steps.
+_IN_EPOCHS: Final = frozenset(
+    "StepLR MultiStepLR ExponentialLR CosineAnnealingLR CosineAnnealingWarmRestarts "
+    "ReduceLROnPlateau".split()
+)
+
+
+@final
+class Schedules:
+    """Follows the schedulers of one process.
+
+    State, by the number of a scheduler: `_calls` of its step; `_told` with each place that called
+    it; `_settled` those whose optimizer is known to step, `_idle` those whose is told not to.
+    """
+
+    def __init__(self, stream: Stream) -> None:
+        self._stream = stream
+        self._calls: dict[int, int] = {}
+        self._told: set[tuple[int, int]] = set()
+        self._settled: set[int] = set()
+        self._idle: set[int] = set()
+
+    def made(self, scheduler: Any, driven: Optimizer, where: Location | None) -> None:
+        """A scheduler was made for an optimizer; by whom, is told by the first who hands it on."""
+        number = self._stream.registry.number(scheduler)
+        if number not in self._calls:
+            self._calls[number] = 0
+            self._tell("scheduler.new", scheduler, driven, where, {})
+
+    def stepped(
+        self,
+        scheduler: Any,
+        driven: Optimizer,
+        others: Iterable[Optimizer],
+        where: Location | None,
+    ) -> None:
+        """A scheduler's ``step`` is about to be called; `others` are all optimizers there are."""
+        number = self._stream.registry.number(scheduler)
+        self._calls[number] = calls = self._calls.get(number, 0) + 1
+        driven.rate_history.scheduled(calls, in_epochs=type(scheduler).__name__ in _IN_EPOCHS)
+        place = (number, id(where))
+        if number not in self._settled and driven.steps:
+            self._settled.add(number)
+            self._idle.discard(number)
+            self._told.add(place)
+            self._tell("scheduler.step", scheduler, driven, where, {"drives_nothing": False})
+        elif place not in self._told:
+            self._told.add(place)
+            self._tell("scheduler.step", scheduler, driven, where, {})
+        if calls >= _LEAST_CALLS and number not in self._settled | self._idle:
+            for other in others:
+                if other.steps >= _LEAST_CALLS and other.stock and _share(other, driven):
+                    self._idle.add(number)
+                    self._tell_idle(scheduler, driven, other, where)
+                    break
+
+    def _tell_idle(
+        self, scheduler: Any, driven: Optimizer, other: Optimizer, where: Location | None
+    ) -> None:
+        """The optimizer that a scheduler was made for never steps, another with its parameters
+        does."""
+        later = other.number > driven.number
+        values = {"drives_nothing": True, "replaced": later, "stepping": other.title}
+        self._tell("scheduler.step", scheduler, driven, where, values, (other.number,))
+
+    def _tell(
+        self,
+        kind: str,
+        scheduler: Any,
+        driven: Optimizer,
+        where: Location | None,
+        values: Mapping[str, Any],
+        others: tuple[int, ...] = (),
+    ) -> None:
+        stream = self._stream
+        subjects = {
+            "scheduler": (stream.registry.number(scheduler),),
+            "other": others,
+            HEARD: (driven.heard,),
+        }
+        told = {"type": type(scheduler).__name__, **values}
+        stream.tell(stream.make(kind, where, subjects, told))
+
+
+def _share(one: Optimizer, other: Optimizer) -> bool:
+    """Whether two optimizers hold a parameter in common."""
+    held = set(map(id, one.parameters()))
+    return any(id(parameter) in held for parameter in other.parameters())
+
+
+def tell_rates(stream: Stream, optimizer: Optimizer, everyone: Iterable[Optimizer]) -> None:
+    """Tell what is new about the learning rates of a step, watched or not."""
+    if optimizer.manual:
+        return
+    others = (one.rate_history for one in everyone)
+    news = optimizer.rate_history.news(optimizer.group_rates(), optimizer.steps, others)
+    if news is not None:
+        subjects = {"optimizer": (optimizer.number,), HEARD: (optimizer.heard,)}
+        stream.tell(stream.make("state", stream.last_step_where, subjects, news))
