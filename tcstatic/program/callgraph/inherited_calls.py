@@ -6,7 +6,7 @@ from fnmatch import fnmatchcase
 
 from tcstatic.program.callgraph.effects import Call, Effects
 from tcstatic.program.callgraph.inheritance import MODULES, inherited
-from tcstatic.program.callgraph.method_calls import Method
+from tcstatic.program.callgraph.text_calls import Method
 from tcstatic.program.callgraph.values import Kind, Value
 
 _GIVEN = ("forward", "run")

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 from tcstatic.program.callgraph.builtin_calls import fill_named
-from tcstatic.program.callgraph.codecs_calls import use_codec
 from tcstatic.program.callgraph.effects import Call, Effects
-from tcstatic.program.callgraph.expressions import FORMAT
 from tcstatic.program.callgraph.operations import GetItem, SetItem
+from tcstatic.program.callgraph.text_calls import STRINGS, Method
 from tcstatic.program.callgraph.values import Kind, Value
 
-Method = Callable[[Effects, Call, Value], None]
 _ABSTRACT = ("collections.abc.", "collections.User", "typing.Mapping", "typing.MutableMapping")
 
 
@@ -201,26 +199,6 @@ def _own(effects: Effects, call: Call, value: Value) -> None:
     effects.answer(call, value)
 
 
-def _text(effects: Effects, call: Call, value: Value) -> None:
-    del value
-    for name in ("encode", "decode"):
-        if call.invoke.text.endswith(f".{name}"):
-            use_codec(effects, call, name)
-    for node in effects.arguments(call):
-        if call.invoke.text.endswith(".format"):
-            effects.protocol(call, node, FORMAT)
-        else:
-            effects.elements(call, node)
-    effects.plain(call, "str")
-
-
-def _texts(effects: Effects, call: Call, value: Value) -> None:
-    made = effects.container(call, "list", value)
-    node = effects.items.rest(made)
-    effects.machine.add(node, effects.machine.values.get(Kind.PLAIN, "str"))
-    effects.answer(call, made)
-
-
 def _accessor(name: str) -> Method:
     """``@name.setter`` and the like"""
 
@@ -335,32 +313,6 @@ _CONTAINERS: Mapping[str, Method] = {
     "move_to_end": _shuffled,
     "most_common": _pairs,
 }
-_STRINGS: Mapping[str, Method] = {
-    **{
-        name: _text
-        for name in (
-            "format",
-            "join",
-            "strip",
-            "lower",
-            "upper",
-            "replace",
-            "lstrip",
-            "rstrip",
-            "title",
-            "capitalize",
-            "removeprefix",
-            "removesuffix",
-            "decode",
-            "encode",
-        )
-    },
-    "split": _texts,
-    "rsplit": _texts,
-    "splitlines": _texts,
-    "partition": _texts,
-    "rpartition": _texts,
-}
 _OTHERS: Mapping[str, Method] = {
     "generator.send": _send,
     "generator.__next__": _send,
@@ -395,5 +347,5 @@ def method_model(name: str) -> Method | None:
     if kind == "type" and method == "__call__":
         return _construct
     if kind in ("str", "bytes"):
-        return _STRINGS.get(method)
+        return STRINGS.get(method)
     return _CONTAINERS.get(method)
