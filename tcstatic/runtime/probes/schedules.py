@@ -108,5 +108,7 @@ def tell_rates(stream: Stream, optimizer: Optimizer, everyone: Iterable[Optimize
     others = (one.rate_history for one in everyone)
     news = optimizer.rate_history.news(optimizer.group_rates(), optimizer.steps, others)
     if news is not None:
-        subjects = {"optimizer": (optimizer.number,), HEARD: (optimizer.heard,)}
+        subjects = {"optimizer": (optimizer.number,)}
+        if news["rate_vanished"]:
+            subjects[HEARD] = (optimizer.heard,)
         stream.tell(stream.make("state", stream.last_step_where, subjects, news))
