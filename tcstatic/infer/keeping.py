@@ -11,19 +11,21 @@ import gzip
 import json
 import re
 import zlib
-from collections.abc import Mapping
-from dataclasses import astuple, dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final, final
 
 from tcstatic.errors import InputError, input_problem
 from tcstatic.infer.surveying import Survey
+from tcstatic.invariants.relations.proposing import is_passing
 from tcstatic.model import Context, Event, Location, Member
 
 SCHEMA: Final = "tcstatic-observed/1"
 SUFFIX: Final = ".observed.json.gz"
 CODE: Final = re.compile(r"INF\d{3,9}")
 MOST_BYTES: Final = 1 << 29  # unpacked; a run takes some ten thousand
+_PLACE: Final = tuple(one.name for one in fields(Location))
 _SCALARS: Final = (bool, int, float, str, type(None))
 
 
@@ -105,8 +107,54 @@ def plain(survey: Survey) -> dict[str, Any]:
             [role, first, last, places[known], mask, times]
             for role, first, last, known, mask, times in survey.between.counts()
         ],
-        "calls": [[_told(event) for event in one] for one in survey.histories.values()],
+        "calls": [_course(one) for one in survey.histories.values()],
     }
+
+
+def _course(history: Sequence[Event]) -> dict[str, Any]:
+    """The events of a run in their order: what is said, once each, and when it was said."""
+    said: dict[object, int] = {}
+    bodies: list[list[Any]] = []
+    when: list[list[Any]] = []
+    for event in history:
+        key = _key(event)
+        place = said.get(key)
+        if place is None:
+            place = said[key] = len(bodies)
+            bodies.append(_told(event))
+        context = event.context.fields
+        passing = [value for name, value in context.items() if is_passing(name)]
+        when.append([place, event.sequence, event.step, event.epoch, *passing])
+    return {"said": bodies, "when": when}
+
+
+def _key(event: Event) -> object:
+    """What tells an event from others, but for when; a number by its type too."""
+    values = tuple((name, type(value), value) for name, value in event.values.items())
+    context = tuple(
+        (name, type(value), value)
+        for name, value in event.context.fields.items()
+        if not is_passing(name)
+    )
+    subjects = tuple(event.subjects.items())
+    about = event.kind, event.where, subjects, event.context.inferred, event.rank
+    return about, values, context
+
+
+def _events(course: Mapping[str, Any]) -> list[Event]:
+    bodies = [_event(told) for told in course["said"]]
+    passing = [[*filter(is_passing, one.context.fields)] for one in bodies]
+    found = []
+    for place, sequence, step, epoch, *values in course["when"]:
+        body = bodies[_whole(place)]
+        moved = _scalars(dict(zip(passing[place], values, strict=True)))
+        context = Context({**body.context.fields, **moved}, body.context.inferred)
+        found.append(
+            body._replace(
+                sequence=_whole(sequence), step=_whole(step), epoch=_step(epoch), context=context
+            )
+        )
+    return found
 
 
 def restored(name: str, data: Mapping[str, Any]) -> Survey:
@@ -127,7 +175,7 @@ def restored(name: str, data: Mapping[str, Any]) -> Survey:
     )
     survey.between.restore(name, map(_text, data["kinds"]), counts)
     for history in data.get("calls", ()):
-        survey.histories[name] = [_event(told) for told in history]
+        survey.histories[name] = _events(history)
     return survey
 
 
@@ -136,7 +184,7 @@ def _told(event: Event) -> list[Any]:
     return [
         event.kind,
         event.sequence,
-        None if where is None else list(astuple(where)),
+        None if where is None else [getattr(where, name) for name in _PLACE],
         dict(event.subjects),
         {name: _tagged(value) for name, value in event.values.items()},
         dict(event.context.fields),
@@ -159,9 +207,13 @@ def _event(told: list[Any]) -> Event:
         Context(_scalars(fields), frozenset(map(_text, inferred))),
         tuple(Member(_whole(n), _text(name), _scalars(said)) for n, name, said in members),
         _whole(step),
-        None if epoch is None else _whole(epoch),
+        _step(epoch),
         _whole(rank),
     )
+
+
+def _step(value: Any) -> int | None:
+    return None if value is None else _whole(value)
 
 
 def _location(file: Any, *others: Any) -> Location:
