@@ -94,8 +94,16 @@ class Diagnosis:
         return next((e for e in reversed(trail) if e.where is not None), event)
 
     def _cause_of_calls(self, observation: Observation) -> Event:
-        """The call itself, or what was not to happen before it or within it."""
+        """The call itself; the line of the user's function whose result or effect is not as it
+        should be; or what was not to happen before the call or within it, or not so often."""
         params, placed = self.invariant.params, [e for e in observation.trail if e.where]
+        if placed and "per" in params:
+            return placed[-1]
+        home = observation.event.values.get("home")
+        if isinstance(home, str) and self.invariant.relation in ("result", "effect"):
+            file, _, line = home.rpartition(":")
+            where = Location(file, int(line), 1, int(line), 1)
+            return observation.event._replace(where=where)
         unwanted = "absence" in params or "lacks" in params
         if placed and (unwanted or observation.event.where is None):
             return placed[-1]

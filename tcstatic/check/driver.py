@@ -12,8 +12,8 @@ from tcstatic.check.history import History
 from tcstatic.check.repeating import MOVING, Repetition, Standing
 from tcstatic.check.working import LEARNT, Kind, Rule, explained, keys_of, labels_needed
 from tcstatic.invariants.relations import needs_of
-from tcstatic.invariants.relations.called import CALL, called_in
-from tcstatic.invariants.relations.sequences import END
+from tcstatic.invariants.relations.called import CALL
+from tcstatic.invariants.relations.sequences import END, OBJECT
 from tcstatic.model import (
     Event,
     Finding,
@@ -211,9 +211,10 @@ class Driver:
         if seen is not None and seen(observation.context.fields) is not True:
             self._unseen[code] += 1
             return 0
-        never = rule.wanted and not called_in(rule.wanted)
+        # Methods belong together that are called on one object.
+        never = rule.wanted and rule.invariant.params.get("same") != OBJECT
         if not holds and never and self._kinds[rule.wanted].last is None:
-            # What this program never does, it does not forget; a function may well be forgotten.
+            # What this program never does, it does not forget.
             self._unseen[code] += 1
             return 0
         self._checked[code] += times

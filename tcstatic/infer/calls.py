@@ -14,6 +14,7 @@ from typing import Any, Final
 from tcstatic.invariants.relations.called import CALL, called_in, labels_of
 from tcstatic.invariants.relations.callproposing import is_comparable
 from tcstatic.invariants.relations.callusage import INNER, PERIODS
+from tcstatic.invariants.relations.measured import value_of
 from tcstatic.invariants.relations.proposing import is_passing
 from tcstatic.model import Event, Scalar
 
@@ -87,7 +88,7 @@ def _is_asked(name: str, value: Any) -> bool:
 def told_in(event: Event) -> Mapping[str, Any]:
     """All that is said of a call, for proposals."""
     more = {k: event.context.fields[k] for k in _CONTEXT if k in event.context.fields}
-    return {**more, **event.values}
+    return {"result_type": value_of(event, "result_type"), **more, **event.values}
 
 
 def remembered(events: Iterable[Event]) -> Iterator[Event]:

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from tcstatic.infer.learning import Learned
 from tcstatic.invariants.conditions import And, Condition, fields_of, to_text
+from tcstatic.invariants.relations.called import called_in
 from tcstatic.invariants.relations.measured import BOUNDS
 from tcstatic.model import Hypothesis, Invariant, Support
 
@@ -16,21 +17,15 @@ def sentence(hypothesis: Hypothesis) -> str:
     """One readable sentence of what a hypothesis claims."""
     params = hypothesis.params
     about = _about(hypothesis)
+    said = _of_calls(hypothesis.relation, params, about)
+    if said:
+        return said
     match hypothesis.relation:
         case "argument":
             return f"{params['argument']} of {about} {_right(params, 'equals')}"
         case "result":
             of = "each member of " if params.get("each") else ""
             return f"{params['value']} of {of}{about} {_right(params, 'is')}"
-        case "count" if "per" in params:
-            return _rate(params)
-        case "effect" if "contains" in params or "lacks" in params:
-            inner = params.get("contains") or f"no {params['lacks']}"
-            return f"{about} contains {inner}"
-        case "equal" if "of" in params:
-            return (
-                f"{params['field']} of {params['of']} equals {params['as_field']} of {params['as']}"
-            )
         case "count":
             bound = "at_least" if "at_least" in params else "at_most"
             return f"{params['of']} at {about} is {bound.replace('_', ' ')} {params[bound]}"
@@ -46,9 +41,28 @@ def sentence(hypothesis: Hypothesis) -> str:
     return _order(params)
 
 
+def _of_calls(relation: str, params: Any, about: str) -> str:
+    match relation:
+        case "count" if "per" in params:
+            return _rate(params)
+        case "effect" if "contains" in params or "lacks" in params:
+            inner = params.get("contains") or f"no {params['lacks']}"
+            return f"{about} contains {inner}"
+        case "effect" if called_in(params["call"]):
+            verb = next(verb for verb in _VERBS if verb in params)
+            return f"{about} {_VERBS[verb]} what {params[verb]} holds"
+        case "equal" if "of" in params:
+            return (
+                f"{params['field']} of {params['of']} equals {params['as_field']} of {params['as']}"
+            )
+    return ""
+
+
 def _right(params: Any, key: str) -> str:
     if "equals_field" in params:
         return f"equals {params['equals_field']}"
+    if "never_from" in params:
+        return f"comes from no {params['never_from']}"
     if "over_time" in params:
         return {
             "constant": "is the same at each call",
@@ -72,7 +86,7 @@ def _rate(params: Any) -> str:
 
 def _order(params: Any) -> str:
     role = params.get("same")
-    whose = " on one object" if role == "self" else f" of one {role}" if role else ""
+    whose = " on one object" if role in ("self", "object") else f" of one {role}" if role else ""
     if "precedence" in params:
         return f"{params['precedence']} comes before each {params['before']}{whose}"
     first, last = params["between"]

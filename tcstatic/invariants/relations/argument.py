@@ -4,7 +4,7 @@
 event, ``{of: call, argument: active, equals_field: module_training}``. A number may have bounds,
 ``{of: call lib.Average, argument: arg_decay, at_least: 0, below: 1}``; and in one run, of calls on
 one object, a value may stay the same (``over_time: constant``), never come again (``distinct``), or
-grow (``rising``).
+grow (``rising``). ``never_from: FUNCTION``: a tensor is no result of that function.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from tcstatic.invariants.relations.measured import (
     BOUNDS,
     OVER_TIME,
     Bounded,
+    NeverFrom,
     OverTime,
     check_bounds,
     check_over_time,
@@ -69,7 +70,7 @@ class Argument:
 
     def check(self, params: Params) -> None:
         """Raise ValueError if there is nothing to compare with."""
-        own = ("equals", "equals_field", OVER_TIME)
+        own = ("equals", "equals_field", OVER_TIME, "never_from")
         check_keys(params, ("of", "argument", *own, *BOUNDS), ("of", "argument"))
         check_label(params["of"], "of")
         if sum(key in params for key in own) + check_bounds(params) != 1:
@@ -84,6 +85,8 @@ class Argument:
         """Return a fresh monitor."""
         if OVER_TIME in params:
             return OverTime(params["of"], params["argument"], params[OVER_TIME])
+        if "never_from" in params:
+            return NeverFrom(params["of"], params["argument"], params["never_from"])
         if "equals" in params or "equals_field" in params:
             return _ArgumentMonitor(params)
         return Bounded(params["of"], params["argument"], params)

@@ -18,6 +18,7 @@ from typing import Any, Final
 from tcstatic.invariants.relations.called import CALL, label_of_call
 from tcstatic.invariants.relations.callusage import Usage, usage_of
 from tcstatic.invariants.relations.proposing import is_passing
+from tcstatic.invariants.relations.sequences import OBJECT
 from tcstatic.model import FieldSeen, Group, Hypothesis, Scalar, Vocabulary
 
 MOST_FUNCTIONS: Final = 256  # of which something is proposed, those of most programs first
@@ -29,8 +30,10 @@ WORD_SHARE: Final = 0.9
 EQUAL_SHARE: Final = 0.9
 # Numbers that are proposed to lie within natural bounds take so many different values.
 LEAST_NUMBERS: Final = 3
+MANY_NUMBERS: Final = 6  # where none of them is to exceed one
 _SIZES: Final = ("_rows", "_width", "_length")
 _SORTS: Final = ("_dtype", "_device", "_requires_grad", "_ndim", "_rows", "_width", "_length")
+_BUILT: Final = ("_dtype", "_requires_grad", "_training")
 _ALWAYS: Final = ("_dtype", "_device")
 _LEFT: Final = frozenset("name role own lasted sampled fields_left_out autocast".split())
 
@@ -41,8 +44,14 @@ def strong(runs: int) -> int:
 
 
 def weak(runs: int) -> int:
-    """In how many of so many programs something must have been so that they are free to choose."""
-    return max(3, math.ceil(0.6 * runs))
+    """In how many of so many programs something must have been that follows from how they are
+    built."""
+    return 3 if runs > 2 else 4
+
+
+def choice(runs: int) -> int:
+    """In how many of so many programs something must have been so that each is free to choose."""
+    return 5
 
 
 def called_groups(vocabulary: Vocabulary) -> list[Group]:
@@ -53,20 +62,41 @@ def called_groups(vocabulary: Vocabulary) -> list[Group]:
 
 def arguments(vocabulary: Vocabulary) -> Iterator[Hypothesis]:
     """What functions are given: usual values, natural bounds, courses over time, what agrees."""
-    usage = usage_of(vocabulary)
+    usage, free = usage_of(vocabulary), choice(vocabulary.runs)
     for group in called_groups(vocabulary):
         label = label_of_call(group.name)
+        library = not group.name.startswith("torch.")
         for name, seen in _fields(group, "arg_"):
             about: dict[str, Any] = {"of": label, "argument": name}
-            for key, value, runs in _claims(name, seen, vocabulary.runs):
+            for key, value, runs in _claims(name, seen, vocabulary.runs, library=library):
                 params = {**about, "equals": value} if key == "is" else {**about, **value}
                 yield Hypothesis("argument", params, "", frozenset({name}), runs)
-            for course in usage.courses(label, name, weak(vocabulary.runs)):
+            for course in usage.courses(label, name, free):
                 params = {**about, "over_time": course}
-                yield Hypothesis("argument", params, "", frozenset({name}), weak(vocabulary.runs))
-            for other, runs in _agreeing(name, seen, "arg_", vocabulary.runs):
+                yield Hypothesis("argument", params, "", frozenset({name}), free)
+            if (
+                library
+                and name.endswith("_dtype")
+                and any(one.startswith("result") for one in group.fields)
+            ):
+                given = name.removesuffix("_dtype")
+                source = group.fields.get(f"{given}_from")
+                if source is None or ("str", group.name) not in source.values:
+                    params = {"of": label, "argument": given, "never_from": group.name}
+                    judged = frozenset({f"{given}_from"})
+                    yield Hypothesis("argument", params, "", judged, weak(vocabulary.runs))
+            for other, runs in _agreeing(name, seen, "arg_", vocabulary.runs, library=library):
                 params = {**about, "equals_field": other}
                 yield Hypothesis("argument", params, "", frozenset({name, other}), runs)
+
+
+def _never_from_itself(group: Group, given: str, runs: int) -> Iterator[Hypothesis]:
+    """What a function has given does not go into it again, where it never did."""
+    source = group.fields.get(f"{given}_from")
+    gives = any(name.startswith("result") and name.endswith("_dtype") for name in group.fields)
+    if gives and (source is None or ("str", group.name) not in source.values):
+        params = {"of": label_of_call(group.name), "argument": given, "never_from": group.name}
+        yield Hypothesis("argument", params, "", frozenset({f"{given}_from"}), weak(runs))
 
 
 def results(vocabulary: Vocabulary) -> Iterator[Hypothesis]:
@@ -74,31 +104,37 @@ def results(vocabulary: Vocabulary) -> Iterator[Hypothesis]:
     usage = usage_of(vocabulary)
     for group in called_groups(vocabulary):
         label = label_of_call(group.name)
-        for name, seen in _fields(group, "result"):
+        library = not group.name.startswith("torch.")
+        for name, seen in (*_fields(group, "result"), *_fields(group, "after_")):
+            if name.endswith("_changed"):
+                continue
             about: dict[str, Any] = {"of": label, "value": name}
-            for key, value, runs in _claims(name, seen, vocabulary.runs):
+            for key, value, runs in _claims(name, seen, vocabulary.runs, library=library):
                 if value is not None:
                     params = {**about, "is": value} if key == "is" else {**about, **value}
                     yield Hypothesis("result", params, "", _results_of(group), runs)
             for course in usage.courses(label, name, weak(vocabulary.runs)):
                 params = {**about, "over_time": course}
                 yield Hypothesis("result", params, "", _results_of(group), weak(vocabulary.runs))
-        for name, seen in _fields(group, "arg_"):
-            for other, runs in _agreeing(name, seen, "result", vocabulary.runs):
-                params = {"of": label, "value": other, "equals_field": name}
-                judged = _results_of(group) | {name}
-                yield Hypothesis("result", params, "", judged, runs)
-        mode = group.fields.get("grad_enabled")
-        for value in (True, False):
-            if mode is not None and mode.values.get(("bool", value), 0) >= WORD_SHARE * mode.total:
-                params = {"of": label, "value": "grad_enabled", "is": value}
-                runs = weak(vocabulary.runs)
-                yield Hypothesis("result", params, "", frozenset({"grad_enabled"}), runs)
+        yield from _results_by_arguments(group, label, vocabulary.runs)
+
+
+def _results_by_arguments(group: Group, label: str, runs: int) -> Iterator[Hypothesis]:
+    for name, seen in _fields(group, "arg_"):
+        library = not group.name.startswith("torch.")
+        for other, needed in _agreeing(name, seen, "result", runs, library=library):
+            params = {"of": label, "value": other, "equals_field": name}
+            yield Hypothesis("result", params, "", _results_of(group) | {name}, needed)
+    mode = group.fields.get("grad_enabled")
+    for value in (True, False):
+        if mode is not None and mode.values.get(("bool", value), 0) >= WORD_SHARE * mode.total:
+            about = {"of": label, "value": "grad_enabled", "is": value}
+            yield Hypothesis("result", about, "", frozenset({"grad_enabled"}), choice(runs))
 
 
 def _results_of(group: Group) -> frozenset[str]:
     """What came of a call explains no other thing that came of it."""
-    return frozenset(name for name in group.fields if name.startswith("result"))
+    return frozenset(name for name in group.fields if name.startswith(("result", "after_")))
 
 
 def _fields(group: Group, prefix: str) -> Iterator[tuple[str, FieldSeen]]:
@@ -107,13 +143,16 @@ def _fields(group: Group, prefix: str) -> Iterator[tuple[str, FieldSeen]]:
             yield name, group.fields[name]
 
 
-def _claims(name: str, seen: FieldSeen, runs: int) -> Iterator[tuple[str, Any, int]]:
-    """Values, each with in how many runs it must have been seen; then bounds."""
+def _claims(
+    name: str, seen: FieldSeen, runs: int, *, library: bool
+) -> Iterator[tuple[str, Any, int]]:
+    """Values, each with in how many runs it must have been seen; then bounds. Functions of torch
+    are given what programs choose."""
     for value, needed in _usual(name, seen, runs):
-        yield "is", value, needed
+        yield "is", value, needed if library else choice(runs)
     if not name.endswith(_SORTS):
         for bounds in _bounds(seen):
-            yield "bounds", bounds, weak(runs)
+            yield "bounds", bounds, choice(runs)
 
 
 def _usual(name: str, seen: FieldSeen, runs: int) -> list[tuple[Scalar, int]]:
@@ -122,12 +161,13 @@ def _usual(name: str, seen: FieldSeen, runs: int) -> list[tuple[Scalar, int]]:
         return []
     total = seen.total
     found = []
+    kept = _BUILT if name.startswith("arg_") else (*_BUILT, "_type", "_trainable")
     for (kind, value), times in seen.values.items():
         share = FLAG_SHARE if kind == "bool" else WORD_SHARE
         if times < max(LEAST_TIMES, share * total) or not _is_sayable(name, kind, value):
             continue
-        by_itself = name.startswith("result") and name.endswith(("_type", "_requires_grad"))
-        found.append((-times, str(value), value, strong(runs) if by_itself else weak(runs)))
+        needed = weak(runs) if name.endswith(kept) else choice(runs)
+        found.append((-times, str(value), value, needed))
     found.sort(key=lambda one: one[:2])
     return [(value, needed) for _, _, value, needed in found][:MOST_VALUES]
 
@@ -150,8 +190,8 @@ def _bounds(seen: FieldSeen) -> Iterator[dict[str, float]]:
     least, most = min(numbers), max(numbers)
     if least >= 0:
         yield {"above": 0} if least > 0 else {"at_least": 0}
-        if 0.5 <= most <= 1:
-            yield {"below": 1} if most < 1 else {"at_most": 1}
+        if most == 1 and len(numbers) >= MANY_NUMBERS:
+            yield {"at_most": 1}
     elif most <= 0:
         yield {"below": 0} if most < 0 else {"at_most": 0}
     if least > 0 and any(kind == "float" for kind, _ in seen.values):
@@ -161,19 +201,23 @@ def _bounds(seen: FieldSeen) -> Iterator[dict[str, float]]:
         }
 
 
-def _agreeing(name: str, seen: FieldSeen, prefix: str, runs: int) -> Iterator[tuple[str, int]]:
+def _agreeing(
+    name: str, seen: FieldSeen, prefix: str, runs: int, *, library: bool
+) -> Iterator[tuple[str, int]]:
     """Fields that begin so, and usually are what this one is."""
+    needed = weak(runs) if library and prefix == "result" else choice(runs)
     for other, (same, both) in sorted(seen.equals.items()):
         if not other.startswith(prefix) or sort_of(name) != sort_of(other):
             continue
         if same >= max(LEAST_TIMES, EQUAL_SHARE * both):
-            yield other, strong(runs) if name.endswith(_ALWAYS) else weak(runs)
+            apart = prefix == "result"  # what is given is not made of one another
+            yield other, strong(runs) if apart and name.endswith(_ALWAYS) else needed
 
 
 def sort_of(name: str) -> str:
     """What a field tells: only fields of one sort are compared."""
     found = next((sort for sort in _SORTS if name.endswith(sort)), "")
-    return "size" if found in _SIZES else found
+    return found
 
 
 def is_comparable(name: str, value: object) -> bool:
@@ -187,11 +231,11 @@ def is_comparable(name: str, value: object) -> bool:
 def counts(vocabulary: Vocabulary) -> Iterator[Hypothesis]:
     """How many calls lie between two steps or epochs, or on one object in all."""
     usage = usage_of(vocabulary)
-    needed = weak(vocabulary.runs)
+    needed, free = weak(vocabulary.runs), choice(vocabulary.runs)
     for of, per, least, most in usage.rates(needed):
         about: dict[str, Any] = {"of": of, "per": per}
         if least >= 1:
-            yield Hypothesis("count", {**about, "at_least": 1}, "", frozenset(), needed)
+            yield Hypothesis("count", {**about, "at_least": 1}, "", frozenset(), free)
         if most <= 1:
             yield Hypothesis("count", {**about, "at_most": most}, "", frozenset(), needed)
     for of in usage.once_per_object(needed):
@@ -201,26 +245,39 @@ def counts(vocabulary: Vocabulary) -> Iterator[Hypothesis]:
 
 def contents(vocabulary: Vocabulary) -> Iterator[Hypothesis]:
     """What calls contain, and what of a training step they never do."""
-    needed = strong(vocabulary.runs)
+    needed, free = weak(vocabulary.runs), choice(vocabulary.runs)
     for label, inner, verb in usage_of(vocabulary).contents(needed):
-        yield Hypothesis("effect", {"call": label, verb: inner}, "", frozenset(), needed)
+        runs = free if verb == "contains" else needed
+        yield Hypothesis("effect", {"call": label, verb: inner}, "", frozenset(), runs)
+    for group in called_groups(vocabulary):
+        for name, seen in _fields(group, "after_"):
+            what, _, state = name.removeprefix("after_").rpartition("_")
+            for value in (True, False) if state == "changed" else ():
+                if seen.values.get(("bool", value), 0) >= FLAG_SHARE * seen.total:
+                    verb = "changes" if value else "leaves"
+                    params = {"call": label_of_call(group.name), verb: what}
+                    runs = needed if value else free
+                    yield Hypothesis("effect", params, "", _results_of(group), runs)
 
 
 def orders(vocabulary: Vocabulary) -> Iterator[Hypothesis]:
-    """What comes before what: on one object, in a run, between the parts of a step."""
+    """What comes before what on one object, or between two things; in which part of a step."""
     usage: Usage = usage_of(vocabulary)
-    needed = weak(vocabulary.runs)
-    for first, last, role in usage.precedences(needed):
-        same = {"same": role} if role else {}
-        yield Hypothesis(
-            "order", {"precedence": first, "before": last, **same}, "", frozenset(), needed
-        )
-    for first, last, role in usage.responses(needed):
-        params: dict[str, Any] = {"existence": last, "between": [first, "end"], "same": role}
-        yield Hypothesis("order", params, "", frozenset(), needed)
+    needed, free = weak(vocabulary.runs), choice(vocabulary.runs)
+    every: list[dict[str, Any]] = []
+    for first, last in usage.precedences(free):
+        every.append({"precedence": first, "before": last, "same": OBJECT})
+    for first, what in usage.finals(free):
+        every.append({"absence": what, "between": [first, "end"], "same": OBJECT})
+    for first, what in usage.responses(free):
+        every.append({"existence": what, "between": [first, "end"], "same": OBJECT})
+    for first, last, what in usage.turns(free):
+        every.append({"existence": what, "between": [first, last], "same": OBJECT})
     for pattern, what, between in usage.phases(needed):
-        params = {pattern: what, "between": list(between)}
-        yield Hypothesis("order", params, "", frozenset(), needed)
+        every.append({pattern: what, "between": list(between)})
+    for params in every:
+        runs = needed if "same" not in params else free
+        yield Hypothesis("order", params, "", frozenset(), runs)
 
 
 def alike(vocabulary: Vocabulary) -> Iterator[Hypothesis]:

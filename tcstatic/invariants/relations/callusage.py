@@ -10,10 +10,27 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import pairwise
+from itertools import pairwise, product
 from typing import Any, Final, final
 
-from tcstatic.invariants.relations.called import called_in, labels_of
+from tcstatic.invariants.relations.called import called_in
+from tcstatic.invariants.relations.callstreams import (
+    LEAST_ROUNDS,
+    MOST_LOOKED_BACK,
+    Run,
+    between,
+    by_object,
+    called_by_users,
+    course_of,
+    has_course,
+    is_shared,
+    labels_known,
+    ordered,
+    rate,
+    share_of,
+    within_call,
+)
+from tcstatic.invariants.relations.measured import stream_of
 from tcstatic.model import Event, Scalar, Vocabulary
 
 # The events of a training step that calls are placed between.
@@ -25,13 +42,12 @@ INNER: Final = frozenset(
 )
 # What only training does: a call that never did it is not to begin with it.
 TRAINING: Final = ("loss.backward", "optimizer.step", "optimizer.zero_grad", "model.train")
-LEAST_ROUNDS: Final = 4  # of a loop, for what is so in each of them
 SHARE: Final = 0.9
 MOST_INNER: Final = 12  # functions that one contains, those called least often first
-MOST_LOOKED_BACK: Final = 2_000  # events within one call
+MOST_METHODS: Final = 8  # of one class
+LEAST_TURNS: Final = 2  # of two methods, for what is so in each of them
 MOST_LABELS: Final = 200
 MOST_ALIKE: Final = 400  # fields that are compared over functions
-_Run = Sequence[tuple[Event, tuple[str, ...]]]
 _Field = tuple[str, str]
 
 
@@ -46,12 +62,12 @@ def usage_of(vocabulary: Vocabulary) -> Usage:
 
 @final
 class Usage:
-    """What runs have in common. A label counts where it is that of a library's function, or of what
-    a library knows a user's function as; torch's own are left out of all that is about order."""
+    """What runs have in common. An event counts under the label of what a library knows it as, or
+    else of its function; torch's own functions are left out of all that is about order."""
 
     def __init__(self, histories: Mapping[str, Sequence[Event]]) -> None:
-        self._runs: list[_Run] = [
-            [(event, tuple(_known(event))) for event in events]
+        self._runs: list[Run] = [
+            [(event, tuple(labels_known(event))) for event in events]
             for _, events in sorted(histories.items())
         ]
         seen: Counter[str] = Counter()
@@ -59,10 +75,14 @@ class Usage:
             seen.update({label for _, labels in run for label in labels if called_in(label)})
         ordered = sorted(seen, key=lambda label: (-seen[label], label))[:MOST_LABELS]
         self._in_runs = {label: seen[label] for label in ordered}
+        self._outer = {label for run in self._runs for label in called_by_users(run)}
         self._courses: dict[_Field, tuple[Counter[str], int]] | None = None
 
-    def _common(self, needed: int) -> list[str]:
-        return [label for label, runs in self._in_runs.items() if runs >= needed]
+    def _common(self, needed: int, *, inner: bool = False) -> list[str]:
+        """Functions that so many runs call: what a library calls by itself is not in the hands of a
+        program, and only asked for where it is `inner` to something."""
+        every = (label for label, runs in self._in_runs.items() if runs >= needed)
+        return [label for label in every if inner or label in self._outer]
 
     # -- values over time ---------------------------------------------------------------------
 
@@ -83,17 +103,17 @@ class Usage:
     def _all_courses(self) -> dict[_Field, tuple[Counter[str], int]]:
         found: dict[_Field, tuple[Counter[str], int]] = {}
         for run in self._runs:
-            by_object: dict[tuple[str, str, int], list[Any]] = defaultdict(list)
+            by_object: dict[tuple[str, str, object], list[Any]] = defaultdict(list)
             for event, labels in run:
-                number = next(iter(event.subjects.get("self", ())), 0)
+                number = stream_of(event)
                 for label in labels:
                     for field, value in event.values.items():
-                        if called_in(label) and _has_course(field, value):
+                        if called_in(label) and has_course(field, value):
                             by_object[label, field, number].append(value)
             of_field: dict[_Field, list[set[str]]] = defaultdict(list)
             for (label, field, _), values in by_object.items():
                 if len(values) >= LEAST_ROUNDS:
-                    of_field[label, field].append(_course(values))
+                    of_field[label, field].append(course_of(values))
             for key, every in of_field.items():
                 courses, runs = found.setdefault(key, (Counter(), 0))
                 courses.update(set.intersection(*every))
@@ -106,7 +126,7 @@ class Usage:
         """Calls between two steps, epochs, or calls of a neighbour: the least and the most."""
         wanted = [(of, per) for of in self._common(needed) for per in PERIODS]
         for of, per in [*wanted, *self._neighbours(needed)]:
-            bounds = [found for run in self._runs if (found := _rate(run, of, per)) is not None]
+            bounds = [found for run in self._runs if (found := rate(run, of, per)) is not None]
             if len(bounds) >= needed:
                 yield of, per, min(least for least, _ in bounds), max(most for _, most in bounds)
 
@@ -139,69 +159,121 @@ class Usage:
     # -- within calls -------------------------------------------------------------------------
 
     def contents(self, needed: int) -> Iterator[tuple[str, str, str]]:
-        """What most calls of a function contain, and what of training those never do that run a
-        model."""
+        """What every call of a function does itself, and what of training none ever does that runs
+        a model."""
         calls: Counter[str] = Counter()
-        inner: dict[str, Counter[str]] = defaultdict(Counter)
+        direct: dict[str, Counter[str]] = defaultdict(Counter)
+        inner: dict[str, set[str]] = defaultdict(set)
         for run in self._runs:
             for index, (event, labels) in enumerate(run):
                 lasted = event.values.get("lasted", 0)
-                if not lasted or lasted > MOST_LOOKED_BACK:
-                    continue
-                within = _within(run, index, event.sequence - lasted)
-                for label in labels:
+                for label in labels if event.kind == "call" and lasted <= MOST_LOOKED_BACK else ():
                     calls[label] += 1
-                    inner[label].update(within)
-        for label in self._common(needed):
-            found = inner[label]
-            usual = [one for one, times in found.items() if times >= SHARE * calls[label]]
-            named = sorted((one for one in usual if called_in(one)), key=lambda o: (found[o], o))
+                    if lasted:
+                        near, every = within_call(run, index, event.sequence - lasted)
+                        direct[label].update(near)
+                        inner[label] |= every
+        for label in self._common(needed, inner=True):
+            found = direct[label]
+            usual = [one for one, times in found.items() if times == calls[label]]
+            named = sorted(one for one in usual if called_in(one) and one != label)
             for one in [*sorted(set(usual) & INNER), *named[:MOST_INNER]]:
                 yield label, one, "contains"
-            for one in TRAINING if found["model.forward"] else ():
-                if not found[one]:
+            for one in TRAINING if "model.forward" in inner[label] else ():
+                if one not in inner[label]:
                     yield label, one, "lacks"
 
     # -- order --------------------------------------------------------------------------------
 
-    def precedences(self, needed: int) -> Iterator[tuple[str, str, str]]:
-        """First and last of what comes in one order on each object, and in each run: neighbours
-        only."""
-        common = self._common(needed)
-        methods = [_by_object(run) for run in self._runs]
-        streams = [stream for run in methods for stream in run if len(stream) > 1]
-        yield from ((a, b, "self") for a, b in _ordered(streams, common, needed))
-        whole = [[label for _, labels in run for label in labels] for run in self._runs]
-        yield from ((a, b, "") for a, b in _ordered(whole, common, max(needed, 4)))
+    def precedences(self, needed: int) -> Iterator[tuple[str, str]]:
+        """First and last of what comes in one order on each object: neighbours only."""
+        streams = [stream for run in self._runs for stream in by_object(run) if len(stream) > 1]
+        makers = self._makers()
+        # an object that is made by a class of the user's is made by no other
+        pairs = ordered(streams, self._common(needed), needed)
+        yield from (pair for pair in pairs if pair[0] not in makers)
 
-    def responses(self, needed: int) -> Iterator[tuple[str, str, str]]:
-        """Methods after which another one is called before the run ends, on each object."""
-        followed: Counter[tuple[str, str]] = Counter()
-        called: Counter[str] = Counter()
-        for run in self._runs:
-            for stream in _by_object(run):
-                last = {label: index for index, label in enumerate(stream)}
-                called.update(last.keys())
-                followed.update(
-                    (a, b) for a, at in last.items() for b, then in last.items() if at < then
-                )
+    def _makers(self) -> set[str]:
+        return {
+            label
+            for run in self._runs
+            for event, labels in run
+            if "made" in event.subjects
+            for label in labels
+        }
+
+    def finals(self, needed: int) -> Iterator[tuple[str, str]]:
+        """What is never called again on an object once another thing was: first that, then this."""
         common = frozenset(self._common(needed))
-        for (a, b), times in sorted(followed.items()):
-            if times == called[a] >= needed and a in common and b in common:
-                yield a, b, "self"
+        before: Counter[tuple[str, str]] = Counter()
+        after: set[tuple[str, str]] = set()
+        for run in self._runs:
+            seen: set[tuple[str, str]] = set()
+            for stream in by_object(run):
+                first = {label: at for at, label in reversed([*enumerate(stream)])}
+                last = {label: at for at, label in enumerate(stream)}
+                for a in first.keys() & common:
+                    for b in last.keys() & common - {a}:
+                        (seen if last[b] < first[a] else after).add((a, b))
+            before.update(seen)
+        yield from (
+            one for one, runs in sorted(before.items()) if runs >= needed and one not in after
+        )
+
+    def responses(self, needed: int) -> Iterator[tuple[str, str]]:
+        """After which method another one is called before the run ends, on each object."""
+        followed: dict[tuple[str, str], set[int]] = defaultdict(set)
+        missed: set[tuple[str, str]] = set()
+        common = self._common(needed)
+        for number, run in enumerate(self._runs):
+            for stream in by_object(run):
+                last = {label: at for at, label in enumerate(stream)}
+                for a, at in last.items():
+                    for b in common:
+                        if a != b and last.get(b, -1) > at:
+                            followed[a, b].add(number)
+                        elif a != b:
+                            missed.add((a, b))
+        for (a, b), runs in sorted(followed.items()):
+            if len(runs) >= needed and (a, b) not in missed and a in common:
+                yield a, b
+
+    def turns(self, needed: int) -> Iterator[tuple[str, str, str]]:
+        """First, last and what always comes between them, of the methods of one class, on each
+        object."""
+        classes: dict[str, list[str]] = defaultdict(list)
+        for label in self._common(needed):
+            classes[label.rpartition(".")[0]].append(label)
+        streams = [by_object(run) for run in self._runs]
+        for methods in classes.values():
+            for first, last in product(methods[:MOST_METHODS], repeat=2):
+                held: Counter[str] = Counter()
+                runs = 0
+                for stream in streams:
+                    found = [within for one in stream for within in between(one, first, last)]
+                    if len(found) >= LEAST_TURNS:
+                        runs += 1
+                        held.update(set.intersection(*found))
+                    elif found:
+                        held.update({one: 0 for one in methods})
+                yield from (
+                    (first, last, one)
+                    for one in methods
+                    if one not in (first, last) and held[one] == runs >= needed
+                )
 
     def phases(self, needed: int) -> Iterator[tuple[str, str, tuple[str, str]]]:
         """In which part of a step a function is always called, or never."""
         backward, step = STEPPING
         for label in self._common(needed):
-            for between in ((backward, step), (step, backward)):
-                shares = [s for run in self._runs if (s := _share(run, label, between)) is not None]
+            for part in ((backward, step), (step, backward)):
+                shares = [s for run in self._runs if (s := share_of(run, label, part)) is not None]
                 if len(shares) < needed:
                     continue
                 if min(shares) >= SHARE:
-                    yield "existence", label, between
+                    yield "existence", label, part
                 elif max(shares) <= 1 - SHARE:
-                    yield "absence", label, between
+                    yield "absence", label, part
 
     # -- over functions -----------------------------------------------------------------------
 
@@ -228,7 +300,7 @@ class Usage:
             for event, labels in run:
                 for label in filter(called_in, labels):
                     for field, value in event.values.items():
-                        if _is_shared(field, value):
+                        if is_shared(field, value):
                             known = values[label, field].setdefault(number, value)
                             torn |= {(label, field)} if known != value else set()
         return {key: runs for key, runs in values.items() if key not in torn}
@@ -237,118 +309,3 @@ class Usage:
 class _Latest:
     vocabulary: Vocabulary | None = None
     usage: Usage | None = None
-
-
-def _known(event: Event) -> Iterator[str]:
-    """The labels of an event that mean something to other programs."""
-    if event.kind != "call":
-        yield event.kind
-        return
-    for label in labels_of(event):
-        name = called_in(label)
-        own = event.values.get("own") and name == event.values.get("name")
-        if not own and not name.startswith("torch."):
-            yield label
-
-
-def _has_course(field: str, value: object) -> bool:
-    """Whether a value is told apart from those of other calls: no measurement, no size."""
-    sizes = field.endswith(("_rows", "_length", "_ndim"))
-    return type(value) in (int, str) and not sizes and field.startswith(("arg_", "result"))
-
-
-def _course(values: list[Any]) -> set[str]:
-    if len(set(values)) == 1:
-        return {"constant"}
-    found = set()
-    if len(set(values)) == len(values):
-        found.add("distinct")
-        numbers = all(type(value) is int for value in values)
-        if numbers and all(a < b for a, b in pairwise(values)):
-            found.add("rising")
-    return found
-
-
-def _rate(run: _Run, of: str, per: str) -> tuple[int, int] | None:
-    """The least and the most events of a label from one event of another to the next."""
-    found: list[int] = []
-    count: int | None = None
-    seen = False
-    for _, labels in run:
-        if per in labels:
-            if count is not None:
-                found.append(count)
-            count = 0
-        if of in labels:
-            seen = True
-            count = count + 1 if count is not None else None
-    if not seen or len(found) < LEAST_ROUNDS:
-        return None
-    return min(found), max(found)
-
-
-def _share(run: _Run, what: str, between: tuple[str, str]) -> float | None:
-    """In which share of the stretches between two events a third one lies; None for too few, or
-    where it is not called in most rounds."""
-    first, last = between
-    opened = inside = False
-    times = held = called = 0
-    for _, labels in run:
-        called += what in labels
-        inside = inside or what in labels
-        if last in labels and opened:
-            times, held, opened = times + 1, held + inside, False
-        if first in labels:
-            opened, inside = True, False
-    if times < LEAST_ROUNDS or called < times / 2:
-        return None
-    return held / times
-
-
-def _within(run: _Run, index: int, begun: int) -> set[str]:
-    found: set[str] = set()
-    for event, labels in reversed(run[max(0, index - MOST_LOOKED_BACK) : index]):
-        if event.sequence < begun:
-            break
-        found.update(labels)
-    return found
-
-
-def _by_object(run: _Run) -> list[list[str]]:
-    """What was called on each object, in order."""
-    found: dict[int, list[str]] = defaultdict(list)
-    for event, labels in run:
-        for number in event.subjects.get("self", ()):
-            found[number] += labels
-    return list(found.values())
-
-
-def _ordered(
-    streams: Sequence[Sequence[str]], common: Sequence[str], needed: int
-) -> Iterator[tuple[str, str]]:
-    """Pairs of which the first is there before the second wherever that is, without those that
-    others imply."""
-    firsts = []
-    for stream in streams:
-        first: dict[str, int] = {}
-        for index, label in enumerate(stream):
-            first.setdefault(label, index)
-        firsts.append(first)
-    before: dict[str, set[str]] = {}
-    for last in common:
-        having = [first for first in firsts if last in first]
-        if len(having) >= needed:
-            earlier = [{a for a, at in first.items() if at < first[last]} for first in having]
-            before[last] = set.intersection(*earlier) & set(common)
-    for last, every in before.items():
-        implied = {far for near in every for far in before.get(near, ())}
-        yield from ((first, last) for first in sorted(every - implied))
-
-
-def _is_shared(field: str, value: object) -> bool:
-    """Whether a value may be the same in two places for a reason."""
-    if not field.startswith(("arg_", "result")) or field.endswith(("_rows", "_ndim", "_type")):
-        return False
-    if field.endswith(("_dtype", "_device")):
-        return False
-    return (type(value) is int and abs(value) > 1) or type(value) in (float, str)

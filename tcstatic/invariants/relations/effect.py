@@ -4,7 +4,9 @@
 selects the members (parameters) that the call ought to change. With `some`, one that changed is
 enough, and nothing is judged while any selected member is undecided and none has changed.
 A call may also contain other events, or not: ``{call: call lib.Engine.step, contains:
-optimizer.step}``, ``{call: call lib.evaluate, lacks: optimizer.step}``.
+optimizer.step}``, ``{call: call lib.evaluate, lacks: optimizer.step}``; and it may change the
+tensors that an object holds that it is made on, or given: ``{call: call lib.Average.update,
+changes: self}``.
 """
 
 from __future__ import annotations
@@ -22,8 +24,9 @@ from tcstatic.invariants.relations.base import (
     register,
     widened,
 )
-from tcstatic.invariants.relations.called import check_label, needs_labels
+from tcstatic.invariants.relations.called import called_in, check_label, needs_labels
 from tcstatic.invariants.relations.callproposing import contents
+from tcstatic.invariants.relations.measured import Changing
 from tcstatic.invariants.relations.sequences import CONTAINS, Containing
 from tcstatic.model import Event, Hypothesis, Member, Needs, Observation, Vocabulary
 
@@ -80,6 +83,8 @@ class Effect:
         if held and len(params) == 2:
             check_label(params[held[0]], held[0])
             return
+        if called_in(params["call"]) and len(params) == 2 and params.keys() & {"changes", "leaves"}:
+            return
         if ("changes" in params) == ("leaves" in params):
             raise ValueError(f"expected exactly one of changes, leaves, {', '.join(CONTAINS)}")
         state = params.get("changes", params.get("leaves"))
@@ -94,12 +99,16 @@ class Effect:
         for key in CONTAINS:
             if key in params:
                 return needs_labels([params["call"], params[key]])
+        if called_in(params["call"]):
+            return needs_labels([params["call"]])
         return Needs(frozenset({params["call"]}), frozenset({"param.data"}))
 
     def monitor(self, params: Params) -> Monitor:
         """Return a fresh monitor."""
         if any(key in params for key in CONTAINS):
             return Containing(params)
+        if called_in(params["call"]):
+            return Changing(params)
         return _EffectMonitor(params)
 
     def propose(self, vocabulary: Vocabulary) -> Iterator[Hypothesis]:

@@ -22,12 +22,15 @@ COURSES: Final = ("constant", "distinct", "rising")
 # Values of one object's calls that are told apart; beyond them, none is known to come again.
 MOST_REMEMBERED: Final = 10_000
 _ABSENT: Final = object()
+_Said = tuple[bool, Event] | None  # whether it holds, and the other event
 
 
 def value_of(event: Event, name: str) -> Any:
     """A value of an event, or what its context says under this name; None where neither does."""
     if name in event.values:
         return event.values[name]
+    if name == "result_type" and "result" in event.values:
+        return type(event.values["result"]).__name__  # of what is told as it is
     return event.context.fields.get(name) if event.kind == "call" else None
 
 
@@ -52,6 +55,12 @@ def object_of(event: Event) -> int:
     return next(iter(event.subjects.get("self", ())), 0)
 
 
+def stream_of(event: Event) -> object:
+    """Which calls belong together over time: those on one object, or else at one place."""
+    where = event.where
+    return object_of(event) or (where and (where.file, where.line))
+
+
 @final
 class Bounded:
     """Judges a number by its bounds; what is not a number is not judged."""
@@ -70,6 +79,41 @@ class Bounded:
 
 
 @final
+class NeverFrom:
+    """Judges a tensor by the function whose result it is, where that is known."""
+
+    def __init__(self, label: str, field: str, source: str) -> None:
+        self._kind, self._called = kind_of(label), called_in(label)
+        self._field, self._source = field, source
+
+    def feed(self, event: Event) -> Sequence[Observation]:
+        """Judge an event."""
+        if event.kind != self._kind or (self._called and not is_called(event, self._called)):
+            return ()
+        if f"{self._field}_dtype" not in event.values:
+            return ()
+        holds = event.values.get(f"{self._field}_from") != self._source
+        return (observed(event, (object_of(event),), holds=holds),)
+
+
+@final
+class Changing:
+    """Judges whether a call has changed what an object holds that it was made on, or given."""
+
+    def __init__(self, params: Params) -> None:
+        self._kind, self._called = kind_of(params["call"]), called_in(params["call"])
+        self._wanted = "changes" in params
+        self._field = f"after_{params['changes' if self._wanted else 'leaves']}_changed"
+
+    def feed(self, event: Event) -> Sequence[Observation]:
+        """Judge an event."""
+        got = event.values.get(self._field)
+        if type(got) is not bool or event.kind != self._kind or not is_called(event, self._called):
+            return ()
+        return (observed(event, (object_of(event),), holds=got == self._wanted),)
+
+
+@final
 class OverTime:
     """Judges a value by those of earlier calls on the same object.
 
@@ -83,8 +127,8 @@ class OverTime:
             "distinct": self._is_new,
             "rising": self._grows,
         }[course]
-        self._earlier: dict[int, Event] = {}
-        self._values: dict[int, dict[object, Event]] = {}
+        self._earlier: dict[object, Event] = {}
+        self._values: dict[object, dict[object, Event]] = {}
 
     def feed(self, event: Event) -> Sequence[Observation]:
         """Judge an event by the earlier ones; the first is not judged."""
@@ -93,7 +137,7 @@ class OverTime:
         got = event.values.get(self._field, _ABSENT)
         if got is _ABSENT:
             return ()
-        number = object_of(event)
+        number = stream_of(event)
         said = self._judge(number, event, (type(got), got))
         if said is None:
             return ()
@@ -106,21 +150,25 @@ class OverTime:
         last = {n: e.values.get(self._field) for n, e in self._earlier.items()}
         return (*last.items(), *((n, tuple(v)) for n, v in self._values.items()))
 
-    def _stays(self, number: int, event: Event, got: tuple[type, Any]) -> tuple[bool, Event] | None:
+    def _stays(
+        self, number: object, event: Event, got: tuple[type, Any]
+    ) -> tuple[bool, Event] | None:
         first = self._earlier.setdefault(number, event)
         if first is event:
             return None
         known = first.values[self._field]
         return (type(known), known) == got, first
 
-    def _is_new(self, number: int, event: Event, got: object) -> tuple[bool, Event] | None:
+    def _is_new(self, number: object, event: Event, got: object) -> _Said:
         known = self._values.setdefault(number, {})
         other = known.get(got)
         if other is None and len(known) < MOST_REMEMBERED:
             known[got] = event
         return (other is None, other or event) if len(known) > 1 or other is not None else None
 
-    def _grows(self, number: int, event: Event, got: tuple[type, Any]) -> tuple[bool, Event] | None:
+    def _grows(
+        self, number: object, event: Event, got: tuple[type, Any]
+    ) -> tuple[bool, Event] | None:
         before = self._earlier.get(number)
         self._earlier[number] = event
         if before is None:

@@ -16,15 +16,22 @@ from tcstatic.model import Event, Observation
 
 CONTAINS: Final = ("contains", "lacks")
 END: Final = "end"
+OBJECT: Final = "object"  # whatever a call has to do with
 _Places = Mapping[int, int]
 
 
 def _numbers(event: Event, role: str) -> tuple[int, ...]:
-    """The objects that an event is about: those that a call is made on, or makes; 0 for a whole
-    run."""
+    """The objects that an event is about in a role; 0 for a whole run."""
     if not role:
         return (0,)
-    return event.subjects.get(role, ()) or event.subjects.get("made", ())
+    return objects_of(event) if role == OBJECT else event.subjects.get(role, ())
+
+
+def objects_of(event: Event) -> tuple[int, ...]:
+    """The objects that a call is made on, makes, or is given."""
+    subjects = event.subjects
+    found = [number for role in ("self", "made", "given") for number in subjects.get(role, ())]
+    return tuple(dict.fromkeys(found))
 
 
 def _place(event: Event | None, places: _Places) -> object:
@@ -87,7 +94,7 @@ class CountedPer:
     """How many events of one label lie between two events of another, or in the whole run.
 
     What came before the first closing event is not judged. State: by object; `_off` once some were
-    left out.
+    left out, `_seen` the last one.
     """
 
     def __init__(self, params: Params) -> None:
@@ -96,6 +103,7 @@ class CountedPer:
         self._most = params.get("at_most", float("inf"))
         self._states: dict[int, _Counted] = {}
         self._off = False
+        self._seen: Event | None = None
 
     def feed(self, event: Event) -> Sequence[Observation]:
         """Judge at the closing event; at once where there are too many."""
@@ -120,11 +128,14 @@ class CountedPer:
         self._states[number] = _Counted(event)
         if state is None or state.told or (state.opened is None and event.kind != END):
             return ()
-        trail = (state.opened,) if state.opened is not None else ()
+        if self._seen is None:
+            return ()  # what this program never does, it does not forget
+        trail = (self._seen,)
         holds = state.count >= self._least
         return (observed(event, (number,), holds=holds, trail=() if holds else trail),)
 
     def _count(self, event: Event, number: int) -> Sequence[Observation]:
+        self._seen = event
         whole = self._per == END
         state = self._states.get(number)
         if state is None:
@@ -140,7 +151,11 @@ class CountedPer:
     def standing(self, places: _Places) -> tuple[object, ...]:
         """All counts."""
         every = self._states.items()
-        return self._off, *((n, s.count, s.told, _place(s.opened, places)) for n, s in every)
+        return (
+            self._off,
+            _place(self._seen, places),
+            *((n, s.count, s.told, _place(s.opened, places)) for n, s in every),
+        )
 
 
 @final

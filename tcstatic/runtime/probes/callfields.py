@@ -43,7 +43,9 @@ def fields_told(
         results = dict([*results.items()][: max(MOST_RESULT_FIELDS, room - len(arguments))])
         arguments = dict([*arguments.items()][: room - len(results)])
         results["fields_left_out"] = left
-    own = {"own": True} if callee.own else {}
+    own: dict[str, Scalar] = {"own": True} if callee.own else {}
+    if callee.home is not None:
+        own["home"] = f"{callee.home.file}:{callee.home.line}"
     return {"name": callee.name, **own, **after, **arguments, **results}
 
 

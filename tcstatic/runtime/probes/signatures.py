@@ -5,12 +5,14 @@ from __future__ import annotations
 import dis
 import re
 from collections.abc import Iterator
+from itertools import pairwise
 from types import CodeType, FunctionType
 from typing import Any, Final
 
 # Wrappers around one another are followed so far.
 _HOPS: Final = 8
 _SIGNATURE: Final = re.compile(r"\w+\(([^()]*)\)")
+_NOTHING: Final = object()
 _DICT: Final[Any] = type.__dict__["__dict__"]
 
 
@@ -49,15 +51,24 @@ def defaults(function: Any) -> tuple[tuple[str, Any], ...]:
 
 
 def returning(code: CodeType) -> int:
-    """The line of the only ``return`` of a function; its first line where it has none, or many."""
-    lines = {line for one, line in _returns(code) if one == "RETURN_VALUE" and line is not None}
+    """The line of a function that gives its result: the only ``return`` of a value; of one that
+    gives none its last line, for what it does; its first line where there are several."""
+    told = [(name, value, line) for name, value, line in _instructions(code) if line is not None]
+    lines = set()
+    for (_, before, _), (name, _, line) in pairwise(told):
+        if name == "RETURN_VALUE" and before is not _NOTHING:
+            lines.add(line)
+    if not lines:
+        return max((line for _, _, line in told), default=code.co_firstlineno)
     return lines.pop() if len(lines) == 1 else code.co_firstlineno
 
 
-def _returns(code: CodeType) -> Iterator[tuple[str, int | None]]:
+def _instructions(code: CodeType) -> Iterator[tuple[str, object, int | None]]:
     for one in dis.get_instructions(code):
         where = one.positions
-        yield one.opname, where.lineno if where is not None else None
+        nothing = one.opname in ("LOAD_CONST", "RETURN_CONST") and one.argval is None
+        name = one.opname.replace("RETURN_CONST", "RETURN_VALUE")
+        yield name, _NOTHING if nothing else one.argval, where.lineno if where else None
 
 
 def looked_up(kind: Any, name: str) -> Any:
