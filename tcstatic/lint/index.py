@@ -138,10 +138,13 @@ class Index:
         return self._current[name]
 
     def key(self, name: str) -> str:
-        """Return what changes if the file does, or if a file appears that it may import."""
+        """Return what changes if the file does, or if a file appears that it may import; of a
+        folder, what changes if any file below it does."""
         if name not in self._keys:
             facts, stems = self.facts(name), self._stems()
-            if facts is None:
+            if facts is None and (self._root / name).is_dir():
+                self._keys[name] = self._key_of_folder(name)
+            elif facts is None:
                 self._keys[name] = "unreadable"
             else:
                 near = sorted(
@@ -150,6 +153,13 @@ class Index:
                 text = "\0".join((facts.digest, *near))
                 self._keys[name] = _digest(text.encode("utf-8", "surrogatepass"))
         return self._keys[name]
+
+    def _key_of_folder(self, name: str) -> str:
+        within = "" if self._root / name == self._root else f"{name}/"
+        below = [path for path in self.files() if path.startswith(within)]
+        digests = (facts.digest if (facts := self.facts(path)) else "" for path in below)
+        text = "\0".join((*below, *digests))
+        return _digest(text.encode("utf-8", "surrogatepass"))
 
     def remembered(self) -> dict[str, list[Any]]:
         """Return the facts that are worth keeping, as json."""

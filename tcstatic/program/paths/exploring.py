@@ -71,7 +71,7 @@ def explore(project: Project, path: Path, visit: Callable[[Root], None]) -> Expl
     """Explore one file; `visit` sees each root while its values are still known.
 
     Raises InputError where the file cannot be read or parsed."""
-    project.read = set()
+    project.read, project.folders = set(), set()
     content = project.content(path)
     if reason := idle(content):
         return Exploration(None, depends=(path,), skipped=reason)
@@ -94,7 +94,7 @@ def explore(project: Project, path: Path, visit: Callable[[Root], None]) -> Expl
             coverage[kind] = (known + resolved, every + 1)
     return Exploration(
         module,
-        tuple(sorted(project.read)),
+        tuple(sorted(project.read | project.folders)),
         coverage=coverage,
         exhausted=machine.exhausted,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from tcstatic.program.paths import calls, guesses, lookup
+from tcstatic.program.paths import calls, guesses, handing, lookup
 from tcstatic.program.paths.machine import DEPTH, Frame, Machine
 from tcstatic.program.paths.values import (
     Const,
@@ -38,7 +38,11 @@ def call_function(
 ) -> Value:
     """Run the body of a function of the project with these arguments."""
     active = any(f.function is not None and f.function.node is function.node for f in m.frames)
-    skipped = not m.thorough and not _touches(m, function)
+    skipped = (
+        not m.thorough
+        and not _touches(m, function)
+        and not handing.hands_on(m, function, arguments)
+    )
     far = not active and not skipped and _is_far(m, function)
     if far and m.effort > m.limit * _THRIFTY:
         return _left_out(m, function, arguments, keywords, at)
@@ -48,6 +52,8 @@ def call_function(
         return m.node(
             "call:skipped" if skipped else "call:recursion", (*arguments, *keywords.values()), at
         )
+    if handing.is_hook(function, arguments):
+        return _left_out(m, function, arguments, keywords, at)
     decorated, places = _decorations(function)
     dead = m.dead
     with m.within(*decorated, places=places):

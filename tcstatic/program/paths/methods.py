@@ -9,6 +9,7 @@ from typing import Final
 from tcstatic.program.paths import (
     forwards,
     guesses,
+    handing,
     lookup,
     modelling,
     optimizing,
@@ -36,7 +37,6 @@ SAME: Final = frozenset(
     """to cuda cpu half float double bfloat16 train eval requires_grad_ share_memory type apply
     compile""".split()
 )
-_TRAINED: Final = frozenset("optimizer model scheduler scaler loader sampler engine".split())
 
 
 def group_of(value: Value) -> list[Object]:
@@ -100,8 +100,11 @@ def on_value(
         return receiver
     if text in ("parameters", "named_parameters"):
         return parameters_of(m, (receiver,), text, at)
-    if _may_train(m, arguments, keywords):
-        escape(m, (*arguments, *keywords.values()), at)
+    given = (*arguments, *keywords.values())
+    kept = handing.told(m, receiver)
+    if kept or _may_train(m, given):
+        escape(m, (*given, *kept), at)
+        handing.tell(m, receiver, given)
     inputs = (receiver, *arguments)
     return m.node(method_operation(text), inputs, at, keywords=dict(keywords))
 
@@ -153,11 +156,9 @@ def _role_by_use(receiver: Value, text: str, at: syntax.expr) -> str:
     return "scaler" if text == "unscale_" else ""
 
 
-def _may_train(m: Machine, arguments: tuple[Value, ...], keywords: Keywords) -> bool:
-    return any(
-        (one.role if isinstance(one, Object) else guesses.role(one)) in _TRAINED
-        for one in objects_in(m, (*arguments, *keywords.values()))
-    )
+def _may_train(m: Machine, given: tuple[Value, ...]) -> bool:
+    trained = any(handing.role_of(one) in handing.TRAINED for one in objects_in(m, given))
+    return trained or bool(handing.trainers(m, given))
 
 
 def unknown_call(
@@ -206,24 +207,13 @@ def escape(m: Machine, values: tuple[Value, ...], at: syntax.expr) -> None:
     """Objects are handed to code that is not known: anything may happen to them there."""
     numbers = set(parameters.owners(m, parameters.held(m, values)[0]))
     itself: set[int] = set()
-    waiting = [(one, 0) for one in objects_in(m, values)]
-    while waiting:
-        one, depth = waiting.pop()
-        if one.number in itself:
-            continue
-        role = one.role if isinstance(one, Object) else guesses.role(one)
-        if role in _TRAINED:
+    for one in handing.objects_of(m, values):
+        role = handing.role_of(one)
+        if role in handing.TRAINED:
             itself.add(one.number)
         if role == "model":
             forwards.set_mode(m, one, None)
             m.cells.set((one.number, "#tainted"), Const(True))
-        if isinstance(one, Object) and depth < 2 and role not in ("loader", "dataset"):
-            held = tuple(
-                value
-                for text in sorted(one.attributes)
-                if (value := m.attribute(one, text)) is not None and not text.startswith("#")
-            )
-            waiting.extend((inner, depth + 1) for inner in objects_in(m, held))
     if numbers | itself:
         about = {"operation": "escape", "#itself": frozenset(itself)}
         m.emit("call", at, wild=True, maybe=frozenset(numbers | itself), values=about)

@@ -49,6 +49,7 @@ def optimizer(
             arguments=arguments,
             receiver=group[0],
         )
+        _own_step(m, group, at)
         return m.node("method:step", (), at)
     if text == "zero_grad":
         about = {"optimizer": (*numbers, *_sharing(m, group))}
@@ -67,6 +68,15 @@ def optimizer(
     if text in ("state_dict", "param_groups", "state", "defaults"):
         return m.node(text, tuple(group), at)
     return None
+
+
+def _own_step(m: Machine, group: tuple[Receiver, ...], at: syntax.expr) -> None:
+    """What is known by its name alone may be of a class of the project whose ``step`` clears the
+    gradients as well, if there is such a class."""
+    guessed = [one for one in group if not isinstance(one, Object)]
+    if guessed and m.project.around(m.frame.module).steps_clear:
+        maybe = frozenset(one.number for one in guessed)
+        m.emit("call", at, wild=True, maybe=maybe, values={"operation": "own step"})
 
 
 def _sharing(m: Machine, group: tuple[Receiver, ...]) -> tuple[int, ...]:
@@ -201,6 +211,7 @@ def scaler(
                 values={"by_scaler": True, **_membership(m, optimizers)},
                 receiver=optimizers[0] if optimizers else None,
             )
+            _own_step(m, optimizers, at)
         return Const(None)
     if text == "update":
         m.emit("scaler.update", at, subjects=subjects, assumed=assumed, values=values)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import re
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
@@ -12,12 +13,14 @@ from typing import Any, Final, final
 from tcstatic.errors import InputError, input_problem
 from tcstatic.model import Location
 from tcstatic.program.paths.mattering import matches, touches
+from tcstatic.program.paths.surroundings import Surroundings, beginning
 from tcstatic.program.source import SourceText, decode, module_name, parse, syntax
 
 # Trees that are kept at a time, by the number of their lines: about 1 KB a line.
 KEPT_LINES: Final = 150_000
 # Modules that one file's analysis reads at most: what lies further away stays unknown.
 MOST_READ: Final = 60
+_BUILTINS: Final = frozenset(dir(builtins))
 # An optimizer or a scheduler that is built, by its name.
 _BUILT: Final = re.compile(r"(\w+) = [\w.]*\b(?:optim|lr_scheduler)\.[A-Z]\w*\(")
 
@@ -39,6 +42,7 @@ class Module:
         self.scope = 0
         self._lines: list[int] | None = None
         self._touches: dict[syntax.AST, bool] = {}
+        self._handed: dict[syntax.AST, frozenset[str]] = {}
         self.stored: dict[syntax.AST, frozenset[str]] = {}
 
     @cached_property
@@ -65,6 +69,13 @@ class Module:
         known = self._touches.get(node)
         if known is None:
             known = self._touches[node] = touches(self.segment(node))
+        return known
+
+    def handed(self, node: syntax.AST) -> frozenset[str]:
+        """The names that a function gives as they are to what it calls."""
+        known = self._handed.get(node)
+        if known is None:
+            known = self._handed[node] = frozenset(_handed(node))
         return known
 
     def segment(self, node: syntax.AST) -> str:
@@ -121,7 +132,8 @@ def _lines_of(text: str) -> list[int]:
 class Project:
     """The files below a root; `overlay` holds text that stands for what lies on disk.
 
-    State: the modules read lately, and every file that was asked for.
+    State: the modules read lately, every file that was asked for, and the folders all of whose
+    files were looked at.
     """
 
     def __init__(self, root: Path, overlay: Mapping[Path, bytes] | None = None) -> None:
@@ -131,7 +143,9 @@ class Project:
         self._broken: set[Path] = set()
         self._found: dict[tuple[str, Path], tuple[Path, ...]] = {}
         self._lines = 0
+        self._around: dict[Path, Surroundings] = {}
         self.read: set[Path] = set()
+        self.folders: set[Path] = set()
 
     def module(self, path: Path) -> Module:
         """The module in a file. Raises InputError where it cannot be read or parsed."""
@@ -159,6 +173,21 @@ class Project:
         except OSError as error:
             reason = error.strerror or type(error).__name__
             raise InputError(input_problem(f"cannot be read ({reason})", where=str(path))) from None
+
+    def around(self, module: Module) -> Surroundings:
+        """What lies around a module, by its text."""
+        start = beginning(module.path, self.root)
+        self.folders.add(self.root if start.is_relative_to(self.root) else start)
+        known = self._around.get(start)
+        if known is None:
+            known = self._around[start] = Surroundings(start, self.root, self._text)
+        return known
+
+    def _text(self, path: Path) -> bytes:
+        try:
+            return self.content(path)
+        except InputError:
+            return b""
 
     def find(self, name: str, beside: Path) -> Module | None:
         """The project's own module of that name: below the root, or beside the asking file's
@@ -209,6 +238,16 @@ class Project:
             return path.relative_to(self.root).as_posix()
         except ValueError:
             return path.as_posix()
+
+
+def _handed(node: syntax.AST) -> Iterator[str]:
+    for call in syntax.walk(node):
+        if not isinstance(call, syntax.Call) or getattr(call.func, "id", "") in _BUILTINS:
+            continue
+        for given in (*call.args, *(one.value for one in call.keywords)):
+            inner = given.value if isinstance(given, syntax.Starred) else given
+            if isinstance(inner, syntax.Name):
+                yield inner.id
 
 
 def statements_in(node: Any) -> Iterator[syntax.stmt]:

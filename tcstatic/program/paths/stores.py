@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-from tcstatic.program.paths import lookup, parameters
+from tcstatic.program.paths import handing, lookup, parameters
 from tcstatic.program.paths.machine import Machine
 from tcstatic.program.paths.operations import HARMLESS
 from tcstatic.program.paths.values import (
@@ -55,6 +55,7 @@ def attribute(m: Machine, holder: Value, text: str, value: Value, at: syntax.exp
             values={"trainable": value.value if isinstance(value, Const) else None},
         )
     m.set_attribute(holder, text, value)
+    handing.tell(m, holder, (value,))
 
 
 def owner_of_parameter(value: Value) -> Object | Unknown | None:

@@ -17,6 +17,15 @@ def fit(model, optimizer, data):
         loss.backward()
         optimizer.step()
 """
+WRAPPER = """\
+class Wrapper:
+    def __init__(self, optimizer):
+        self.optimizer = optimizer
+
+    def step(self):
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+"""
 MAIN = """\
 import torch
 from loop import fit
@@ -75,6 +84,16 @@ def test_a_file_that_appears_counts(folder: Folder, analysed: list[str]) -> None
     assert folder.places() == []
     folder.write(loop=LOOP)
     assert again(folder, analysed) == (["loop.py:5 TCS112"], ["loop.py", "main.py"])
+
+
+def test_a_class_that_an_optimizer_may_be_of_counts(folder: Folder, analysed: list[str]) -> None:
+    folder.write(loop="import torch\n" + LOOP, other=GOOD)
+    assert folder.places() == ["loop.py:6 TCS112"]
+    folder.write(wrapper=WRAPPER)
+    assert again(folder, analysed) == ([], ["loop.py", "wrapper.py"])
+    assert again(folder, analysed) == ([], [])
+    folder.write(wrapper=WRAPPER.replace("zero_grad", "count"))
+    assert again(folder, analysed) == (["loop.py:6 TCS112"], ["loop.py", "wrapper.py"])
 
 
 def test_rules_and_selection_are_part_of_the_key(

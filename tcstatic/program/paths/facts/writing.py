@@ -245,7 +245,7 @@ def dropped(m: Machine, block: Block) -> None:
         if one.values.get("operation") != "dropped" or not isinstance(one.node, Node):
             continue
         call = one.place.node
-        if isinstance(call, syntax.Call):
+        if isinstance(call, syntax.Call) and _made_here(one.node, call):
             name, subject = _changed(m, one, call)
             if subject is None or _in_try(one, call):
                 continue
@@ -253,6 +253,12 @@ def dropped(m: Machine, block: Block) -> None:
                 one.values["unused"] = True
                 one.values["name"] = name
                 one.values["receiver"] = syntax.unparse(subject)
+
+
+def _made_here(made: Node, call: syntax.Call) -> bool:
+    """Whether a call itself is the operation: a function of the project gives what it made."""
+    here = made.place is not None and made.place.node is call
+    return here and not made.op.startswith("call")
 
 
 def _changed(m: Machine, one: Happening, call: syntax.Call) -> tuple[str, syntax.expr | None]:
@@ -270,8 +276,19 @@ def _changed(m: Machine, one: Happening, call: syntax.Call) -> tuple[str, syntax
     named = guesses.role(Unknown("name", syntax.unparse(function.value).rpartition(".")[2]))
     unknown = bool(values) and all(isinstance(v, Node | Unknown) for v in values)
     if function.attr in _PURE and unknown and named in ("", "loss"):
+        if _is_vague(values) and m.project.around(one.place.module).defines(function.attr):
+            return "", None
         return function.attr, function.value
     return "", None
+
+
+def _is_vague(values: list[Value]) -> bool:
+    """Whether nothing but the name of its method says that something is a tensor."""
+    return any(
+        isinstance(one, Unknown)
+        or (isinstance(one, Node) and one.op.startswith(("call", "item", "attr:", "method:")))
+        for one in values
+    )
 
 
 def _is_function(one: Happening, function: syntax.Attribute) -> bool:
