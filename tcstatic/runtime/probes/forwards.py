@@ -211,18 +211,17 @@ class Forwards:
         return bool(mine), any(record.recorded and not record.reached for record in mine)
 
     def tell_unrecorded(self, optimizer: Optimizer) -> bool:
-        """Name the last call without a graph of a model that `optimizer` should train."""
-        if any(record.reached for record in self.pending):
-            return False
+        """Name the last call of a model that `optimizer` should train, if no call of it since the
+        last step has a graph."""
         held = {id(parameter) for parameter in optimizer.parameters()}
-        for record in reversed(self.pending):
-            if not record.recorded and self._holds(record, held):
-                subjects = {HEARD: (listener(optimizer.number),)}
-                self._stream.tell(
-                    self._stream.make("model.forward", record.where, subjects, {"stage": "unknown"})
-                )
-                return True
-        return False
+        mine = [record for record in self.pending if self._holds(record, held)]
+        if not mine or any(record.recorded for record in mine):
+            return False
+        subjects = {HEARD: (listener(optimizer.number),)}
+        self._stream.tell(
+            self._stream.make("model.forward", mine[-1].where, subjects, {"stage": "unknown"})
+        )
+        return True
 
     def discarded(self) -> None:
         """Gradients were cleared: the backward that made them served no step."""

@@ -20,10 +20,11 @@ MAX_NODES: Final = 20_000  # of a graph that is searched for its leaves, once pe
 class Untracked:
     """The trained parameters outside of all optimizers, and who updates them.
 
-    State: `models` numbers of the models that a backward reached; `touched` parameter by ``id``,
-    reached since the last step; `moves` whether any of them was ever seen to change; `rounds`
-    steps in which they were reached, the first of them being `since`; `_manual` the record of
-    hand-written updates, made when parameters are trained in a program that has no optimizer.
+    State: `looked` whether a graph was searched before, `_sighted` its leaves; `models` numbers of
+    the models that a backward reached; `touched` parameter by ``id``, reached since the last step;
+    `moves` whether any of them was ever seen to change; `rounds` steps in which they were reached,
+    the first of them being `since`; `_manual` the record of hand-written updates, made when
+    parameters are trained in a program that has no optimizer.
     """
 
     def __init__(self, stream: Stream, ownership: Ownership) -> None:
@@ -33,6 +34,8 @@ class Untracked:
         self._before: list[tuple[Any, int]] = []
         self._roots: list[Any] = []
         self._leaves: list[weakref.ref[Any]] = []
+        self._sighted: list[weakref.ref[Any]] = []
+        self.looked = False
         self._outside: tuple[Any, list[weakref.ref[Any]]] = (None, [])
         self._manual: Optimizer | None = None
         self._last: tuple[list[Any], measure.Pending, list[int]] | None = None
@@ -42,8 +45,14 @@ class Untracked:
         self.rounds = 0
         self.since = 0
 
-    def find_leaves(self, loss: Any) -> None:
-        """In a program of bare tensors, the graph of the loss tells which ones are trained."""
+    def find_leaves(self, loss: Any, *, lasting: bool) -> None:
+        """In a program of bare tensors, the graph of the loss tells which ones are trained.
+
+        `lasting`: those that an earlier loss was made of, too. One that is made anew each time is
+        no parameter, it is where a graph was cut.
+        """
+        before = [leaf for known in self._sighted if (leaf := known()) is not None]
+        self._sighted, self.looked = [], True
         todo: list[Any] = [loss.grad_fn]
         seen: set[Any] = set()
         while todo and len(seen) < MAX_NODES:
@@ -52,8 +61,12 @@ class Untracked:
                 continue
             seen.add(node)
             leaf = getattr(node, "variable", None)
-            if leaf is not None and not any(known() is leaf for known in self._leaves):
-                self._leaves.append(weakref.ref(leaf))
+            if leaf is not None:
+                self._sighted.append(weakref.ref(leaf))
+                if lasting and not any(one is leaf for one in before):
+                    continue
+                if not any(known() is leaf for known in self._leaves):
+                    self._leaves.append(weakref.ref(leaf))
             todo.extend(following for following, _ in node.next_functions)
 
     def backward_begins(self, roots: list[Any], held: tuple[int, ...]) -> None:

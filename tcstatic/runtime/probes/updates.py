@@ -128,8 +128,8 @@ class Updates:
             if optimizer.ledger.backward_begins(parameters):
                 self._tell_cleared(optimizer, self.last_write or where, observed=True)
         bare = not self.optimizers and not self._ownership.everyone()
-        if loss is not None and (bare or starved):
-            self.untracked.find_leaves(loss)
+        if loss is not None and (bare or starved or not self.untracked.looked):
+            self.untracked.find_leaves(loss, lasting=not bare)
         roots = self.forwards.roots() if self.forwards else []
         self.untracked.backward_begins(roots, tuple(held))
 
