@@ -212,7 +212,7 @@ def _one_of(
         return methods.unknown_call(m, callee, arguments, keywords, at)
     results: list[Value] = []
     outcomes = []
-    branch = Branch(key, birth, [])
+    branch = Branch(key, birth, [], whose=True)
     for one in known:
         mark = m.cells.mark()
         with m.writing(Block()) as block:

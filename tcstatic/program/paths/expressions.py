@@ -216,9 +216,21 @@ def _subscript(m: Machine, node: Any) -> Value:
             if (part := getattr(node.slice, text)) is not None
         }
         if isinstance(holder, Listing):
-            return holder
+            return _part(m, holder, bounds, node) if bounds else holder
         return m.node("item", (holder,), node, keywords=bounds)
     return lookup.item(m, holder, evaluate(m, node.slice), node)
+
+
+def _part(m: Machine, holder: Listing, bounds: dict[str, Value], node: Any) -> Listing:
+    """A slice of a listing: another listing, of some of its items."""
+    made, held = Listing(holder.kind, m.place(node)), lookup.items(m, holder)
+    told = {text: one.value for text, one in bounds.items() if isinstance(one, Const)}
+    whole = all(one is None or type(one) is int for one in told.values())
+    closed = len(told) == len(bounds) and whole and not lookup.is_open(m, holder)
+    if closed:
+        held = held[slice(told.get("lower"), told.get("upper"), told.get("step") or None)]
+    lookup.fill(m, made, held, closed=closed)
+    return made
 
 
 def _comprehension(m: Machine, node: Any) -> Value:

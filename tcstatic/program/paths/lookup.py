@@ -188,7 +188,7 @@ def attribute(m: Machine, holder: Value, text: str, at: syntax.expr) -> Value:
             return value
         return of_module(m, holder.module, f"{holder.module.name}.{text}")
     if isinstance(holder, Phi):
-        return joined([attribute(m, one, text, at) for one in _known(holder)])
+        return _of_each(m, holder, text, at)
     if isinstance(holder, Object):
         return _object_attribute(m, holder, text, at)
     if isinstance(holder, Class):
@@ -202,6 +202,17 @@ def attribute(m: Machine, holder: Value, text: str, at: syntax.expr) -> Value:
     if isinstance(holder, Listing | Const):
         return Bound(holder, text, None, m.place(at))
     return m.lazily(holder, text, m.node(f"attr:{text}", (holder,), at))
+
+
+def _of_each(m: Machine, holder: Phi, text: str, at: syntax.expr) -> Value:
+    """An attribute of one of several: which one, the same branch decides."""
+    found = joined([attribute(m, one, text, at) for one in _known(holder)])
+    if holder.ways is None or not isinstance(found, Phi):
+        return found
+    key, birth, after = holder.ways
+    if not any(isinstance(one, Const) and one.value is None for one in options(holder, 6)):
+        found.ways = (key, birth, tuple(attribute(m, one, text, at) for one in after))
+    return found
 
 
 def _known(value: Phi) -> list[Value]:

@@ -50,12 +50,14 @@ class Exit:
 @dataclass(slots=True, eq=False)
 class Branch:
     """One of several blocks. `key` names the condition: equal keys decide alike while the values
-    in them (the newest is number `birth`) are the same; alternative 0 is its being true."""
+    in them (the newest is number `birth`) are the same; alternative 0 is its being true. `whose`
+    says that one call is made in each of them, of another receiver."""
 
     key: str
     birth: int
     alternatives: list[Block]
     condition: Value | None = None
+    whose: bool = False
 
 
 @final

@@ -12,18 +12,21 @@ State = frozenset[Happening | None]
 Update = Callable[[Happening, State], State]
 
 
-def follow(block: Block, update: Update) -> None:
+def follow(block: Block, update: Update, *, unset: bool = False) -> None:
     """Tell `update` each happening with the state before it; it returns the state behind it. The
-    bodies of loops are followed twice."""
-    _Following(update).block(block, frozenset({None}))
+    bodies of loops are followed twice. With `unset`, a call of one of several objects that puts
+    one of them back to how it was at the start does so whichever it is: it is the one that is used
+    behind the call."""
+    _Following(update, unset).block(block, frozenset({None}))
 
 
 @final
 class _Following:
     """State: where paths go that leave a function or a loop early."""
 
-    def __init__(self, update: Update) -> None:
+    def __init__(self, update: Update, unset: bool) -> None:
         self._update = update
+        self._unset = unset
         self._returns: list[list[State]] = []
         self._leaves: list[list[State]] = []
 
@@ -47,6 +50,9 @@ class _Following:
             return self._update(step, state) if state else state
         if isinstance(step, Branch):
             ends = [self.block(one, state) for one in step.alternatives]
+            start: State = frozenset({None})
+            if self._unset and step.whose and start in ends:
+                return start
             return frozenset[Happening | None]().union(*ends)
         if isinstance(step, Called):
             self._returns.append([])

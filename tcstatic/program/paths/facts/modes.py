@@ -107,7 +107,7 @@ def _left_in_eval(m: Machine, block: Block, number: int) -> None:
         seen_in_train = seen_in_train or None in state
         return state
 
-    follow(block, update)
+    follow(block, update, unset=True)
     for last, certain in blamed.values():
         values = {"left_in_eval": True}
         subjects: dict[str, tuple[int, ...]] = {"model": (number,)}
