@@ -14,6 +14,8 @@ from tcstatic.model import Event, Finding, Invariant, Location, Observation, Wit
 
 UNKNOWN_PLACE: Final = Location("<unknown>", 0)
 MAX_WITNESS: Final = 12
+# The value of a call that names the line to mend, by relation.
+_PLACES: Final = {"result": "home", "effect": "home", "argument": "maker", "equal": "maker"}
 
 
 @final
@@ -87,21 +89,23 @@ class Diagnosis:
             placed = [e for e in trail if e.kind == kind and e.where is not None]
             if placed:
                 return placed[-1]
+        if self._of_calls and not self._blame:
+            return self._cause_of_calls(observation)
         if self._blame or not trail:
             return event
-        if self._of_calls:
-            return self._cause_of_calls(observation)
         return next((e for e in reversed(trail) if e.where is not None), event)
 
     def _cause_of_calls(self, observation: Observation) -> Event:
         """The call itself; the line of the user's function whose result or effect is not as it
-        should be; or what was not to happen before the call or within it, or not so often."""
+        should be, or that made the object which gave an argument; or what was not to happen before
+        the call or within it, or not so often."""
         params, placed = self.invariant.params, [e for e in observation.trail if e.where]
         if placed and "per" in params:
             return placed[-1]
-        home = observation.event.values.get("home")
-        if isinstance(home, str) and self.invariant.relation in ("result", "effect"):
-            file, _, line = home.rpartition(":")
+        place = observation.event.values.get(_PLACES.get(self.invariant.relation, ""))
+        of_module = str(params.get("argument", "")).startswith("arg_self_")
+        if isinstance(place, str) and not of_module:
+            file, _, line = place.rpartition(":")
             where = Location(file, int(line), 1, int(line), 1)
             return observation.event._replace(where=where)
         unwanted = "absence" in params or "lacks" in params

@@ -62,6 +62,12 @@ def _rank(rule: Rule, failed: list[_Failure]) -> int:
     return sum(rule.invariant.code in explains for explains in others.values())
 
 
+def _is_given(rule: Rule, observation: Observation, *others: object) -> bool:
+    """Whether a failure is not about what a function of the user's own does: that comes first."""
+    does = rule.invariant.relation in ("result", "effect")
+    return not (does and "home" in observation.event.values)
+
+
 @final
 class Driver:
     """Judges a stream of events by a set of invariants.
@@ -249,7 +255,7 @@ class Driver:
             return ()
         fresh: list[str] = []
         for rule, observation, trail, times in sorted(
-            failed, key=lambda one: (_rank(one[0], failed), one[1].event.sequence)
+            failed, key=lambda one: (_rank(one[0], failed), _is_given(*one), one[1].event.sequence)
         ):
             cause = self._explained_by(rule, observation)
             if cause is not None:

@@ -11,7 +11,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
-from tcstatic.invariants.relations.called import CALL, called_in, labels_of
+from tcstatic.invariants.relations.called import CALL
 from tcstatic.invariants.relations.callproposing import is_comparable
 from tcstatic.invariants.relations.callusage import INNER, PERIODS
 from tcstatic.invariants.relations.measured import value_of
@@ -37,11 +37,14 @@ def is_told(event: Event) -> bool:
 
 
 def functions_of(event: Event) -> Iterator[str]:
-    """By which names other programs may know what is called."""
-    for label in labels_of(event):
-        name = called_in(label)
-        if not (event.values.get("own") and name == event.values.get("name")):
-            yield name
+    """By which names other programs may know what is called: by what a library knows it as, and
+    where that is no more than torch's own, by its name too."""
+    role, name = event.values.get("role"), event.values.get("name")
+    if isinstance(role, str):
+        yield role
+    general = not isinstance(role, str) or role.startswith("torch.")
+    if isinstance(name, str) and general and not event.values.get("own"):
+        yield name
 
 
 def key_of(event: Event) -> object:

@@ -30,7 +30,7 @@ MOST_VALUES: Final = 64
 # Pairs of fields are compared in this many distinct events of a group.
 MOST_COMPARED: Final = 200
 # What is told of values that says something where it agrees, though no program has another.
-UNVARIED: Final = ("_dtype", "_device")
+UNVARIED: Final = ("_dtype",)
 
 
 @final

@@ -10,7 +10,7 @@ grow (``rising``). ``never_from: FUNCTION``: a tensor is no result of that funct
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import ClassVar, final
+from typing import ClassVar, Final, final
 
 from tcstatic.invariants.relations.base import Monitor, Params, check_keys, observed, register
 from tcstatic.invariants.relations.called import (
@@ -41,6 +41,8 @@ from tcstatic.invariants.relations.proposing import (
 )
 from tcstatic.model import Event, Hypothesis, Needs, Observation, Vocabulary
 
+_FROM: Final = "_from"
+
 
 @final
 class _ArgumentMonitor:
@@ -50,13 +52,20 @@ class _ArgumentMonitor:
         self._field = params.get("equals_field")
         self._value = params.get("equals")
 
+    def _is_given(self, event: Event) -> bool:
+        """Whether there is a value; a tensor may come from no function that is known."""
+        name = self._argument
+        return name in event.values or (
+            name.endswith(_FROM) and f"{name.removesuffix(_FROM)}_dtype" in event.values
+        )
+
     def feed(self, event: Event) -> Sequence[Observation]:
-        if event.kind != self._kind or self._argument not in event.values:
+        if event.kind != self._kind or not self._is_given(event):
             return ()
         if self._called and not is_called(event, self._called):
             return ()
         expected = event.values.get(self._field) if self._field else self._value
-        got = event.values[self._argument]
+        got = event.values.get(self._argument)
         holds = got == expected and type(got) is type(expected)
         return (observed(event, next(iter(event.subjects.values()), ()), holds=holds),)
 

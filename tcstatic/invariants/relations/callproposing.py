@@ -34,7 +34,7 @@ MANY_NUMBERS: Final = 6  # where none of them is to exceed one
 _SIZES: Final = ("_rows", "_width", "_length")
 _SORTS: Final = ("_dtype", "_device", "_requires_grad", "_ndim", "_rows", "_width", "_length")
 _BUILT: Final = ("_dtype", "_requires_grad", "_training")
-_ALWAYS: Final = ("_dtype", "_device")
+_ALWAYS: Final = ("_dtype",)
 _LEFT: Final = frozenset("name role own lasted sampled fields_left_out autocast".split())
 
 
@@ -68,6 +68,8 @@ def arguments(vocabulary: Vocabulary) -> Iterator[Hypothesis]:
         library = not group.name.startswith("torch.")
         for name, seen in _fields(group, "arg_"):
             about: dict[str, Any] = {"of": label, "argument": name}
+            if name.endswith("_from") and seen.total < _tensors(group, name):
+                continue
             for key, value, runs in _claims(name, seen, vocabulary.runs, library=library):
                 params = {**about, "equals": value} if key == "is" else {**about, **value}
                 yield Hypothesis("argument", params, "", frozenset({name}), runs)
@@ -88,6 +90,12 @@ def arguments(vocabulary: Vocabulary) -> Iterator[Hypothesis]:
             for other, runs in _agreeing(name, seen, "arg_", vocabulary.runs, library=library):
                 params = {**about, "equals_field": other}
                 yield Hypothesis("argument", params, "", frozenset({name, other}), runs)
+
+
+def _tensors(group: Group, source: str) -> int:
+    """How often the tensor was given whose source is told, where it is known."""
+    seen = group.fields.get(f"{source.removesuffix('_from')}_dtype")
+    return seen.total if seen is not None else 0
 
 
 def _never_from_itself(group: Group, given: str, runs: int) -> Iterator[Hypothesis]:
@@ -139,8 +147,21 @@ def _results_of(group: Group) -> frozenset[str]:
 
 def _fields(group: Group, prefix: str) -> Iterator[tuple[str, FieldSeen]]:
     for name in sorted(group.fields):
-        if name.startswith(prefix) and name not in _LEFT and not is_passing(name):
+        implied = _base(name, "_type") in group.fields or _is_whole(group, name)
+        if name.startswith(prefix) and not (name in _LEFT or is_passing(name) or implied):
             yield name, group.fields[name]
+
+
+def _base(name: str, ending: str) -> str:
+    """The field that tells the type of a tensor's elements, of what another one tells of it."""
+    return f"{name.removesuffix(ending)}_dtype" if name.endswith(ending) else ""
+
+
+def _is_whole(group: Group, name: str) -> bool:
+    """Whether a field tells that a tensor of whole numbers or flags requires no gradient."""
+    seen = group.fields.get(_base(name, "_requires_grad"))
+    floats = ("float", "bfloat", "complex")
+    return seen is not None and not any(str(v).startswith(floats) for _, v in seen.values)
 
 
 def _claims(
@@ -148,24 +169,26 @@ def _claims(
 ) -> Iterator[tuple[str, Any, int]]:
     """Values, each with in how many runs it must have been seen; then bounds. Functions of torch
     are given what programs choose."""
-    for value, needed in _usual(name, seen, runs):
+    for value, needed in _usual(name, seen, runs, library=library):
         yield "is", value, needed if library else choice(runs)
     if not name.endswith(_SORTS):
         for bounds in _bounds(seen):
             yield "bounds", bounds, choice(runs)
 
 
-def _usual(name: str, seen: FieldSeen, runs: int) -> list[tuple[Scalar, int]]:
+def _usual(name: str, seen: FieldSeen, runs: int, *, library: bool) -> list[tuple[Scalar, int]]:
     """The usual values of a field that say something to other programs."""
     if name.endswith((*_SIZES, "_device")):
         return []
     total = seen.total
     found = []
-    kept = _BUILT if name.startswith("arg_") else (*_BUILT, "_type", "_trainable")
+    kept: tuple[str, ...] = _BUILT if name.startswith("arg_") else (*_BUILT, "_type", "_trainable")
     for (kind, value), times in seen.values.items():
-        share = FLAG_SHARE if kind == "bool" else WORD_SHARE
+        share = FLAG_SHARE if kind in ("bool", "float") else WORD_SHARE
         if times < max(LEAST_TIMES, share * total) or not _is_sayable(name, kind, value):
             continue
+        if kind == "float" and not (library and name.startswith("arg_")):
+            continue  # a loss may vanish, and functions of torch are given what programs choose
         needed = weak(runs) if name.endswith(kept) else choice(runs)
         found.append((-times, str(value), value, needed))
     found.sort(key=lambda one: one[:2])
@@ -176,6 +199,8 @@ def _is_sayable(name: str, kind: str, value: Scalar) -> bool:
     """Whether a value is more than a size or a measurement."""
     if kind == "int":
         return name.endswith("_ndim") or (isinstance(value, int) and value <= 1)
+    if kind == "float":
+        return value == 0
     return kind in ("bool", "str", "NoneType")
 
 
@@ -222,7 +247,7 @@ def sort_of(name: str) -> str:
 
 def is_comparable(name: str, value: object) -> bool:
     """Whether a field is compared with others of its event."""
-    if name in _LEFT or not name.startswith(("arg_", "result")):
+    if name in _LEFT or name.endswith("_device") or not name.startswith(("arg_", "result")):
         return False
     kinds = (bool, str) if sort_of(name) in (*_ALWAYS, "_requires_grad") else (int,)
     return type(value) in kinds

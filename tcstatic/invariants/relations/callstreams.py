@@ -39,7 +39,7 @@ def has_course(field: str, value: object) -> bool:
 
 def course_of(values: list[Any]) -> set[str]:
     if len(set(values)) == 1:
-        return {"constant"}
+        return {"constant"} if len(values) >= LEAST_ROUNDS else set()
     found = set()
     if len(set(values)) == len(values) and type(values[0]) is int:
         found.add("distinct")

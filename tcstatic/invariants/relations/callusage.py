@@ -112,7 +112,7 @@ class Usage:
                             by_object[label, field, number].append(value)
             of_field: dict[_Field, list[set[str]]] = defaultdict(list)
             for (label, field, _), values in by_object.items():
-                if len(values) >= LEAST_ROUNDS:
+                if len(values) > 1:
                     of_field[label, field].append(course_of(values))
             for key, every in of_field.items():
                 courses, runs = found.setdefault(key, (Counter(), 0))
@@ -224,7 +224,7 @@ class Usage:
         """After which method another one is called before the run ends, on each object."""
         followed: dict[tuple[str, str], set[int]] = defaultdict(set)
         missed: set[tuple[str, str]] = set()
-        common = self._common(needed)
+        common, makers = self._common(needed), self._makers()
         for number, run in enumerate(self._runs):
             for stream in by_object(run):
                 last = {label: at for at, label in enumerate(stream)}
@@ -235,7 +235,7 @@ class Usage:
                         elif a != b:
                             missed.add((a, b))
         for (a, b), runs in sorted(followed.items()):
-            if len(runs) >= needed and (a, b) not in missed and a in common:
+            if len(runs) >= needed and (a, b) not in missed and a in common and b not in makers:
                 yield a, b
 
     def turns(self, needed: int) -> Iterator[tuple[str, str, str]]:

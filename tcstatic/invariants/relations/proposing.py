@@ -32,7 +32,7 @@ DESCRIBING: Final = frozenset(
 # Fields of an event that sum up what its members say one by one, each under its own rate.
 _SUMMED: Final = frozenset({"changed", "idle", "starved"})
 # Fields that tell where or when, and what counts up as time goes by.
-_PASSING: Final = frozenset("step optimizer_step epoch rank name role lasted home".split())
+_PASSING: Final = frozenset("step optimizer_step epoch rank name role lasted home maker".split())
 _PASSING_ENDS: Final = ("since", "rounds", "unchanged_for", "_step", "_epoch")
 
 

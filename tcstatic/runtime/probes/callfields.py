@@ -23,7 +23,7 @@ def fields_told(
     after: dict[str, Scalar] = {}
     for name, brief in given:
         if name.startswith("after_"):
-            after[name] = brief[2]
+            after[name if name != "after_maker" else "maker"] = brief[2]
             continue
         place, _, more = name.partition("_")
         if place.isdigit():

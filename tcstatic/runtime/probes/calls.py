@@ -109,6 +109,7 @@ class Calls:
     """The calls of one process.
 
     State: `_open` by frame and site; `_results` by ``id`` of a tensor the function that gave it;
+    `_places` where the user has made objects;
     `_kept` the values of events that say the same, by what they say, and `_last` the context of
     `_moment`; `left` the calls that were wanted and in no event, `lost` those given up unreturned.
     """
@@ -127,6 +128,7 @@ class Calls:
         self._callees = Callees(files, stream.locator, libraries, named)
         self._named = named
         self._objects = Registry(FIRST_OBJECT)
+        self._places: dict[int, str] = {}
         self._results: dict[int, tuple[weakref.ref[Any], str]] = {}
         know_own_classes(self._callees.foreign_name)
         self._calls: dict[tuple[str, str], _Call] = {}
@@ -281,7 +283,12 @@ class Calls:
                 if one.callee.makes:
                     made = self._objects.number(value)
                     one.subjects |= {"made": (made,)} if made else {}
+                    if made and not call.foreign and call.where is not None:
+                        self._places[made] = f"{call.where.file}:{call.where.line}"
                 self._let_go(one)
+                maker = self._maker(frame) if call.foreign else ""
+                if maker:
+                    one.given.append(("after_maker", (PLAIN, str, maker)))
                 values = self._said(one, brief_of_result(value))
                 self._remember(one, value)
                 where = self._where(call, one.callee, frame) if call.foreign else call.where
@@ -308,6 +315,13 @@ class Calls:
                 return locator.place(above)
             above = above.f_back
         return call.where
+
+    def _maker(self, frame: FrameType) -> str:
+        """Where the user has made the object whose method makes this call, within a library."""
+        for (place, _), one in reversed(self._open.items()):
+            if place != id(frame):
+                return self._places.get(next(iter(one.subjects.get("self", ())), 0), "")
+        return ""
 
     def _note(self, one: _Open, name: str, value: Any, brief: Brief, role: str) -> None:
         if role == TENSOR:

@@ -15,7 +15,7 @@ from tcstatic.rewrite import compile_plan
 from tcstatic.runtime.live.codecache import fetch
 from tcstatic.runtime.probes import Watch
 
-UNTOLD = frozenset({"name", "own", "home", "lasted"})
+UNTOLD = frozenset({"name", "own", "home", "maker", "lasted"})
 
 
 class Recorded:
