@@ -90,7 +90,9 @@ class Optimizer:
         self.last: tuple[list[int], measure.Pending] | None = None
         self.first: measure.Pending | None = None
         kind = type(thing())
-        self.stock = not manual and kind.__module__.startswith("torch.optim")
+        # LBFGS leaves everything as it is once the gradient is below its tolerance.
+        constant = kind.__module__.startswith("torch.optim") and kind.__name__ != "LBFGS"
+        self.stock = constant and not manual
         self.title = "hand-written update" if manual else kind.__name__
         self.keeps: bool | None = None if self.stock else False
         self.rate_history = Rates()
