@@ -143,7 +143,7 @@ def test_the_calls_of_a_project(tmp_path: Path) -> None:
     }
     (made,) = (one for one in events if one["values"]["name"] == "engine.Engine")
     assert made["where"]["line"] == 9
-    assert set(made["subjects"]) == {"model", "optimizer", "self"}
+    assert set(made["subjects"]) == {"model", "optimizer", "made", "given"}
     linear = [one for one in events if one["values"]["name"] == "torch.nn.Linear"]
     assert linear[0]["values"] == {
         "name": "torch.nn.Linear",

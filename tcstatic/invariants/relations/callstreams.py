@@ -13,6 +13,7 @@ from tcstatic.model import Event
 
 Run = Sequence[tuple[Event, tuple[str, ...]]]
 """The events of a run, each with the labels that count."""
+_DESCRIBING: Final = tuple("_rows _length _ndim _width _type _from _dtype _device _keys".split())
 LEAST_ROUNDS: Final = 4  # of a loop, for what is so in each of them
 MOST_LOOKED_BACK: Final = 2_000  # events within one call
 
@@ -31,7 +32,7 @@ def labels_known(event: Event) -> Iterator[str]:
 
 def has_course(field: str, value: object) -> bool:
     """Whether a value is told apart from those of other calls: no measurement, no size."""
-    sizes = field.endswith(("_rows", "_length", "_ndim", "_width", "_type", "_from"))
+    sizes = field.endswith(_DESCRIBING)
     given = field.startswith("arg_")
     kinds = (int, str, float) if given else (int, str)
     return type(value) in kinds and not sizes and (given or field.startswith("result"))

@@ -11,7 +11,7 @@ from tcstatic.errors import InputError, input_problem
 
 SUFFIXES: Final = (".yaml", ".yml")
 # A rule with its examples has a few kilobytes; more is an accident, or a bomb.
-MAX_BYTES: Final = 1_000_000
+MAX_BYTES: Final = 4_000_000
 
 
 def default_rules_folder() -> Path:
