@@ -70,6 +70,14 @@ def _moved(before: Sequence[tuple[Any, int]], gradients: Sequence[Any]) -> set[i
     return found
 
 
+def _cleared(before: Sequence[Mark], gradients: Sequence[Any]) -> bool:
+    """Tell whether all gradients that were there are gone, or zero by a write to them."""
+    held = [(g, mark) for g, mark in zip(gradients, before, strict=False) if mark[0] is not None]
+    left = [(g, mark) for g, mark in held if g is not None]
+    written = left[:1] and not same(*left[0])
+    return bool(held) and (not left or bool(written and not left[0][0].any()))
+
+
 @final
 class Ledger:
     """The gradients of one optimizer between its steps.
@@ -135,10 +143,13 @@ class Ledger:
         self.after_step = []
         self.after_backward = []
 
-    def stepped(self, parameters: Sequence[Any]) -> None:
-        """Start a new period: the step is done."""
+    def stepped(self, parameters: Sequence[Any], *, stock: bool = True) -> None:
+        """Start a new period: the step is done. One that is not torch's own may have cleared."""
         seen, self.observed_before = self.observed_before, []
-        self.after_step = seen or marks_of(list(map(GRADIENT, parameters)))
+        gradients = list(map(GRADIENT, parameters))
+        if not stock and not seen and _cleared(self.after_backward, gradients):
+            seen = self.after_backward
+        self.after_step = seen or marks_of(gradients)
         self.after_backward = []
         self.touched = set()
         self.cleared = False

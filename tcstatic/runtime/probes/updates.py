@@ -357,7 +357,7 @@ class Updates:
         tell_rates(stream, optimizer, self.optimizers.values())
         optimizer.steps += 1
         optimizer.interval = Interval()
-        optimizer.ledger.stepped(snapshot.parameters)
+        optimizer.ledger.stepped(snapshot.parameters, stock=optimizer.stock)
         for loop in stream.loops:
             loop.steps += 1
         if optimizer.steps > stream.step:
