@@ -103,7 +103,8 @@ def on_value(
     given = (*arguments, *keywords.values())
     kept = handing.told(m, receiver)
     if kept or _may_train(m, given):
-        escape(m, (*given, *kept), at)
+        # A callback that is told of a step does not do half of it: what scales losses also updates.
+        escape(m, (*given, *kept), at, but="scaler")
         handing.tell(m, receiver, given)
     inputs = (receiver, *arguments)
     return m.node(method_operation(text), inputs, at, keywords=dict(keywords))
@@ -203,12 +204,16 @@ def unknown_forward(
     return made
 
 
-def escape(m: Machine, values: tuple[Value, ...], at: syntax.expr) -> None:
-    """Objects are handed to code that is not known: anything may happen to them there."""
+def escape(m: Machine, values: tuple[Value, ...], at: syntax.expr, but: str = "") -> None:
+    """Objects are handed to code that is not known: anything may happen to them there. What has the
+    role `but` is left alone where it is not handed over itself."""
     numbers = set(parameters.owners(m, parameters.held(m, values)[0]))
     itself: set[int] = set()
+    given = {one.number for one in objects_in(m, values)}
     for one in handing.objects_of(m, values):
         role = handing.role_of(one)
+        if role == but and one.number not in given:
+            continue
         if role in handing.TRAINED:
             itself.add(one.number)
         if role == "model":
