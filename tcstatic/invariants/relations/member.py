@@ -8,11 +8,15 @@ tells when it began. An empty `of` lies within anything.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import ClassVar, final
+from typing import ClassVar, Final, final
 
 from tcstatic.invariants.relations.base import Params, check_keys, event_kind, observed, register
 from tcstatic.invariants.relations.proposing import scope_of
 from tcstatic.model import Event, Hypothesis, Needs, Observation, Vocabulary
+
+
+# Parameters whose gradients a step found.
+REACHED: Final = "gradient.parameters"
 
 
 @final
@@ -58,11 +62,15 @@ class MemberOf:
         return _MemberMonitor(params)
 
     def propose(self, vocabulary: Vocabulary) -> Iterator[Hypothesis]:
-        """Return each set within each other of the same events, wholly and in part."""
+        """Return each set within each other of the same events, wholly and in part.
+
+        Nothing is said to lie wholly within what got a gradient in one step: branches and experts
+        take turns.
+        """
         for group in vocabulary.groups:
             for inner in sorted(group.sets):
                 for outer in sorted(group.sets - {inner}):
-                    for need in ("all", "some"):
+                    for need in ("some",) if outer == REACHED else ("all", "some"):
                         params = {"of": inner, "within": outer, "at": group.kind, "need": need}
                         yield Hypothesis(
                             self.name, params, scope_of(group), frozenset({inner, outer})

@@ -27,7 +27,8 @@ ORDER_SHARE: Final = 0.9
 DESCRIBING: Final = frozenset(
     "type stock manual wrapped trainable frozen representable how fresh sensitive "
     "sensitive_in_train trained_before trained_by_this left_in_train output_dropped reached "
-    "others_reached backwards observed untracked".split()
+    "others_reached backwards observed untracked ever_changed loss made_by shapes "
+    "quantity scheduled_too_often replaced stepping".split()
 )
 # Fields of an event that sum up what its members say one by one, each under its own rate.
 _SUMMED: Final = frozenset({"changed", "idle", "starved"})
