@@ -14,7 +14,6 @@ from tcstatic.invariants.relations.base import Params, check_keys, event_kind, o
 from tcstatic.invariants.relations.proposing import scope_of
 from tcstatic.model import Event, Hypothesis, Needs, Observation, Vocabulary
 
-
 # Parameters whose gradients a step found.
 REACHED: Final = "gradient.parameters"
 
