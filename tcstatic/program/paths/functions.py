@@ -37,6 +37,8 @@ def call_function(
     at: syntax.expr,
 ) -> Value:
     """Run the body of a function of the project with these arguments."""
+    if handing.is_hook(function, arguments):
+        return _left_out(m, function, arguments, keywords, at)
     active = any(f.function is not None and f.function.node is function.node for f in m.frames)
     skipped = (
         not m.thorough
@@ -52,8 +54,6 @@ def call_function(
         return m.node(
             "call:skipped" if skipped else "call:recursion", (*arguments, *keywords.values()), at
         )
-    if handing.is_hook(function, arguments):
-        return _left_out(m, function, arguments, keywords, at)
     decorated, places = _decorations(function)
     dead = m.dead
     with m.within(*decorated, places=places):
