@@ -63,13 +63,13 @@ class MemberOf:
     def propose(self, vocabulary: Vocabulary) -> Iterator[Hypothesis]:
         """Return each set within each other of the same events, wholly and in part.
 
-        Nothing is said to lie wholly within what got a gradient in one step: branches and experts
-        take turns.
+        Nothing is said to lie within what got a gradient in one step: branches and experts, and
+        optimizers of several phases, take turns.
         """
         for group in vocabulary.groups:
             for inner in sorted(group.sets):
-                for outer in sorted(group.sets - {inner}):
-                    for need in ("some",) if outer == REACHED else ("all", "some"):
+                for outer in sorted(group.sets - {inner, REACHED}):
+                    for need in ("all", "some"):
                         params = {"of": inner, "within": outer, "at": group.kind, "need": need}
                         yield Hypothesis(
                             self.name, params, scope_of(group), frozenset({inner, outer})

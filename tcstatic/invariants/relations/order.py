@@ -49,6 +49,8 @@ _OF_OPTIMIZERS: Final = frozenset(
 )
 _STEPPED: Final = frozenset({"optimizer", "scheduler", "scaler"})
 _ROUNDS: Final = frozenset({"optimizer.step", "scheduler.step", "scaler.step"})
+# What a program may do or leave: nothing is said of its absence.
+_OPTIONAL: Final = frozenset({"grad.clip", "scheduler.step"})
 PATTERNS: Final = ("existence", "absence", "precedence")
 
 
@@ -213,7 +215,7 @@ class Order:
                 share = one.within.get(kind, 0) / one.times
                 if share >= ORDER_SHARE:
                     yield Hypothesis(self.name, {"existence": kind, **about})
-                elif share <= 1 - ORDER_SHARE and one.first != one.last:
+                elif share <= 1 - ORDER_SHARE and one.first != one.last and kind not in _OPTIONAL:
                     yield Hypothesis(self.name, {"absence": kind, **about})
             if one.first != one.last:
                 yield Hypothesis(self.name, {"precedence": one.first, "before": one.last, **same})

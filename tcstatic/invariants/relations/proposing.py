@@ -28,10 +28,12 @@ DESCRIBING: Final = frozenset(
     "type stock manual wrapped trainable frozen representable how fresh sensitive "
     "sensitive_in_train trained_before trained_by_this left_in_train output_dropped reached "
     "others_reached backwards observed untracked ever_changed loss made_by shapes "
-    "quantity scheduled_too_often replaced stepping".split()
+    "quantity scheduled_too_often replaced stepping bounded".split()
 )
 # Fields of an event that sum up what its members say one by one, each under its own rate.
-_SUMMED: Final = frozenset({"changed", "idle", "starved"})
+_SUMMED: Final = frozenset({"changed", "idle", "starved", "has_gradient", "gradient_left"})
+# What members, and optimizers, have in turn: branches, experts and phases leave some of them out.
+_IN_TURN: Final = frozenset({"has_gradient", "gradient_nonzero", "changed"})
 # Fields that tell where or when, and what counts up as time goes by.
 _PASSING: Final = frozenset("step optimizer_step epoch rank name role lasted home maker".split())
 _PASSING_ENDS: Final = ("since", "rounds", "unchanged_for", "_step", "_epoch")
@@ -55,7 +57,7 @@ def scope_of(group: Group) -> str:
 def judged_fields(group: Group, *, members: bool = False) -> Iterator[tuple[str, FieldSeen]]:
     """The fields of a group of events that something can be said of, by name."""
     fields = group.members if members else group.fields
-    left = DESCRIBING if members else DESCRIBING | _SUMMED
+    left = DESCRIBING | (_IN_TURN if members else _SUMMED)
     named = sorted(name for name in fields if not is_passing(name) and name not in left)
     for name in named[:MOST_FIELDS]:
         yield name, fields[name]
