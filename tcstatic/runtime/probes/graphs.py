@@ -31,6 +31,7 @@ _SHAPE: Final = frozenset(
     """View UnsafeView ReshapeAlias Squeeze Unsqueeze Transpose T Permute Slice Select Split Unbind
     Clone ToCopy Alias AsStrided Index IndexSelect MaskedSelect Narrow Flatten Unflatten""".split()
 )
+_REDUCING: Final = frozenset(["Mean", "Sum"])
 _LOSSES: Final = {
     "NllLoss": "nll_loss",
     "NllLoss2D": "nll_loss",
@@ -129,10 +130,13 @@ class Graphs:
 
 def _losses(root: Any) -> Iterator[_Loss]:
     """Yield the losses that a number was made of, from a bounded part of its graph."""
-    waiting: list[tuple[Any, Location | None]] = [(root, None)]
+    # Where rows or columns of a table were taken together, it is meant to be one.
+    waiting: list[tuple[Any, Location | None, bool]] = [(root, None, False)]
     seen: set[Any] = set()
+    differences: list[_Loss] = []
+    own_pairs = False
     while waiting and len(seen) < _MOST_NODES:
-        node, above = waiting.pop()
+        node, above, meant = waiting.pop()
         if node in seen:
             continue
         seen.add(node)
@@ -143,10 +147,15 @@ def _losses(root: Any) -> Iterator[_Loss]:
         elif kind == "LogSoftmax":
             yield _made("cross_entropy", where, _below(node))
         elif kind in _TOP or kind in _SHAPE:
-            shapes = _spread(node) if kind == "Sub" else ""
+            meant = meant or (kind in _REDUCING and _shape(node) != ())
+            shapes = _spread(node) if kind == "Sub" and not meant else ""
             if shapes:
-                yield _Loss("difference", where, shapes=shapes)
-            waiting += [(child, where) for child, _ in node.next_functions if child is not None]
+                differences.append(_Loss("difference", where, shapes=shapes))
+            children = [child for child, _ in node.next_functions if child is not None]
+            own_pairs = own_pairs or (kind == "Sub" and _of_pairs(node, children))
+            waiting += [(child, where, meant or _compared(child, node)) for child in children]
+    # An energy distance compares the predictions with one another, too.
+    yield from () if own_pairs else differences
 
 
 def _loss(node: Any, name: str, where: Location | None) -> _Loss:
@@ -193,9 +202,30 @@ def _spread(node: Any) -> str:
     return _outer(_shape(child), _shape(node))
 
 
+def _compared(node: Any, above: Any) -> bool:
+    """Whether differences are compared with given ones: those of all pairs are meant then."""
+    return _kind(node) == _kind(above) == "Sub" and _shape(node) == _shape(above)
+
+
+def _of_pairs(node: Any, children: list[Any]) -> bool:
+    """Whether predictions are compared with predictions, each with each."""
+    table = _shape(node)
+    if len(table) != 2 or min(table) < 2:
+        return False
+    return {_shape(child) for child in children} == {(table[0], 1), (1, table[1])}
+
+
 def _outer(given: tuple[int, ...], result: tuple[int, ...]) -> str:
-    """Return both shapes where N numbers were spread to N x N, '' for any other change."""
-    if len(result) < 2 or result[-1] != result[-2] or result[-1] < 2:
+    """Return both shapes where N numbers were spread to N x N, '' for any other change.
+
+    A table for each row of a batch is meant: quantiles are compared like this.
+    """
+    if (
+        len(result) < 2
+        or result[-1] != result[-2]
+        or result[-1] < 2
+        or max(result[:-2], default=1) > 1
+    ):
         return ""
     column = given == (*result[:-1], 1)
     row = len(result) == 2 and given == result[1:]

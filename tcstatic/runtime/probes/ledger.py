@@ -78,6 +78,14 @@ def _cleared(before: Sequence[Mark], gradients: Sequence[Any]) -> bool:
     return bool(held) and (not left or bool(written and not left[0][0].any()))
 
 
+def _zero(gradients: Sequence[Any]) -> bool:
+    """Tell whether all gradients are there, and zero."""
+    return all(
+        g is not None and not (g.is_sparse or hasattr(g, "to_local") or bool(g.any()))
+        for g in gradients
+    )
+
+
 @final
 class Ledger:
     """The gradients of one optimizer between its steps.
@@ -170,8 +178,14 @@ class Ledger:
         if not marks:
             return False
         held = [(g, seen) for g, seen in zip(gradients, marks, strict=False) if seen[0] is not None]
-        if not held or any(same(gradient, seen) for gradient, seen in held):
+        if not held:
             return False
+        if any(same(gradient, seen) for gradient, seen in held):
+            # Writes through ``.data`` move no version.
+            self.cleared = not self.after_backward and _zero(gradients)
+            if self.cleared:
+                self.after_step = []
+            return self.cleared
         gone = [g for g, seen in held if g is None or (seen[0] is not None and seen[0]() is not g)]
         moved_since_step = not self.after_backward and len(gone) < len(held)
         if not gone and not moved_since_step:

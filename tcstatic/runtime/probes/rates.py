@@ -16,10 +16,11 @@ class Rates:
     """The learning rates of one optimizer, at every step of it, watched or not.
 
     State: `_highest` so far, `_since` when they have been nothing, `_told` what was told of it;
-    `_calls` of the step of the scheduler that drives it, and whether that counts `_in_epochs`.
+    `_calls` of the step of the scheduler that drives it, and whether that counts `_in_epochs`;
+    `_first` rates, and whether there were others since: `varied`.
     """
 
-    __slots__ = ("_calls", "_highest", "_in_epochs", "_since", "_told")
+    __slots__ = ("_calls", "_first", "_highest", "_in_epochs", "_since", "_told", "varied")
 
     def __init__(self) -> None:
         self._highest = 0.0
@@ -27,6 +28,8 @@ class Rates:
         self._told: bool | None = None
         self._calls = 0
         self._in_epochs = False
+        self._first: Sequence[float | None] | None = None
+        self.varied = False
 
     def scheduled(self, calls: int, *, in_epochs: bool) -> None:
         """A scheduler sets the rates for the `calls`-th time."""
@@ -45,6 +48,9 @@ class Rates:
         `rates` are those of all groups, None where one is not known. While one of the `others` is
         alive, training goes on with that.
         """
+        if self._first is None:
+            self._first = rates
+        self.varied = self.varied or rates != self._first
         top = max([rate if rate is not None else 1.0 for rate in rates], default=0.0)
         if top > self._highest:
             self._highest = top

@@ -23,7 +23,8 @@ class Schedules:
     """Follows the schedulers of one process.
 
     State, by the number of a scheduler: `_calls` of its step; `_told` with each place that called
-    it; `_settled` those whose optimizer is known to step, `_idle` those whose is told not to.
+    it; `_settled` those that are known to drive a step, `_idle` those that are told not to, with
+    the optimizer that steps.
     """
 
     def __init__(self, stream: Stream) -> None:
@@ -31,7 +32,7 @@ class Schedules:
         self._calls: dict[int, int] = {}
         self._told: set[tuple[int, int]] = set()
         self._settled: set[int] = set()
-        self._idle: set[int] = set()
+        self._idle: dict[int, Optimizer] = {}
 
     def made(self, scheduler: Any, driven: Optimizer, where: Location | None) -> None:
         """A scheduler was made for an optimizer; by whom, is told by the first who hands it on."""
@@ -52,18 +53,24 @@ class Schedules:
         self._calls[number] = calls = self._calls.get(number, 0) + 1
         driven.rate_history.scheduled(calls, in_epochs=type(scheduler).__name__ in _IN_EPOCHS)
         place = (number, id(where))
-        if number not in self._settled and driven.steps:
+        everyone = list(others)
+        stepping = self._idle.get(number)
+        if number not in self._settled and (
+            driven.steps
+            or any(other.steps and _follows(other, driven) for other in everyone)
+            or (stepping is not None and stepping.rate_history.varied)
+        ):
             self._settled.add(number)
-            self._idle.discard(number)
+            self._idle.pop(number, None)
             self._told.add(place)
             self._tell("scheduler.step", scheduler, driven, where, {"drives_nothing": False})
         elif place not in self._told:
             self._told.add(place)
             self._tell("scheduler.step", scheduler, driven, where, {})
-        if calls >= _LEAST_CALLS and number not in self._settled | self._idle:
-            for other in others:
-                if other.steps >= _LEAST_CALLS and other.stock and _share(other, driven):
-                    self._idle.add(number)
+        if calls >= _LEAST_CALLS and number not in self._settled | self._idle.keys():
+            for other in everyone:
+                if other.steps >= _LEAST_CALLS and other.stock and _trains_for(other, driven):
+                    self._idle[number] = other
                     self._tell_idle(scheduler, driven, other, where)
                     break
 
@@ -95,10 +102,20 @@ class Schedules:
         stream.tell(stream.make(kind, where, subjects, told))
 
 
-def _share(one: Optimizer, other: Optimizer) -> bool:
-    """Whether two optimizers hold a parameter in common."""
+def _follows(one: Optimizer, driven: Optimizer) -> bool:
+    """Whether another optimizer has the same groups, and so the rate that is set in them."""
+    if one is driven:
+        return False
+    held = set(map(id, getattr(driven.thing(), "param_groups", ())))
+    return any(id(group) in held for group in getattr(one.thing(), "param_groups", ()))
+
+
+def _trains_for(one: Optimizer, driven: Optimizer) -> bool:
+    """Whether another optimizer holds a parameter in common, at a rate that nobody sets."""
+    if one.rate_history.varied:
+        return False
     held = set(map(id, one.parameters()))
-    return any(id(parameter) in held for parameter in other.parameters())
+    return any(id(parameter) in held for parameter in driven.parameters())
 
 
 def tell_rates(stream: Stream, optimizer: Optimizer, everyone: Iterable[Optimizer]) -> None:
