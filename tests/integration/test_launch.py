@@ -597,7 +597,9 @@ def ranks(
         for rank in range(2)
     ]
     said = [one.communicate("\n", timeout=60) for one in started]
-    ended = [Ended(one.args, one.returncode, *texts) for one, texts in zip(started, said, strict=True)]
+    ended = [
+        Ended(one.args, one.returncode, *texts) for one, texts in zip(started, said, strict=True)
+    ]
     report = json.loads((launcher.folder / "out.json").read_text(encoding="utf-8"))
     return ended, report
 
