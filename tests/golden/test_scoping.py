@@ -82,6 +82,7 @@ def test_what_is_known_is_not_probed(tmp_path: Path) -> None:
         ("after", "optimizer.zero_grad", 21),
         ("on", "model.forward", 22),
         ("after", "model.forward", 22),
+        ("after", "call", 22),  # what the loss was made by
         ("on", "loss.backward", 23),
         ("after", "loss.backward", 23),
         ("on", "grad.clip", 24),
