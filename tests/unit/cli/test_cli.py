@@ -61,7 +61,10 @@ SURFACE = {
     "lint": LINTING,
     "explain": set(),
     "graph": {"--output-format", "--unknown"},
-    "infer": {"-o", "--output", "--relations", "--min-support", "--holdout"},
+    "infer": {
+        *("-o", "--output", "--relations", "--min-support", "--holdout"),
+        *("--merge", "--why", "--jobs", "--executor"),
+    },
     "trace": set(),
     "rules": {"--output-format"},
 }
