@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -158,7 +159,9 @@ def test_ranks_of_torchrun_give_one_report(project: Project, how: str) -> None:
     (project.folder / "train.py").write_text(RANKS, encoding="utf-8")
     ran = project.python(*project.launcher, *RUN, "train.py", f"torchrun-{how}", how)
     report = one_finding(project, ran)
-    assert (ran.returncode, report["exit_status"]) == ((1, 1) if how else (0, 0))
+    # Rank 0 fails at a collective without rank 1, unless torchrun ends it before.
+    expected = {"": [0], "fail": [1], "kill": [1, 128 + signal.SIGTERM]}[how]
+    assert ran.returncode == bool(how) and report["exit_status"] in expected
     named = [line for line in report["incomplete"] if line.startswith("rank 1 ended without")]
     assert len(named) == len(report["incomplete"]) == (how == "kill")
 

@@ -278,7 +278,9 @@ def _together(parts: list[Part], expected: int, own: Report) -> tuple[Report, bo
         missing = [str(rank) for rank in range(expected) if rank not in known]
         incomplete.append(f"nothing was heard of rank {', '.join(missing)}")
     merged = merge(reports)
-    status = [part.report.exit_status for part in started if part.report.exit_status is not None]
+    # The first to fail is the cause: its launcher then ends the others.
+    in_time = sorted(started, key=lambda part: part.written)
+    status = [part.report.exit_status for part in in_time if part.report.exit_status is not None]
     failed = [code for code in status if code]
     ended = bool(status) and all(part.finished for part in started)
     merged = replace(

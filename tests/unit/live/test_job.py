@@ -74,7 +74,9 @@ def test_claims_are_the_jobs(monkeypatch: pytest.MonkeyPatch) -> None:
     assert second.claim("g")
 
 
-def test_who_is_last_merges(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+@pytest.mark.parametrize("own", [0, 143])
+def test_who_is_last_merges(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, own: int) -> None:
+    """The status is that of the first to fail: what a launcher then does to the others is not."""
     launched(monkeypatch, 0)
     path = tmp_path / "out.json"
     job = Job((path,))
@@ -82,7 +84,7 @@ def test_who_is_last_merges(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
     found = replace(REPORT, findings=(FINDING,), probes=ProbeCounts(events=2))
     report = json.loads(jobs.to_json(replace(found, exit_status=3)))
     part_of_another(job.meeting_place, finished=True, report=report)
-    merged = job.finish(replace(found, exit_status=0), 3)
+    merged = job.finish(replace(found, exit_status=own), 3)
     assert merged is not None
     assert (merged.ranks, merged.exit_status, merged.incomplete) == ((0, 1), 3, ())
     assert merged.findings[0].count == 2 and merged.probes.events == 4
