@@ -17,7 +17,7 @@ from tcstatic.lint.flows import flowed, sinks
 from tcstatic.lint.rooted import WILD, Failure, Judged, Rooted, location, with_trail
 from tcstatic.lint.together import judge_together
 from tcstatic.model import Blame, Context, Event, Invariant, Observation
-from tcstatic.program.paths import Happening, Path, paths
+from tcstatic.program.paths import Happening, Path, may_be, paths
 from tcstatic.program.paths.values import Const, Node, Object
 
 
@@ -156,6 +156,8 @@ class Judging:
 
         def concerns(one: Happening) -> str:
             if one.wild:
+                if not may_be(one, self._needs):
+                    return ""
                 known = number in one.maybe if role else self._may_be(rooted, one)
                 return WILD if known else ""
             if one.kind == born and one.subjects.get(role, ())[:1] == (number,):

@@ -4,7 +4,7 @@ from tcstatic.program.paths.exploring import Exploration, Root, explore, idle
 from tcstatic.program.paths.machine import Machine
 from tcstatic.program.paths.project import Module, Project
 from tcstatic.program.paths.sequences import Path, paths
-from tcstatic.program.paths.tree import Block, Happening, happenings, loops
+from tcstatic.program.paths.tree import Block, Happening, happenings, loops, may_be
 
 __all__ = [
     "Block",
@@ -19,5 +19,6 @@ __all__ = [
     "happenings",
     "idle",
     "loops",
+    "may_be",
     "paths",
 ]

@@ -275,21 +275,25 @@ def set_attribute(m: Machine, holder: Value, text: str, value: Value, at: syntax
 
 def set_item(m: Machine, holder: Value, index: Value | None, value: Value, at: syntax.expr) -> None:
     """``holder[index] = value``."""
-    from tcstatic.program.paths import stores
+    from tcstatic.program.paths import gradients
 
     for one in options(holder, 4):
         if isinstance(one, Listing) and index is not None:
             lookup.put(m, one, index, value)
         elif isinstance(index, Const) and not isinstance(one, External):
             m.set_attribute(one, f"[{index.value!r}]", value)
-        if isinstance(one, Node) and one.op == "attr:grad":
-            stores.any_gradient(m, at)
+        if not isinstance(one, Listing) and gradients.holders(m, one):
+            gradients.written_somewhere(m, at)
         m.emit("call", at, values={"operation": "set-item"}, receiver=one, arguments=(value,))
 
 
 def delete_attribute(m: Machine, holder: Value, text: str, at: syntax.expr) -> None:
     """``del holder.text``."""
+    from tcstatic.program.paths import gradients
+
     for one in options(holder, 4):
+        if text == "grad" and not isinstance(one, Object):
+            gradients.assigned(m, one, text, Const(None), at)
         m.set_attribute(one, text, None)
 
 

@@ -6,7 +6,15 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from tcstatic.program.paths import builtin, forwards, lookup, methods, objects, parameters, stores
+from tcstatic.program.paths import (
+    builtin,
+    forwards,
+    gradients,
+    lookup,
+    methods,
+    objects,
+    parameters,
+)
 from tcstatic.program.paths.machine import Machine
 from tcstatic.program.paths.operations import HARMLESS, REGIONS, canonical, role_of
 from tcstatic.program.paths.values import Const, Listing, Node, Object, Unknown, Value, options
@@ -47,6 +55,7 @@ def call(
     if path in REGIONS:
         return objects.library_object(m, path, "region", arguments, keywords, at)
     if path.startswith("torch."):
+        gradients.by_function(m, path, arguments, keywords, at)
         special = _torch(m, path, arguments, keywords, at)
         if special is not None:
             return special
@@ -70,7 +79,7 @@ def _given_away(
     if path.partition(".")[0] not in HARMLESS:
         methods.escape(m, (*arguments, *keywords.values()), at)
         if "zero_grad" in path:
-            stores.any_gradient(m, at)
+            gradients.written_somewhere(m, at)
 
 
 def _torch(

@@ -8,6 +8,7 @@ from typing import Final
 
 from tcstatic.program.paths import (
     forwards,
+    gradients,
     guesses,
     handing,
     lookup,
@@ -88,7 +89,7 @@ def on_value(
     if text == "backward" and not isinstance(receiver, Phi):
         engine = guesses.role(receiver) == "engine" and arguments
         return backward(m, arguments[0] if engine else receiver, at, keywords)
-    if text.endswith("_"):
+    if text.endswith("_") or text == "fill":
         stores.in_place(m, receiver, text, arguments, keywords, at)
     result = _by_role(m, receiver, text, arguments, keywords, at)
     if result is not None:
@@ -174,7 +175,7 @@ def unknown_call(
     handed = (callee, *arguments, *keywords.values()) if role else (*arguments, *keywords.values())
     escape(m, handed, at)
     if isinstance(callee, Unknown) and "zero_grad" in callee.name:
-        stores.any_gradient(m, at)
+        gradients.written_somewhere(m, at)
     return m.node("call", (callee, *arguments), at, keywords=dict(keywords))
 
 

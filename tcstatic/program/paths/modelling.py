@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from tcstatic.program.paths import (
     forwards,
+    gradients,
     lookup,
     methods,
     parameters,
@@ -13,6 +14,7 @@ from tcstatic.program.paths import (
 from tcstatic.program.paths.machine import Machine
 from tcstatic.program.paths.values import (
     Const,
+    Function,
     Listing,
     Node,
     Object,
@@ -85,7 +87,13 @@ def _changes(
             _grow(m, one, text, arguments)
     elif text == "requires_grad_":
         m.emit("model.freeze", at, subjects=subjects, arguments=arguments)
+    elif text == "apply" and any(_writes_gradients(one) for one in arguments):
+        gradients.written_somewhere(m, at)
     return text in methods.SAME or text in ("append", "add_module", "extend", "insert", "zero_grad")
+
+
+def _writes_gradients(value: Value) -> bool:
+    return isinstance(value, Function) and gradients.mentioned(value.node)
 
 
 def _state(

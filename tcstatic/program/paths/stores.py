@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-from tcstatic.program.paths import handing, lookup, parameters
+from tcstatic.program.paths import gradients, handing, lookup, parameters
 from tcstatic.program.paths.machine import Machine
 from tcstatic.program.paths.operations import HARMLESS
 from tcstatic.program.paths.values import (
@@ -35,8 +35,7 @@ def attribute(m: Machine, holder: Value, text: str, value: Value, at: syntax.exp
     if isinstance(holder, External):
         return
     owner = owner_of_parameter(holder)
-    if text == "grad" and not isinstance(holder, Object):
-        _gradient(m, holder, value, at)
+    if not isinstance(holder, Object) and gradients.assigned(m, holder, text, value, at):
         return
     if isinstance(holder, Object) and holder.role == "model":
         _model_attribute(m, holder, text, value, at)
@@ -78,10 +77,7 @@ def in_place(
     at: syntax.expr,
 ) -> None:
     """A method that changes a tensor: a gradient is written, a parameter frozen."""
-    if isinstance(receiver, Node):
-        written = receiver.inputs[0] if receiver.op == "attr:data" else receiver
-        if isinstance(written, Node) and written.op == "attr:grad":
-            _gradient_written(m, written.inputs[0], text, arguments, at)
+    gradients.in_place(m, receiver, text, arguments, keywords, at)
     if text in ("requires_grad_", "detach_"):
         _frozen(m, receiver, text, arguments, keywords, at)
 
@@ -103,42 +99,6 @@ def _frozen(
     trainable = False if method == "detach_" else told
     about = {"model": (owner.number,)}
     m.emit("model.freeze", at, subjects=about, values={"trainable": trainable})
-
-
-def _gradient(m: Machine, holder: Value, value: Value, at: syntax.expr) -> None:
-    """``p.grad = None`` clears; any other gradient may be that of a coming step."""
-    every = frozenset(o.number for o in m.objects.values() if o.role == "optimizer")
-    tokens, _ = parameters.held(m, (holder,))
-    owners = parameters.owners(m, tokens)
-    values: dict[str, Any] = {"any_owner": not owners}
-    if isinstance(value, Const) and value.value is None:
-        about = {"optimizer": owners}
-        m.emit("optimizer.zero_grad", at, subjects=about, maybe=every, values=values)
-    else:
-        values["operation"] = "grad.write"
-        m.emit("call", at, wild=True, maybe=frozenset(owners) or every, values=values)
-
-
-def any_gradient(m: Machine, at: syntax.expr) -> None:
-    """Gradients are cleared or written by code that is not known: whose, nobody can tell."""
-    every = frozenset(o.number for o in m.objects.values() if o.role == "optimizer")
-    if every:
-        m.emit("call", at, wild=True, maybe=every, values={"operation": "grad.write"})
-
-
-def _gradient_written(
-    m: Machine, holder: Value, method: str, arguments: tuple[Value, ...], at: syntax.expr
-) -> None:
-    """``p.grad.zero_()`` clears; other writes in place may be anything to the optimizers."""
-    every = frozenset(o.number for o in m.objects.values() if o.role == "optimizer")
-    tokens, _ = parameters.held(m, (holder,))
-    owners = parameters.owners(m, tokens)
-    zero = bool(arguments) and isinstance(arguments[0], Const) and arguments[0].value == 0
-    if method == "zero_" or (method in ("fill_", "mul_") and zero):
-        m.emit("optimizer.zero_grad", at, subjects={"optimizer": owners}, maybe=every)
-    elif method not in ("requires_grad_", "detach_"):
-        about = frozenset(owners) or every
-        m.emit("call", at, wild=True, maybe=about, values={"operation": "grad.write"})
 
 
 def _own_parameter(m: Machine, layer: Object, text: str, at: syntax.expr) -> None:
@@ -206,7 +166,9 @@ def _foreign_part(m: Machine, holder: Object, text: str, value: Value, at: synta
 
 
 def augmented(m: Machine, node: Any, before: Value, made: Node) -> None:
-    """``x += y`` for the rules that look at what is summed."""
+    """``x += y`` for the rules that look at what is summed, and of a gradient by another name."""
+    if isinstance(node.target, syntax.Name):
+        gradients.augmented(m, before, made, node.target)
     m.emit(
         "call",
         node.target,

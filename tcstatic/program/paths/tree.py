@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, Literal, final
+from typing import Any, Final, Literal, final
 
 from tcstatic.program.paths.values import Node, Place, Value
 
@@ -36,6 +36,16 @@ class Happening:
     keywords: dict[str, Value] = field(default_factory=dict)
     receiver: Value | None = None
     result: Value | None = None
+
+
+# What is done to gradients by hand, and no more than that: what it may stand for.
+_BY_HAND: Final = {"grad.scale": frozenset({"scaler.unscale", "grad.clip"})}
+
+
+def may_be(one: Happening, kinds: frozenset[str]) -> bool:
+    """Whether a wild happening may be of one of these kinds: what scales gradients clears none."""
+    known = _BY_HAND.get(one.values.get("operation", ""))
+    return known is None or bool(known & kinds)
 
 
 @final

@@ -16,6 +16,7 @@ from tcstatic.program.paths.tree import (
     Happening,
     Loop,
     happenings,
+    may_be,
 )
 from tcstatic.program.paths.values import Place, Unknown
 from tcstatic.program.source import syntax
@@ -58,6 +59,8 @@ def full_ways(
 
     def concerns(one: Happening) -> str:
         if one.wild and not (one.values.get("operation") == "grad.write" and kinds <= _STEPS):
+            if not may_be(one, kinds):
+                return ""
             return WILD if number in one.maybe else ""
         if one.kind == born and one.subjects.get(role, ())[:1] == (number,):
             return born
@@ -102,7 +105,10 @@ def subjects(block: Block, kinds: Iterable[str], role: str = "optimizer") -> lis
 
 def is_wild(block: Block, number: int) -> bool:
     """Whether an object is handed to code that is not known."""
-    return any(one.wild and number in one.maybe for one in happenings(block))
+    return any(
+        one.wild and number in one.maybe and one.values.get("operation") != "grad.scale"
+        for one in happenings(block)
+    )
 
 
 def own(block: Block) -> Iterator[Happening]:
