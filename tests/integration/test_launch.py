@@ -23,6 +23,8 @@ from tcstatic.runtime.live.planfile import dump
 from tests.unit.live.standin import ERROR, ERROR_AT_END, OUR_BUG, WARNING, plan_for
 
 Ended = subprocess.CompletedProcess[str]
+# When a process hangs, on the slowest of machines.
+SECONDS = 120
 
 
 class Launcher:
@@ -56,15 +58,28 @@ class Launcher:
     ) -> Ended:
         return self._run(self.command(*words, probed=probed, **options), stdin=stdin)
 
-    def start(self, *words: str, **how: Any) -> subprocess.Popen[str]:
+    def start(self, command: list[str], **environment: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
-            self.command(*words, **how),
+            command,
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
             cwd=self.folder,
-            env=self.environment,
+            env={**self.environment, **environment},
         )
+
+    def signalled(self, command: list[str], signum: int) -> Ended:
+        """Send a signal when the first line was printed; standard input stays open till the end."""
+        with self.start(command) as started:
+            try:
+                assert started.stdout is not None and started.stderr is not None
+                assert started.stdout.readline() == "ready\n"
+                started.send_signal(signum)
+                status = started.wait(SECONDS)
+                return Ended(command, status, started.stdout.read(), started.stderr.read())
+            finally:
+                started.kill()
 
     def _run(self, command: list[str], stdin: str = "") -> Ended:
         return subprocess.run(
@@ -74,7 +89,7 @@ class Launcher:
             text=True,
             cwd=self.folder,
             env=self.environment,
-            timeout=60,
+            timeout=SECONDS,
             check=False,
         )
 
@@ -221,20 +236,13 @@ def test_the_users_excepthook_is_asked(same: Callable[..., Ended], name: str, er
 
 RUNNING = {
     "threads are joined": """
-import atexit, threading, time
+import atexit, threading
 atexit.register(print, "at exit")
 def work():
-    time.sleep(0.2)
+    threading.main_thread().join()
     print("thread", threading.main_thread().is_alive())
 threading.Thread(target=work).start()
 print("main is done")
-""",
-    "threads that wait for main": """
-import threading
-def work():
-    threading.main_thread().join()
-    print("main has ended")
-threading.Thread(target=work).start()
 """,
     "pools": """
 from concurrent.futures import ThreadPoolExecutor
@@ -410,10 +418,10 @@ def test_stop_lets_the_program_clean_up(launcher: Launcher) -> None:
 
 def test_an_error_of_a_last_thread_still_counts(launcher: Launcher) -> None:
     text = """
-import atexit, threading, time
+import atexit, threading
 atexit.register(print, "at exit")
 def work():
-    time.sleep(0.2)
+    threading.main_thread().join()
     x = 1
     print("thread is done")
 threading.Thread(target=work).start()
@@ -479,28 +487,25 @@ def test_a_changed_script_runs_as_it_is(launcher: Launcher) -> None:
 
 # -- signals --------------------------------------------------------------------------------------
 
-LOOP = """
-import sys, time
+WAITING = """
+import sys
 x = 1
 try:
     print("ready", flush=True)
-    time.sleep(30)
+    sys.stdin.read()
 finally:
     print("cleaned up", flush=True)
 """
 
 
-def killed(launcher: Launcher, signum: int, text: str = LOOP) -> tuple[int, str, str, Any]:
+def killed(launcher: Launcher, signum: int, text: str = WAITING) -> tuple[int, str, str, Any]:
     launcher.write(train=text)
     how = {"quiet": False, "reports": ("out.json",)}
-    started = launcher.start("train.py", probed=probed(ERROR_AT_END, text), **how)
-    assert started.stdout is not None
-    assert started.stdout.readline() == "ready\n"
-    started.send_signal(signum)
-    out, err = started.communicate(timeout=30)
+    command = launcher.command("train.py", probed=probed(ERROR_AT_END, text), **how)
+    ended = launcher.signalled(command, signum)
     path = launcher.folder / "out.json"
     report = json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
-    return started.returncode, out, err, report
+    return ended.returncode, ended.stdout, ended.stderr, report
 
 
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGHUP])
@@ -516,7 +521,9 @@ def test_a_killing_signal_kills_after_what_is_pending_was_judged(
 
 
 def test_the_users_own_handler_wins(launcher: Launcher) -> None:
-    own = LOOP.replace("x = 1", "x = 1\nimport signal\nsignal.signal(15, lambda *_: sys.exit(5))")
+    own = WAITING.replace(
+        "x = 1", "x = 1\nimport signal\nsignal.signal(15, lambda *_: sys.exit(5))"
+    )
     status, out, _, report = killed(launcher, signal.SIGTERM, own)
     assert (status, out) == (5, "cleaned up\n")
     assert report["exit_status"] == 5
@@ -532,14 +539,11 @@ def test_ctrl_c_ends_as_ever(launcher: Launcher) -> None:
 
 
 def test_kill_9_leaves_what_was_known(launcher: Launcher) -> None:
-    text = LOOP.replace("x = 1", f"x = 1\nx = {ERROR}")
+    text = WAITING.replace("x = 1", f"x = 1\nx = {ERROR}")
     launcher.write(train=text)
     found = {"train.py": text.replace(f"x = {ERROR}", f"x = _tcstatic.after({ERROR}, 1)")}
-    started = launcher.start("train.py", probed=found, reports=("out.json",))
-    assert started.stdout is not None
-    started.stdout.readline()
-    started.kill()
-    started.communicate(timeout=30)
+    command = launcher.command("train.py", probed=found, reports=("out.json",))
+    assert launcher.signalled(command, signal.SIGKILL).returncode == -signal.SIGKILL
     report = json.loads((launcher.folder / "out.json").read_text(encoding="utf-8"))
     assert report["exit_status"] is None
     assert [finding["code"] for finding in report["findings"]] == ["TCS66"]
@@ -547,11 +551,15 @@ def test_kill_9_leaves_what_was_known(launcher: Launcher) -> None:
 
 def test_a_signal_to_a_forked_child_kills_it_alone(launcher: Launcher) -> None:
     text = """
-import os, signal, time
+import os, signal
+told, tell = os.pipe()
+held, hold = os.pipe()
 pid = os.fork()
 if pid == 0:
-    time.sleep(30)
-time.sleep(0.2)
+    os.close(hold)
+    os.write(tell, b"begun")
+    os._exit(len(os.read(held, 1)))
+os.read(told, 5)
 os.kill(pid, signal.SIGTERM)
 print(os.waitpid(pid, 0)[1])
 x = 1
@@ -588,21 +596,16 @@ def ranks(
     command = launcher.command("train.py", probed=text, quiet=False, reports=("out.json",))
     gate = ["sh", "-c", 'read _; exec "$@"', "sh"]
     started = [
-        subprocess.Popen(
+        launcher.start(
             [*(gate if held and rank else []), *command],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            cwd=launcher.folder,
-            env={**launcher.environment, **common, **environment, "RANK": str(rank)},
+            **{**common, **environment, "RANK": str(rank)},
         )
         for rank in range(2)
     ]
     for one in started[: 1 if held else 2]:
         assert one.stdout is not None
         one.stdout.readline()
-    said = {rank: started[rank].communicate("begin\nend\n", timeout=60) for rank in order}
+    said = {rank: started[rank].communicate("begin\nend\n", timeout=SECONDS) for rank in order}
     ended = [Ended(one.args, one.returncode, *said[rank]) for rank, one in enumerate(started)]
     report = json.loads((launcher.folder / "out.json").read_text(encoding="utf-8"))
     return ended, report
@@ -665,12 +668,10 @@ hashlib.pbkdf2_hmac("sha256", b"", b"", 10**9)
 """
     launcher.write(train=stuck)
     launcher.environment |= {"RANK": "0", "WORLD_SIZE": "2", "MASTER_PORT": str(time.time_ns())}
-    started = launcher.start("train.py", probed=probed(ERROR_AT_END, stuck), reports=("out.json",))
-    assert started.stdout is not None
-    started.stdout.readline()
-    started.terminate()
-    assert started.wait(30) == -signal.SIGTERM
-    started.communicate()
+    command = launcher.command(
+        "train.py", probed=probed(ERROR_AT_END, stuck), reports=("out.json",)
+    )
+    assert launcher.signalled(command, signal.SIGTERM).returncode == -signal.SIGTERM
     report = json.loads((launcher.folder / "out.json").read_text(encoding="utf-8"))
     assert [finding["code"] for finding in report["findings"]] == ["TCS67"]
 
