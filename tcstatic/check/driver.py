@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import final
 
 from tcstatic.check.doubts import Doubts
@@ -106,13 +106,21 @@ class Driver:
 
     def feed(self, event: Event) -> None:
         """Take the next event."""
-        repetition = self._repetition
-        if repetition.holding:
-            if repetition.holds_back(event):
-                return
-            self._catch_up()
-        self._judge(event)
-        repetition.seen(event)
+        self.feed_all((event,))
+
+    def feed_all(self, events: Sequence[Event]) -> None:
+        """Take the next events, in their order."""
+        repetition, position = self._repetition, 0
+        while position < len(events):
+            if repetition.holding:
+                position = repetition.hold_back(events, position)
+                if position == len(events):
+                    return
+                self._catch_up()
+            event = events[position]
+            self._judge(event)
+            repetition.seen(event)
+            position += 1
 
     def _judge(self, event: Event) -> None:
         self._history.note(event)

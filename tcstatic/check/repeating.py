@@ -52,11 +52,8 @@ class _Pattern:
         """Whether `event` says the same; what is the same object is told at once."""
         fields = event.context.fields
         try:
-            return (
-                _STILL(event) == self._still
-                and len(fields) == self._size
-                and bool(self._read(fields) == self._fixed)
-            )
+            same: bool = self._read(fields) == self._fixed
+            return same and _STILL(event) == self._still and len(fields) == self._size
         except KeyError:
             return False
 
@@ -106,17 +103,23 @@ class Repetition:
         """Whether what comes is held back while it fits."""
         return self._holding
 
-    def holds_back(self, event: Event) -> bool:
-        """Whether `event` is the next of a round that repeats itself; then nobody need see it."""
-        if not self._patterns[self._position].fits(event):
-            return False
-        self._round.append(event)
-        self._position += 1
-        if self._position == len(self._patterns):
-            self._position = 0
-            self._rounds += 1
-            self._last, self._round = self._round, []
-        return True
+    def hold_back(self, events: Sequence[Event], start: int) -> int:
+        """Hold back the events from `start` on that are the next of rounds that repeat themselves:
+        nobody need see them. Return the index of the first that is not."""
+        patterns, position, kept = self._patterns, self._position, self._round
+        for index in range(start, len(events)):
+            event = events[index]
+            if not patterns[position].fits(event):
+                break
+            kept.append(event)
+            position += 1
+            if position == len(patterns):
+                self._rounds += 1
+                self._last, kept, position = kept, [], 0
+        else:
+            index = len(events)
+        self._position, self._round = position, kept
+        return index
 
     def give_back(self) -> Withheld:
         """Return what was held back, and begin anew."""

@@ -6,7 +6,7 @@ import contextlib
 import os
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, final
 
@@ -194,16 +194,17 @@ class Session:
             ranks=(self.job.learn_rank() or 0,),
         )
 
-    def _emit(self, event: Event) -> None:
+    def _emit(self, events: Sequence[Event]) -> None:
         with self._lock:
             if self._finished:
                 return
             if self._sink is not None:
-                self._sink.take(event)
+                for event in events:
+                    self._sink.take(event)
             if "monitors" in self._failures:
                 return
             try:
-                self._driver.feed(event)
+                self._driver.feed_all(events)
             except Exception as error:
                 self._failed("monitors", error)
 

@@ -6,7 +6,7 @@ import os
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, final
 
 from tcstatic.model import Context, Event, Location, Member, Site
@@ -30,10 +30,13 @@ class Stream:
     """Makes events in order; a draft is an event whose state is still on its way from a device.
 
     State: `step` counts the steps of the optimizer that stepped most often, `loops` are the
-    active loops from the outermost, `_queue` the drafts in order of their making.
+    active loops from the outermost, `_queue` the drafts in order of their making; `_context` the
+    last moment that was asked for, with its context.
     """
 
-    def __init__(self, root: str, emit: Callable[[Event], None], sites: Mapping[int, Site]) -> None:
+    def __init__(
+        self, root: str, emit: Callable[[Sequence[Event]], None], sites: Mapping[int, Site]
+    ) -> None:
         self.locator = Locator(root)
         self.registry = Registry()
         self.loops: list[Loop] = []
@@ -48,6 +51,7 @@ class Stream:
         self._sequence = 0
         self._queue: deque[Event | Draft] = deque()
         self._recording: Callable[[], bool] | None = None
+        self._context: tuple[Moment | None, Context] = (None, Context())
 
     def site(self, number: int) -> Site | None:
         """Return the site with this number."""
@@ -118,7 +122,10 @@ class Stream:
     ) -> Event:
         """Return an event of this moment (or of an earlier one, where `sequence` is given)."""
         if context is None:
-            context = self.context_at(self.moment())
+            moment = self.moment()
+            if moment != self._context[0]:
+                self._context = (moment, self.context_at(moment))
+            context = self._context[1]
         if not sequence:
             self._sequence = sequence = self._sequence + 1
         if step is None:
@@ -144,8 +151,13 @@ class Stream:
 
     def flush(self, keep: int = 0) -> None:
         """Hand on all queued events but the `keep` newest, in order."""
-        queue = self._queue
-        while len(queue) > keep:
-            next_one = queue.popleft()
-            self.events += 1
-            self._emit(next_one if isinstance(next_one, Event) else next_one())
+        queue, ready = self._queue, []
+        before = len(queue)
+        try:
+            while len(queue) > keep:
+                next_one = queue.popleft()
+                ready.append(next_one if type(next_one) is Event else next_one())
+        finally:
+            self.events += before - len(queue)
+            if ready:
+                self._emit(ready)

@@ -48,7 +48,7 @@ class Watch:
         root: str,
         needs: Needs,
         budget: float,
-        emit: Callable[[Event], None],
+        emit: Callable[[Sequence[Event]], None],
         settle: Callable[[], None],
         files: Sequence[str] = (),
         *,

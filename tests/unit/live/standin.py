@@ -39,10 +39,11 @@ class StandInDriver:
         self._events: list[int] = []
         self._found: dict[str, Finding] = {}
 
-    def feed(self, event: Event) -> None:
-        if event.values["number"] == OUR_BUG:
-            raise RuntimeError("the monitor fell over")
-        self._events.append(event.values["number"])
+    def feed_all(self, events: Sequence[Event]) -> None:
+        for event in events:
+            if event.values["number"] == OUR_BUG:
+                raise RuntimeError("the monitor fell over")
+            self._events.append(event.values["number"])
 
     @property
     def failing(self) -> bool:
@@ -84,7 +85,7 @@ class StandInWatch:
         root: str,
         needs: Needs,
         budget: float,
-        emit: Callable[[Event], None],
+        emit: Callable[[Sequence[Event]], None],
         settle: Callable[[], None],
         files: Sequence[str] = (),
         **more: Any,
@@ -99,7 +100,7 @@ class StandInWatch:
         if self._open:
             self.steps += 1
             self._events += 1
-            self._emit(Event("call", self._events, None, values={"number": number}))
+            self._emit([Event("call", self._events, None, values={"number": number})])
             self._settle()
         return value
 

@@ -32,7 +32,7 @@ class Recorded:
             str(folder),
             Needs(frozenset()),
             1.0,
-            self.events.append,
+            self.events.extend,
             lambda: None,
             files,
         )

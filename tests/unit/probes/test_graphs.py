@@ -24,7 +24,7 @@ class Read:
 
     def __init__(self, *, wanted: bool = True) -> None:
         self.events: list[Event] = []
-        self.stream = Stream(".", self.events.append, {})
+        self.stream = Stream(".", self.events.extend, {})
         self.graphs = Graphs(self.stream, wanted=wanted)
 
     def losses(self, loss: Any) -> list[dict[str, Any]]:

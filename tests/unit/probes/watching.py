@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -40,9 +40,9 @@ class Watched:
         self.watch = Watch(SITES, root, needs, budget, self._emit, self._settle)
         self.parts: Any = self.watch._parts
 
-    def _emit(self, event: Event) -> None:
-        self.events.append(event)
-        self._driver.feed(event)
+    def _emit(self, events: Sequence[Event]) -> None:
+        self.events.extend(events)
+        self._driver.feed_all(events)
 
     def _settle(self) -> None:
         self.settled += 1
