@@ -3,22 +3,16 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from tcstatic.infer.keeping import beside
 from tcstatic.invariants.rules import load_rules
+from tests.golden.commands import record, tcstatic
+from tests.golden.running import FIXTURES
 
-FIXTURES = Path(__file__).parents[2] / "fixtures"
 HEALTHY = ("weight_tying", "rnn_state")
-
-
-def tcstatic(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "tcstatic", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
 @pytest.fixture(scope="module")
@@ -29,8 +23,7 @@ def traces(tmp_path_factory: pytest.TempPathFactory) -> Path:
     scripts["again"] = scripts[HEALTHY[0]]
     scripts["bad"] = FIXTURES / "stories" / "flat_loss" / "bad.py"
     for name, script in scripts.items():
-        done = tcstatic("run", "--quiet", "--trace", folder / name, script)
-        assert done.returncode == 0, done.stderr
+        record(script, folder / name)
     return folder
 
 
@@ -75,11 +68,9 @@ def test_what_fails_together_is_told_as_one(traces: Path, learnt: Path) -> None:
 def test_it_is_the_same_file_under_any_hash_seed(traces: Path, learnt: Path) -> None:
     for seed in ("1", "77"):
         path = traces / f"seed{seed}.yaml"
-        command = [sys.executable, "-m", "tcstatic", "infer", *(str(traces / n) for n in HEALTHY)]
-        environment = {"PYTHONHASHSEED": seed, "PATH": ""}
-        subprocess.run(
-            [*command, "-o", str(path)], env=environment, check=True, capture_output=True
-        )
+        words = ("infer", *(traces / name for name in HEALTHY), "-o", path)
+        done = tcstatic(*words, PYTHONHASHSEED=seed)
+        assert done.returncode == 0, done.stderr
         assert path.read_bytes() == learnt.read_bytes()
 
 
@@ -116,8 +107,7 @@ def test_it_tells_why(traces: Path, learnt: Path) -> None:
 def test_nothing_learnt_is_one_line_and_no_file(tmp_path: Path) -> None:
     script = tmp_path / "idle.py"
     script.write_text("import torch\nprint(torch.nn.Linear(2, 2)(torch.ones(1, 2)).shape)\n")
-    done = tcstatic("run", "--quiet", "--trace", tmp_path / "trace", script)
-    assert done.returncode == 0, done.stderr
+    record(script, tmp_path / "trace")
     done = tcstatic("infer", tmp_path / "trace", "-o", tmp_path / "x.yaml")
     assert done.returncode == 2 and done.stdout == ""
     assert len(done.stderr.splitlines()) == 1

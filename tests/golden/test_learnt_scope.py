@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.golden.commands import record, tcstatic
+
 SCRIPT = """\
 import torch
 model = torch.nn.Linear(2, 1)
@@ -57,11 +59,6 @@ print("z3" in sys.modules)
 """
 
 
-def tcstatic(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "tcstatic", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
-
-
 @pytest.fixture
 def script(tmp_path: Path) -> Path:
     path = tmp_path / "train.py"
@@ -86,8 +83,7 @@ def test_live_and_replayed_tell_the_same_reasons(tmp_path: Path, script: Path) -
     live = json.loads(report.read_text(encoding="utf-8"))["invariants"]["out_of_scope"]
     assert {code: why for code, why in live.items() if code.startswith("INF")} == REASONS
     # recorded without them: what the source tells is in the manifest
-    done = tcstatic("run", "--quiet", "--trace", trace, script)
-    assert done.returncode == 0, done.stderr
+    record(script, trace)
     script.unlink()
     done = tcstatic("check", trace, "--invariants", path, "--output-format", "json")
     assert done.returncode == 0, done.stderr
@@ -99,8 +95,7 @@ def test_live_and_replayed_tell_the_same_reasons(tmp_path: Path, script: Path) -
 def test_a_code_of_another_file_means_nothing(tmp_path: Path, script: Path) -> None:
     one = invariants(tmp_path, {"INF001": CHEAP["INF002"]})
     trace = tmp_path / "trace"
-    done = tcstatic("run", "--quiet", "--trace", trace, "--invariants", one, script)
-    assert done.returncode == 0, done.stderr
+    record(script, trace, "--invariants", one)
     other = invariants(tmp_path, {"INF001": CHEAP["INF001"]})
     done = tcstatic("check", trace, "--invariants", other, "--output-format", "json")
     assert "INF001" in json.loads(done.stdout)["invariants"]["checked"]

@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 
 from tcstatic.infer.keeping import beside
+from tests.golden.commands import record, tcstatic
+from tests.golden.running import FIXTURES
 
 pytestmark = [
     pytest.mark.distributed,
@@ -20,7 +22,6 @@ pytestmark = [
         reason="distributed is not installed: pip install 'tcstatic[dask]'",
     ),
 ]
-FIXTURES = Path(__file__).parents[2] / "fixtures"
 HEALTHY = ("weight_tying", "rnn_state")
 CLUSTER = """\
 import sys
@@ -33,11 +34,6 @@ if __name__ == "__main__":
         print(cluster.scheduler_address, flush=True)
         sys.stdin.read()
 """
-
-
-def tcstatic(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "tcstatic", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
 @pytest.fixture
@@ -63,9 +59,7 @@ def address(tmp_path: Path) -> Iterator[str]:
 def test_a_cluster_learns_the_same(tmp_path: Path, address: str) -> None:
     traces = [tmp_path / name for name in HEALTHY]
     for trace in traces:
-        script = FIXTURES / "healthy" / f"{trace.name}.py"
-        done = tcstatic("run", "--quiet", "--trace", trace, script)
-        assert done.returncode == 0, done.stderr
+        record(FIXTURES / "healthy" / f"{trace.name}.py", trace)
     here, there = tmp_path / "here.yaml", tmp_path / "there.yaml"
     for path, options in ((here, ()), (there, ("--executor", address))):
         done = tcstatic("infer", *traces, "-o", path, *options)
@@ -76,9 +70,7 @@ def test_a_cluster_learns_the_same(tmp_path: Path, address: str) -> None:
 
 def test_a_cluster_that_does_not_answer_is_one_line(tmp_path: Path) -> None:
     trace = tmp_path / "trace"
-    script = FIXTURES / "healthy" / "weight_tying.py"
-    done = tcstatic("run", "--quiet", "--trace", trace, script)
-    assert done.returncode == 0, done.stderr
+    record(FIXTURES / "healthy" / "weight_tying.py", trace)
     path = tmp_path / "learnt.yaml"
     done = tcstatic("infer", trace, "-o", path, "--executor", "dask://127.0.0.1:9")
     assert done.returncode == 2
