@@ -36,14 +36,17 @@ for step in range(int(sys.argv[1])):
     if step == 5 and len(sys.argv) > 2:
         shutil.rmtree(sys.argv[2])
 """
-# `tcstatic`, with no time between two writes.
-WRITING_ALWAYS = """\
+TCSTATIC = ("-m", "tcstatic")
+PATIENT = """\
 import sys
 from tcstatic.cli import main
 from tcstatic.runtime.live import session
-session.PART_SECONDS = 0.0
+session.PART_SECONDS = {seconds}
 sys.exit(main())
 """
+# `tcstatic`, that writes whenever it could, or at the end alone.
+ALWAYS = ("-c", PATIENT.format(seconds=0.0))
+AT_THE_END = ("-c", PATIENT.format(seconds=1e9))
 
 
 class Shell:
@@ -60,7 +63,7 @@ class Shell:
         }
         (folder / "train.py").write_text(SCRIPT, encoding="utf-8")
 
-    def recorded(self, *words: str, tcstatic: Sequence[str] = ("-m", "tcstatic")) -> list[str]:
+    def recorded(self, *words: str, tcstatic: Sequence[str] = TCSTATIC) -> list[str]:
         """The command that records a script."""
         run = [*tcstatic, "run", "--trace", str(self.trace)]
         return [*run, "--report", str(self.folder / "report.json"), *words]
@@ -117,7 +120,7 @@ def last_step(trace: Trace) -> int:
 
 
 def test_a_sigkill_loses_what_came_after_the_last_write(shell: Shell) -> None:
-    trace = shell.killed(signal.SIGKILL, 40, ("-c", WRITING_ALWAYS))
+    trace = shell.killed(signal.SIGKILL, 40, ALWAYS)
     assert not trace.runs[0].facts.finished
     assert last_step(trace) >= 38
     code, report = shell.check()
@@ -128,20 +131,28 @@ def test_a_sigkill_loses_what_came_after_the_last_write(shell: Shell) -> None:
 
 
 def test_a_signal_that_can_be_caught_loses_nothing(shell: Shell) -> None:
-    trace = shell.killed(signal.SIGTERM, 40, ("-m", "tcstatic"))
+    trace = shell.killed(signal.SIGTERM, 40, TCSTATIC)
     (run,) = trace.runs
     assert (run.facts.finished, run.facts.exit_status) == (True, 128 + signal.SIGTERM)
     assert last_step(trace) == 39
 
 
-def test_a_folder_that_goes_away_harms_nothing(shell: Shell) -> None:
-    plain = shell.python("train.py", "20")
-    ran = shell.python(*shell.recorded("train.py", "20", str(shell.trace)))
-    assert (ran.returncode, ran.stdout) == (0, plain.stdout)
-    if "recording stopped" not in ran.stderr and shell.trace.exists():
-        # Nothing was lost: what was not closed yet is written again, whole.
-        kinds = [event.kind for event in open_trace(shell.trace).events()]
-        assert kinds.count("optimizer.step") == 20
+def folder_gone(shell: Shell, tcstatic: Sequence[str]) -> str:
+    """Take the folder of a recording away, after which the script goes on as ever; what is told."""
+    words = ("train.py", "20", str(shell.trace))
+    ran = shell.python(*shell.recorded(*words, tcstatic=tcstatic))
+    assert (ran.returncode, ran.stdout) == (0, shell.python("train.py", "20").stdout)
+    return ran.stderr
+
+
+def test_a_folder_that_goes_away_stops_the_recording(shell: Shell) -> None:
+    assert "recording stopped (FileNotFoundError: " in folder_gone(shell, ALWAYS)
+
+
+def test_a_folder_that_goes_away_before_it_is_needed_is_made_again(shell: Shell) -> None:
+    assert "recording stopped" not in folder_gone(shell, AT_THE_END)
+    kinds = [event.kind for event in open_trace(shell.trace).events()]
+    assert kinds.count("optimizer.step") == 20
 
 
 @pytest.mark.distributed
