@@ -29,7 +29,7 @@ from types import MappingProxyType, ModuleType, SimpleNamespace
 from typing import Any, NoReturn, final
 
 FIXTURES = Path(__file__).resolve().parents[2] / "fixtures"
-SECONDS = 120  # a run takes about one; a rank that waits for ever must not stop the tests
+SECONDS = 300  # a run takes about one; a rank that waits for ever must not stop the tests
 THREADS = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
 # What scripts and planning would otherwise import anew in every fork.
 IMPORTED = (

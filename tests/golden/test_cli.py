@@ -83,7 +83,7 @@ class Folder:
             env=self.env,
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=300,
         )
 
     def tcstatic(self, *words: str) -> subprocess.CompletedProcess[str]:

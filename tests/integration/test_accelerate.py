@@ -89,7 +89,7 @@ class Project:
             text=True,
             cwd=self.folder,
             env=self.environment,
-            timeout=240,
+            timeout=300,
             check=False,
         )
         assert ran.returncode == 0, ran.stderr

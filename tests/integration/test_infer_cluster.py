@@ -53,7 +53,7 @@ def address(tmp_path: Path) -> Iterator[str]:
         assert cluster.stdout is not None and cluster.stdin is not None
         yield cluster.stdout.readline().strip().replace("tcp://", "dask://")
         cluster.stdin.close()
-        cluster.wait(timeout=60)
+        cluster.wait(timeout=300)
 
 
 def test_a_cluster_learns_the_same(tmp_path: Path, address: str) -> None:

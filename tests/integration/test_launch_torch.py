@@ -122,7 +122,7 @@ class Project:
             text=True,
             cwd=self.folder,
             env={**self.environment, **environment},
-            timeout=120,
+            timeout=300,
             check=False,
         )
 

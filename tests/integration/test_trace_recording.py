@@ -76,7 +76,7 @@ class Shell:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=300,
             check=False,
         )
 
@@ -97,7 +97,7 @@ class Shell:
                     print(file=process.stdin, flush=True)
                 assert process.stdout.readline().split()[0] == str(step)
             process.send_signal(number)
-            assert process.wait(120) == -number
+            assert process.wait(300) == -number
         return open_trace(self.trace)
 
     def report(self) -> Any:

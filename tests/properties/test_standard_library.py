@@ -103,7 +103,7 @@ def run_tests(code: Path, test: str, folder: Path) -> tuple[dict[str, list[str]]
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
         check=False,
     )
     assert ran.returncode == 0, ran.stderr

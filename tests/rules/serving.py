@@ -29,7 +29,7 @@ from tcstatic.pipeline import Request, load_invariants
 from tcstatic.rewrite import compile_plan
 from tcstatic.runtime.live import run_script
 
-SECONDS = 60  # an example takes about one; a rank that waits for ever must not stop the tests
+SECONDS = 300  # an example takes about one; a rank that waits for ever must not stop the tests
 
 
 def serve() -> None:

@@ -152,7 +152,7 @@ def test_ranks_that_an_example_spawns_itself(repo: Path, tmp_path: Path) -> None
         env=environment,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
         check=False,
     )
     assert ran.returncode == 0, ran.stderr

@@ -69,7 +69,7 @@ def run_plain(folder: Path) -> subprocess.CompletedProcess[str]:
         env={**environment, "PYTHONIOENCODING": "utf-8", "PYTHONDONTWRITEBYTECODE": "1"},
         capture_output=True,
         encoding="utf-8",
-        timeout=60,
+        timeout=300,
         check=False,
     )
 
