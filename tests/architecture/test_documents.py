@@ -29,8 +29,7 @@ def readme(repo: Path) -> str:
 
 def test_the_readme_lists_every_rule_by_its_name(repo: Path, readme: str) -> None:
     files = sorted((repo / "rules").glob("*.yaml"))
-    if not files:
-        pytest.skip("rules/ holds no rule yet")
+    assert files
     shipped = {file.stem: field(file, "name") for file in files}
     assert dict(re.findall(r"^\| (TCS\d+) \| `([a-z-]+)`", readme, re.MULTILINE)) == shipped
 

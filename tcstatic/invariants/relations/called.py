@@ -11,7 +11,6 @@ import re
 from collections.abc import Iterable
 from typing import Any, Final
 
-from tcstatic.invariants.relations.base import Params
 from tcstatic.model import EVENT_KINDS, Event, Needs
 
 CALL: Final = "call"
@@ -75,13 +74,3 @@ def needs_labels(labels: Iterable[str], state: frozenset[str] = frozenset()) -> 
     every = frozenset(labels)
     called = frozenset(filter(None, map(called_in, every)))
     return Needs(frozenset(map(kind_of, every)), state, called)
-
-
-def labels_in(params: Params) -> frozenset[str]:
-    """The labels among the parameters of a relation."""
-    found = []
-    for value in params.values():
-        for one in value if isinstance(value, list | tuple) else (value,):
-            if isinstance(one, str) and (one in EVENT_KINDS or _is_call(one)):
-                found.append(one)
-    return frozenset(found)

@@ -74,5 +74,5 @@ class Flow:
         return _FlowMonitor(params)
 
     def propose(self, vocabulary: Vocabulary) -> Iterator[Hypothesis]:
-        """Return nothing: no trace says where a value came from."""
+        """Return nothing: what a loss must not be made of, no healthy run shows."""
         return iter(())
