@@ -45,15 +45,24 @@ def scripts() -> dict[str, Path]:
     }
 
 
-def record(script: Path, folder: Path) -> RunView | None:
-    """The trace of a script, recorded unless it is there; None if it cannot be run alone."""
+def record(
+    script: Path, folder: Path, *options: str, library: Path | None = None
+) -> RunView | None:
+    """The trace of a script, recorded unless it is there; None if it cannot be run alone.
+
+    `library` is a folder of packages that the script may import.
+    """
     if not folder.exists():
         command = [sys.executable, "-m", "tcstatic", "run", "--quiet", "--trace", str(folder)]
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+        if library is not None:
+            known = os.environ.get("PYTHONPATH", "")
+            environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(library), known]))
         done = subprocess.run(
-            [*command, str(script)], env=environment, capture_output=True, check=False
+            [*command, *options, str(script)], env=environment, capture_output=True, check=False
         )
         if done.returncode:
+            print(f"{script}: {done.stderr[-300:].decode(errors='replace')}")
             return None
     return open_trace(folder).runs[0]
 

@@ -12,10 +12,8 @@ violated, `line` where the first finding is there, `any` where one of the findin
 from __future__ import annotations
 
 import argparse
-import os
 import random
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -25,39 +23,18 @@ from pathlib import Path
 from typing import Final
 
 from tcstatic.check.replay import judged
-from tcstatic.infer import Wanted, infer
 from tcstatic.model import Finding, Invariant, RunView
-from tcstatic.trace import open_trace
+from tests.benchmarks.learning import BOUNDS, learnt, record
 
 FOLDER: Final = Path(__file__).parents[2] / "fixtures" / "learning"
 LIBRARY: Final = "minitrain"
 MARK: Final = "# expect: learnt"
-BOUNDS: Final = {1: 0.02, 4: 0.007, 6: 0.004}
 LEAST_FOUND, LEAST_LINES = 12 / 15, 9 / 15
 
 
-def record(script: Path, folder: Path) -> RunView | None:
-    """The trace of a program, recorded unless it is there; None if it fails."""
-    if not folder.exists():
-        command = [sys.executable, "-m", "tcstatic", "run", "--quiet", "--include", LIBRARY]
-        path = os.pathsep.join([str(FOLDER), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": path}
-        done = subprocess.run(
-            [*command, "--trace", str(folder), str(script)],
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if done.returncode:
-            print(f"{script}: {done.stderr[-300:]}")
-            return None
-    return open_trace(folder).runs[0]
-
-
-def learnt(runs: Mapping[str, RunView]) -> tuple[Invariant, ...]:
-    """What is inferred from some runs."""
-    return infer({name: run.events for name, run in runs.items()}, Wanted()).invariants
+def recorded(script: Path, folder: Path) -> RunView | None:
+    """The trace of a program with the calls of its library; None if it fails."""
+    return record(script, folder, "--include", LIBRARY, library=FOLDER)
 
 
 def expected(folder: Path) -> set[tuple[str, int]]:
@@ -112,7 +89,7 @@ def faults(invariants: Sequence[Invariant], traces: Path, show: str) -> None:
     print(f"{len(invariants)} invariants: {Counter(one.relation for one in invariants)}")
     print("found line any  violated  program")
     for folder in sorted((FOLDER / "bad").iterdir()):
-        run = record(folder / "train.py", traces / f"bad_{folder.name}")
+        run = recorded(folder / "train.py", traces / f"bad_{folder.name}")
         if run is None:
             continue
         report = judged(run, invariants)
@@ -145,7 +122,7 @@ def main(arguments: Sequence[str] = ()) -> None:
         traces = options.traces or Path(temporary)
         runs = {}
         for script in sorted((FOLDER / "healthy").glob("*.py")):
-            run = record(script, traces / f"healthy_{script.stem}")
+            run = recorded(script, traces / f"healthy_{script.stem}")
             if run is not None:
                 runs[script.stem] = run
         if options.folds:
