@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     "--relations",
     metavar="NAME,...",
     default="",
-    help="Only hypotheses of these relations (argument, count, effect, equal, member, order, "
-    "result).",
+    help="Only hypotheses of these relations (argument, count, effect, equal, flow, member, "
+    "order, result).",
 )
 @click.option(
     "--min-support",
@@ -77,7 +77,7 @@ def infer(
 
     More traces, of scripts of different kinds, give invariants that hold on other programs. The
     file is yaml as people write it: read it, edit it, and hand it to --invariants. What it rests on
-    is kept beside it (FILE.observed.json.gz), for --merge and --why.
+    is kept beside it (NAME.observed.json.gz for NAME.yaml), for --merge and --why.
     """
     if not traces and not merge:
         raise InputError(input_problem("no TRACE is given", expected="one or more, or --merge"))
@@ -95,7 +95,7 @@ def infer(
     with contextlib.ExitStack() as stack:
         worker = stack.enter_context(executor_for(jobs or 0, executor, sizes))
         tick = None
-        if sys.stderr.isatty():
+        if sys.stderr is not None and sys.stderr.isatty():
             bar = click.progressbar(length=len(runs), label="runs", file=sys.stderr)
             tick = stack.enter_context(bar).update
         found = lesson(
