@@ -190,6 +190,10 @@ def _chosen(found: Trace, filters: dict[str, Any]) -> Iterator[Event]:
             raise InputError(input_problem("--kind", got=repr(kind), expected=expected))
     first, last = _steps(filters["step"])
     ranks = frozenset(filters["rank"])
+    recorded = sorted(run.facts.rank for run in found.runs)
+    for rank in sorted(ranks.difference(recorded)):
+        expected = "one of " + " ".join(map(str, recorded))
+        raise InputError(input_problem("--rank is not recorded", got=str(rank), expected=expected))
     for event in found.events(kinds, by_step=len(found.runs) > 1):
         if first <= event.step <= last and (not ranks or event.rank in ranks):
             yield event
@@ -201,7 +205,10 @@ def _steps(text: str | None) -> tuple[float, float]:
     first, colon, last = text.partition(":")
     try:
         start = int(first or 0)
-        return start, (float(last) if last else float("inf")) if colon else start
+        end = (int(last) if last else float("inf")) if colon else start
+        if end < start:
+            raise ValueError(text)
+        return start, end
     except ValueError:
         problem = f"--step: got {text!r}; expected a step, or a range such as 10:20"
         raise click.UsageError(problem) from None

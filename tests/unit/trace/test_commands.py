@@ -79,6 +79,10 @@ def test_filters(folder: str, capsys: pytest.CaptureFixture[str]) -> None:
         capsys, "trace", "show", folder, "--kind", "optimizer", code=2
     )
     assert "expected a step" in said(capsys, "trace", "show", folder, "--step", "a:b", code=2)
+    assert "expected a step" in said(capsys, "trace", "show", folder, "--step", "4:3", code=2)
+    assert "got 9; expected one of 0 1" in said(
+        capsys, "trace", "show", folder, "--rank", "9", code=2
+    )
 
 
 def test_export(folder: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
