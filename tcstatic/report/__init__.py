@@ -3,7 +3,7 @@
 from tcstatic.report.files import check_path, write
 from tcstatic.report.jsonform import REPORT_SCHEMA, from_json, to_json
 from tcstatic.report.merging import merge
-from tcstatic.report.text import finding_block, full_text, summary
+from tcstatic.report.text import finding_block, full_text, named_once, summary
 
 __all__ = [
     "REPORT_SCHEMA",
@@ -12,6 +12,7 @@ __all__ = [
     "from_json",
     "full_text",
     "merge",
+    "named_once",
     "summary",
     "to_json",
     "write",

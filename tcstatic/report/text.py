@@ -46,6 +46,13 @@ def full_text(report: Report) -> str:
     return "\n\n".join([head, *blocks, summary(report)]) + "\n"
 
 
+def named_once(path: str, reason: str) -> str:
+    """Return a file and why it was left alone; a reason that begins with the file stands alone."""
+    begins = reason.partition(":")[0]
+    named = bool(begins) and (begins == path or begins.endswith(f"/{path}"))
+    return reason if named else f"{path} ({reason})"
+
+
 def _place(finding: Finding) -> str:
     where = finding.where
     text = f"{where.file}:{where.line}"
@@ -77,9 +84,10 @@ def _summary_lines(report: Report) -> Iterator[str]:
         + (f"; {len(counts.unseen)} failed in contexts never seen" if counts.unseen else "")
     )
     probes = report.probes
+    watched = f"watched {_percent(probes.sampled)} of the optimizer steps in full"
     yield (
-        f"watched {_percent(probes.sampled)} of the optimizer steps in full;"
-        f" {_many(probes.installed, 'probe')}, {_many(probes.events, 'event')}"
+        (watched if probes.events else "no training was seen")
+        + f"; {_many(probes.installed, 'probe')}, {_many(probes.events, 'event')}"
         + (f"; ranks {', '.join(map(str, report.ranks))}" if len(report.ranks) > 1 else "")
     )
     yield from _listed(
@@ -89,7 +97,7 @@ def _summary_lines(report: Report) -> Iterator[str]:
         f"not every {kind} was told: {_one_line(reason)}" for kind, reason in probes.thinned
     )
     yield from _listed(
-        f"file left alone: {path} ({_one_line(reason)})" for path, reason in probes.skipped
+        f"file left alone: {_one_line(named_once(path, reason))}" for path, reason in probes.skipped
     )
     for line in report.incomplete:
         yield f"incomplete: {_one_line(line)}"

@@ -182,11 +182,19 @@ def test_the_summary_of_a_healthy_job() -> None:
         "tcstatic: no finding",
         "tcstatic: invariants: 0 in scope, 0 checked (0 observations), 0 held, 0 violated,"
         " 0 never triggered",
-        "tcstatic: watched 100 % of the optimizer steps in full; 0 probes, 0 events; ranks 0, 1",
+        "tcstatic: no training was seen; 0 probes, 0 events; ranks 0, 1",
         "tcstatic: incomplete: rank 1 was killed",
     ]
-    almost = replace(healthy, probes=ProbeCounts(sampled=0.99999))
+    almost = replace(healthy, probes=ProbeCounts(events=1, sampled=0.99999))
     assert "watched >99.9 %" in summary(almost)
+
+
+def test_a_file_that_was_left_alone_is_named_once() -> None:
+    reason = "/home/x/old.py:3: syntax error, got invalid syntax"
+    skipped = ProbeCounts(skipped=(("old.py", reason), ("new.py", reason)))
+    lines = summary(replace(REPORT, probes=skipped)).splitlines()
+    assert f"tcstatic: file left alone: {reason}" in lines
+    assert f"tcstatic: file left alone: new.py ({reason})" in lines
 
 
 def test_every_summary_line_is_ours_and_long_lists_are_cut() -> None:
