@@ -77,17 +77,23 @@ class Prepared:
 
 def request_for_script(script: str, **others: Any) -> Request:
     """Return the request for a script; raise InputError in one line where there is none."""
-    path = Path(script)
+    path, where = Path(script), script or repr(script)
+    wrong, cure = "", ""
     if path.is_dir():
-        raise InputError(
-            input_problem("this is a folder", where=script, expected="a script (or -m MODULE)")
-        )
+        wrong = "this is a folder"
+    elif path.is_fifo():
+        wrong, cure = "this is a pipe, which can be read only once", "write it to a file"
+    elif path.suffix == ".ipynb":
+        wrong, cure = "this is a notebook", f"`jupyter nbconvert --to script {script}` makes one"
+    if wrong:
+        expected = "a script (or -m MODULE)"
+        raise InputError(input_problem(wrong, where=where, expected=expected, cure=cure))
     try:
         path.open("rb").close()
     except OSError as error:
         reason = error.strerror or type(error).__name__
         raise InputError(
-            input_problem(f"the script cannot be read ({reason})", where=script)
+            input_problem(f"the script cannot be read ({reason})", where=where)
         ) from None
     # Python puts the folder of the script itself, not of a link to it, in front of sys.path.
     real = Path(os.path.realpath(path))
@@ -97,15 +103,27 @@ def request_for_script(script: str, **others: Any) -> Request:
 def request_for_module(module: str, **others: Any) -> Request:
     """Return the request for ``-m MODULE``: found as Python would, but running nothing of it."""
     parts = module.split(".")
+    wrong, expected, cure = "no such module", "one that can be imported", ""
     if all(part.isidentifier() for part in parts):
         for folder in dict.fromkeys([os.getcwd(), *sys.path]):
             base = Path(folder or ".", *parts)
             for path in (base / "__main__.py", base.with_name(f"{base.name}.py")):
                 if path.is_file():
                     return Request(str(path.absolute()), os.getcwd(), module, **others)
-    raise InputError(
-        input_problem("no such module", got=repr(module), expected="one that can be imported")
-    )
+            if (base / "__init__.py").is_file():
+                wrong = "this package has no __main__.py to run"
+                expected = f"a module of it, such as {module}.train"
+                break
+    if Path(module).is_file():
+        cure = f"without -m, {module!r} is run as a script"
+    raise InputError(input_problem(wrong, got=repr(module), expected=expected, cure=cure))
+
+
+def check_readable(script: str) -> None:
+    """Raise InputError, with the line, where Python could not read or parse this script either."""
+    from tcstatic.program.source import decode, parse
+
+    parse(decode(Path(script).read_bytes(), script).text, script)
 
 
 def prepare(request: Request, options: RunOptions) -> Prepared:

@@ -6,7 +6,10 @@ what they need when they run.
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
 from typing import NoReturn
@@ -23,10 +26,17 @@ from tcstatic.cli.rewrite import rewrite
 from tcstatic.cli.rules import rules
 from tcstatic.cli.run import run
 from tcstatic.cli.trace import trace
-from tcstatic.errors import TcstaticError
+from tcstatic.errors import TcstaticError, input_problem
 
 __all__ = ["main", "tcstatic"]
 
+# What the machine says, whoever asks: no fault of ours.
+_REFUSALS = frozenset(
+    {
+        *(errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO),
+        *(errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE, errno.ENOMEM),
+    }
+)
 EPILOG = (
     "Exit codes: of `run`, the script's own (1 with --on-violation fail or stop where an error was "
     "found); of `lint` and `check`, 1 for findings; else 0, or 2 for a usage or input error, 3 for "
@@ -52,11 +62,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         click.echo(error.format_message(), err=True)
         return 2
     except click.ClickException as error:
-        return _say(" ".join(error.format_message().split()), 2)
+        return _say(_misuse(error), 2)
     except TcstaticError as error:
         return _say(str(error), error.exit_code)
     except (click.Abort, KeyboardInterrupt):
         return 130
+    except OSError as error:
+        return _refused(error) if error.errno in _REFUSALS else _own_bug(error)
     except Exception as error:
         return _own_bug(error)
     if isinstance(answer, int):
@@ -81,8 +93,35 @@ def _become(script: Callable[[], NoReturn]) -> int:
 
 
 def _say(line: str, code: int) -> int:
-    print(f"tcstatic: {line}", file=sys.stderr)
+    if sys.stderr is not None:  # print() would take stdout instead
+        with contextlib.suppress(OSError):
+            print(f"tcstatic: {line}", file=sys.stderr, flush=True)
     return code
+
+
+def _misuse(error: click.ClickException) -> str:
+    """A usage error in one line, with what to do where click does not say it."""
+    line = " ".join(error.format_message().split())
+    ctx = error.ctx if isinstance(error, click.UsageError) else None
+    if ctx is None or "; " in line:
+        return line
+    missing = re.match("No such command '(.+?)'", line)
+    if missing is not None and isinstance(ctx.command, click.Group):
+        return _no_command(missing[1], ctx.command)
+    if re.search("Did you mean|^Invalid value", line):
+        return line
+    return f"{line.rstrip('.')}; `{ctx.command_path} --help` shows its options and arguments"
+
+
+def _no_command(word: str, group: click.Group) -> str:
+    expected = f"one of {', '.join(group.commands)}"
+    cure = f"to watch this script, `tcstatic run {word}`" if word.endswith(".py") else ""
+    return input_problem("no such command", got=repr(word), expected=expected, cure=cure)
+
+
+def _refused(error: OSError) -> int:
+    where = f"{error.filename}: " if error.filename else ""
+    return _say(f"{where}cannot go on ({error.strerror})", 2)
 
 
 def _own_bug(error: Exception) -> int:

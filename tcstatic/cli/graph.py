@@ -35,12 +35,17 @@ def graph(paths: tuple[str, ...], output_format: str, unknown: bool) -> int:
     for itself and for the local modules that it imports.
     """
     from tcstatic.program.callgraph import build, program_of
+    from tcstatic.report import named_once
 
     files, root = program_of([Path(path) for path in paths])
     made = build(files, root)
-    click.echo(_FORMATS[output_format](made, unknown))
+    text = _FORMATS[output_format](made, unknown)
+    click.echo(text, nl=bool(text))
+    if not files:
+        click.echo(f"tcstatic: no file of Python in {' '.join(paths)}", err=True)
     for skipped in made.skipped:
-        click.echo(f"tcstatic: file left out: {skipped.path} ({skipped.reason})", err=True)
+        line = named_once(str(skipped.path), skipped.reason)
+        click.echo(f"tcstatic: file left out: {line}", err=True)
     return 2 if made.skipped else 0
 
 

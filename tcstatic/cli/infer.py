@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -48,7 +49,8 @@ if TYPE_CHECKING:
 @click.option(
     "--why",
     metavar="CODE",
-    help="Print which observations made the precondition of this invariant.",
+    help="Print which observations made the precondition of this invariant: of the TRACEs, or of "
+    "the file that --merge names.",
 )
 @click.option(
     "--jobs",
@@ -80,11 +82,15 @@ def infer(
     is kept beside it (NAME.observed.json.gz for NAME.yaml), for --merge and --why.
     """
     if not traces and not merge:
-        raise InputError(input_problem("no TRACE is given", expected="one or more, or --merge"))
+        raise InputError(
+            input_problem("no TRACE is given", expected="one or more, or --merge FILE")
+        )
     if output is None and why is None:
         raise InputError(input_problem("no --output is given", expected="-o FILE, or --why CODE"))
     if jobs and executor:
         raise InputError(input_problem("--jobs and --executor", expected="one of the two"))
+    if output is not None:
+        _check_output(Path(output))
     from tcstatic.infer import Wanted
     from tcstatic.infer.executors import executor_for
     from tcstatic.infer.session import lesson, relations_named
@@ -111,6 +117,20 @@ def infer(
         found.write(Path(output))
         click.echo(found.summary(Path(output)), err=why is not None)
     return 0
+
+
+def _check_output(path: Path) -> None:
+    """Raise InputError where nothing can be written: told before hours of learning, not after."""
+    folder = path.absolute().parent
+    if not folder.is_dir():
+        problem = f"there is no folder {folder}"
+    elif not os.access(folder, os.W_OK | os.X_OK):
+        problem = f"no right to write in {folder}"
+    else:
+        return
+    raise InputError(
+        input_problem(f"the invariants cannot be written ({problem})", where=str(path))
+    )
 
 
 def _runs(traces: tuple[str, ...]) -> dict[str, Run]:

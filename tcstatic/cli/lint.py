@@ -182,7 +182,7 @@ class _Bar:
     """A progress bar on a terminal, for a long run; state: the bar, and how much it shows."""
 
     def __init__(self, files: int) -> None:
-        self._wanted = files >= _LONG_RUN and sys.stderr.isatty()
+        self._wanted = files >= _LONG_RUN and sys.stderr is not None and sys.stderr.isatty()
         self._bar: Any = None
         self._shown = 0
         self._files = files

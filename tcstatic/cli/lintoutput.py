@@ -134,7 +134,7 @@ _FORMATS: Final[Mapping[str, Callable[[Outcome, Shown, bool], None]]] = {
 
 def _in_colour(aside: bool) -> bool:
     stream = sys.stderr if aside else sys.stdout
-    return stream.isatty() and not os.environ.get("NO_COLOR")
+    return stream is not None and stream.isatty() and not os.environ.get("NO_COLOR")
 
 
 def _as_seen_from_here(outcome: Outcome) -> Iterator[Finding]:

@@ -28,6 +28,13 @@ def percent(ctx: click.Context, param: click.Parameter, value: str) -> float:
     return number / 100
 
 
+def named(ctx: click.Context, param: click.Parameter, value: Any) -> Any:
+    """Return a path, or several; an empty one is rather a variable of the shell that is not set."""
+    if value == "" or (isinstance(value, tuple) and "" in value):
+        raise click.BadParameter("got ''; expected a path", ctx, param)
+    return value
+
+
 def watching(function: Function) -> Function:
     """Add the options about rules and about what is done with findings."""
     for option in reversed(_OPTIONS):
@@ -46,6 +53,7 @@ _REPORT = click.option(
     "--report",
     multiple=True,
     metavar="PATH",
+    callback=named,
     help="Write a report; its kind by suffix: .json or .txt. Repeatable.",
 )
 _OPTIONS = (

@@ -6,12 +6,18 @@ from typing import Any
 
 import click
 
-from tcstatic.cli.options import explain_plan, planning, running, watching
+from tcstatic.cli.options import explain_plan, named, planning, running, watching
 
 
 @click.command()
 @click.argument("script", metavar="SCRIPT")
-@click.option("-o", "output", metavar="DIR", help="The folder for the copy; new or empty.")
+@click.option(
+    "-o",
+    "output",
+    metavar="DIR",
+    callback=named,
+    help="The folder for the copy; new or empty, or that of an earlier copy.",
+)
 @click.option("--show-rewrite", is_flag=True, help="Print the instrumented source.")
 @click.option("--diff", is_flag=True, help="Print what was inserted, as a diff.")
 @click.option(
@@ -36,11 +42,13 @@ def rewrite(
     from pathlib import Path
 
     from tcstatic import pipeline
+    from tcstatic.report import named_once
 
     if output is None and not (show_rewrite or diff or options["explain"]):
         expected = "expected -o DIR, --show-rewrite, --diff or --explain"
         raise click.UsageError(f"nothing to do; {expected}")
     request = pipeline.request_for_script(script, **planning(options), calls=calls)
+    pipeline.check_readable(script)
     plan = pipeline.make_plan(request, running(options))
     for shown, as_diff in ((show_rewrite, False), (diff, True)):
         for name, text in pipeline.shown_rewrite(plan, as_diff=as_diff) if shown else ():
@@ -52,5 +60,6 @@ def rewrite(
     if options["explain"]:
         explain_plan(plan)
     for skipped in plan.skipped:
-        click.echo(f"tcstatic: file left alone: {skipped.path} ({skipped.reason})", err=True)
+        line = named_once(skipped.path, skipped.reason)
+        click.echo(f"tcstatic: file left alone: {line}", err=True)
     return 0

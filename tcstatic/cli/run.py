@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 
 import click
 
-from tcstatic.cli.options import explain_plan, planning, running, watching
+from tcstatic.cli.options import explain_plan, named, planning, running, watching
 
 
 @click.command(
@@ -20,6 +20,7 @@ from tcstatic.cli.options import explain_plan, planning, running, watching
 @click.option(
     "--trace",
     metavar="DIR",
+    callback=named,
     help="Record every event into a new folder, for `check`, `infer` and `trace`. Every step is "
     "then watched in full, unless --overhead-budget is given.",
 )

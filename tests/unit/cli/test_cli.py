@@ -219,7 +219,7 @@ def test_a_budget_is_a_percentage(handed: Handed, script: str, text: str, share:
         ("run -m ../x", "no such module"),
         ("rewrite SCRIPT", "nothing to do"),
         ("rewrite no/such.py -o x", "cannot be read"),
-        ("wrte", "No such command"),
+        ("wrte", "no such command"),
     ],
 )
 def test_what_cannot_be_used_is_one_line_and_exit_code_2(
