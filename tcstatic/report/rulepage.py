@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any, Final
 
 from tcstatic.model import Example, Invariant
 
 _LOOK_ALIKE: Final = "look-alike"
+# How the examples of rule files mark the line to mend.
+_EXPECTED: Final = re.compile(r"# expect: (\w+)(?: step=(\d+))?")
 _COMMANDS: Final = {
     "lint": "`tcstatic lint` decides it from the source where that is possible",
     "run": "`tcstatic run` watches it while the program trains",
@@ -36,14 +39,20 @@ def _lines(rule: Invariant, fix: str) -> Iterator[str]:
     if rule.precondition:
         yield from _section("When it applies", f"`{rule.precondition}`")
     yield from _examples(rule)
-    yield from _section(
-        "To allow it",
-        f"`# noqa: {rule.code}`, or `# tcstatic: allow {rule.name}` with the reason behind it.",
-    )
+    yield from _section("To allow it", *_allowing(rule))
     if rule.explains:
         yield from _section("What follows from it", ", ".join(rule.explains))
     if rule.references:
         yield from _section("References", *(f"- {one}" for one in rule.references))
+
+
+def _allowing(rule: Invariant) -> Iterator[str]:
+    comment = f"`# noqa: {rule.code}`, or `# tcstatic: allow {rule.name}`"
+    said = {
+        "lint": f"- for `tcstatic lint`: {comment} with the reason behind it, on the line",
+        "run": f"- for `tcstatic run`, which reads no comments: `--ignore {rule.code}`",
+    }
+    yield from (said[one] for one in rule.feeds)
 
 
 def _sentence(message: str) -> str:
@@ -73,7 +82,11 @@ def _examples(rule: Invariant) -> Iterator[str]:
     }
     for title, examples in groups.items():
         if examples:
-            yield from _section(title, *(line for one in examples for line in _example(one)))
+            first, *others = map(_example, examples)
+            yield from _section(title, *first)
+            for one in others:
+                yield ""
+                yield from one
 
 
 def _example(example: Example) -> Iterator[str]:
@@ -81,8 +94,13 @@ def _example(example: Example) -> Iterator[str]:
         yield f"{example.title[:1].upper()}{example.title[1:]}:"
         yield ""
     yield "```python"
-    yield example.text.rstrip("\n")
+    yield _EXPECTED.sub(_told, example.text.rstrip("\n"))
     yield "```"
+
+
+def _told(expected: re.Match[str]) -> str:
+    code, step = expected.groups()
+    return f"# {code}" + (f", in step {step}" if step else "")
 
 
 def rule_data(rule: Invariant) -> dict[str, Any]:

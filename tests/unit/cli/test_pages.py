@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 
@@ -22,7 +23,20 @@ def test_a_page(word: str, capfd: pytest.CaptureFixture[str]) -> None:
     assert [head for head in HEADS if f"\n## {head}\n" in page] == list(HEADS)
     assert "## Look-alikes that are fine" in page
     assert "`insert-zero-grad`: clear the gradients after the step (unsafe" in page
-    assert "# tcstatic: allow gradients-not-cleared" in page
+    assert "- for `tcstatic lint`: `# noqa: TCS112`, or `# tcstatic: allow gradients-not-c" in page
+    assert "- for `tcstatic run`, which reads no comments: `--ignore TCS112`" in page
+    assert "optimizer.step()  # TCS112, in step 1\n" in page
+    assert "# expect" not in page
+    assert "\n```\n\n" in page and not re.search(r"\n```\n[^\n]", page)
+
+
+def test_a_comment_is_no_way_to_allow_what_only_a_run_finds(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    assert cli.main(["explain", "TCS502"]) == 0
+    page = capfd.readouterr().out
+    assert "noqa" not in page
+    assert "`--ignore TCS502`" in page
 
 
 def test_the_page_of_our_own_rule(capfd: pytest.CaptureFixture[str]) -> None:
