@@ -44,6 +44,7 @@ _NO_CLIPPING: Final = "no gradient is clipped"
 _NO_DROPOUT: Final = "no functional dropout is called"
 _NO_AUTOCAST: Final = "nothing is autocast"
 _NO_SCHEDULER: Final = "no learning-rate scheduler is made"
+_OWN_GRADIENTS: Final = "the program makes a use of gradients of its own"
 
 
 @final
@@ -103,7 +104,8 @@ def _may_switch(text: bytes) -> bool:
 
 def facts_of(modules: Iterable[ModuleFacts], world: World) -> tuple[Fact, ...]:
     """What is known of every run of a program: events that do not occur, values that do not."""
-    calls = [call for one in modules for call in one.calls]
+    everything = list(modules)
+    calls = [call for one in everything for call in one.calls]
     clips = any("clip" in call.name for call in calls)
     drops = any(call.callee in DROPOUTS for call in calls)
     scaler = ("scaler.scale", "scaler.unscale", "scaler.step", "scaler.update")
@@ -120,5 +122,7 @@ def facts_of(modules: Iterable[ModuleFacts], world: World) -> tuple[Fact, ...]:
         (world.steady and not clips, Fact(_NO_CLIPPING, ("grad.clip",))),
         # of a call that decides whether it drops
         (not drops, Fact(_NO_DROPOUT, ("active",))),
+        # a step is not all that gradients are for
+        (any(one.uses_gradients for one in everything), Fact(_OWN_GRADIENTS, ("never_stepped",))),
     )
     return tuple(fact for holds, fact in known if holds)

@@ -10,6 +10,7 @@ from tcstatic.program.source.facts import (
     Store,
     With,
 )
+from tcstatic.program.source.gradients import uses_gradients
 from tcstatic.program.source.linking import linked
 from tcstatic.program.source.localfiles import (
     LocalFiles,
@@ -52,4 +53,5 @@ __all__ = [
     "probes_in",
     "read_module",
     "read_tree",
+    "uses_gradients",
 ]

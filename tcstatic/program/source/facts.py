@@ -148,3 +148,4 @@ class ModuleFacts:
     statements: tuple[Marks, ...] = ()
     ordinals: int = 0
     mentions_probes: bool = False
+    uses_gradients: bool = False

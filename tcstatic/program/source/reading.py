@@ -21,6 +21,7 @@ from tcstatic.program.source.facts import (
     Store,
     With,
 )
+from tcstatic.program.source.gradients import uses_gradients
 from tcstatic.program.source.names import Names, chain
 from tcstatic.program.source.order import ordered_children
 from tcstatic.program.source.text import SourceText, decode, parse
@@ -341,6 +342,7 @@ class _Reader:
             statements=tuple(mark for mark in self.marks if mark is not None),
             ordinals=self.ordinal,
             mentions_probes=self.mentions_probes,
+            uses_gradients=".grad" in self.text.text and uses_gradients(tree),
         )
 
 

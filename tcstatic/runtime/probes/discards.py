@@ -31,6 +31,13 @@ class Discards:
         """Whether there are some since the last step."""
         return bool(self._places)
 
+    @property
+    def in_vain(self) -> Location | None:
+        """Where the last of several backwards was called that served nobody, for all we know."""
+        if self._used or len(self._places) < AGAIN:
+            return None
+        return self._places[-1]
+
     def cleared(
         self,
         backward: Location | None,

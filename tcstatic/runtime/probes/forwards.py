@@ -79,7 +79,8 @@ class Forwards:
     one, or the one of all criteria for a loss of torch's); `pending` the records since the last
     step; `_now_reached` those that a backward flowed through since the last call began; `trained`
     module number -> sequence of its last training forward in train mode, `pairs` by which
-    (optimizer, module); `_sensitive` caches mode-sensitive submodules.
+    (optimizer, module); `_sensitive` caches mode-sensitive submodules; `discarded_in_eval` whether
+    gradients were cleared unused that came through a model in eval mode.
     """
 
     def __init__(
@@ -103,6 +104,7 @@ class Forwards:
         self.trained: dict[int, int] = {}
         self.pairs: set[tuple[int, int]] = set()
         self._now_reached: list[Forward] = []
+        self.discarded_in_eval = False
 
     def begins(self, module: Any, where: Location | None, frame: Any) -> None:
         """A module is about to be called from a user's frame."""
@@ -225,6 +227,8 @@ class Forwards:
 
     def discarded(self) -> None:
         """Gradients were cleared: the backward that made them served no step."""
+        lost = [record for record in self.pending if record.reached]
+        self.discarded_in_eval |= not all([record.values["training"] for record in lost])
         self.pending = [record for record in self.pending if not record.reached]
 
     def loop_ended(self, loop: Loop) -> None:

@@ -38,6 +38,12 @@ class Interval:
     clipped_live: bool = False
     other_cleared: bool = False
 
+    def discard_losses(self) -> None:
+        """The gradients of its losses were cleared."""
+        if any(not math.isfinite(loss.values()[0]) for loss in self.losses):
+            self.discarded_bad_loss = True
+        self.losses = []
+
 
 WANTED: Final[Callable[[Any], bool]] = operator.attrgetter("requires_grad")
 # Number, name, whether a module ever held it, whether its norm can be read, the square root of its
@@ -56,7 +62,8 @@ class Optimizer:
     -> step since which it looks unchanged; `copies` bitwise copies over the step in progress;
     `starved` how many steps in a row found no gradient at all; `cleared_again` whether another
     clearing now would be the second one since a backward; `ever_changed` numbers of the
-    parameters that some step changed; `first` their norms before the first step that was watched;
+    parameters that some step changed; `first` their norms before the first watched step, or loss
+    of a gradient;
     `steady` and `told` how the parameters were told last, by number and all together: the same is
     handed on again while nothing new is to be said, as it is at once while `signs` are the same;
     `keeps` tells whether its steps leave the gradients as they find them, None where that is not
@@ -166,6 +173,8 @@ class Optimizer:
 
     def lost(self, backward: Location | None, *, alone: bool) -> None:
         """Note that its gradients were cleared unused; see `Discards.cleared`."""
+        if self.first is None:
+            self.first = measure.norms(self.parameters())
         self.discards.cleared(backward, self.parameters(), self.last, alone=alone)
 
     @property

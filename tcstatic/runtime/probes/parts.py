@@ -290,6 +290,16 @@ class Parts:
         """Watching begins again after a gap."""
         self._dropout_seen = {}
 
+    def tell_vain(self) -> None:
+        """The run ends: which optimizers were there in vain is known.
+
+        Whoever computes gradients in eval mode wants those of the input; a loss scaler may have
+        skipped all steps.
+        """
+        several = len(self.updates.optimizers) > 1
+        meant = several or self.stream.loss_scaled or self.forwards.discarded_in_eval
+        self.updates.vain.settle(meant=meant)
+
     def finish(self) -> None:
         """The run ends or pauses: settle what is open."""
         self.updates.backward_ends()

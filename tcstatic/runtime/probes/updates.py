@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import weakref
 from collections.abc import Callable
 from typing import Any, Final, final
@@ -20,6 +19,7 @@ from tcstatic.runtime.probes.stepfacts import StepFacts
 from tcstatic.runtime.probes.stream import HEARD, Stream, listener
 from tcstatic.runtime.probes.structure import Structure
 from tcstatic.runtime.probes.untracked import Untracked
+from tcstatic.runtime.probes.vain import Vain
 
 MAX_LOSSES: Final = 64  # kept per step: microbatches beyond that are not looked at
 
@@ -53,6 +53,7 @@ class Updates:
         self.forwards: Forwards | None = None
         self.optimizers: dict[int, Optimizer] = {}
         self.untracked = Untracked(stream, ownership)
+        self.vain = Vain(stream)
         self._facts = StepFacts(stream.registry, ownership, self.untracked, structure)
         self.in_backward = False
         self._where: Location | None = None
@@ -220,11 +221,9 @@ class Updates:
         elif not optimizer.cleared_again and optimizer.ledger.touched:
             alone = len(self.optimizers) == 1 and not (self.last_write or self._stepping)
             optimizer.lost(self._where, alone=alone)
+            self.vain.lost(optimizer)
         optimizer.cleared_again = True
-        interval = optimizer.interval
-        if any(not math.isfinite(loss.values()[0]) for loss in interval.losses):
-            interval.discarded_bad_loss = True
-        interval.losses = []
+        optimizer.interval.discard_losses()
         values = {"observed": observed}
         self._stream.tell(
             self._stream.make("optimizer.zero_grad", where, subjects, values, step=optimizer.steps)

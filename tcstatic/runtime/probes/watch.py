@@ -142,6 +142,8 @@ class Watch:
         self.flush()
         if self._parts is not None and self._budget.sampled < 1.0:
             self._guarded("flush", self._parts.updates.tell_trained)
+        if self._parts is not None:
+            self._guarded("flush", self._parts.tell_vain)
             self._guarded("flush", self._stream.flush)
         entry.attach(None)
         if self._remove is not None:

@@ -105,7 +105,7 @@ def _resets(m: Machine, loop: Loop, optimizer: Object | None) -> bool:
     """Whether a loop may start a model anew; `optimizer` is given where all that it holds is older
     than the loop, so that models without any of it do not matter."""
     return any(
-        (one.kind in _RESETS and not (one.kind == "model.new" and _is_other(m, one, optimizer)))
+        (one.kind in _RESETS and not _is_other(m, one, optimizer))
         or (one.wild and one.maybe)
         or one.values.get("operation") == "load"
         or _starts_anew(m, one)
@@ -131,12 +131,15 @@ def _starts_anew(m: Machine, one: Happening) -> bool:
     )
 
 
-def _is_other(m: Machine, made: Happening, optimizer: Object | None) -> bool:
-    """Whether a model that is made holds no parameter of an optimizer."""
+def _is_other(m: Machine, one: Happening, optimizer: Object | None) -> bool:
+    """Whether the model that something happens to holds no parameter of an optimizer."""
     tokens = m.attribute(optimizer, "#tokens") if optimizer is not None else None
-    models = [m.objects.get(number) for number in made.subjects["model"]]
-    return isinstance(tokens, Const) and all(
-        one is not None and not tokens.value & parameters.tokens_of_model(m, one) for one in models
+    models = [m.objects.get(number) for number in one.subjects.get("model", ())]
+    if not models or not isinstance(tokens, Const):
+        return False
+    return all(
+        model is not None and not tokens.value & parameters.tokens_of_model(m, model)
+        for model in models
     )
 
 

@@ -23,7 +23,7 @@ from tcstatic.program.paths.stores import owner_of_parameter
 from tcstatic.program.paths.tree import Block, Happening, happenings
 from tcstatic.program.paths.values import Const, Node, Object, Unknown, Value, options
 from tcstatic.program.paths.walking import objects_in
-from tcstatic.program.source import syntax
+from tcstatic.program.source import syntax, uses_gradients
 
 _TAKES: Final = frozenset({"item", "items", "method:items", "method:values"})
 _TRAINS: Final = frozenset({"loss.backward", "optimizer.step", "optimizer.zero_grad"})
@@ -58,7 +58,7 @@ def never_stepped(m: Machine, block: Block) -> None:
             continue
         # the loss that is this optimizer's own, if there is one
         last = min(reversed(backwards), key=lambda one: len(one.subjects["optimizer"]))
-        if _by_hand(m, block, made) or _elsewhere(m, block, made, last):
+        if _by_hand(m, block, made, last) or _elsewhere(m, block, made, last):
             continue
         place = _stepped_instead(block, last) or last
         about = {"optimizer": (number, *place.subjects.get("optimizer", ()))}
@@ -105,9 +105,11 @@ def _loops(one: Happening) -> bool:
     return bool(one.facts.get("in_loop"))
 
 
-def _by_hand(m: Machine, block: Block, made: Happening) -> bool:
+def _by_hand(m: Machine, block: Block, made: Happening, used: Happening) -> bool:
     """Whether parameters are updated without the optimizer, it is read for its groups, or what is
-    wanted are gradients of the input."""
+    wanted are the gradients, of the input or of the parameters."""
+    if any(uses_gradients(one.place.module.tree) for one in (made, used)):
+        return True
     if any(
         text == "grad" and not (isinstance(one, Node) and _is_parameter(one.inputs[0]))
         for (_, text), one in m.lazy.items()
