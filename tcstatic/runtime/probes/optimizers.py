@@ -37,6 +37,7 @@ class Interval:
     discarded_bad_loss: bool = False
     clipped_live: bool = False
     other_cleared: bool = False
+    clearings: int = 0
 
     def discard_losses(self) -> None:
         """The gradients of its losses were cleared."""
@@ -61,7 +62,8 @@ class Optimizer:
     State: `steps` its outermost steps so far; `ledger` its gradients; `suspects` parameter number
     -> step since which it looks unchanged; `copies` bitwise copies over the step in progress;
     `starved` how many steps in a row found no gradient at all; `cleared_again` whether another
-    clearing now would be the second one since a backward; `ever_changed` numbers of the
+    clearing now would be the second one since a backward, `cleared_twice` whether there were two
+    between steps of its own at any time; `ever_changed` numbers of the
     parameters that some step changed; `first` their norms before the first watched step, or loss
     of a gradient;
     `steady` and `told` how the parameters were told last, by number and all together: the same is
@@ -89,6 +91,7 @@ class Optimizer:
         self.starved = 0
         self.starved_since = 0
         self.cleared_again = False
+        self.cleared_twice = False
         self.discards = Discards()
         self.interval = Interval()
         self.ever_changed: set[int] = set()
@@ -170,6 +173,12 @@ class Optimizer:
             found = [fact[4] for fact in facts], [fact[5] for fact in facts]
             self._scales = (facts, found)
         return self._scales[1]
+
+    def cleared_too_often(self) -> bool:
+        """Note one more clearing; tell whether it, or one like it, was meant for another."""
+        self.interval.clearings += 1
+        self.cleared_twice = self.cleared_twice or self.interval.clearings > 1
+        return self.cleared_again or self.cleared_twice
 
     def lost(self, backward: Location | None, *, alone: bool) -> None:
         """Note that its gradients were cleared unused; see `Discards.cleared`."""

@@ -213,12 +213,12 @@ class Updates:
         if self.forwards and not observed:
             self.forwards.discarded()
         subjects: dict[str, tuple[int, ...]] = {"optimizer": (optimizer.number,)}
-        if optimizer.cleared_again and not observed:
+        if not observed and optimizer.cleared_too_often():
             others = [o for o in self.live() if o is not optimizer]
             subjects["other"] = tuple(other.number for other in others)
             for other in others:
                 other.interval.other_cleared = True
-        elif not optimizer.cleared_again and optimizer.ledger.touched:
+        if not optimizer.cleared_again and optimizer.ledger.touched:
             alone = len(self.optimizers) == 1 and not (self.last_write or self._stepping)
             optimizer.lost(self._where, alone=alone)
             self.vain.lost(optimizer)
