@@ -7,7 +7,7 @@ import importlib.util
 import json
 import re
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Final, final
@@ -28,10 +28,21 @@ from tcstatic.model import (
     Unchanged,
     Unprobed,
     Verdict,
+    VerdictName,
 )
-from tcstatic.program.source import ModuleFacts, linked, local_modules, module_name, read_module
+from tcstatic.program.source import (
+    ModuleFacts,
+    Tree,
+    decode,
+    linked,
+    local_modules,
+    module_name,
+    parse,
+    read_tree,
+)
 from tcstatic.rewrite.callplan import Asked, CallPlan, named_by
 from tcstatic.rewrite.instrumenting import compile_instrumented, instrument
+from tcstatic.rewrite.proving import answered, proved, round_of
 from tcstatic.rewrite.scoping import Scoping, recorded
 from tcstatic.rewrite.selection import merged, select_sites
 from tcstatic.rewrite.worlds import facts_of, world_of
@@ -43,6 +54,7 @@ SELECTION: Final = "5"
 _LINTED: Final = Verdict("OUT_OF_SCOPE", "decided from the source by tcstatic lint")
 # A file of an included package without any of these has no site that matters, but for its calls.
 _WORTH_READING: Final = re.compile(rb"torch|\.(?:step|backward|zero_grad|train|eval)\(")
+_CLEARS: Final = re.compile(rb"\.zero_grad\b")
 
 
 @final
@@ -53,6 +65,7 @@ class _Read:
     path: Path
     name: str
     source: bytes
+    tree: Tree
     facts: ModuleFacts
 
 
@@ -82,18 +95,27 @@ def compile_plan(
     own = local_modules(script, root, ())
     asked = Asked(every=calls, named=frozenset() if calls else named_by(watched))
     include = (*include, *asked.packages(include))
-    read, skipped = _read_all(own, local_modules(script, root, include), root, calls=bool(asked))
-    scope = _Scope(script, root, tuple(read), scoped and not skipped, asked)
+    every = local_modules(script, root, include)
+    read, skipped = _read_all(own, every, root, calls=bool(asked))
+    whole = len(read) == len(every)
+    scope = _Scope(script, root, tuple(read), scoped and not skipped, asked, whole=whole)
     outside = outside_of(watched, scope.assumed, may_hold)
     if scope.problem:
         skipped.append(Skipped(file_name(script, root), scope.problem))
+    inside = tuple(one for one in watched if one.code not in outside)
+    proofs = scope.proved(inside)
     files, sites, unprobed = _sites(read, scope, skipped)
     return ProbePlan(
         root=str(root),
         script=str(script),
         sites=sites,
-        invariants=tuple(one for one in watched if one.code not in outside),
-        out_of_scope=(*out_of_scope, *unwatched, *_verdicts(outside)),
+        invariants=tuple(one for one in inside if one.code not in proofs),
+        out_of_scope=(
+            *out_of_scope,
+            *unwatched,
+            *_verdicts("OUT_OF_SCOPE", outside),
+            *_verdicts("HOLDS", proofs),
+        ),
         files=files,
         skipped=(*skipped, *scope.unrecorded()),
         options=options,
@@ -123,8 +145,13 @@ def _sites(
     return tuple(files), tuple(sites), tuple(unprobed)
 
 
-def _verdicts(outside: Mapping[str, str]) -> Iterator[tuple[str, Verdict]]:
-    return ((code, Verdict("OUT_OF_SCOPE", reason)) for code, reason in outside.items())
+def _verdicts(name: VerdictName, reasons: Mapping[str, str]) -> Iterator[tuple[str, Verdict]]:
+    return ((code, Verdict(name, reason)) for code, reason in reasons.items())
+
+
+def _clears_once(sources: Iterable[bytes]) -> bool:
+    """Whether a program may be one round over and over, at a glance."""
+    return sum(len(_CLEARS.findall(source)) for source in sources) == 1
 
 
 @final
@@ -132,17 +159,37 @@ class _Scope:
     """What the source of a whole program decides; nothing where `known` is False."""
 
     def __init__(
-        self, script: Path, root: Path, read: tuple[_Read, ...], known: bool, asked: Asked
+        self,
+        script: Path,
+        root: Path,
+        read: tuple[_Read, ...],
+        known: bool,
+        asked: Asked,
+        *,
+        whole: bool,
     ) -> None:
         self._modules = {module_name(one.path, root): one.facts for one in read}
         self._world = world_of([(one.source, one.facts) for one in read], complete=known)
         recorder, problem = recorded(script, root, self._world)
         self._scoping = Scoping(self._world, recorder) if known else None
+        # What is recorded is for other invariants too, which may ask what these do not.
+        proving = known and whole and not asked and _clears_once(one.source for one in read)
+        trees = {one.path: one.tree for one in read} if proving else {}
+        self._line = round_of(script, trees, self._modules, self._world, recorder)
         sources = [one.source for one in read]
         name = file_name(script, root)
         self._calls = CallPlan(self._modules, sources, name, asked) if asked else None
         self.assumed = facts_of((one.facts for one in read), self._world) if known else ()
         self.problem = f"planned by names alone ({problem})" if problem else ""
+
+    def proved(self, invariants: Sequence[Invariant]) -> dict[str, str]:
+        """What no run can violate of what is in scope, by code, why; `sites` leaves out what is
+        probed for nothing else."""
+        found = proved(invariants, self._line)
+        if found and self._scoping is not None:
+            watched = (one for one in invariants if one.code not in found)
+            self._scoping.answer(answered(watched, self._line))
+        return found
 
     def sites(self, one: _Read, first: int) -> tuple[tuple[Site, ...], tuple[Unprobed, ...]]:
         """The sites of a file that are probed, numbered from `first`, and those that are not."""
@@ -196,13 +243,15 @@ def _read_all(
             source = path.read_bytes()
             if not calls and path not in own and not _WORTH_READING.search(source):
                 continue
-            facts = read_module(path, source, module_name(path, root))
+            text = decode(source, str(path))
+            tree = parse(text.text, str(path))
+            facts = read_tree(path, text, tree, module_name(path, root))
         except OSError as error:
             skipped.append(Skipped(name, error.strerror or type(error).__name__))
         except InputError as error:
             skipped.append(Skipped(name, str(error)))
         else:
-            read.append(_Read(path, name, source, facts))
+            read.append(_Read(path, name, source, tree, facts))
     return read, skipped
 
 

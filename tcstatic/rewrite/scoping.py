@@ -15,6 +15,7 @@ from tcstatic.model import Location, Site
 from tcstatic.program.paths.recording import Recorder, Seen, record
 from tcstatic.program.paths.values import Class, Const, External, Object, Phi, Value, options
 from tcstatic.program.source import Call, Loop, ModuleFacts, Span
+from tcstatic.rewrite.proving import ANSWERED
 from tcstatic.rewrite.worlds import World
 
 UNASKED: Final = "no rule asks what it gives"
@@ -53,6 +54,7 @@ class Scoping:
         self._recorder = recorder if world.steady else None
         self._seen: dict[tuple[Path, Span], Seen] = {}
         self._walked: dict[tuple[Path, Span], bool] = {}
+        self.answered: frozenset[str] = frozenset()
         if self._recorder is not None:
             for seen in self._recorder.calls.values():
                 self._seen[seen.module.path, seen.span] = seen
@@ -73,6 +75,10 @@ class Scoping:
             else:
                 kept.append(file.told(site))
         return kept, left
+
+    def answer(self, kinds: frozenset[str]) -> None:
+        """Nothing is asked any more of sites of these kinds."""
+        self.answered = kinds
 
     # -- what is known of one call --------------------------------------------------------------
 
@@ -159,6 +165,8 @@ class _File:
     def reason(self, site: Site) -> str:
         """Why a run needs no probe here, '' where it does."""
         span = _span(site.location)
+        if site.kind in self._scoping.answered:
+            return ANSWERED
         if site.probe == "after":
             return self._of_value(site, span)
         if site.probe == "target":

@@ -1,16 +1,18 @@
 """What the source spares a run: probes by name alone against those that are left, and findings.
 
-    python -m tests.benchmarks.scoping [--sample]
+    python -m tests.benchmarks.scoping [--sample] [--part I/N] [--jobs J]
 
 Plans every fixture both ways and prints the table of sites. Then runs every example of every rule,
 every fixture and every variant of the stories both ways, and names each finding that differs;
-ends with 1 if one does. `--sample` runs a few of them.
+ends with 1 if one does. `--sample` runs a few of them, `--part 2/4` the second quarter: all parts
+together run each program once. Each process waits for its runs, so that `--jobs` are those at work.
 """
 
 from __future__ import annotations
 
 import argparse
 import functools
+import multiprocessing
 import shutil
 import sys
 import tempfile
@@ -42,6 +44,23 @@ class Program:
     name: str
     script: Path
     ranks: int = 1
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Part:
+    """The `number`-th of so many parts, from 1."""
+
+    number: int = 1
+    of: int = 1
+
+    @staticmethod
+    def of_text(text: str) -> Part:
+        """Read ``I/N``; raise ValueError where it is none."""
+        number, of = (int(one) for one in text.split("/"))
+        if not 1 <= number <= of:
+            raise ValueError(text)
+        return Part(number, of)
 
 
 def fixtures() -> list[Path]:
@@ -125,25 +144,39 @@ def found(program: Program, invariants: Sequence[Invariant], *, scoped: bool) ->
     return findings, report["incomplete"], report["probes"]["disabled"]
 
 
-def compare(*, sample: bool) -> int:
-    """Run all both ways; return how many differ."""
+def both(program: Program) -> tuple[Program, Any, Any]:
+    """What a program finds by name alone, and scoped."""
     import torch
 
     torch.set_num_threads(1)
     invariants = load_invariants(Request("", ""))
-    compared = differing = findings = 0
+    before, after = (found(program, invariants, scoped=one) for one in (False, True))
+    return program, before, after
+
+
+def compare(*, sample: bool, part: Part, jobs: int) -> int:
+    """Run all of a part both ways; return how many differ."""
     folder = Path(tempfile.mkdtemp())  # a TemporaryDirectory would be removed by each fork's end
-    for program in programs(folder, invariants):
-        if sample and not program.name.startswith(SAMPLE):
-            continue
-        before, after = (found(program, invariants, scoped=one) for one in (False, True))
-        compared += 1
-        findings += len(before[0])
-        if before != after:
-            differing += 1
-            print(f"{program.name}: by name {before}; scoped {after}", flush=True)
+    every = sorted(
+        programs(folder, load_invariants(Request("", ""))),
+        key=lambda one: (one.ranks, one.script.stat().st_size, one.name),
+    )
+    if sample:
+        every = [one for one in every if one.name.startswith(SAMPLE)]
+    chosen = every[part.number - 1 :: part.of]
+    compared = differing = findings = 0
+    with multiprocessing.get_context("fork").Pool(jobs) as pool:
+        for program, before, after in pool.imap_unordered(both, chosen):
+            compared += 1
+            findings += len(before[0])
+            if before != after:
+                differing += 1
+                print(f"{program.name}: by name {before}; scoped {after}", flush=True)
     shutil.rmtree(folder)
-    print(f"{compared} programs compared, {findings} findings by name; {differing} programs differ")
+    print(
+        f"part {part.number} of {part.of}: {compared} of {len(every)} programs compared, "
+        f"{findings} findings by name; {differing} programs differ"
+    )
     return differing
 
 
@@ -151,9 +184,11 @@ def main() -> None:
     """Print the table, and compare."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sample", action="store_true", help="compare a few programs only")
-    sample = parser.parse_args().sample
+    parser.add_argument("--part", type=Part.of_text, default=Part(), metavar="I/N")
+    parser.add_argument("--jobs", type=int, default=2)
+    given = parser.parse_args()
     before, after = count()
-    differing = compare(sample=sample)
+    differing = compare(sample=given.sample, part=given.part, jobs=given.jobs)
     sys.exit(1 if differing or 2 * after > before else 0)
 
 

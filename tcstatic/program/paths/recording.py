@@ -261,6 +261,20 @@ class Recorder:
             return is_plain_object(value) and value.role not in ("partial", "region")
         return receiver is not None and isinstance(value, Node) and self.is_data(receiver)
 
+    def is_scheduler(self, path: Path, node: syntax.Call) -> bool:
+        """Whether each time a call was one of a method of torch's learning-rate schedulers."""
+        seen = self.calls.get(_key_at(path, node))
+        if seen is None or seen.cut or not seen.receivers or None in seen.receivers:
+            return False
+        return all(
+            isinstance(one, Object)
+            and isinstance(one.type, str)
+            and one.type.startswith("torch.optim.lr_scheduler.")
+            for value in seen.receivers
+            if value is not None
+            for one in options(value)
+        )
+
     # -- deciding -------------------------------------------------------------------------------
 
     def _is_quiet(
@@ -361,8 +375,12 @@ def _forward_around(m: Machine) -> Key | None:
 
 
 def _key(module: Module, node: syntax.expr) -> Key:
+    return _key_at(module.path, node)
+
+
+def _key_at(path: Path, node: syntax.expr) -> Key:
     last, end = node.end_lineno or node.lineno, node.end_col_offset or 0
-    return (module.path, node.lineno, node.col_offset, last, end)
+    return (path, node.lineno, node.col_offset, last, end)
 
 
 def record(root: Path, script: Path) -> Recorder | None:
