@@ -85,6 +85,8 @@ def request_for_script(script: str, **others: Any) -> Request:
         wrong, cure = "this is a pipe, which can be read only once", "write it to a file"
     elif path.suffix == ".ipynb":
         wrong, cure = "this is a notebook", f"`jupyter nbconvert --to script {script}` makes one"
+    elif _lies_in_a_copy(path):
+        wrong, cure = "this lies in a copy by `tcstatic rewrite`", "python runs the copy as it is"
     if wrong:
         expected = "a script (or -m MODULE)"
         raise InputError(input_problem(wrong, where=where, expected=expected, cure=cure))
@@ -98,6 +100,11 @@ def request_for_script(script: str, **others: Any) -> Request:
     # Python puts the folder of the script itself, not of a link to it, in front of sys.path.
     real = Path(os.path.realpath(path))
     return Request(str(real), str(real.parent), **others)
+
+
+def _lies_in_a_copy(script: Path) -> bool:
+    """Whether what runs here is watched already, by the plan that lies beside it."""
+    return all(script.with_name(name).is_file() for name in ("_tcstatic.py", "plan.json"))
 
 
 def request_for_module(module: str, **others: Any) -> Request:

@@ -279,6 +279,14 @@ def test_the_copy_runs_under_python(folder: Folder) -> None:
     assert json.loads((folder.path / "r.json").read_text())["probes"]["events"] > 0
 
 
+@pytest.mark.parametrize("words", [("run",), ("rewrite", "--diff")])
+def test_a_copy_is_not_watched_twice(folder: Folder, words: tuple[str, ...]) -> None:
+    assert folder.tcstatic("rewrite", "train.py", "-o", "copy").returncode == 0
+    ran = folder.tcstatic(*words, "copy/train.py")
+    assert (ran.returncode, ran.stdout, ran.stderr.count("\n")) == (2, "", 1)
+    assert "copy/train.py: this lies in a copy by `tcstatic rewrite`; expected a sc" in ran.stderr
+
+
 def test_the_copy_never_overwrites(folder: Folder) -> None:
     ran = folder.tcstatic("rewrite", "train.py", "-o", ".")
     assert (ran.returncode, ran.stderr.count("\n")) == (2, 1), ran.stderr
