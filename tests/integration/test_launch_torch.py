@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -14,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.golden.running import free_port
 
 pytestmark = pytest.mark.slow
 
@@ -100,16 +101,14 @@ class Project:
         self.folder = folder / "project"
         self.folder.mkdir()
         self.temporary = temporary
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
+        port = free_port()
         self.environment = {
             **os.environ,
             "PYTHONPATH": str(repo),
             "TMPDIR": str(self.temporary),
             "TCSTATIC_CACHE": str(folder / "cache"),
             "MASTER_ADDR": "127.0.0.1",
-            "MASTER_PORT": str(port),
+            "MASTER_PORT": port,
             "OMP_NUM_THREADS": "1",
         }
         self.launcher = ["-m", "torch.distributed.run", "--nproc_per_node=2"]

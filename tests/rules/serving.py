@@ -11,7 +11,6 @@ import atexit
 import faulthandler
 import json
 import os
-import socket
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -28,6 +27,7 @@ from tcstatic.model import Invariant, RunOptions
 from tcstatic.pipeline import Request, load_invariants
 from tcstatic.rewrite import compile_plan
 from tcstatic.runtime.live import run_script
+from tests.golden.running import free_port
 
 SECONDS = 300  # an example takes about one; a rank that waits for ever must not stop the tests
 
@@ -69,12 +69,9 @@ def _own_output(folder: Path) -> None:
 
 def _launch(folder: Path, script: str, invariants: Sequence[Invariant], ranks: int) -> None:
     """Start `ranks` processes as torchrun does; returns in each of them, never in the launcher."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
     os.environ.update(
         MASTER_ADDR="127.0.0.1",
-        MASTER_PORT=str(port),
+        MASTER_PORT=free_port(),
         WORLD_SIZE=str(ranks),
         LOCAL_WORLD_SIZE=str(ranks),
         TORCHELASTIC_RUN_ID=str(folder),
