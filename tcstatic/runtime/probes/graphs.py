@@ -16,9 +16,8 @@ from tcstatic.model import Location, Site
 from tcstatic.runtime.probes.stream import HEARD, Stream
 
 _NOTE: Final = "tcstatic"
-_FIRST_STEPS: Final = (
-    8  # whose graphs are read, and then now and then: what a loss is made of stays
-)
+# Steps whose graphs are read, and then one in so many: what a loss is made of stays.
+_FIRST_STEPS: Final = 8
 _NOW_AND_THEN: Final = 64
 _MOST_NODES: Final = 64
 _MOST_TOLD: Final = 64
