@@ -56,9 +56,9 @@ class Calling:
 class Session:
     """Watches this process until `finish`. Only `settle` ever raises, and only `Stop`.
 
-    State: the driver's findings, whether an error was seen, what of our own has failed, the
-    script's exit `status` once it has ended, and the one `promised` to Python before threads were
-    joined. Nothing is ever reset: a forked child makes a session of its own.
+    State: the driver's findings, whether an error was seen, and has stopped the run, what of our
+    own has failed, the script's exit `status` once it has ended, and the one `promised` to Python
+    before threads were joined. Nothing is ever reset: a forked child makes a session of its own.
     """
 
     def __init__(
@@ -76,6 +76,7 @@ class Session:
         self._finished = False
         self._failures: dict[str, str] = {}
         self._errors = False
+        self._stopped = False
         self._settled = 0
         self._published = time.monotonic()
         self._last_counts = ProbeCounts()
@@ -126,6 +127,9 @@ class Session:
                     self._sink.flush(self.job.learn_rank())
                 self._publish(everywhere=self.job.alone)
         if self._errors and self.calling.options.on_violation == "stop":
+            if not (self._stopped or self.calling.options.quiet):
+                say("tcstatic: stopped at the first error, as --on-violation stop asks")
+            self._stopped = True
             raise Stop
 
     def judge(self) -> None:

@@ -106,6 +106,9 @@ def test_stop_ends_the_program_until_it_has_ended(told: list[str]) -> None:
     session.finish()
     session.probes.after(NOTHING, 1)
     assert session.final_status(0) == 1
+    assert [one for one in told if "stopped" in one] == [
+        "tcstatic: stopped at the first error, as --on-violation stop asks"
+    ]
 
 
 def test_a_failing_monitor_is_switched_off_and_named(told: list[str]) -> None:
