@@ -128,16 +128,28 @@ def _is_telling(name: str, node: syntax.AST) -> bool:
 
 
 def is_imported(trees: Iterable[syntax.Module], modules: frozenset[str], script: str) -> bool:
-    """Whether only libraries are imported of which it is known what they do, and not the script."""
+    """Whether only libraries are imported of which it is known what they do, and not the script,
+    which would run again."""
     roots: set[str] = set()
+    again = {one for one in modules if one.rpartition(".")[2] == script} | {"__main__"}
     for tree in trees:
         for node in syntax.walk(tree):
-            if isinstance(node, syntax.Import):
-                roots |= {one.name.partition(".")[0] for one in node.names}
-            elif isinstance(node, syntax.ImportFrom) and not node.level:
-                roots.add((node.module or "").partition(".")[0])
-    own = {one.partition(".")[0] for one in modules}
-    return roots <= _IMPORTED | own and script not in roots
+            if isinstance(node, syntax.Import | syntax.ImportFrom):
+                named = _imported(node)
+                if any(one == own or own.endswith(f".{one}") for one in named for own in again):
+                    return False
+                if not getattr(node, "level", 0):
+                    roots |= {one.partition(".")[0] for one in named}
+    return roots <= _IMPORTED | {one.partition(".")[0] for one in modules}
+
+
+def _imported(node: syntax.Import | syntax.ImportFrom) -> set[str]:
+    """The names of the modules that a statement may import."""
+    names = {one.name for one in node.names}
+    if isinstance(node, syntax.ImportFrom):
+        names = {f"{node.module}.{one}" if node.module else one for one in names}
+        names |= {node.module} if node.module else set()
+    return names
 
 
 def is_plain(program: Spoken, node: syntax.AST) -> bool:
@@ -175,6 +187,11 @@ def _is_plain_item(program: Spoken, node: syntax.Subscript) -> bool:
 def _guards_imports(program: Spoken, node: syntax.Try) -> bool:
     parts = (*node.body, *(one for handler in node.handlers for one in handler.body))
     simple = (syntax.Import, syntax.ImportFrom, syntax.Assign, syntax.Pass)
+    for one in parts:
+        if isinstance(one, syntax.Import | syntax.ImportFrom):
+            names = {part for name in _imported(one) for part in name.split(".")}
+            if getattr(one, "level", 0) or not program.modules.isdisjoint(names):
+                return False  # what it runs may end half-way, and begin again
     calls = any(isinstance(one, syntax.Call) for part in parts for one in syntax.walk(part))
     return all(isinstance(one, simple) for one in parts) and not calls and not node.finalbody
 

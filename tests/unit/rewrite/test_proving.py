@@ -115,6 +115,13 @@ def train(model, batches, optimizer):
     assert proved(tmp_path, HEAD + kept, engine=engine) == set()
 
 
+def test_a_round_at_the_top_of_a_file_that_may_be_imported_again(tmp_path: Path) -> None:
+    rounds = HEAD + ROUND.replace("scheduler.step()\n", "")
+    assert proved(tmp_path, "import rounds\n", rounds=rounds) == BOTH
+    guarded = "try:\n    import rounds\nexcept ImportError:\n    import rounds\n"
+    assert proved(tmp_path, guarded, rounds=rounds) == set()
+
+
 def test_two_optimizers_one_after_the_other(tmp_path: Path) -> None:
     """Each may have parameters of the other: whether a backward is lost is left to the run."""
     body = "".join(f"    {line}\n" for line in (HEAD.splitlines()[3:] + ROUND.splitlines()))
@@ -171,6 +178,8 @@ OUT_OF_ORDER = {
     "code of the day": ("scheduler.step()", "exec(input())"),
     "a library that may train": ("scheduler.step()", "import trainers"),
     "the script again": ("scheduler.step()", "import train"),
+    "the script from its package": ("scheduler.step()", "def again(): from . import train"),
+    "the script by its other name": ("scheduler.step()", "import __main__ as again"),
 }
 
 
