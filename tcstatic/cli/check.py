@@ -10,7 +10,7 @@ import click
 from tcstatic.cli.options import judging, words
 
 
-@click.command()
+@click.command(short_help="Judge what was recorded by rules and invariants.")
 @click.argument("traces", metavar="TRACE...", nargs=-1, required=True)
 @judging
 @click.option(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 
-@click.command()
+@click.command(short_help="Print the page of a rule.")
 @click.argument("rule", metavar="CODE|NAME")
 def explain(rule: str) -> int:
     """Print the page of a rule: what it finds, why that is bad, the cure, examples, its fix."""

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from tcstatic.program.callgraph import CallGraph
 
 
-@click.command()
+@click.command(short_help="Print who calls whom in a program.")
 @click.argument("paths", metavar="PATH...", nargs=-1, required=True)
 @click.option(
     "--output-format",

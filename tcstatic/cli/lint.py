@@ -69,7 +69,7 @@ def linting(function: Function) -> Function:
     return function
 
 
-@click.command()
+@click.command(short_help="Find what is wrong with training; run nothing.")
 @click.argument("paths", metavar="[PATH]...", nargs=-1)
 @linting
 def lint(paths: tuple[str, ...], **options: Any) -> int:

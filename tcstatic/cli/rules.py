@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 
-@click.command()
+@click.command(short_help="List all rules, and which commands decide them.")
 @click.option(
     "--output-format", type=click.Choice(["text", "json"]), default="text", show_default=True
 )

@@ -43,7 +43,7 @@ _FILTERS = (
 )
 
 
-@trace.command()
+@trace.command(short_help="Say what was recorded, and what was dropped.")
 @click.argument("folder", metavar="DIR")
 @click.option(
     "--output-format", type=click.Choice(["text", "json"]), default="text", show_default=True
@@ -73,7 +73,7 @@ def info(folder: str, output_format: str) -> int:
     return 0
 
 
-@trace.command()
+@trace.command(short_help="Print events as a table.")
 @click.argument("folder", metavar="DIR")
 @_choosing
 def show(folder: str, **filters: Any) -> int:

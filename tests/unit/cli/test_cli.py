@@ -297,6 +297,14 @@ def test_help(arguments: list[str], words: list[str], capfd: pytest.CaptureFixtu
         assert word in out + err
 
 
+@pytest.mark.parametrize("group", [[], ["trace"]])
+def test_a_list_of_commands_says_each_in_whole_sentences(
+    group: list[str], capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert ended([*group, "--help"]) == 0
+    assert "..." not in capfd.readouterr().out.partition("Commands:")[2]
+
+
 def test_the_command_line_loads_nothing_heavy(repo: Path) -> None:
     code = (
         "import sys; import tcstatic.cli; print(sorted(sys.modules.keys() &"
