@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from tcstatic.trace import Run
 
 
-@click.command()
+@click.command(short_help="Learn invariants from recordings of healthy runs.")
 @click.argument("traces", metavar="TRACE...", nargs=-1, type=click.Path())
 @click.option("-o", "--output", type=click.Path(dir_okay=False), help="The file to write.")
 @click.option(
