@@ -18,7 +18,7 @@ from typing import Final
 import pytest
 
 from tests.golden.commands import cost
-from tests.unit.lint.projects import BAD, GOOD
+from tests.unit.lint.projects import BAD, GOOD, LOOP, MAIN
 
 pytestmark = pytest.mark.slow
 
@@ -27,21 +27,6 @@ LENT: Final = (
     "click libcst networkx packaging pathspec yaml _yaml hatchling pluggy trove_classifiers"
 ).split()
 SHIPPED: Final = ("tcstatic", "rules", "pyproject.toml", "README.md", "CHANGELOG.md", "LICENSE")
-LOOP: Final = """\
-def fit(model, optimizer, data):
-    for x in data:
-        loss = model(x).square().mean()
-        loss.backward()
-        optimizer.step()
-"""
-MAIN: Final = """\
-import torch
-from lib.loop import fit
-
-torch.manual_seed(0)
-model = torch.nn.Linear(2, 1)
-fit(model, torch.optim.SGD(model.parameters(), lr=0.1), torch.randn(8, 4, 2))
-"""
 
 
 def git(folder: Path, *words: str) -> str:

@@ -25,6 +25,22 @@ for x in torch.randn(8, 4, 2):
     optimizer.step()
 """
 GOOD = BAD + "    optimizer.zero_grad()\n"
+# The same in two files: lib/loop.py, which main.py imports.
+LOOP = """\
+def fit(model, optimizer, data):
+    for x in data:
+        loss = model(x).square().mean()
+        loss.backward()
+        optimizer.step()
+"""
+MAIN = """\
+import torch
+from lib.loop import fit
+
+torch.manual_seed(0)
+model = torch.nn.Linear(2, 1)
+fit(model, torch.optim.SGD(model.parameters(), lr=0.1), torch.randn(8, 4, 2))
+"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,15 +8,8 @@ from pathlib import Path
 import pytest
 
 from tcstatic.lint import jobs
-from tests.unit.lint.projects import BAD, GOOD, Folder
+from tests.unit.lint.projects import BAD, GOOD, LOOP, MAIN, Folder
 
-LOOP = """\
-def fit(model, optimizer, data):
-    for x in data:
-        loss = model(x).square().mean()
-        loss.backward()
-        optimizer.step()
-"""
 WRAPPER = """\
 class Wrapper:
     def __init__(self, optimizer):
@@ -26,14 +19,7 @@ class Wrapper:
         self.optimizer.step()
         self.optimizer.zero_grad()
 """
-MAIN = """\
-import torch
-from loop import fit
-
-torch.manual_seed(0)
-model = torch.nn.Linear(2, 1)
-fit(model, torch.optim.SGD(model.parameters(), lr=0.1), torch.randn(8, 4, 2))
-"""
+BESIDE = MAIN.replace("lib.loop", "loop")
 
 
 @pytest.fixture
@@ -73,14 +59,14 @@ def test_what_has_changed_is_analysed_again(folder: Folder, analysed: list[str])
 
 
 def test_an_imported_file_counts(folder: Folder, analysed: list[str]) -> None:
-    folder.write(main=MAIN, loop=LOOP, other=GOOD)
+    folder.write(main=BESIDE, loop=LOOP, other=GOOD)
     assert folder.places() == ["loop.py:5 TCS112"]
     folder.write(loop=LOOP + "        optimizer.zero_grad()\n")
     assert again(folder, analysed) == ([], ["loop.py", "main.py"])
 
 
 def test_a_file_that_appears_counts(folder: Folder, analysed: list[str]) -> None:
-    folder.write(main=MAIN, other=GOOD)
+    folder.write(main=BESIDE, other=GOOD)
     assert folder.places() == []
     folder.write(loop=LOOP)
     assert again(folder, analysed) == (["loop.py:5 TCS112"], ["loop.py", "main.py"])
@@ -132,7 +118,7 @@ def test_an_unwritable_cache_harms_nothing(folder: Folder) -> None:
 
 
 def test_what_imports_a_given_file_is_read(folder: Folder, analysed: list[str]) -> None:
-    folder.write(main=MAIN, loop=LOOP, other=GOOD, bad=BAD)
+    folder.write(main=BESIDE, loop=LOOP, other=GOOD, bad=BAD)
     assert again(folder, analysed, "loop.py") == (["loop.py:5 TCS112"], ["loop.py", "main.py"])
     assert again(folder, analysed, "main.py") == ([], [])
     said = "findings as well in what was not named, and is used by it: loop.py"

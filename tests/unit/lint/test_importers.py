@@ -6,7 +6,7 @@ import pytest
 
 from tcstatic.lint import analysing, index
 from tcstatic.lint.importers import importers, imports_of, stem, words_of
-from tests.unit.lint.projects import BAD, Folder
+from tests.unit.lint.projects import BAD, LOOP, MAIN, Folder
 
 
 @pytest.mark.parametrize(
@@ -105,20 +105,6 @@ def test_near_ones_come_first() -> None:
     assert importers(["p/a.py"], imports) == expected
 
 
-LOOP = """\
-def fit(model, optimizer, data):
-    for x in data:
-        loss = model(x).square().mean()
-        loss.backward()
-        optimizer.step()
-"""
-MAIN = """\
-import torch
-from lib.loop import fit
-
-model = torch.nn.Linear(2, 1)
-fit(model, torch.optim.SGD(model.parameters(), lr=0.1), torch.randn(8, 4, 2))
-"""
 CUT = "not looked at: "
 
 
