@@ -11,11 +11,12 @@ import math
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
+from tcstatic.infer.distinct import SCALARS, askable
 from tcstatic.invariants.relations.called import CALL
 from tcstatic.invariants.relations.callproposing import is_comparable
 from tcstatic.invariants.relations.callusage import INNER, PERIODS
 from tcstatic.invariants.relations.measured import value_of
-from tcstatic.invariants.relations.proposing import is_passing
+from tcstatic.invariants.relations.proposing import is_argument, is_passing
 from tcstatic.model import Event, Scalar
 
 # Events of one run that are remembered in their order; of what comes later, none is.
@@ -88,10 +89,12 @@ def _is_asked(name: str, value: Any) -> bool:
     return value is None or type(value) is bool or (type(value) is str and len(value) <= _LONGEST)
 
 
-def told_in(event: Event) -> Mapping[str, Any]:
-    """All that is said of a call, for proposals."""
+def told_in(event: Event) -> Mapping[str, Scalar]:
+    """All that is said of a call, for proposals; of time and place, what it was given."""
     more = {k: event.context.fields[k] for k in _CONTEXT if k in event.context.fields}
-    return {"result_type": value_of(event, "result_type"), **more, **event.values}
+    said = {"result_type": value_of(event, "result_type"), **more, **event.values}
+    given = {k: v for k, v in said.items() if is_argument(k) and isinstance(v, SCALARS)}
+    return {**askable(said), **given}
 
 
 def remembered(events: Iterable[Event]) -> Iterator[Event]:

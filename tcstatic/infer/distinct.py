@@ -10,7 +10,7 @@ from typing import Any, Final, final
 from tcstatic.invariants.relations.proposing import is_passing
 from tcstatic.model import Event, Member, Scalar
 
-_SCALARS: Final = (bool, int, float, str, type(None))
+SCALARS: Final = (bool, int, float, str, type(None))
 Fields = Mapping[str, Scalar]
 
 
@@ -30,5 +30,5 @@ def askable(fields: Mapping[str, Any]) -> dict[str, Scalar]:
     return {
         name: value
         for name, value in fields.items()
-        if isinstance(value, _SCALARS) and not is_passing(name)
+        if isinstance(value, SCALARS) and not is_passing(name)
     }

@@ -20,6 +20,7 @@ from tcstatic.invariants.conditions import (
     Condition,
     Constant,
     Field,
+    Has,
     Not,
     compile_condition,
     fields_of,
@@ -32,14 +33,18 @@ from tcstatic.model import Hypothesis, Scalar
 MIN_SUPPORT: Final = 7
 # Less than this share of what holds must be covered: otherwise the precondition says little.
 LEAST_COVERED: Final = 0.5
+# Where it tells modes apart: what is done in one of them is done in the other too, at times.
+LEAST_IN_CONTEXT: Final = 0.1
 # What a field may have been for the most specific formula to list it.
 MOST_LISTED: Final = 4
 CONTEXT: Final = frozenset("stage grad_enabled loss_scaled autocast inference world_size".split())
 # Of the values of an event, those that describe its subject whatever happens to it; with how many
 # backward passes a step was made at most.
 LISTED: Final = CONTEXT | frozenset(
-    "stock manual wrapped trainable frozen representable backwards".split()
+    "stock manual wrapped trainable frozen representable backwards gradient_nonzero".split()
 )
+# Told of a call only where it is on, and what types of results depend on.
+MODES: Final = ("autocast",)
 _Counted = list[tuple[Fields, int, frozenset[str]]]
 
 
@@ -70,26 +75,18 @@ def learned(examples: Examples, *, support: int = MIN_SUPPORT, without: str = ""
     if sum(times for _, times, _ in held) < support:
         return None
     volatile = _volatile(held + failed)
-    when: Condition | None = None
-    if failed:
-        try:
-            when = learn(_given(held, failed, volatile)).general
-        except Unlearnable:
-            return None
-        if when is None:
-            return None
-    if when is not None and examples.members and not _splits(when, examples.members):
+    told = _told(held, failed, volatile, examples.members, support)
+    if told is None:
         return None
-    meets = _judge(when)
-    inside = [one for one in held if meets(one[0])]
+    when, inside = told
     covered = sum(times for _, times, _ in inside)
-    if covered < support or covered < LEAST_COVERED * sum(times for _, times, _ in held):
-        return None
     runs = sorted({run for _, _, in_runs in inside for run in in_runs})
     if len(runs) + bool(without) < needed:
         return None
     excluded = sum(times for _, times, _ in failed)
-    seen = seen_in([fields for fields, _, _ in inside], volatile)
+    said = examples.hypothesis.params.values()
+    typed = any(isinstance(value, str) and value.endswith("_dtype") for value in said)
+    seen = seen_in([fields for fields, _, _ in inside], volatile, MODES if typed else ())
     return Learned(
         examples.hypothesis,
         when,
@@ -100,6 +97,29 @@ def learned(examples: Examples, *, support: int = MIN_SUPPORT, without: str = ""
         tuple(runs),
         frozenset(examples.members),
     )
+
+
+def _told(
+    held: _Counted, failed: _Counted, volatile: frozenset[str], members: set[str], support: int
+) -> tuple[Condition | None, _Counted] | None:
+    """The precondition, and what holds inside it; None where there is none that covers enough. If
+    all that can be asked says too little, the context alone may: it tells modes apart."""
+    if not failed:
+        return None, held
+    every = frozenset(name for fields, _, _ in held + failed for name in fields)
+    total = sum(times for _, times, _ in held)
+    for ignored, share in ((volatile, LEAST_COVERED), (every - CONTEXT, LEAST_IN_CONTEXT)):
+        try:
+            when = learn(_given(held, failed, ignored)).general
+        except Unlearnable:
+            continue
+        if when is None or (members and not _splits(when, members)):
+            continue
+        meets = _judge(when)
+        inside = [one for one in held if meets(one[0])]
+        if sum(times for _, times, _ in inside) >= max(support, share * total):
+            return when, inside
+    return None
 
 
 def reason(examples: Examples) -> str:
@@ -134,9 +154,14 @@ def violations(one: Learned, examples: Examples, run: str) -> int:
     )
 
 
-def seen_in(every: Sequence[Fields], volatile: frozenset[str]) -> Condition | None:
-    """The most specific formula over what describes a context and its subject."""
-    parts: list[Condition] = []
+def seen_in(
+    every: Sequence[Fields], volatile: frozenset[str], modes: Sequence[str] = ()
+) -> Condition | None:
+    """The most specific formula over what describes a context and its subject; of `modes` it says
+    which were never on."""
+    parts: list[Condition] = [
+        Not(Has(name)) for name in modes if not any(name in fields for fields in every)
+    ]
     for name in sorted({name for fields in every for name in fields}):
         if not all(name in fields for fields in every):
             continue

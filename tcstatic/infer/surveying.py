@@ -165,7 +165,7 @@ def _portable(event: Event) -> Event:
 
 def _group(kind: str, name: str, every: list[Distinct]) -> Group:
     if kind == CALL:
-        told = ((askable(calls.told_in(one.event)), one.runs) for one in every)
+        told = ((calls.told_in(one.event), one.runs) for one in every)
         events = sum(one.runs.total() for one in every)
         return Group(kind, name, events, _seen(told, every))
     fields = _seen(((askable(one.event.values), one.runs) for one in every), every)

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from tcstatic.infer.learning import Learned
 from tcstatic.invariants.conditions import And, Condition, fields_of, to_text
+from tcstatic.invariants.relations.bracketed import BRACKETS
 from tcstatic.invariants.relations.called import called_in
 from tcstatic.invariants.relations.measured import BOUNDS
 from tcstatic.model import Hypothesis, Invariant, Support
@@ -64,11 +65,13 @@ def _right(params: Any, key: str) -> str:
     if "never_from" in params:
         return f"comes from no {params['never_from']}"
     if "over_time" in params:
-        return {
+        said = {
             "constant": "is the same at each call",
             "distinct": "is another at each call",
             "rising": "grows from call to call",
+            "changing": "is another than at the call before",
         }[params["over_time"]]
+        return f"{said} of a run" if "stream" in params else said
     if key in params:
         return f"is {params[key]!r}"
     return "is " + " and ".join(
@@ -90,6 +93,11 @@ def _order(params: Any) -> str:
     if "precedence" in params:
         return f"{params['precedence']} comes before each {params['before']}{whose}"
     first, last = params["between"]
+    for where in BRACKETS:
+        if where in params and first == last:
+            return f"{params[where]} is {where} of what {first} begins and ends in turn"
+        if where in params:
+            return f"{params[where]} is {where} of what {first} begins and {last} ends"
     if "existence" in params:
         return f"between {first} and {last}{whose} there is {params['existence']}"
     return f"between {first} and {last}{whose} there is no {params['absence']}"

@@ -3,14 +3,15 @@
 ``{of: model.forward, argument: training, equals: true}`` or, against another value of the same
 event, ``{of: call, argument: active, equals_field: module_training}``. A number may have bounds,
 ``{of: call lib.Average, argument: arg_decay, at_least: 0, below: 1}``; and in one run, of calls on
-one object, a value may stay the same (``over_time: constant``), never come again (``distinct``), or
-grow (``rising``). ``never_from: FUNCTION``: a tensor is no result of that function.
+one object, a value may stay the same (``over_time: constant``), never come again (``distinct``),
+grow (``rising``), or be another than at the call before (``changing``); of all calls of a function
+where ``stream: run`` stands. ``never_from: FUNCTION``: a tensor is no result of that function.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import ClassVar, Final, final
+from typing import Any, ClassVar, Final, final
 
 from tcstatic.invariants.relations.base import Monitor, Params, check_keys, observed, register
 from tcstatic.invariants.relations.called import (
@@ -25,11 +26,13 @@ from tcstatic.invariants.relations.callproposing import arguments
 from tcstatic.invariants.relations.measured import (
     BOUNDS,
     OVER_TIME,
+    STREAM,
     Bounded,
     NeverFrom,
     OverTime,
     check_bounds,
     check_over_time,
+    is_told_alike,
 )
 from tcstatic.invariants.relations.proposing import (
     EQUAL_SHARE,
@@ -42,6 +45,8 @@ from tcstatic.invariants.relations.proposing import (
 from tcstatic.model import Event, Hypothesis, Needs, Observation, Vocabulary
 
 _FROM: Final = "_from"
+_ABSENT: Final = object()
+_OBJECT: Final = object()  # given, and no scalar
 
 
 @final
@@ -52,20 +57,25 @@ class _ArgumentMonitor:
         self._field = params.get("equals_field")
         self._value = params.get("equals")
 
-    def _is_given(self, event: Event) -> bool:
-        """Whether there is a value; a tensor may come from no function that is known."""
-        name = self._argument
-        return name in event.values or (
-            name.endswith(_FROM) and f"{name.removesuffix(_FROM)}_dtype" in event.values
-        )
+    def _given(self, event: Event) -> Any:
+        """The value, if there is one. Of an object there is but its type; a tensor may come from no
+        function that is known, which is None."""
+        name, values = self._argument, event.values
+        if name in values:
+            return values[name]
+        if name.endswith(_FROM) and f"{name.removesuffix(_FROM)}_dtype" in values:
+            return None
+        return _OBJECT if self._field is None and f"{name}_type" in values else _ABSENT
 
     def feed(self, event: Event) -> Sequence[Observation]:
-        if event.kind != self._kind or not self._is_given(event):
+        if event.kind != self._kind:
             return ()
-        if self._called and not is_called(event, self._called):
+        got = self._given(event)
+        if got is _ABSENT or (self._called and not is_called(event, self._called)):
             return ()
         expected = event.values.get(self._field) if self._field else self._value
-        got = event.values.get(self._argument)
+        if self._field and not is_told_alike(self._field, expected):
+            return ()
         holds = got == expected and type(got) is type(expected)
         return (observed(event, next(iter(event.subjects.values()), ()), holds=holds),)
 
@@ -80,7 +90,7 @@ class Argument:
     def check(self, params: Params) -> None:
         """Raise ValueError if there is nothing to compare with."""
         own = ("equals", "equals_field", OVER_TIME, "never_from")
-        check_keys(params, ("of", "argument", *own, *BOUNDS), ("of", "argument"))
+        check_keys(params, ("of", "argument", *own, STREAM, *BOUNDS), ("of", "argument"))
         check_label(params["of"], "of")
         if sum(key in params for key in own) + check_bounds(params) != 1:
             raise ValueError(f"expected exactly one of {', '.join(own)}, or bounds")
@@ -93,7 +103,7 @@ class Argument:
     def monitor(self, params: Params) -> Monitor:
         """Return a fresh monitor."""
         if OVER_TIME in params:
-            return OverTime(params["of"], params["argument"], params[OVER_TIME])
+            return OverTime(params["of"], params["argument"], params)
         if "never_from" in params:
             return NeverFrom(params["of"], params["argument"], params["never_from"])
         if "equals" in params or "equals_field" in params:

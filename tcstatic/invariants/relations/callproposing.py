@@ -15,8 +15,10 @@ import math
 from collections.abc import Iterator
 from typing import Any, Final
 
+from tcstatic.invariants.relations.bracketed import BRACKETS
 from tcstatic.invariants.relations.called import CALL, label_of_call
-from tcstatic.invariants.relations.callusage import Usage, usage_of
+from tcstatic.invariants.relations.callusage import CHANCE, Usage, usage_of
+from tcstatic.invariants.relations.measured import COURSES, OVER_TIME, STREAM, WHOLE_RUN
 from tcstatic.invariants.relations.proposing import is_passing
 from tcstatic.invariants.relations.sequences import OBJECT
 from tcstatic.model import FieldSeen, Group, Hypothesis, Scalar, Vocabulary
@@ -31,9 +33,11 @@ EQUAL_SHARE: Final = 0.9
 # Numbers that are proposed to lie within natural bounds take so many different values.
 LEAST_NUMBERS: Final = 3
 MANY_NUMBERS: Final = 6  # where none of them is to exceed one
+MOST_CHOICES: Final = 8  # of a share that programs choose; of what is measured there are more
 _SIZES: Final = ("_rows", "_width", "_length")
 _SORTS: Final = ("_dtype", "_device", "_requires_grad", "_ndim", "_rows", "_width", "_length")
-_BUILT: Final = ("_dtype", "_requires_grad", "_training")
+_BUILT: Final = ("_dtype", "_requires_grad", "_training", "_from")
+_TOLD: Final = (*_SORTS, "_from", "_type", "_keys", "_training")  # of what is given, not itself
 _ALWAYS: Final = ("_dtype",)
 _LEFT: Final = frozenset("name role own lasted sampled fields_left_out autocast".split())
 
@@ -62,34 +66,44 @@ def called_groups(vocabulary: Vocabulary) -> list[Group]:
 
 def arguments(vocabulary: Vocabulary) -> Iterator[Hypothesis]:
     """What functions are given: usual values, natural bounds, courses over time, what agrees."""
-    usage, free = usage_of(vocabulary), choice(vocabulary.runs)
+    usage, needed = usage_of(vocabulary), weak(vocabulary.runs)
+    kept = {*usage.kept(needed)}
     for group in called_groups(vocabulary):
         label = label_of_call(group.name)
         library = not group.name.startswith("torch.")
-        for name, seen in _fields(group, "arg_"):
+        for name in (one for one, _ in _fields(group, "arg_", passing=True)):
             about: dict[str, Any] = {"of": label, "argument": name}
-            if name.endswith("_from") and seen.total < _tensors(group, name):
-                continue
-            for key, value, runs in _claims(name, seen, vocabulary.runs, library=library):
-                params = {**about, "equals": value} if key == "is" else {**about, **value}
-                yield Hypothesis("argument", params, "", frozenset({name}), runs)
-            for course in usage.courses(label, name, free):
-                params = {**about, "over_time": course}
-                yield Hypothesis("argument", params, "", frozenset({name}), free)
-            if (
-                library
-                and name.endswith("_dtype")
-                and any(one.startswith("result") for one in group.fields)
-            ):
-                given = name.removesuffix("_dtype")
-                source = group.fields.get(f"{given}_from")
-                if source is None or ("str", group.name) not in source.values:
-                    params = {"of": label, "argument": given, "never_from": group.name}
-                    judged = frozenset({f"{given}_from"})
-                    yield Hypothesis("argument", params, "", judged, weak(vocabulary.runs))
-            for other, runs in _agreeing(name, seen, "arg_", vocabulary.runs, library=library):
-                params = {**about, "equals_field": other}
-                yield Hypothesis("argument", params, "", frozenset({name, other}), runs)
+            for course in usage.courses(label, name, choice(vocabulary.runs)):
+                params = {**about, OVER_TIME: course}
+                yield Hypothesis("argument", params, "", frozenset({name}), choice(vocabulary.runs))
+            if library and (label, name) in kept:
+                params = {**about, OVER_TIME: COURSES[0], STREAM: WHOLE_RUN}
+                yield Hypothesis("argument", params, "", frozenset({name}), needed)
+        for name, seen in _fields(group, "arg_"):
+            yield from _values_given(group, name, seen, vocabulary.runs)
+
+
+def _values_given(group: Group, name: str, seen: FieldSeen, runs: int) -> Iterator[Hypothesis]:
+    about: dict[str, Any] = {"of": label_of_call(group.name), "argument": name}
+    library = not group.name.startswith("torch.")
+    if name.endswith("_from") and seen.total < _tensors(group, name):
+        return
+    unvaried = len(seen.values) == 1 and f"{name}_type" not in group.fields
+    for key, value, needed in _claims(name, seen, runs, library=library):
+        if key == "is" and unvaried and not name.endswith(_TOLD):
+            continue  # an option that nobody has used
+        params = {**about, "equals": value} if key == "is" else {**about, **value}
+        yield Hypothesis("argument", params, "", _told_of(group, name), needed)
+    if library and name.endswith("_dtype"):
+        yield from _never_from_itself(group, name.removesuffix("_dtype"), runs)
+    for other, needed in _agreeing(name, seen, "arg_", runs, library=library):
+        params = {**about, "equals_field": other}
+        yield Hypothesis("argument", params, "", frozenset({name, other}), needed)
+
+
+def _told_of(group: Group, given: str) -> frozenset[str]:
+    """All that is told of what was given."""
+    return frozenset(name for name in group.fields if f"{name}_".startswith(f"{given}_"))
 
 
 def _tensors(group: Group, source: str) -> int:
@@ -101,7 +115,7 @@ def _tensors(group: Group, source: str) -> int:
 def _never_from_itself(group: Group, given: str, runs: int) -> Iterator[Hypothesis]:
     """What a function has given does not go into it again, where it never did."""
     source = group.fields.get(f"{given}_from")
-    gives = any(name.startswith("result") and name.endswith("_dtype") for name in group.fields)
+    gives = any(name.startswith("result") for name in group.fields)
     if gives and (source is None or ("str", group.name) not in source.values):
         params = {"of": label_of_call(group.name), "argument": given, "never_from": group.name}
         yield Hypothesis("argument", params, "", frozenset({f"{given}_from"}), weak(runs))
@@ -145,10 +159,11 @@ def _results_of(group: Group) -> frozenset[str]:
     return frozenset(name for name in group.fields if name.startswith(("result", "after_")))
 
 
-def _fields(group: Group, prefix: str) -> Iterator[tuple[str, FieldSeen]]:
+def _fields(group: Group, prefix: str, *, passing: bool = False) -> Iterator[tuple[str, FieldSeen]]:
     for name in sorted(group.fields):
         implied = _base(name, "_type") in group.fields or _is_whole(group, name)
-        if name.startswith(prefix) and not (name in _LEFT or is_passing(name) or implied):
+        left = name in _LEFT or (is_passing(name) and not passing)
+        if name.startswith(prefix) and not (left or implied):
             yield name, group.fields[name]
 
 
@@ -172,7 +187,8 @@ def _claims(
     for value, needed in _usual(name, seen, runs, library=library):
         yield "is", value, needed if library else choice(runs)
     if not name.endswith(_SORTS):
-        for bounds in _bounds(seen):
+        shares = _shares(seen) if name.startswith("arg_") else ()
+        for bounds in (*_bounds(seen), *shares):
             yield "bounds", bounds, choice(runs)
 
 
@@ -224,6 +240,20 @@ def _bounds(seen: FieldSeen) -> Iterator[dict[str, float]]:
             "at_least": 10.0 ** (math.floor(math.log10(least)) - 1),
             "at_most": 10.0 ** (math.floor(math.log10(most)) + 2),
         }
+
+
+def _shares(seen: FieldSeen) -> Iterator[dict[str, float]]:
+    """The least natural bound of a share, where chance does not explain that all lie under it."""
+    numbers = [v for kind, v in seen.values if kind == "float" and not isinstance(v, str | None)]
+    if not 0 < len(numbers) == len(seen.values) <= MOST_CHOICES:
+        return
+    if not 0 <= min(numbers) <= max(numbers) < 1:
+        return
+    chosen = sum(seen.runs.values())
+    for bound in (0.5, 1.0):
+        if max(numbers) <= bound and bound**chosen < CHANCE:
+            yield {"at_most": bound}
+            return
 
 
 def _agreeing(
@@ -294,14 +324,19 @@ def orders(vocabulary: Vocabulary) -> Iterator[Hypothesis]:
         every.append({"precedence": first, "before": last, "same": OBJECT})
     for first, what in usage.finals(free):
         every.append({"absence": what, "between": [first, "end"], "same": OBJECT})
+    for first, what in usage.rewrites(needed):
+        overwritten = {"absence": what, "between": [first, "end"], "same": OBJECT}
+        yield Hypothesis("order", overwritten, "", frozenset(), needed)
     for first, what in usage.responses(free):
         every.append({"existence": what, "between": [first, "end"], "same": OBJECT})
     for first, last, what in usage.turns(free):
         every.append({"existence": what, "between": [first, last], "same": OBJECT})
     for pattern, what, between in usage.phases(needed):
         every.append({pattern: what, "between": list(between)})
+    for (first, last), what, where in usage.brackets(free):
+        every.append({where: what, "between": [first, last]})
     for params in every:
-        runs = needed if "same" not in params else free
+        runs = free if "same" in params or params.keys() & {*BRACKETS} else needed
         yield Hypothesis("order", params, "", frozenset(), runs)
 
 

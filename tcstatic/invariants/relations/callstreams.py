@@ -39,14 +39,18 @@ def has_course(field: str, value: object) -> bool:
 
 
 def course_of(values: list[Any]) -> set[str]:
+    """In which ways values go on."""
     if len(set(values)) == 1:
         return {"constant"} if len(values) >= LEAST_ROUNDS else set()
+    if any(type(value) is not int for value in values):
+        return set()
     found = set()
-    if len(set(values)) == len(values) and type(values[0]) is int:
+    if all(a != b for a, b in pairwise(values)):
+        found.add("changing")
+    if len(set(values)) == len(values):
         found.add("distinct")
-        numbers = all(type(value) is int for value in values)
-        if numbers and all(a < b for a, b in pairwise(values)):
-            found.add("rising")
+    if all(a < b for a, b in pairwise(values)):
+        found.add("rising")
     return found
 
 

@@ -9,10 +9,11 @@ then only neighbours (of three that come in one order in every run, the outer tw
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import pairwise, product
 from typing import Any, Final, final
 
+from tcstatic.invariants.relations.bracketed import bracketed
 from tcstatic.invariants.relations.called import called_in
 from tcstatic.invariants.relations.callstreams import (
     LEAST_ROUNDS,
@@ -45,6 +46,8 @@ TRAINING: Final = ("loss.backward", "optimizer.step", "optimizer.zero_grad", "mo
 SHARE: Final = 0.9
 MOST_INNER: Final = 12  # functions that one contains, those called least often first
 MOST_METHODS: Final = 8  # of one class
+CHANCE: Final = 0.01  # Daikon's confidence limit
+MOST_PREPARING: Final = 8  # calls in a run of what only prepares it
 LEAST_TURNS: Final = 2  # of two methods, for what is so in each of them
 MOST_LABELS: Final = 200
 MOST_ALIKE: Final = 400  # fields that are compared over functions
@@ -87,18 +90,33 @@ class Usage:
     # -- values over time ---------------------------------------------------------------------
 
     def courses(self, label: str, field: str, needed: int) -> Iterator[str]:
-        """How a value goes on from call to call: `constant`, or `rising`, or else `distinct`."""
+        """How a value goes on from call to call: the strongest that all runs agree on."""
         if self._courses is None:
             self._courses = self._all_courses()
         found, runs = self._courses.get((label, field), (Counter(), 0))
         if runs < needed:
             return
-        if found["constant"] == runs:
-            yield "constant"
-        elif found["rising"] == runs:
-            yield "rising"
-        elif found["distinct"] == runs:
-            yield "distinct"
+        for course in ("constant", "rising", "distinct", "changing"):
+            if found[course] == runs:
+                yield course
+                break
+
+    def kept(self, needed: int) -> Iterator[_Field]:
+        """What is given alike in all calls of a run, and is a choice: programs differ in it so much
+        that chance does not explain it. Not of what is called again and again: that is given what
+        was measured, too."""
+        once = self._lasting(has_course)
+        often = {
+            label
+            for run in self._runs
+            for label, times in Counter(one for _, labels in run for one in labels).items()
+            if times > MOST_PREPARING
+        }
+        for key, runs in self._lasting(has_course, times=2).items():
+            if key[0] in often:
+                continue
+            if len(runs) >= needed and len(set(once[key].values())) ** -len(runs) < CHANCE:
+                yield key
 
     def _all_courses(self) -> dict[_Field, tuple[Counter[str], int]]:
         found: dict[_Field, tuple[Counter[str], int]] = {}
@@ -173,9 +191,12 @@ class Usage:
                         near, every = within_call(run, index, event.sequence - lasted)
                         direct[label].update(near)
                         inner[label] |= every
+        makers = self._makers()
         for label in self._common(needed, inner=True):
             found = direct[label]
             usual = [one for one, times in found.items() if times == calls[label]]
+            if label in makers:
+                usual = []  # what is given to a constructor may be made on the way
             named = sorted(one for one in usual if called_in(one) and one != label)
             for one in [*sorted(set(usual) & INNER), *named[:MOST_INNER]]:
                 yield label, one, "contains"
@@ -208,17 +229,41 @@ class Usage:
         before: Counter[tuple[str, str]] = Counter()
         after: set[tuple[str, str]] = set()
         for run in self._runs:
-            seen: set[tuple[str, str]] = set()
-            for stream in by_object(run):
-                first = {label: at for at, label in reversed([*enumerate(stream)])}
-                last = {label: at for at, label in enumerate(stream)}
-                for a in first.keys() & common:
-                    for b in last.keys() & common - {a}:
-                        (seen if last[b] < first[a] else after).add((a, b))
-            before.update(seen)
+            over, going = _followed(run, common)
+            before.update(over - going)
+            after |= going
         yield from (
             one for one, runs in sorted(before.items()) if runs >= needed and one not in after
         )
+
+    def rewrites(self, needed: int) -> Iterator[tuple[str, str]]:
+        """What never changes an object once another thing has changed it: first that, then this;
+        of programs that do both, on whatever objects."""
+        writers = self._writers()
+        common = frozenset(self._common(needed)) & writers.keys()
+        both: Counter[tuple[str, str]] = Counter()
+        after: set[tuple[str, str]] = set()
+        for run in self._runs:
+            called = {label for _, labels in run for label in labels} & common
+            both.update((a, b) for a in called for b in called)
+            after |= _followed(run, common)[1]
+        yield from (
+            (a, b)
+            for (a, b), runs in sorted(both.items())
+            if runs >= needed and a != b and (a, b) not in after and writers[a] & writers[b]
+        )
+
+    def _writers(self) -> dict[str, set[str]]:
+        """What changes an object whenever it is given one, by the names of what it is given."""
+        found: dict[str, set[str]] = defaultdict(set)
+        spared: dict[str, set[str]] = defaultdict(set)
+        for run in self._runs:
+            for event, labels in run:
+                for field, value in event.values.items():
+                    if field.endswith("_changed") and field != "after_self_changed":
+                        for label in labels:
+                            (found if value else spared)[label].add(field)
+        return {label: names - spared[label] for label, names in found.items()}
 
     def responses(self, needed: int) -> Iterator[tuple[str, str]]:
         """After which method another one is called before the run ends, on each object."""
@@ -272,8 +317,12 @@ class Usage:
                     continue
                 if min(shares) >= SHARE:
                     yield "existence", label, part
-                elif max(shares) <= 1 - SHARE:
+                elif max(shares) <= 1 - SHARE and not called_in(label).startswith("torch."):
                     yield "absence", label, part
+
+    def brackets(self, needed: int) -> Iterator[tuple[tuple[str, str], str, str]]:
+        """What opens and closes, and what is only called within it, or outside of it."""
+        yield from bracketed(self._runs, self._common(needed), needed)
 
     # -- over functions -----------------------------------------------------------------------
 
@@ -281,7 +330,7 @@ class Usage:
         """Fields of two functions that have one value in each run, and several over the runs."""
         chosen = [
             (key, runs)
-            for key, runs in self._lasting().items()
+            for key, runs in self._lasting(is_shared).items()
             if len(runs) >= needed and len(set(runs.values())) >= needed
         ][:MOST_ALIKE]
         for index, (key, runs) in enumerate(chosen):
@@ -292,18 +341,43 @@ class Usage:
                     yield key, other
                     break  # with its next neighbour only
 
-    def _lasting(self) -> dict[_Field, dict[int, Scalar]]:
-        """Fields of functions that have one value in each run, with it."""
+    def _lasting(
+        self, is_asked: Callable[[str, object], bool], times: int = 1
+    ) -> dict[_Field, dict[int, Scalar]]:
+        """Fields of functions that have one value in each run, with it in each run in which it was
+        told so many times."""
         values: dict[_Field, dict[int, Scalar]] = defaultdict(dict)
+        told: Counter[tuple[_Field, int]] = Counter()
         torn: set[_Field] = set()
         for number, run in enumerate(self._runs):
             for event, labels in run:
                 for label in filter(called_in, labels):
                     for field, value in event.values.items():
-                        if is_shared(field, value):
-                            known = values[label, field].setdefault(number, value)
-                            torn |= {(label, field)} if known != value else set()
-        return {key: runs for key, runs in values.items() if key not in torn}
+                        if is_asked(field, value):
+                            key = (label, field)
+                            told[key, number] += 1
+                            known = values[key].setdefault(number, value)
+                            torn |= {key} if known != value else set()
+        return {
+            key: {number: value for number, value in runs.items() if told[key, number] >= times}
+            for key, runs in values.items()
+            if key not in torn
+        }
+
+
+def _followed(
+    run: Run, common: frozenset[str]
+) -> tuple[set[tuple[str, str]], set[tuple[str, str]]]:
+    """Pairs of what is called on one object: the second is over when the first begins, or not."""
+    over: set[tuple[str, str]] = set()
+    going: set[tuple[str, str]] = set()
+    for stream in by_object(run):
+        first = {label: at for at, label in reversed([*enumerate(stream)])}
+        last = {label: at for at, label in enumerate(stream)}
+        for a in first.keys() & common:
+            for b in last.keys() & common - {a}:
+                (over if last[b] < first[a] else going).add((a, b))
+    return over, going
 
 
 class _Latest:

@@ -8,7 +8,7 @@ from typing import Any, Final, final
 
 from tcstatic.invariants.relations.base import Params, observed
 from tcstatic.invariants.relations.called import called_in, is_called, kind_of
-from tcstatic.model import Event, Observation
+from tcstatic.model import Event, Location, Observation
 
 _BOUND: Final[Mapping[str, Callable[[float, float], bool]]] = {
     "at_least": lambda value, bound: value >= bound,
@@ -18,10 +18,14 @@ _BOUND: Final[Mapping[str, Callable[[float, float], bool]]] = {
 }
 BOUNDS: Final = tuple(_BOUND)
 OVER_TIME: Final = "over_time"
-COURSES: Final = ("constant", "distinct", "rising")
+COURSES: Final = ("constant", "distinct", "rising", "changing")
+# Over which calls a value goes on: those that belong together (`stream_of`), or all of a run.
+STREAM: Final = "stream"
+WHOLE_RUN: Final = "run"
 # Values of one object's calls that are told apart; beyond them, none is known to come again.
 MOST_REMEMBERED: Final = 10_000
 _ABSENT: Final = object()
+_FLOATING: Final = ("float", "bfloat", "complex")
 _Said = tuple[bool, Event] | None  # whether it holds, and the other event
 
 
@@ -32,6 +36,13 @@ def value_of(event: Event, name: str) -> Any:
     if name == "result_type" and "result" in event.values:
         return type(event.values["result"]).__name__  # of what is told as it is
     return event.context.fields.get(name) if event.kind == "call" else None
+
+
+def is_told_alike(field: str, expected: object) -> bool:
+    """Whether a value says of another one what it is to be: a type of whole numbers or flags does
+    not, as of them anything may be made."""
+    floating = isinstance(expected, str) and expected.startswith(_FLOATING)
+    return floating or not field.endswith("_dtype")
 
 
 def check_bounds(params: Params) -> int:
@@ -48,6 +59,8 @@ def check_over_time(params: Params) -> None:
     course = params.get(OVER_TIME, COURSES[0])
     if course not in COURSES:
         raise ValueError(f"{OVER_TIME}: {course!r}; expected one of {', '.join(COURSES)}")
+    if params.get(STREAM, WHOLE_RUN) != WHOLE_RUN or (STREAM in params and OVER_TIME not in params):
+        raise ValueError(f"{STREAM}: expected {WHOLE_RUN}, of a value {OVER_TIME}")
 
 
 def object_of(event: Event) -> int:
@@ -59,6 +72,15 @@ def stream_of(event: Event) -> object:
     """Which calls belong together over time: those on one object, or else at one place."""
     where = event.where
     return object_of(event) or (where and (where.file, where.line))
+
+
+def as_made(event: Event) -> Event:
+    """A call that a library makes, at the line where the user has made the object that makes it:
+    it is that object's doing when, and in which mode, it is called."""
+    file, _, line = str(event.values.get("maker", "")).rpartition(":")
+    if not file:
+        return event
+    return event._replace(where=Location(file, int(line), 1, int(line), 1))
 
 
 @final
@@ -120,13 +142,15 @@ class OverTime:
     State: by object, the event of the first value, or all values, or that of the last one.
     """
 
-    def __init__(self, label: str, field: str, course: str) -> None:
+    def __init__(self, label: str, field: str, params: Params) -> None:
         self._kind, self._called, self._field = kind_of(label), called_in(label), field
+        self._whole = STREAM in params
         self._judge = {
             "constant": self._stays,
             "distinct": self._is_new,
             "rising": self._grows,
-        }[course]
+            "changing": self._moves,
+        }[params[OVER_TIME]]
         self._earlier: dict[object, Event] = {}
         self._values: dict[object, dict[object, Event]] = {}
 
@@ -137,7 +161,7 @@ class OverTime:
         got = event.values.get(self._field, _ABSENT)
         if got is _ABSENT:
             return ()
-        number = stream_of(event)
+        number = WHOLE_RUN if self._whole else stream_of(event)
         said = self._judge(number, event, (type(got), got))
         if said is None:
             return ()
@@ -150,9 +174,7 @@ class OverTime:
         last = {n: e.values.get(self._field) for n, e in self._earlier.items()}
         return (*last.items(), *((n, tuple(v)) for n, v in self._values.items()))
 
-    def _stays(
-        self, number: object, event: Event, got: tuple[type, Any]
-    ) -> tuple[bool, Event] | None:
+    def _stays(self, number: object, event: Event, got: tuple[type, Any]) -> _Said:
         first = self._earlier.setdefault(number, event)
         if first is event:
             return None
@@ -166,9 +188,15 @@ class OverTime:
             known[got] = event
         return (other is None, other or event) if len(known) > 1 or other is not None else None
 
-    def _grows(
-        self, number: object, event: Event, got: tuple[type, Any]
-    ) -> tuple[bool, Event] | None:
+    def _moves(self, number: object, event: Event, got: tuple[type, Any]) -> _Said:
+        before = self._earlier.get(number)
+        self._earlier[number] = event
+        if before is None:
+            return None
+        known = before.values[self._field]
+        return (type(known), known) != got, before
+
+    def _grows(self, number: object, event: Event, got: tuple[type, Any]) -> _Said:
         before = self._earlier.get(number)
         self._earlier[number] = event
         if before is None:

@@ -7,6 +7,9 @@ The patterns are those of Dwyer, Avrunin and Corbett (ICSE 1999); each is a fini
   with ``wide: VALUE``, where B's event has this value, from the first A since the last B;
 - ``{precedence: E, before: B}``: since the last B (or the start) there was an E before each B.
 
+- ``{within: E, between: [A, B]}``: each E lies between an A and its B; where one function is both
+  A and B, it opens and closes in turn. ``outside``: none does. Both are about calls only.
+
 ``same: ROLE`` runs one automaton per object in that role; ``given: G`` judges an interval only if
 a G happened in it; ``since: VALUE`` names the event's value that tells when it began. Steps that
 were not watched (a ``gap``) leave every automaton undecided.
@@ -30,6 +33,7 @@ from tcstatic.invariants.relations.base import (
     observed,
     register,
 )
+from tcstatic.invariants.relations.bracketed import BRACKETS, Bracketed
 from tcstatic.invariants.relations.called import check_label, needs_labels
 from tcstatic.invariants.relations.callproposing import orders
 from tcstatic.invariants.relations.proposing import LEAST_TIMES, ORDER_SHARE
@@ -172,11 +176,12 @@ class Order:
 
     def check(self, params: Params) -> None:
         """Raise ValueError if the parameters are not one pattern with its scope."""
-        keys = (*PATTERNS, "between", "before", "same", "given", "since", "wide")
+        every = (*PATTERNS, *BRACKETS)
+        keys = (*every, "between", "before", "same", "given", "since", "wide")
         check_keys(params, keys)
-        found = [pattern for pattern in PATTERNS if pattern in params]
+        found = [pattern for pattern in every if pattern in params]
         if len(found) != 1:
-            raise ValueError(f"expected exactly one of {', '.join(PATTERNS)}")
+            raise ValueError(f"expected exactly one of {', '.join(every)}")
         check_label(params[found[0]], found[0])
         if found[0] == "precedence":
             check_label(params.get("before"), "before")
@@ -191,12 +196,15 @@ class Order:
 
     def needs(self, params: Params) -> Needs:
         """Return the kinds named."""
-        kinds = {params[p] for p in PATTERNS if p in params} | set(params.get("between", ()))
+        kinds = {params[p] for p in (*PATTERNS, *BRACKETS) if p in params}
+        kinds |= set(params.get("between", ()))
         kinds |= {params[k] for k in ("before", "given") if k in params}
         return needs_labels(kinds)
 
     def monitor(self, params: Params) -> Monitor:
         """Return a fresh automaton."""
+        if any(key in params for key in BRACKETS):
+            return Bracketed(params)
         return LabelOrder(params) if self.needs(params).calls else OrderMonitor(params)
 
     def propose(self, vocabulary: Vocabulary) -> Iterator[Hypothesis]:

@@ -88,6 +88,6 @@ def bounds(seen: FieldSeen, runs: int) -> tuple[int, int] | None:
     numbers = [value for kind, value in seen.values if kind == "int" and isinstance(value, int)]
     if not numbers or len(numbers) != len(seen.values) or seen.total < LEAST_TIMES:
         return None
-    if len(numbers) == 1 and runs < LEAST_RUNS:
-        return None  # as a program is built, perhaps
+    if len(numbers) == 1 and numbers[0] and runs < LEAST_RUNS:
+        return None  # as a program is built, perhaps; that there is none is no size
     return min(numbers), max(numbers)

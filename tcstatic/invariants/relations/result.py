@@ -11,7 +11,7 @@ A value that is not known is not judged; `since` names the event's value that te
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import ClassVar, final
+from typing import ClassVar, Final, final
 
 from tcstatic.invariants.relations.base import (
     Monitor,
@@ -36,8 +36,10 @@ from tcstatic.invariants.relations.measured import (
     OVER_TIME,
     Bounded,
     OverTime,
+    as_made,
     check_bounds,
     check_over_time,
+    is_told_alike,
     value_of,
 )
 from tcstatic.invariants.relations.proposing import (
@@ -47,6 +49,9 @@ from tcstatic.invariants.relations.proposing import (
     usual_values,
 )
 from tcstatic.model import Event, Hypothesis, Needs, Observation, Vocabulary
+
+# In which mode a call is made, which no function gives.
+_MODES: Final = ("grad_enabled",)
 
 
 @final
@@ -69,10 +74,13 @@ class _ResultMonitor:
             if got is None:
                 return ()
             expected = event.values.get(self._field) if self._field else self._expected
-            if self._field and expected is None:
+            if self._field and (expected is None or not is_told_alike(self._field, expected)):
                 return ()
             key = event.subjects.get("optimizer", ())
-            return (observed(event, key, holds=got == expected, since=self._since),)
+            holds = got == expected
+            if not holds and self._value in _MODES:
+                event = as_made(event)
+            return (observed(event, key, holds=holds, since=self._since),)
         return each_member(
             event,
             (
@@ -108,7 +116,7 @@ class Result:
     def monitor(self, params: Params) -> Monitor:
         """Return a fresh monitor."""
         if OVER_TIME in params:
-            return OverTime(params["of"], params["value"], params[OVER_TIME])
+            return OverTime(params["of"], params["value"], params)
         if "is" in params or "equals_field" in params:
             return _ResultMonitor(params)
         return Bounded(params["of"], params["value"], params)

@@ -46,6 +46,7 @@ def test_a_function_has_the_labels_of_its_name_and_role() -> None:
         ({"over_time": "constant"}, [1, 1, 2, 1], "+-+"),
         ({"over_time": "distinct"}, [1, 2, 3, 1], "++-"),
         ({"over_time": "rising"}, [1, 2, 2, 3], "+-+"),
+        ({"over_time": "changing"}, [0, 1, 0, 0], "++-"),
         ({"equals": 1}, [1, True, 1.0], "+--"),
     ],
 )
@@ -59,6 +60,59 @@ def test_objects_are_judged_apart() -> None:
     events = [call("f", on=1, arg_x=1), call("f", on=2, arg_x=2), call("f", on=1, arg_x=1)]
     params = {"of": F, "argument": "arg_x", "over_time": "constant"}
     assert judged("argument", params, events) == [True]
+
+
+def test_all_calls_of_a_run_are_judged_together_where_that_is_asked() -> None:
+    events = [call("f", on=1, arg_x=1), call("f", on=2, arg_x=2), call("f", on=3, arg_x=1)]
+    params = {"of": F, "argument": "arg_x", "over_time": "constant", "stream": "run"}
+    assert judged("argument", params, events) == [False, True]
+    with pytest.raises(ValueError, match="stream"):
+        check_params("argument", {"of": F, "argument": "arg_x", "equals": 1, "stream": "run"})
+
+
+def test_an_object_is_no_scalar() -> None:
+    events = [call("f", arg_x=None), call("f", arg_x_type="Tensor"), call("f", arg_y=1)]
+    assert judged("argument", {"of": F, "argument": "arg_x", "equals": None}, events) == [
+        True,
+        False,
+    ]
+
+
+def test_types_of_whole_numbers_say_nothing_of_others() -> None:
+    params = {"of": F, "value": "result_dtype", "equals_field": "arg_x_dtype"}
+    types = [("float32", "float32"), ("float64", "float32"), ("float32", "int64")]
+    events = [call("f", result_dtype=one, arg_x_dtype=other) for one, other in types]
+    assert judged("result", params, events) == [True, False]
+
+
+def test_a_mode_is_due_to_who_made_the_object_that_calls() -> None:
+    params = {"of": F, "value": "grad_enabled", "is": True}
+    event = call("f", maker="train.py:7", grad_enabled=False)
+    (seen,) = RELATIONS["result"].monitor(params).feed(event)
+    where = seen.event.where
+    assert where is not None
+    assert (seen.holds, where.file, where.line) == (False, "train.py", 7)
+
+
+@pytest.mark.parametrize(
+    ("params", "events", "expected"),
+    [
+        ({"within": G, "between": [F, F]}, "gfgffgfg", "++-"),
+        ({"outside": G, "between": [F, F]}, "gfgffgfg", "--+"),
+        ({"within": G, "between": [F, H]}, "gfghg", "+-"),
+        ({"outside": G, "between": [F, H]}, "fhgfg", "+-"),
+        ({"within": G, "between": [F, F]}, "f|g", ""),
+    ],
+)
+def test_what_opens_and_closes(params: dict[str, Any], events: str, expected: str) -> None:
+    told = judged("order", params, of(events, on=3))
+    assert "".join("+" if one else "-" for one in told) == expected
+
+
+def test_what_lies_around_an_opening_is_not_judged() -> None:
+    opened = [call("f", 2, on=3), call("f", 3, on=3), call("f", 5, on=3)]
+    around = call("g", 6, lasted=2)
+    assert judged("order", {"within": G, "between": [F, F]}, [*opened, around]) == []
 
 
 def test_where_a_tensor_comes_from() -> None:
