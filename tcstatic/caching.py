@@ -41,11 +41,16 @@ def _remove(folder: Path, owner: int) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file so that a reader sees all of it or none; raises OSError."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+def write_whole(path: Path, content: bytes, *, private: bool = False) -> None:
+    """Write a file so that a reader, or a kill, sees all of it or none; raises OSError.
+
+    Its rights are those of any file that the user makes, or the user's alone where it is `private`.
+    """
+    # Not `tempfile`: its files are private, and the umask can only be read by setting it.
+    name = path.with_name(f".{path.name}.{os.urandom(6).hex()}")
+    opener = functools.partial(os.open, mode=0o600 if private else 0o666)
     try:
-        with os.fdopen(handle, "wb") as file:
+        with open(name, "xb", opener=opener) as file:
             file.write(content)
         os.replace(name, path)
     except BaseException:

@@ -314,8 +314,9 @@ def _keep(entry: Path, request: Request, plan: ProbePlan) -> Path:
 
     entry.parent.mkdir(parents=True, exist_ok=True)
     absent = absent_candidates(Path(request.script), Path(request.root), request.include)
-    write_whole(entry.with_suffix(".absent"), json.dumps([str(path) for path in absent]).encode())
-    write_whole(entry.with_suffix(".json"), dump(plan).encode())
+    looked_for = json.dumps([str(path) for path in absent])
+    write_whole(entry.with_suffix(".absent"), looked_for.encode(), private=True)
+    write_whole(entry.with_suffix(".json"), dump(plan).encode(), private=True)
     return entry.with_suffix(".json")
 
 

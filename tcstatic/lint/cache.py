@@ -109,7 +109,7 @@ class Cache:
         body = json.dumps({"facts": self.index.remembered(), **packed.data()}).encode()
         with contextlib.suppress(OSError):
             self._file.parent.mkdir(parents=True, exist_ok=True)
-            write_whole(self._file, _digest(body) + b"\n" + body)
+            write_whole(self._file, _digest(body) + b"\n" + body, private=True)
 
     def _key(self, depends: Iterable[str]) -> str:
         text = "\0".join(self.index.key(name) for name in depends)

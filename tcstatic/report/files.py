@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
-import itertools
 import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+from tcstatic.caching import write_whole
 from tcstatic.errors import InputError, input_problem
 from tcstatic.model import Report
 from tcstatic.report.jsonform import to_json
 from tcstatic.report.text import full_text
 
-_NUMBERS: Final = itertools.count()
 _KINDS: Final[dict[str, Callable[[Report], str]]] = {".json": to_json, ".txt": full_text}
 
 
@@ -42,16 +40,10 @@ def write(report: Report, path: Path) -> None:
     The file is replaced in one step: a reader, or a kill, sees the old report or the new one.
     """
     text = _kind(path)(report)
-    # Not `tempfile`: its files are private, and the umask can only be read by setting it.
-    temporary = path.with_name(f".{path.name}.{os.getpid()}-{next(_NUMBERS)}")
     try:
         path.absolute().parent.mkdir(parents=True, exist_ok=True)
-        with open(temporary, "x", encoding="utf-8", errors="backslashreplace", newline="\n") as out:
-            out.write(text)
-        os.replace(temporary, path)
+        write_whole(path, text.encode("utf-8", "backslashreplace"))
     except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
         raise _unwritable(path, error.strerror or type(error).__name__) from None
 
 

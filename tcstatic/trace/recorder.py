@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import threading
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final, final
 
+from tcstatic.caching import write_whole
 from tcstatic.model import Dropped, Event, ProbeCounts, Recording
 from tcstatic.trace.manifest import MANIFEST, seed, told, versions, world_size
 from tcstatic.trace.pressure import Pressure
@@ -155,7 +155,7 @@ class Recorder:
         if self._part is None:
             self._part = self._new_part()
         with self._pressure.waiting():
-            _write_whole(self._part / name, content)
+            write_whole(self._part / name, content)
 
     def _new_part(self) -> Path:
         """Make the folder of this process, which no other process of the job has."""
@@ -166,16 +166,3 @@ class Recorder:
                 path.mkdir(parents=True)
                 return path
         raise OSError("too many parts")
-
-
-def _write_whole(path: Path, content: bytes) -> None:
-    """Replace a file in one step; unlike a temporary file's, its rights are the user's own."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with open(temporary, "wb") as file:
-            file.write(content)
-        os.replace(temporary, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-        raise

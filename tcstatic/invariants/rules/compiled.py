@@ -38,7 +38,7 @@ def compiled_rules(
         rules = tuple(replace(one, examples=(), support=None) for one in load())
     with contextlib.suppress(OSError):
         folder.mkdir(parents=True, exist_ok=True)
-        write_whole(entry, _packed(rules))
+        write_whole(entry, _packed(rules), private=True)
     return rules, key
 
 

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, Final
 
 import yaml
 
-from tcstatic.caching import write_whole
 from tcstatic.model import Invariant
 
 _WIDTH: Final = 100
@@ -21,24 +19,17 @@ class _Plain(yaml.SafeDumper):
         return True
 
 
-def rules_text(invariants: Sequence[Invariant], *, heading: str = "") -> str:
-    """Return invariants as one yaml document; `heading` becomes a comment above them."""
-    lines = [f"# {line}" for line in heading.splitlines()]
-    listed = [_mapping(one) for one in invariants]
-    body = yaml.dump(
-        listed,
+def rules_text(invariants: Sequence[Invariant]) -> str:
+    """Return invariants as one yaml document."""
+    text: str = yaml.dump(
+        [_mapping(one) for one in invariants],
         Dumper=_Plain,
         sort_keys=False,
         allow_unicode=True,
         width=_WIDTH,
         default_flow_style=None,
     )
-    return "\n".join([*lines, body])
-
-
-def write_rules(path: Path, invariants: Sequence[Invariant], *, heading: str = "") -> None:
-    """Write invariants as one yaml file, whole or not at all; raises OSError."""
-    write_whole(path, rules_text(invariants, heading=heading).encode())
+    return text
 
 
 def _mapping(one: Invariant) -> dict[str, Any]:

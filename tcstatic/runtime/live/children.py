@@ -78,7 +78,7 @@ def _handover(session: Session, rewritten_copy: bool) -> Handover | None:
     path = folder / "plan.json"
     try:
         if not path.exists():
-            write_whole(path, dump(_movable(session)).encode())
+            write_whole(path, dump(_movable(session)).encode(), private=True)
     except OSError:
         return None
     home = os.path.dirname(os.path.dirname(os.path.abspath(tcstatic.__file__)))

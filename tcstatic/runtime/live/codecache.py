@@ -42,7 +42,7 @@ def store(code: CodeType, folder: Path, key: str) -> str:
     """Write the code object as entry `key` of `folder`; return the entry's absolute path."""
     path = folder.absolute() / f"{key}.code"
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, pack(code))
+    write_whole(path, pack(code), private=True)
     return str(path)
 
 

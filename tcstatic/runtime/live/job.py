@@ -216,7 +216,7 @@ class Job:
         }
         name = hashlib.sha256(f"{part['host']} {pid}".encode()).hexdigest()[:16]
         with contextlib.suppress(OSError):
-            write_whole(self._folder / f"part-{name}.json", json.dumps(part).encode())
+            write_whole(self._folder / f"part-{name}.json", json.dumps(part).encode(), private=True)
 
     def _parts(self) -> list[Part]:
         assert self._folder is not None
