@@ -30,7 +30,6 @@ from tcstatic.errors import TcstaticError, input_problem
 
 __all__ = ["main", "tcstatic"]
 
-# What the machine says, whoever asks: no fault of ours.
 _REFUSALS = frozenset(
     {
         *(errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO),
@@ -68,7 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (click.Abort, KeyboardInterrupt):
         return 130
     except OSError as error:
-        return _refused(error) if error.errno in _REFUSALS else _own_bug(error)
+        return _refused(error)
     except Exception as error:
         return _own_bug(error)
     if isinstance(answer, int):
@@ -120,8 +119,15 @@ def _no_command(word: str, group: click.Group) -> str:
 
 
 def _refused(error: OSError) -> int:
-    where = f"{error.filename}: " if error.filename else ""
-    return _say(f"{where}cannot go on ({error.strerror})", 2)
+    """Tell what the machine refuses, whoever asks, from a fault of ours."""
+    if error.errno in _REFUSALS:
+        where = f"{error.filename}: " if error.filename else ""
+        return _say(f"{where}cannot go on ({error.strerror})", 2)
+    try:
+        os.getcwd()
+    except OSError:
+        return _say("the current folder is gone; change into one that exists", 2)
+    return _own_bug(error)
 
 
 def _own_bug(error: Exception) -> int:

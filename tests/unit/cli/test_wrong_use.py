@@ -93,6 +93,20 @@ def test_a_file_that_is_left_out_is_named_once(
     assert err.count("broken.py") == 1
 
 
+@pytest.mark.parametrize("line", ["lint {}", "rewrite {} -o copy", "run -m train"])
+def test_a_current_folder_that_is_gone_is_no_bug_of_ours(
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    line: str,
+) -> None:
+    monkeypatch.chdir(folder / "empty")
+    (folder / "empty").rmdir()
+    assert cli.main(line.format(folder / "train.py").split()) == 2
+    gone = "tcstatic: the current folder is gone; change into one that exists\n"
+    assert capfd.readouterr() == ("", gone)
+
+
 def ended(folder: Path, repo: Path, line: str) -> subprocess.CompletedProcess[str]:
     """How a command ends whose streams the shell has redirected."""
     start = f'exec "{sys.executable}" -m tcstatic {line}'
