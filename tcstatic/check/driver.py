@@ -9,7 +9,7 @@ from typing import final
 
 from tcstatic.check.doubts import Doubts
 from tcstatic.check.history import History
-from tcstatic.check.repeating import MOVING, Repetition, Standing
+from tcstatic.check.repeating import ENDS, MOVING, Repetition, Standing
 from tcstatic.check.working import LEARNT, Kind, Rule, explained, keys_of, labels_needed
 from tcstatic.invariants.relations import needs_of
 from tcstatic.invariants.relations.called import CALL
@@ -122,6 +122,22 @@ class Driver:
             repetition.seen(event)
             position += 1
 
+    def concerns(self, event: Event) -> bool:
+        """Whether an event, or one that says the same, can make a difference to anything."""
+        if event.kind == ENDS or self._history.notes(event):
+            return True
+        return any(key in self._kinds for key in keys_of(event))
+
+    @property
+    def repeated(self) -> int:
+        """How many events each round has, where only other rounds can make a difference that do not
+        say what the last one did; 0 where that is not so, or within a round."""
+        return 0 if self._failed else self._repetition.length
+
+    def count_repeated(self, rounds: int) -> None:
+        """Take so many rounds that say what the last one did; another such round is fed next."""
+        self._repetition.count(rounds)
+
     def _judge(self, event: Event) -> None:
         self._history.note(event)
         self._last = event.sequence
@@ -192,19 +208,39 @@ class Driver:
                         rule.feed(event)
 
     def _judge_anew(self, kind: Kind, event: Event) -> None:
-        """Judge an event that says something else than the last of its kind, by all rules."""
+        """Judge an event that says something else than the last of its kind: by all rules, or by
+        those that an event before it, which said the same, has left."""
         self._count_repeats(kind)
-        again = []
-        for rule in kind.rules:
-            held: int | None = 0
-            for observation in rule.feed(event):
-                taken = self._take(rule, observation)
-                held = held + taken if held is not None and taken is not None else None
-            if held is None or not rule.repeats:
+        known = kind.known(event)
+        again, rest, held = [], [], list(known.held if known else ())
+        for code, times in held:
+            self._checked[code] += times
+        for rule in known.rest if known else kind.rules:
+            taken = self._judge_by(rule, event)
+            if taken is None or not rule.repeats:
                 again.append(rule)
             else:
-                kind.held.append((rule.invariant.code, held))
+                kind.held.append((rule.code, taken[0]))
+            if taken is None or not (rule.repeats and taken[1]):
+                rest.append(rule)
+            else:
+                held.append((rule.code, taken[0]))
+        if known:
+            kind.held += known.held
+        else:
+            kind.keep(event, held, rest)
         kind.again = again
+
+    def _judge_by(self, rule: Rule, event: Event) -> tuple[int, bool] | None:
+        """Judge an event by a rule; return for how much it stands where nothing failed, and whether
+        all held that it gave, without doubt."""
+        held: int | None = 0
+        sure = rule.doubt is None
+        for observation in rule.feed(event):
+            taken = self._take(rule, observation)
+            held = held + taken if held is not None and taken is not None else None
+            sure = sure and observation.holds
+        return None if held is None else (held, sure)
 
     def _count_repeats(self, kind: Kind) -> None:
         """Count what held again in the events that said the same, and forget it."""

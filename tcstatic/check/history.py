@@ -67,6 +67,11 @@ class History:
         self._seen[kind, id(where)] = (where, number)
         return number
 
+    @staticmethod
+    def notes(event: Event) -> bool:
+        """Whether an event is remembered."""
+        return event.kind in STRUCTURAL or HEARD in event.subjects
+
     def first(self, number: int) -> Event | None:
         """Return the event that an object was first seen in."""
         return self._first.get(number)

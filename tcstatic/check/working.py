@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any, Final, final
 
 from tcstatic.check.causes import Diagnosis
@@ -11,12 +12,14 @@ from tcstatic.invariants.conditions import Judge, compile_condition, fields_of, 
 from tcstatic.invariants.relations import Monitor, Remembering, monitor_of
 from tcstatic.invariants.relations.called import CALL, label_of_call, labels_of
 from tcstatic.invariants.relations.sequences import END
-from tcstatic.model import Event, Invariant, Needs, Observation
+from tcstatic.model import Event, Invariant, Member, Needs, Observation
 
 # The status of an invariant that was inferred.
 LEARNT: Final = "learnt"
 # Relations whose monitors judge each event by itself.
 STATELESS: Final = frozenset({"effect", "member", "count", "argument", "result", "equal", "flow"})
+
+MOST_KNOWN: Final = 16  # events of one kind that are known again
 
 _Remembers = Callable[[Mapping[int, int]], tuple[object, ...]]
 
@@ -72,15 +75,27 @@ class Rule:
 
 
 @final
+@dataclass(frozen=True, slots=True)
+class Known:
+    """How an event of these `values` and `members` fared: what it gave where all held, by code, and
+    the `rest` of the rules, which judge each event for itself."""
+
+    values: Mapping[str, Any]
+    members: tuple[Member, ...]
+    held: tuple[tuple[str, int], ...]
+    rest: tuple[Rule, ...]
+
+
+@final
 class Kind:
     """The rules that judge events of one kind, and how the last of them fared.
 
     State: `last` is that event; `held` what it gave, by code, where nothing failed and an event
     that says the same is judged the same; `again` the other rules, None while `last` is half
-    judged; `times` how many events have said the same since.
+    judged; `times` how many events have said the same since; `_known` some that were judged before.
     """
 
-    __slots__ = ("again", "held", "last", "rules", "times")
+    __slots__ = ("_known", "again", "held", "last", "rules", "times")
 
     def __init__(self) -> None:
         self.rules: list[Rule] = []
@@ -88,6 +103,26 @@ class Kind:
         self.held: list[tuple[str, int]] = []
         self.again: list[Rule] | None = None
         self.times = 0
+        self._known: dict[object, Known] = {}
+
+    def known(self, event: Event) -> Known | None:
+        """How an event fared that said the same, if one did not long ago."""
+        found = self._known.get(_said(event))
+        return found if found is not None and found.values is event.values else None
+
+    def keep(self, event: Event, held: Iterable[tuple[str, int]], rest: Iterable[Rule]) -> None:
+        """Know an event again, by the objects that it is made of: they are kept alive."""
+        if len(self._known) >= MOST_KNOWN:
+            self._known.clear()
+        known = Known(event.values, event.members, tuple(held), tuple(rest))
+        self._known[_said(event)] = known
+
+
+def _said(event: Event) -> object:
+    """What an event says, but for where and when."""
+    fields = event.context.fields.items()
+    still = tuple([field for field in fields if field[0] not in MOVING])
+    return id(event.values), id(event.members), still
 
 
 def _once(feed: Callable[[Event], Iterable[Observation]]) -> Callable[[Event], Any]:

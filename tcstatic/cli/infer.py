@@ -105,7 +105,7 @@ def infer(
             bar = click.progressbar(length=len(runs), label="runs", file=sys.stderr)
             tick = stack.enter_context(bar).update
         found = lesson(
-            {name: run.events for name, run in runs.items()},
+            {name: run.stretches for name, run in runs.items()},
             wanted,
             worker,
             earlier=Path(merge) if merge else None,

@@ -8,7 +8,8 @@ each other kind are a set of bits, and events are counted by it.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any, Final, final
 
 from tcstatic.infer.distinct import Distinct
@@ -23,17 +24,135 @@ _Ends = dict[Distinct, Counter[tuple[str, int]]]
 
 
 @final
+class _State:
+    """Where the automaton of one object is: the kinds that came `since` the last event of each
+    kind, and since the start; `blind` since a gap. State: its ways on, as far as they were gone."""
+
+    __slots__ = ("blind", "since", "ways")
+
+    def __init__(self, since: Mapping[str, int], blind: bool) -> None:
+        self.since, self.blind = since, blind
+        self.ways: dict[str, tuple[_State, tuple[tuple[str, int], ...]]] = {}
+
+
+@final
 class _Stream:
-    """The events about one object. State: the kinds since the last event of each kind, where that
-    was, and those since the start; `blind` since a gap."""
+    """The events about one object. State: where its automaton is."""
 
-    __slots__ = ("at", "blind", "length", "since")
+    __slots__ = ("state",)
 
-    def __init__(self, blind: bool) -> None:
-        self.since: dict[str, int] = {START: 0}
-        self.at: dict[str, int] = {START: 0}
-        self.length = 0
-        self.blind = blind
+    def __init__(self, state: _State) -> None:
+        self.state = state
+
+
+@final
+@dataclass(slots=True)
+class _Passage:
+    """An event, in one state of an object: to which state it leads, which intervals `ended`, and
+    how many `times` it came."""
+
+    role: str
+    known: Distinct
+    goal: _State
+    ended: tuple[tuple[str, int], ...]
+    times: int = 0
+
+
+# What to do at an event: of each stream that it is about, with the passages known so far.
+Turn = tuple[tuple[_Stream, dict[_State, _Passage], str, Distinct], ...]
+
+
+@final
+class Following:
+    """Follows the events of one run. Programs repeat themselves: what an event ends is worked out
+    once for each state that it comes in, and counted.
+
+    State: the automaton of each object (`_streams`) and all its states; the `_passages` in the
+    order in which they first came; `_blind` since a gap.
+    """
+
+    def __init__(
+        self, bits: dict[str, int], ends: dict[tuple[str, str, str], _Ends], run: str
+    ) -> None:
+        self._bits, self._ends, self._run = bits, ends, run
+        self._streams: dict[tuple[str, int], _Stream] = {}
+        self._states: dict[tuple[bool, tuple[tuple[str, int], ...]], _State] = {}
+        self._known: dict[tuple[str, Distinct], dict[_State, _Passage]] = {}
+        self._passages: list[_Passage] = []
+        self._blind = False
+
+    def turn(self, event: Event, known: Distinct) -> Turn | None:
+        """Return what is to be done at events like this one; None at a gap."""
+        if event.kind == "gap":
+            return None
+        roles = [(role, event.subjects[role]) for role in event.subjects if role in ROLES]
+        found = []
+        for role, numbers in roles or [("", (0,))]:
+            passages = self._known.setdefault((role, known), {})
+            for number in numbers[:MOST_OBJECTS]:
+                stream = self._streams.get((role, number))
+                if stream is None:
+                    stream = self._streams[role, number] = _Stream(self._state({START: 0}))
+                found.append((stream, passages, role, known))
+        return tuple(found)
+
+    def follow(self, turns: Iterable[Turn | None]) -> None:
+        """Take events, in their order, by their turns."""
+        for turn in turns:
+            if turn is None:
+                self._blind = True
+                for stream in self._streams.values():
+                    stream.state = self._state({START: 0})
+                continue
+            for stream, passages, role, known in turn:
+                passage = passages.get(stream.state)
+                if passage is None:
+                    passage = passages[stream.state] = self._passage(stream.state, role, known)
+                passage.times += 1
+                stream.state = passage.goal
+
+    def end(self) -> None:
+        """Count what was followed."""
+        for passage in self._passages:
+            role, known, times = passage.role, passage.known, passage.times
+            for first, within in passage.ended:
+                ends = self._ends.setdefault((role, first, known.event.kind), {})
+                counts = ends.get(known)
+                if counts is None:
+                    counts = ends[known] = Counter()
+                counts[self._run, within] += times
+
+    def _passage(self, state: _State, role: str, known: Distinct) -> _Passage:
+        kind = known.event.kind
+        if kind not in state.ways:
+            state.ways[kind] = self._way(state, kind)
+        found = _Passage(role, known, *state.ways[kind])
+        self._passages.append(found)
+        return found
+
+    def _way(self, state: _State, kind: str) -> tuple[_State, tuple[tuple[str, int], ...]]:
+        bit = self._bits.get(kind)
+        if bit is None:
+            if len(self._bits) >= MOST_KINDS:
+                return state, ()
+            bit = self._bits[kind] = 1 << len(self._bits)
+        # an interval ends at the first such event; the start counts until then
+        ended = tuple(
+            (first, within)
+            for first, within in state.since.items()
+            if (first == kind or not within & bit) and not (first == START and state.blind)
+        )
+        since = {first: within | bit for first, within in state.since.items()}
+        since[kind] = 0
+        return self._state(since, state.blind), ended
+
+    def _state(self, since: Mapping[str, int], blind: bool | None = None) -> _State:
+        blind = self._blind if blind is None else blind
+        key = (blind, tuple(since.items()))
+        state = self._states.get(key)
+        if state is None:
+            state = self._states[key] = _State(since, blind)
+        return state
 
 
 @final
@@ -45,48 +164,9 @@ class Between:
         self._ends: dict[tuple[str, str, str], _Ends] = {}
         self._bits: dict[str, int] = {}
 
-    def of_run(self, run: str) -> Callable[[Event, Distinct], None]:
+    def of_run(self, run: str) -> Following:
         """Return what takes the events of one run, in their order."""
-        streams: dict[tuple[str, int], _Stream] = {}
-        blind = False
-
-        def follow(event: Event, known: Distinct) -> None:
-            nonlocal blind
-            if event.kind == "gap":
-                streams.clear()
-                blind = True
-                return
-            roles = [(role, event.subjects[role]) for role in event.subjects if role in ROLES]
-            for role, numbers in roles or [("", (0,))]:
-                for number in numbers[:MOST_OBJECTS]:
-                    stream = streams.get((role, number))
-                    if stream is None:
-                        stream = streams[role, number] = _Stream(blind)
-                    self._pass(stream, role, event.kind, known, run)
-
-        return follow
-
-    def _pass(self, stream: _Stream, role: str, kind: str, known: Distinct, run: str) -> None:
-        bit = self._bits.get(kind)
-        if bit is None:
-            if len(self._bits) >= MOST_KINDS:
-                return
-            bit = self._bits[kind] = 1 << len(self._bits)
-        since, at = stream.since, stream.at
-        stream.length += 1
-        last = at.get(kind, -1)
-        for first, within in since.items():
-            # an interval ends at the first such event; the start counts until then
-            ended = first == kind or at[first] > last
-            if ended and not (first == START and stream.blind):
-                ends = self._ends.setdefault((role, first, kind), {})
-                counts = ends.get(known)
-                if counts is None:
-                    counts = ends[known] = Counter()
-                counts[run, within] += 1
-            since[first] = within | bit
-        since[kind] = 0
-        at[kind] = stream.length
+        return Following(self._bits, self._ends, run)
 
     def join(self, other: Between, same: Mapping[Distinct, Distinct]) -> None:
         """Take what lay between the events of other runs; `same` are our events for theirs."""

@@ -6,12 +6,13 @@ Most events say what an earlier one said, but for when: they are counted, not ke
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final, final
 
 from tcstatic.infer import calls
-from tcstatic.infer.between import Between
+from tcstatic.infer.between import Between, Turn
 from tcstatic.infer.distinct import Distinct, Fields, askable
+from tcstatic.infer.told import stretches_of
 from tcstatic.invariants.relations.called import CALL
 from tcstatic.invariants.relations.callproposing import is_comparable, sort_of
 from tcstatic.invariants.relations.proposing import is_passing
@@ -21,12 +22,15 @@ from tcstatic.model import (
     Group,
     Member,
     Scalar,
+    Stretch,
     Vocabulary,
 )
 from tcstatic.model.hypotheses import Value
 
 # Values of one field that are told apart; beyond them it is a measurement and proposed nowhere.
 MOST_VALUES: Final = 64
+# Events that are made at once.
+CHUNK: Final = 512
 # Pairs of fields are compared in this many distinct events of a group.
 MOST_COMPARED: Final = 200
 # What is told of values that says something where it agrees, though no program has another.
@@ -45,27 +49,31 @@ class Survey:
         self.runs: list[str] = []
         self.histories: dict[str, list[Event]] = {}
 
-    def add(self, run: str, events: Iterable[Event]) -> None:
+    def add(self, run: str, events: Iterable[Event | Stretch]) -> None:
         """Take all events of one run (of one rank, in their order)."""
         if run not in self.runs:
             self.runs.append(run)
-        follow = self.between.of_run(run)
+        following = self.between.of_run(run)
         history: list[Event] = []
         called = False
-        for event in events:
-            is_call = event.kind == CALL
-            if len(history) < calls.MOST_REMEMBERED:
-                history += calls.remembered((event,))
-            if is_call and not calls.is_told(event):
-                continue
-            called = called or is_call
-            key = self._key(event)
-            known = self._distinct.get(key)
-            if known is None:
-                known = self._distinct[key] = _distinct(event)
-            known.runs[run] += 1
-            if not is_call:
-                follow(event, known)
+        for stretch in stretches_of(events):
+            history += _remembered(stretch, calls.MOST_REMEMBERED - len(history))
+            turns: list[Turn | None] = []
+            times = Counter(stretch.says)
+            for number, event in enumerate(_firsts(stretch)):
+                is_call = event.kind == CALL
+                if is_call and not calls.is_told(event):
+                    turns.append(())
+                    continue
+                called = called or is_call
+                key = self._key(event)
+                known = self._distinct.get(key)
+                if known is None:
+                    known = self._distinct[key] = _distinct(event)
+                known.runs[run] += times[number]
+                turns.append(() if is_call else following.turn(event, known))
+            following.follow(map(turns.__getitem__, stretch.says))
+        following.end()
         if called:
             self.histories[run] = history
 
@@ -129,6 +137,24 @@ class Survey:
             known = self._values[id(values)] = (values, said)
         context = tuple((k, v) for k, v in event.context.fields.items() if not is_passing(k))
         return event.kind, known[1], context, _said_of(event.members)
+
+
+def _firsts(stretch: Stretch) -> Iterator[Event]:
+    """The first event of each number."""
+    firsts = stretch.firsts
+    for start in range(0, len(firsts), CHUNK):
+        yield from stretch.made(firsts[start : start + CHUNK])
+
+
+def _remembered(stretch: Stretch, most: int) -> list[Event]:
+    """The first events that stand in the history of a run, so many at most."""
+    found: list[Event] = []
+    for start in range(0, len(stretch.says), CHUNK):
+        if len(found) >= most:
+            break
+        places = range(start, min(start + CHUNK, len(stretch.says)))
+        found += calls.remembered(stretch.made(places))
+    return found[: max(most, 0)]
 
 
 def groups_of(event: Event) -> list[tuple[str, str]]:

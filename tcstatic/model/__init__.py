@@ -42,6 +42,7 @@ from tcstatic.model.traces import (
     Recording,
     RunFacts,
     RunView,
+    Stretch,
     TraceView,
 )
 
@@ -88,6 +89,7 @@ __all__ = [
     "Severity",
     "Site",
     "Skipped",
+    "Stretch",
     "Support",
     "TraceView",
     "Unchanged",

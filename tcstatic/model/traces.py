@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol, final
 
@@ -97,6 +97,30 @@ class RunFacts:
     assumed: tuple[Fact, ...] = ()
 
 
+class Stretch(Protocol):
+    """Some events of a run, in their order, that need not all be made.
+
+    Events of one number say the same, but for their `sequence`, `step` and `epoch`, and for what
+    their contexts say under these names and as `optimizer_step`. Numbers count from 0, in the order
+    in which they first come; those of another stretch mean something else.
+    """
+
+    @property
+    def says(self) -> Sequence[int]:
+        """Of each event, the number of what it says."""
+
+    @property
+    def firsts(self) -> Sequence[int]:
+        """Where each number first comes."""
+
+    @property
+    def settled(self) -> Sequence[int]:
+        """Of each event, whether the driver has settled between it and the next one."""
+
+    def made(self, places: Sequence[int]) -> list[Event]:
+        """Return the events at these places."""
+
+
 class RunView(Protocol):
     """The events of one process. Object numbers and sequences are its own."""
 
@@ -107,8 +131,8 @@ class RunView(Protocol):
     def events(self, kinds: Collection[str] | None = None) -> Iterator[Event]:
         """Yield the events, or those of some kinds, in the order of recording."""
 
-    def rounds(self) -> Iterator[list[Event]]:
-        """Yield the events in groups: between two of them the driver has settled."""
+    def stretches(self) -> Iterator[Stretch]:
+        """Yield the events in the order of recording, in parts."""
 
 
 class TraceView(Protocol):

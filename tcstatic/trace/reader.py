@@ -14,10 +14,11 @@ import pyarrow.parquet as pq
 
 from tcstatic.errors import InputError, input_problem
 from tcstatic.model import Event, Location
-from tcstatic.trace.decoding import events_of, numbers, texts
+from tcstatic.trace.decoding import numbers, texts
 from tcstatic.trace.folders import parts_of
 from tcstatic.trace.manifest import MANIFEST, read_manifest
 from tcstatic.trace.segments import MOST_ROWS, SCHEMA
+from tcstatic.trace.stretches import Stretch
 
 _NAME: Final = re.compile(r"segment-(\d{6})\.parquet")
 MOST_BYTES: Final = 1 << 30  # of a segment, as a file or in memory
@@ -33,6 +34,8 @@ _DAMAGES: Final = (
     TypeError,
     ValueError,
 )
+# Events that are made at once: few enough to be gone before the collector looks for cycles.
+CHUNK: Final = 512
 _Answer = TypeVar("_Answer")
 
 
@@ -64,34 +67,27 @@ class Run:
 
     def events(self, kinds: Collection[str] | None = None) -> Iterator[Event]:
         """Yield the events, or those of some kinds, in the order of recording."""
-        for events, _ in self._read(kinds):
-            yield from events
+        for stretch in self.stretches():
+            count = len(stretch.says)
+            places = range(count) if kinds is None else stretch.places_of(kinds)
+            for start in range(0, count, CHUNK):
+                yield from stretch.made(places[start : start + CHUNK])
 
-    def rounds(self) -> Iterator[list[Event]]:
-        """Yield the events in groups: between two of them the driver has settled."""
-        rest: list[Event] = []
-        for events, settled in self._read(None):
-            start = 0
-            for position, ends_here in enumerate(settled, 1):
-                if ends_here:
-                    yield rest + events[start:position] if rest else events[start:position]
-                    rest, start = [], position
-            rest += events[start:]
-        yield rest
+    def stretches(self) -> Iterator[Stretch]:
+        """Yield the events in the order of recording, segment by segment."""
+        places: dict[Location, Location] = {}
+        for path in self.segments:
+            columns = _checked(path, _columns)
+            try:
+                stretch = Stretch(columns, places)
+            except _DAMAGES as error:
+                raise _unreadable(path, error) from None
+            yield stretch
 
     def counted(self) -> Iterator[tuple[list[str], list[int]]]:
         """Yield the kinds and the steps of the events, segment by segment."""
         for path in self.segments:
             yield _checked(path, _kinds_and_steps)
-
-    def _read(self, kinds: Collection[str] | None) -> Iterator[tuple[list[Event], list[int]]]:
-        places: dict[Location, Location] = {}
-        for path in self.segments:
-            columns = _checked(path, _columns)
-            try:
-                yield from events_of(columns, places, kinds)
-            except _DAMAGES as error:
-                raise _unreadable(path, error) from None
 
 
 @final

@@ -114,10 +114,17 @@ class Selection:
             Selection._event, Selection._chosen = event, {}
         chosen = Selection._chosen.get(self._text)
         if chosen is None:
-            judge = self._judge
-            chosen = [m for m in event.members if judge is None or judge(m.fields) is True]
-            Selection._chosen[self._text] = chosen
+            chosen = Selection._chosen[self._text] = self._choose(event.members)
         return chosen
+
+    def _choose(self, members: tuple[Member, ...]) -> list[Member]:
+        judge = self._judge
+        if judge is None:
+            return list(members)
+        # Members of a trace that are alike share their fields.
+        fields = {id(member.fields): member.fields for member in members}
+        met = {one for one, said in fields.items() if judge(said) is True}
+        return [member for member in members if id(member.fields) in met]
 
 
 @final

@@ -43,7 +43,7 @@ def test_nothing_half_written_is_left(tmp_path: Path) -> None:
 def test_a_run_without_events_is_told(tmp_path: Path) -> None:
     record(tmp_path / "t", [])
     (run,) = open_trace(tmp_path / "t").runs
-    assert (run.count, list(run.events()), list(run.rounds())) == (0, [], [[]])
+    assert (run.count, list(run.events()), list(run.stretches())) == (0, [], [])
 
 
 def test_a_process_that_has_not_trained_does_not_count_beside_others(tmp_path: Path) -> None:

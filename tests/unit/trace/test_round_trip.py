@@ -115,9 +115,8 @@ def test_training_comes_back_in_segments(
     (run,) = trace.runs
     assert len(run.segments) == 4
     assert list(trace.events()) == events
-    rounds = list(run.rounds())
-    assert [len(events) for events in rounds] == [4] * 80 + [0]
-    assert [event for events in rounds for event in events] == events
+    settled = [one for stretch in run.stretches() for one in stretch.settled]
+    assert settled == [0, 0, 0, 1] * 80
 
 
 def test_a_choice_of_kinds(tmp_path: Path) -> None:
