@@ -33,6 +33,15 @@ if TYPE_CHECKING:
 # Planning takes a second or two; a child that hangs must not hold up a training run for ever.
 PLANNING_SECONDS: Final = 180
 
+# Files that are given in place of a script: what each is, and what to do.
+_NO_SOURCE: Final = {
+    ".ipynb": ("this is a notebook", "`jupyter nbconvert --to script` makes one of it"),
+    ".sh": ("this is a shell script", "put `tcstatic run` into it, in place of python"),
+    ".zip": ("this is an archive", "unpack it"),
+    ".pyz": ("this is an archive", "unpack it"),
+    ".pyc": ("this is compiled", "name its source"),
+}
+
 _CHILD: Final = """\
 import sys
 sys.path.append(sys.argv[1])
@@ -78,15 +87,7 @@ class Prepared:
 def request_for_script(script: str, **others: Any) -> Request:
     """Return the request for a script; raise InputError in one line where there is none."""
     path, where = Path(script), script or repr(script)
-    wrong, cure = "", ""
-    if path.is_dir():
-        wrong = "this is a folder"
-    elif path.is_fifo():
-        wrong, cure = "this is a pipe, which can be read only once", "write it to a file"
-    elif path.suffix == ".ipynb":
-        wrong, cure = "this is a notebook", f"`jupyter nbconvert --to script {script}` makes one"
-    elif _lies_in_a_copy(path):
-        wrong, cure = "this lies in a copy by `tcstatic rewrite`", "python runs the copy as it is"
+    wrong, cure = _no_source(path)
     if wrong:
         expected = "a script (or -m MODULE)"
         raise InputError(input_problem(wrong, where=where, expected=expected, cure=cure))
@@ -100,6 +101,18 @@ def request_for_script(script: str, **others: Any) -> Request:
     # Python puts the folder of the script itself, not of a link to it, in front of sys.path.
     real = Path(os.path.realpath(path))
     return Request(str(real), str(real.parent), **others)
+
+
+def _no_source(path: Path) -> tuple[str, str]:
+    """What a path is that cannot be watched as a script, and what to do; '' for a script."""
+    if path.is_dir():
+        main = path / "__main__.py"
+        return "this is a folder", f"name {main}" if main.is_file() else ""
+    if path.is_fifo():
+        return "this is a pipe, which can be read only once", "write it to a file"
+    if _lies_in_a_copy(path):
+        return "this lies in a copy by `tcstatic rewrite`", "python runs the copy as it is"
+    return _NO_SOURCE.get(path.suffix if path.is_file() else "", ("", ""))
 
 
 def _lies_in_a_copy(script: Path) -> bool:

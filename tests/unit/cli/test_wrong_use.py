@@ -33,6 +33,10 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "empty").mkdir()
     (tmp_path / "pkg").mkdir()
     (tmp_path / "pkg" / "__init__.py").write_text("")
+    (tmp_path / "train.sh").write_text("python train.py\n")
+    (tmp_path / "app.pyz").write_bytes(b"PK")
+    (tmp_path / "app").mkdir()
+    (tmp_path / "app" / "__main__.py").write_text("print('trained')\n")
     os.mkfifo(tmp_path / "pipe.py")
     return tmp_path
 
@@ -54,6 +58,16 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("run pipe.py", "pipe.py: this is a pipe"),
         ("rewrite pipe.py -o copy", "pipe.py: this is a pipe"),
         ("run notes.ipynb", "notes.ipynb: this is a notebook; expected a script"),
+        (
+            "run train.sh",
+            "this is a shell script; expected a script (or -m MODULE); put `tc",
+        ),
+        ("run none.sh", "none.sh: the script cannot be read (No such file or directory)"),
+        ("run app.pyz", "app.pyz: this is an archive"),
+        (
+            "run app",
+            "this is a folder; expected a script (or -m MODULE); name app/__main__.py",
+        ),
         ("run -m pkg", "this package has no __main__.py to run, got 'pkg'; expected a module of"),
         ("run -m train.py", "without -m, 'train.py' is run as a script"),
         ("infer x -o no/such/learnt.yaml", "learnt.yaml: the invariants cannot be written (there"),
