@@ -81,12 +81,7 @@ def infer(
     file is yaml as people write it: read it, edit it, and hand it to --invariants. What it rests on
     is kept beside it (NAME.observed.json.gz for NAME.yaml), for --merge and --why.
     """
-    if not traces and not merge:
-        raise InputError(
-            input_problem("no TRACE is given", expected="one or more, or --merge FILE")
-        )
-    if output is None and why is None:
-        raise InputError(input_problem("no --output is given", expected="-o FILE, or --why CODE"))
+    _check_given(traces, merge, output, why)
     if jobs and executor:
         raise InputError(input_problem("--jobs and --executor", expected="one of the two"))
     if output is not None:
@@ -117,6 +112,18 @@ def infer(
         found.write(Path(output))
         click.echo(found.summary(Path(output)), err=why is not None)
     return 0
+
+
+def _check_given(
+    traces: tuple[str, ...], merge: str | None, output: str | None, why: str | None
+) -> None:
+    """Raise InputError where there is nothing to learn from, or nothing to tell."""
+    if not traces and not merge:
+        raise InputError(
+            input_problem("no TRACE is given", expected="one or more, or --merge FILE")
+        )
+    if output is None and why is None:
+        raise InputError(input_problem("no --output is given", expected="-o FILE, or --why CODE"))
 
 
 def _check_output(path: Path) -> None:

@@ -99,23 +99,16 @@ def compile_plan(
     read, skipped = _read_all(own, every, root, calls=bool(asked))
     whole = len(read) == len(every)
     scope = _Scope(script, root, tuple(read), scoped and not skipped, asked, whole=whole)
-    outside = outside_of(watched, scope.assumed, may_hold)
+    left, decided = _left_to_the_run(watched, scope, may_hold)
     if scope.problem:
         skipped.append(Skipped(file_name(script, root), scope.problem))
-    inside = tuple(one for one in watched if one.code not in outside)
-    proofs = scope.proved(inside)
     files, sites, unprobed = _sites(read, scope, skipped)
     return ProbePlan(
         root=str(root),
         script=str(script),
         sites=sites,
-        invariants=tuple(one for one in inside if one.code not in proofs),
-        out_of_scope=(
-            *out_of_scope,
-            *unwatched,
-            *_verdicts("OUT_OF_SCOPE", outside),
-            *_verdicts("HOLDS", proofs),
-        ),
+        invariants=left,
+        out_of_scope=(*out_of_scope, *unwatched, *decided),
         files=files,
         skipped=(*skipped, *scope.unrecorded()),
         options=options,
@@ -123,6 +116,17 @@ def compile_plan(
         assumed=scope.assumed,
         libraries=include if asked else (),
     )
+
+
+def _left_to_the_run(
+    watched: Sequence[Invariant], scope: _Scope, may_hold: MayHold
+) -> tuple[tuple[Invariant, ...], tuple[tuple[str, Verdict], ...]]:
+    """The invariants that the source does not decide, and the verdicts on the others by code."""
+    outside = outside_of(watched, scope.assumed, may_hold)
+    inside = tuple(one for one in watched if one.code not in outside)
+    proofs = scope.proved(inside)
+    left = tuple(one for one in inside if one.code not in proofs)
+    return left, (*_verdicts("OUT_OF_SCOPE", outside), *_verdicts("HOLDS", proofs))
 
 
 def _sites(
