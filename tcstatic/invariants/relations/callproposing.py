@@ -15,7 +15,6 @@ import math
 from collections.abc import Iterator
 from typing import Any, Final
 
-from tcstatic.invariants.relations.bracketed import BRACKETS
 from tcstatic.invariants.relations.called import CALL, label_of_call
 from tcstatic.invariants.relations.callusage import CHANCE, Usage, usage_of
 from tcstatic.invariants.relations.measured import COURSES, OVER_TIME, STREAM, WHOLE_RUN
@@ -336,7 +335,8 @@ def orders(vocabulary: Vocabulary) -> Iterator[Hypothesis]:
     for (first, last), what, where in usage.brackets(free):
         every.append({where: what, "between": [first, last]})
     for params in every:
-        runs = free if "same" in params or params.keys() & {*BRACKETS} else needed
+        # what a loop always does there may be its habit; what none does is asked of fewer
+        runs = needed if "absence" in params and "same" not in params else free
         yield Hypothesis("order", params, "", frozenset(), runs)
 
 
