@@ -6,7 +6,8 @@ frozen dataclass takes three times as long to make.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import functools
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple, final
 
@@ -74,3 +75,10 @@ class Event(NamedTuple):
     step: int = 0
     epoch: int | None = None
     rank: int = 0
+
+
+# All fields in one tuple: without the Python function that named tuples are called through.
+quick_context: Final[Callable[[tuple[Any, ...]], Context]] = functools.partial(
+    tuple.__new__, Context
+)
+quick_event: Final[Callable[[tuple[Any, ...]], Event]] = functools.partial(tuple.__new__, Event)

@@ -56,12 +56,7 @@ def _at_once(tell: Callable[..., Any], *given: Any) -> Any:
     return tell(*given)
 
 
-_outside: Callable[..., Any] = _at_once
-
-
-def tell_outside(tell: Callable[..., Any], *given: Any) -> Any:
-    """Call `tell` with dynamo's frame evaluation off, once there is one."""
-    return _outside(tell, *given)
+outside: Callable[..., Any] = _at_once  # calls with dynamo's frame evaluation off, as `switch`
 
 
 def dynamo_is_here(
@@ -72,7 +67,7 @@ def dynamo_is_here(
     `switching` are the functions that set `switch` themselves before they do anything else.
     Raises ImportError or AttributeError where this torch has no means for it.
     """
-    global _compiling, _outside, switch
+    global _compiling, outside, switch
     import torch
     import torch._dynamo
     from torch._C._dynamo.eval_frame import set_eval_frame
@@ -82,7 +77,7 @@ def dynamo_is_here(
     setting: Callable[[Any], Any] = set_eval_frame
     skip: Callable[[Any], Any] = skip_code
 
-    def outside(tell: Callable[..., Any], *given: Any) -> Any:
+    def unseen(tell: Callable[..., Any], *given: Any) -> Any:
         before = setting(None)
         try:
             return tell(*given)
@@ -100,9 +95,9 @@ def dynamo_is_here(
     for function, instead in traced:
         replace(function)(instead)
         skip(function.__code__)
-    for function in (outside, tell_outside, _at_once, *switching):
+    for function in (unseen, _at_once, *switching):
         skip(function.__code__)
-    _outside, switch = outside, setting
+    outside, switch = unseen, setting
     _compiling = None
 
 
@@ -141,5 +136,5 @@ def loop(number: int, iterable: Any) -> Any:
     if _compiling is not None and _compiling():
         return iterable
     if _receiver is not None:
-        return _outside(_receiver.saw_loop, number, iterable)
+        return outside(_receiver.saw_loop, number, iterable)
     return iterable

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import operator
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final, final
 
 from tcstatic.model import Location
@@ -45,20 +45,26 @@ class Forward:
         "where",
     )
 
-    def __init__(self, number: int, module: Any, where: Location | None) -> None:
+    def __init__(
+        self,
+        number: int,
+        module: Any,
+        where: Location | None,
+        sequence: int,
+        moment: Moment,
+        values: dict[str, Any],
+    ) -> None:
         self.number = number
         self.module = module
         self.where = where
-        self.reached = False
-        self.recorded = False
-        self.after_loop = False
-        self.differentiated = False
-        self.values: dict[str, Any] = {}
-        self.moment: Moment = (0, 0, False, None, None)
-        self.sequence = 0
+        self.sequence = sequence
+        self.moment = moment
+        self.values = values
+        self.reached = self.recorded = self.after_loop = self.differentiated = False
 
 
-_CRITERION: Final = Forward(0, None, None)  # stands for the call of any loss of torch's
+# Stands for the call of any loss of torch's.
+_CRITERION: Final = Forward(0, None, None, 0, (0, 0, False, None, None), {})
 _criteria: dict[type, bool] = {}
 
 
@@ -112,7 +118,8 @@ class Forwards:
             self._open.append((id(frame), None))
             return
         self._backward_over()
-        self._now_reached = []
+        if self._now_reached:
+            self._now_reached = []
         if _is_criterion(type(module)):
             self._open.append((id(frame), _CRITERION))
             return
@@ -121,10 +128,8 @@ class Forwards:
         if not number:
             self._ownership.adopt(module)
             number = stream.registry.number(module)
-        record = Forward(number, module, where)
-        record.sequence = stream.sequence()
-        record.values = self._mode(module, number)
-        record.moment = stream.moment()
+        values = self._mode(module, number)
+        record = Forward(number, module, where, stream.sequence(), stream.moment(), values)
         self._open.append((id(frame), record))
 
     def ends(
@@ -141,7 +146,7 @@ class Forwards:
                 self._graphs.note(output, where)
             self._criterion_ends(output)
             return
-        if self._graphs.due and type(record.module).__name__ in LAYERS:
+        if type(record.module).__name__ in LAYERS and self._graphs.due:
             self._graphs.note(output, where)
         record.values["output_dropped"] = dropped
         for node in _graph_nodes(output):
@@ -155,49 +160,51 @@ class Forwards:
 
     def _criterion_ends(self, output: Any) -> None:
         """A loss of torch's is no model: it only shows a backward, where no model's call will."""
-        if any(record.recorded and not record.reached for record in self.pending):
-            return
+        for record in self.pending:
+            if record.recorded and not record.reached:
+                return
         for node in _graph_nodes(output):
             node.register_prehook(self._criterion_reached)
 
     def _criterion_reached(self, gradients: Any) -> None:
         self._backward_seen()
 
-    def roots(self) -> list[Any]:
-        """Return the models that a backward has reached, or may reach, since the last step."""
-        found: dict[int, Any] = {}
-        for record in self.pending:
-            if record.recorded:
-                found[record.number] = record.module
-        return list(found.values())
+    def roots(self) -> dict[int, Any]:
+        """Return the models that a backward has reached, or may reach, since the last step, by
+        number."""
+        return {record.number: record.module for record in self.pending if record.recorded}
 
     def stepped(self, optimizer: Optimizer) -> None:
         """A step used the gradients of the models that its optimizer holds: they were trained."""
         kept = []
-        called = {record.number for record in self.pending if record.reached}
-        held = set(map(id, optimizer.parameters()))
+        pending = self.pending
         by_hand = not optimizer.ledger.touched  # master copies get their gradients by assignment
-        for record in self.pending:
+        for record in pending:
             if not record.reached:
                 if record.after_loop:
-                    self._tell(record, "evaluate", set())
+                    self._tell(record, "evaluate", ())
                 else:
                     kept.append(record)
-            elif by_hand or (held and self._holds(record, held)):
-                record.values["trained_by_this"] = (optimizer.number, record.number) in self.pairs
-                self._tell(record, "train", called)
+            elif by_hand or self._holds(optimizer, record):
+                pair = (optimizer.number, record.number)
+                record.values["trained_by_this"] = pair in self.pairs
+                self._tell(record, "train", pending)
                 if record.values["training"]:
                     self.trained[record.number] = record.sequence
-                    self.pairs.add((optimizer.number, record.number))
+                    self.pairs.add(pair)
             else:
                 kept.append(record)
         self.pending = kept[-KEPT // 2 :]
 
-    def _holds(self, record: Forward, held: set[int]) -> bool:
-        for _, parameter in self._ownership.parameters(record.module):
-            if id(parameter) in held:
-                return True
-        return False
+    def _holds(self, optimizer: Optimizer, record: Forward) -> bool:
+        """Tell whether an optimizer whose step was just read holds a parameter of a model."""
+        known = optimizer.models.get(record.number)
+        if known is None:
+            held = set(map(id, optimizer.parameters()))
+            mine = self._ownership.parameters(record.module)
+            known = any(id(parameter) in held for _, parameter in mine)
+            optimizer.models[record.number] = known
+        return known
 
     def unreached(self) -> None:
         """What flowed through the models just now was not a backward that a step will use."""
@@ -208,15 +215,13 @@ class Forwards:
     def called_for(self, optimizer: Optimizer) -> tuple[bool, bool]:
         """Return whether a model of `optimizer` was called since the last step, and whether with
         a graph that no backward has used."""
-        held = {id(parameter) for parameter in optimizer.parameters()}
-        mine = [record for record in self.pending if self._holds(record, held)]
+        mine = [record for record in self.pending if self._holds(optimizer, record)]
         return bool(mine), any(record.recorded and not record.reached for record in mine)
 
     def tell_unrecorded(self, optimizer: Optimizer) -> bool:
         """Name the last call of a model that `optimizer` should train, if no call of it since the
         last step has a graph."""
-        held = {id(parameter) for parameter in optimizer.parameters()}
-        mine = [record for record in self.pending if self._holds(record, held)]
+        mine = [record for record in self.pending if self._holds(optimizer, record)]
         if not mine or any(record.recorded for record in mine):
             return False
         subjects = {HEARD: (listener(optimizer.number),)}
@@ -260,7 +265,7 @@ class Forwards:
         """The run ends: what waited for a backward will get none."""
         for record in self.pending:
             if record.after_loop and not record.reached:
-                self._tell(record, "evaluate", set())
+                self._tell(record, "evaluate", ())
         self.pending = [record for record in self.pending if not record.after_loop]
 
     def forget(self) -> None:
@@ -268,9 +273,9 @@ class Forwards:
         self.pending = []
         self._open = []
 
-    def _tell(self, record: Forward, stage: str, called: set[int]) -> None:
-        unused = record.recorded and not record.differentiated
-        values = {**record.values, "records_graph": unused}
+    def _tell(self, record: Forward, stage: str, called: Sequence[Forward]) -> None:
+        values = record.values
+        values["records_graph"] = record.recorded and not record.differentiated
         numbers: tuple[int, ...] = (record.number,)
         if self._structure.alone(record.module, record.number):
             values["wrapped"] = values["bypasses"] = False
@@ -289,8 +294,11 @@ class Forwards:
         )
         self._stream.tell(event)
 
-    def _tell_wrappers(self, record: Forward, called: set[int], values: dict[str, Any]) -> None:
+    def _tell_wrappers(
+        self, record: Forward, called: Sequence[Forward], values: dict[str, Any]
+    ) -> None:
         """Tell how often a model is wrapped, and whether its wrapper was `called` instead."""
+        reached = {other.number for other in called if other.reached}
         times = self._structure.wrapped_times(record.module)
         if times:
             values["wrappers"] = times
@@ -298,7 +306,7 @@ class Forwards:
         live = [n for n in wrappers if self._stream.registry.thing(n) is not None]
         live = [n for n in live if n in self._structure.replicating]
         values["wrapped"] = bool(live)
-        values["bypasses"] = bool(live) and not any(n in called for n in live)
+        values["bypasses"] = bool(live) and not any(n in reached for n in live)
 
     def _mode(self, module: Any, number: int) -> dict[str, Any]:
         known = self._sensitive.get(number)
@@ -316,7 +324,7 @@ class Forwards:
             "type": type(module).__name__,
             "training": training,
             "sensitive": len(sensitive),
-            "sensitive_in_train": len(list(filter(_TRAINING, sensitive))),
+            "sensitive_in_train": len(list(filter(_TRAINING, sensitive))) if sensitive else 0,
             "trained_before": trained > 0,
             "left_in_train": training and trained > 0 and called < trained,
         }
@@ -365,7 +373,8 @@ def _graph_nodes(output: Any, limit: int = 8) -> list[Any]:
     """Return the autograd nodes of the tensors in a model's output."""
     torch: Any = sys.modules["torch"]
     if type(output) is torch.Tensor:
-        return [] if output.grad_fn is None else [output.grad_fn]
+        node = output.grad_fn
+        return [] if node is None else [node]
     found: list[Any] = []
     todo = [output]
     while todo and len(found) < limit:

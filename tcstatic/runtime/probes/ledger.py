@@ -49,12 +49,9 @@ def version_of(gradient: Any) -> int:
 def same(gradient: Any, seen: Mark) -> bool:
     """Tell whether `gradient` is untouched since it was marked (never for a missing one)."""
     reference, version = seen
-    return bool(
-        gradient is not None
-        and reference is not None
-        and reference() is gradient
-        and version_of(gradient) == version
-    )
+    if gradient is None or reference is None or reference() is not gradient:
+        return False
+    return version_of(gradient) == version
 
 
 def _moved(before: Sequence[tuple[Any, int]], gradients: Sequence[Any]) -> set[int]:

@@ -42,9 +42,11 @@ def readable(tensor: Any) -> bool:
 class Pending:
     """Numbers on their way from the device: `values` is a list of floats once `ready`."""
 
-    def __init__(self, stacked: Any, size: int) -> None:
-        self.size = size
-        self._known: list[float] | None = None
+    def __init__(self, stacked: Any, size: int, known: list[float] | None = None) -> None:
+        self._known = known
+        if known is not None:
+            return
+        self._size = size
         self._event: Any = None
         if stacked is None:
             self._host: Any = None
@@ -60,16 +62,14 @@ class Pending:
     @classmethod
     def known(cls, numbers: list[float]) -> Pending:
         """Return numbers that are there already."""
-        pending = cls(None, len(numbers))
-        pending._known = numbers
-        return pending
+        return cls(None, len(numbers), numbers)
 
     def values(self) -> list[float]:
         """Return the numbers; waits only if the device has not reached them yet."""
         if self._known is not None:
             return self._known
         if self._host is None:
-            return [math.nan] * self.size
+            return [math.nan] * self._size
         if self._event is not None:
             self._event.synchronize()
         self._known = list(self._host.tolist())

@@ -41,9 +41,10 @@ class Interval:
 
     def discard_losses(self) -> None:
         """The gradients of its losses were cleared."""
-        if any(not math.isfinite(loss.values()[0]) for loss in self.losses):
-            self.discarded_bad_loss = True
-        self.losses = []
+        if self.losses:
+            if not all([math.isfinite(loss.values()[0]) for loss in self.losses]):
+                self.discarded_bad_loss = True
+            self.losses = []
 
 
 WANTED: Final[Callable[[Any], bool]] = operator.attrgetter("requires_grad")
@@ -70,6 +71,10 @@ class Optimizer:
     handed on again while nothing new is to be said, as it is at once while `signs` are the same;
     `keeps` tells whether its steps leave the gradients as they find them, None where that is not
     known yet.
+
+    `models` tells of models, by number, whether they hold one of its parameters, `found` is what
+    its last step found, and `said` all that was said of it, after what that was put together
+    from: they stay while they are true.
 
     `stock` tells whether it is one of torch's own, which change what they are given at every step;
     `title` is the name of its class, for people; `heard` the number under which events are kept
@@ -109,7 +114,10 @@ class Optimizer:
         self.steady: dict[int, Steady] = {}
         self.told: tuple[tuple[Member, ...], dict[str, Any]] = ((), {})
         self.signs: tuple[Any, ...] | None = None
-        self._facts: tuple[tuple[int, int, int], list[Facts]] = ((-1, 0, 0), [])
+        self.models: dict[int, bool] = {}
+        self.found: dict[str, Any] = {}
+        self.said: tuple[tuple[Any, ...], dict[str, Any]] = ((None, None, None), {})
+        self._facts: tuple[tuple[int, tuple[int, ...]], list[Facts]] = ((-1, ()), [])
         self._scales: tuple[Any, tuple[list[float], list[float]]] = (None, ([], []))
         self._numbers: tuple[list[Facts] | None, frozenset[int]] = (None, frozenset())
 
@@ -129,8 +137,11 @@ class Optimizer:
         """Return the learning rate of each parameter; one that sits on a device is not read."""
         if self.manual:
             return [None] * len(self.live)
+        groups: Sequence[Any] = getattr(self.thing(), "param_groups", ())
+        if len(groups) == 1:
+            return [_rate(groups[0].get("lr"))] * len(groups[0].get("params", ()))
         found: list[float | None] = []
-        for group in getattr(self.thing(), "param_groups", ()):
+        for group in groups:
             found.extend([_rate(group.get("lr"))] * len(group.get("params", ())))
         return found
 
@@ -141,12 +152,16 @@ class Optimizer:
 
     def group_rates(self) -> list[float | None]:
         """Return the learning rate of each group."""
-        return [_rate(group.get("lr")) for group in getattr(self.thing(), "param_groups", ())]
+        groups: Sequence[Any] = getattr(self.thing(), "param_groups", ())
+        if len(groups) == 1:
+            return [_rate(groups[0].get("lr"))]
+        return [_rate(group.get("lr")) for group in groups]
 
     def facts(self, parameters: list[Any], registry: Registry, ownership: Ownership) -> list[Facts]:
         """Return what stays true of its parameters while no structure changes."""
-        key = (ownership.version, len(parameters), id(parameters[0]) if parameters else 0)
+        key = (ownership.version, tuple(map(id, parameters)))
         if self._facts[0] != key:
+            self.models = {}
             found = [
                 (
                     registry.number(p),
@@ -209,9 +224,13 @@ class Snapshot:
     )
 
     def __init__(
-        self, optimizer: Optimizer, last: tuple[list[int], measure.Pending] | None = None
+        self,
+        optimizer: Optimizer,
+        parameters: list[Any],
+        last: tuple[list[int], measure.Pending] | None = None,
     ) -> None:
-        """Read the parameters; `last` are the versions and norms that the last step left.
+        """Read `parameters`, those of the optimizer; `last` are the versions and norms that its
+        last step left.
 
         They stand for the present ones where no version moved and nothing is frozen. A write
         through ``.data`` moves no version: then the step is taken to have changed what that write
@@ -220,11 +239,12 @@ class Snapshot:
         `found` are the gradients, with their versions as `marks`, where the step may keep them: one
         that is known to do so has their norms read after it, together with the parameters'.
         """
-        self.parameters = parameters = optimizer.parameters()
+        self.parameters = parameters
         self.rates = optimizer.rates()
         gradients = list(map(GRADIENT, parameters))
+        whole = NONE not in map(type, gradients)
         self.gradients = [True] * len(gradients)
-        if NONE in map(type, gradients):
+        if not whole:
             self.gradients = [gradient is not None for gradient in gradients]
         self.versions = list(map(VERSION, parameters))
         if last is not None and last[0] == self.versions and all(map(WANTED, parameters)):
@@ -234,7 +254,7 @@ class Snapshot:
         self.found: list[Any] = []
         self.marks: list[int] = []
         self.gradient_norms: measure.Pending | None = None
-        if optimizer.keeps is not False and False not in self.gradients:
+        if optimizer.keeps is not False and whole:
             self.found, self.marks = gradients, list(map(VERSION, gradients))
         if not (optimizer.keeps and self.found):
             self.gradient_norms = measure.norms(gradients)
@@ -254,8 +274,6 @@ class Snapshot:
 
 def keep_suspects(optimizer: Optimizer, snapshot: Snapshot, registry: Registry) -> None:
     """Copy the parameters that looked unchanged by the last step, to compare bit for bit."""
-    if not optimizer.suspects:
-        return
     suspects = optimizer.suspects
     parameters = {registry.number(parameter): parameter for parameter in snapshot.parameters}
     for number in list(suspects):
@@ -265,6 +283,8 @@ def keep_suspects(optimizer: Optimizer, snapshot: Snapshot, registry: Registry) 
 
 
 def _rate(value: Any) -> float | None:
+    if type(value) is float:
+        return value
     if isinstance(value, int | float):
         return float(value)
     device = getattr(value, "device", None)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any, Final, final
 
-from tcstatic.model import Location, Needs, Site
+from tcstatic.model import Needs, Site
 from tcstatic.runtime.probes.forwards import Forwards
 from tcstatic.runtime.probes.graphs import Graphs
 from tcstatic.runtime.probes.optimizers import Optimizer
@@ -27,8 +27,8 @@ from tcstatic.runtime.probes.stream import Stream
 from tcstatic.runtime.probes.structure import Structure, flatten
 from tcstatic.runtime.probes.updates import Updates
 
-# Kinds whose result is told of together with the receiver.
-_ANSWERED: Final = frozenset({"optimizer.zero_grad", "model.train", "model.eval"})
+# Kinds whose result is told of together with the receiver, as is that of a clearing.
+_ANSWERED: Final = frozenset({"model.train", "model.eval"})
 
 
 @final
@@ -61,7 +61,7 @@ class Parts:
             stream,
             ownership,
             self.structure,
-            self._round_done,
+            round_done,
             self._before_update,
             self._round_begins,
             self.graphs,
@@ -114,21 +114,31 @@ class Parts:
             return None
         return self.updates.known(optimizer, None)
 
+    def clearing(self, site: Site, thing: Any) -> None:
+        """Gradients of `thing` are about to be cleared."""
+        self._calls[site.kind] = thing
+        self.replicas.passed(site)
+
+    def backward(self, site: Site, thing: Any, *, watching: bool) -> None:
+        """A backward from `thing` is about to be called."""
+        self.replicas.passed(site)
+        if not watching:
+            return
+        self.updates.backward_ends()
+        whole = role_of(thing) == TENSOR and thing.numel() == 1 and thing.requires_grad
+        self.updates.backward_begins(site.location, thing if whole else None)
+
     def called(self, site: Site, thing: Any, *, watching: bool) -> None:
-        """A method of `thing` is about to be called."""
+        """Another method of `thing` is about to be called."""
         kind = site.kind
         if kind in _ANSWERED:
             self._calls[kind] = thing
         self.replicas.passed(site)
-        if (not watching and kind != "model.freeze") or kind == "optimizer.zero_grad":
+        if not watching and kind != "model.freeze":
             return
         role = role_of(thing)
         if kind == "model.freeze":
             self._froze(site, thing, role)
-        if kind == "loss.backward":
-            self.updates.backward_ends()
-            loss = thing if role == TENSOR and thing.numel() == 1 and thing.requires_grad else None
-            self.updates.backward_begins(site.location, loss)
         elif kind == "grad.clip":
             self.updates.clip_begins()
         elif kind == "grad.write" and role == TENSOR:
@@ -167,9 +177,6 @@ class Parts:
     def returned(self, site: Site, value: Any, frame: FrameType, bounds: dict[int, float]) -> None:
         """A call returned, on a watched step."""
         kind = site.kind
-        if kind == "loss.backward":
-            self.updates.backward_ends()
-            return
         thing = value if "gives" in site.arguments else self._calls.pop(kind, None)
         if kind == "optimizer.zero_grad":
             self.updates.cleared(thing, site.location)
@@ -243,7 +250,9 @@ class Parts:
     def step_begins(self, optimizer: Any) -> None:
         """Torch's hook before a step."""
         self.structure.watchful = True
-        self.updates.step_begins(optimizer, self._here())
+        # Five frames of ours lie between torch's hook and the look at them.
+        where = self.stream.locator.here(5, thread=self.stream.thread)
+        self.updates.step_begins(optimizer, where)
 
     def step_ends(self, optimizer: Any) -> None:
         """Torch's hook after a step."""
@@ -257,26 +266,19 @@ class Parts:
         record.steps += 1
         if record.steps > self.stream.step:
             self.stream.step = record.steps
-            self._round_done()
+            self._after_round()
 
     def _note_devices(self, optimizer: Any) -> None:
         if self.on_host and self._cuda.is_initialized():
             groups = getattr(optimizer, "param_groups", ())
             self.on_host = all(p.device.type == "cpu" for g in groups for p in g["params"])
 
-    def _here(self) -> Location | None:
-        # Seven frames of ours lie between torch's hook and the look at them.
-        return self.stream.locator.here(7, thread=self.stream.thread)
-
     def _before_update(self, stepping: bool = False) -> None:
         self.replicas.before_update(stepping=stepping)
 
-    def _round_done(self) -> None:
-        self._after_round()
-
     def _round_begins(self) -> None:
         if self.replicas.expected:
-            self.replicas.round_begins(self.forwards.roots())
+            self.replicas.round_begins(list(self.forwards.roots().values()))
 
     def forget(self) -> None:
         """The next steps are not watched."""
@@ -322,12 +324,12 @@ def _untouchable(torch: Any) -> Callable[[], bool]:
     transform: Callable[[], Any] = torch._C._functorch.peek_interpreter_stack
     tracing: Callable[[], bool] = torch._C._is_tracing
     initialized, capturing = torch.cuda.is_initialized, torch.cuda.is_current_stream_capturing
-    # Without CUDA in torch there is nothing to capture.
-    cuda = hasattr(torch._C, "_cuda_isCurrentStreamCapturing")
+
+    def transformed() -> bool:
+        return transform() is not None or tracing()
 
     def untouchable() -> bool:
-        if transform() is not None or tracing():
-            return True
-        return cuda and initialized() and bool(capturing())
+        return transformed() or (initialized() and bool(capturing()))
 
-    return untouchable
+    # Without CUDA in torch there is nothing to capture.
+    return untouchable if torch.backends.cuda.is_built() else transformed

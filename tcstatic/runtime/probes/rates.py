@@ -17,10 +17,20 @@ class Rates:
 
     State: `_highest` so far, `_since` when they have been nothing, `_told` what was told of it;
     `_calls` of the step of the scheduler that drives it, and whether that counts `_in_epochs`;
-    `_first` rates, and whether there were others since: `varied`.
+    `_first` rates, and whether there were others since: `varied`; `_alive_with` the rates of the
+    last step, if that had one that moves something.
     """
 
-    __slots__ = ("_calls", "_first", "_highest", "_in_epochs", "_since", "_told", "varied")
+    __slots__ = (
+        "_alive_with",
+        "_calls",
+        "_first",
+        "_highest",
+        "_in_epochs",
+        "_since",
+        "_told",
+        "varied",
+    )
 
     def __init__(self) -> None:
         self._highest = 0.0
@@ -30,6 +40,7 @@ class Rates:
         self._in_epochs = False
         self._first: Sequence[float | None] | None = None
         self.varied = False
+        self._alive_with: Sequence[float | None] | None = None
 
     def scheduled(self, calls: int, *, in_epochs: bool) -> None:
         """A scheduler sets the rates for the `calls`-th time."""
@@ -48,6 +59,9 @@ class Rates:
         `rates` are those of all groups, None where one is not known. While one of the `others` is
         alive, training goes on with that.
         """
+        if rates == self._alive_with:
+            return None  # as the last step, of which everything was said
+        self._alive_with = None
         if self._first is None:
             self._first = rates
         self.varied = self.varied or rates != self._first
@@ -56,6 +70,7 @@ class Rates:
             self._highest = top
         if top > _NOTHING * self._highest:
             self._since = None
+            self._alive_with = rates
             return self._tell(vanished=False)
         if self._highest == 0.0:
             return None

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final, final
 
 from tcstatic.model import Event, Member
+from tcstatic.model.events import quick_event
 from tcstatic.runtime.probes.ledger import VERSION
 from tcstatic.runtime.probes.optimizers import WANTED, Facts, Optimizer, Snapshot
 from tcstatic.runtime.probes.ownership import Ownership
@@ -15,6 +16,7 @@ from tcstatic.runtime.probes.registry import Registry
 
 _INF: Final = math.inf
 _UNREAD: Final = ("unread",)
+_USUAL_LOSSES: Final[dict[str, Any]] = {"loss_finite": True, "loss_zero": False}
 _TINY: Final = 1e-30  # a gradient's norm times a rate, far above what `_representable` takes for 0
 
 
@@ -42,15 +44,14 @@ class StepReading:
         self._stock = optimizer.stock
         self._losses = optimizer.interval.losses
         self._signs: tuple[Any, ...] | None = _UNREAD
+        self._said_of_losses: dict[str, Any] | None = None
 
     def losses(self) -> dict[str, Any]:
         """Return what is to be said of the losses whose gradients this step used."""
-        values = [loss.values()[0] for loss in self._losses]
-        if not values:
-            return {"loss_zero": False}
-        bad = [value for value in values if not math.isfinite(value)]
-        told = {"loss_finite": not bad, "loss_zero": not any(values)}
-        return {**told, "loss": bad[0]} if bad else told
+        told = self._said_of_losses
+        if told is None:
+            told = self._said_of_losses = _of_losses([loss.values()[0] for loss in self._losses])
+        return told
 
     def members(self) -> tuple[tuple[Member, ...], dict[str, Any]]:
         """Return how each parameter fared, and the sums over all."""
@@ -81,6 +82,14 @@ class StepReading:
             return False
         told = self.losses()
         return not told["loss_zero"] and told.get("loss_finite", True)
+
+    def values(self, values: Mapping[str, Any], sums: dict[str, Any]) -> Mapping[str, Any]:
+        """Return the `values` of the step's event together with what is known only now; the same
+        object while all parts are the same."""
+        parts, optimizer = (values, self.losses(), sums), self._optimizer
+        if not all(map(operator.is_, parts, optimizer.said[0])):
+            optimizer.said = (parts, {**parts[0], **parts[1], **parts[2]})
+        return optimizer.said[1]
 
     def signs(self) -> tuple[Any, ...] | None:
         """Return what decides how the parameters are told, where each is a usual one.
@@ -222,11 +231,20 @@ def resolved(event: Event, reading: StepReading) -> Callable[[], Event]:
 
     def draft() -> Event:
         found, sums = reading.members()
-        values = {**event.values, **reading.losses(), **sums}
-        kind, sequence, where, subjects, _, context, _, step, epoch, rank = event
-        return Event(kind, sequence, where, subjects, values, context, found, step, epoch, rank)
+        values = reading.values(event.values, sums)
+        return quick_event((*event[:4], values, event.context, found, *event[7:]))
 
     return draft
+
+
+def _of_losses(values: list[float]) -> dict[str, Any]:
+    if not values:
+        return {"loss_zero": False}
+    if all(map(math.isfinite, values)) and any(values):
+        return _USUAL_LOSSES
+    bad = [value for value in values if not math.isfinite(value)]
+    told = {"loss_finite": not bad, "loss_zero": not any(values)}
+    return {**told, "loss": bad[0]} if bad else told
 
 
 def _sums(found: list[Member]) -> dict[str, Any]:

@@ -38,7 +38,8 @@ class StepFacts:
         backward: Location | None,
         written: Location | None,
     ) -> tuple[dict[str, Any], frozenset[int]]:
-        """Return the values of a step's event, and the parameters whose history matters.
+        """Return the values of a step's event, and the parameters whose history matters. The
+        values are the same object while they are equal.
 
         `backward` and `written` are where the last backward was called, and where the source last
         wrote to a gradient since the step before.
@@ -46,18 +47,16 @@ class StepFacts:
         parameters, gradients = snapshot.parameters, snapshot.gradients
         has_gradient = True in gradients
         trainable = has_gradient or any(parameter.requires_grad for parameter in parameters)
-        self._count_starving(optimizer, starving=trainable and not has_gradient)
+        starving = trainable and not has_gradient
+        if starving or optimizer.starved:
+            self._count_starving(optimizer, starving=starving)
         numbers = with_gradient = optimizer.numbers(facts)
         stale = _NOBODY
         if False in gradients:
-            with_gradient = frozenset(fact[0] for i, fact in enumerate(facts) if gradients[i])
-            stale = frozenset(
-                facts[i][0]
-                for i, p in enumerate(parameters)
-                if not gradients[i] and self._is_stale(p, i, optimizer)
-            )
-        interval = optimizer.interval
-        orphans = frozenset(interval.orphans) if interval.orphans else _NOBODY
+            with_gradient, stale = self._without_gradient(optimizer, snapshot, facts)
+        reached = optimizer.interval.orphans
+        orphans = frozenset(reached) if reached else _NOBODY
+        lost = 0 if optimizer.discards.idle else _lost(optimizer, backward, written)
         values = {
             "type": optimizer.title,
             "optimizer.parameters": numbers,
@@ -68,32 +67,25 @@ class StepFacts:
             "has_trainable": trainable,
             "stale": len(stale),
             "untracked": len(orphans),
-            **self._since(optimizer, backward, written, trainable and not has_gradient),
+            **self._since(optimizer, lost, starving=starving),
         }
-        if has_gradient and not stale:
-            return values, _NOBODY
+        if values != optimizer.found:
+            optimizer.found = values
         idle = _NOBODY if trainable else numbers
-        return values, stale | idle | orphans
+        concerned = _NOBODY if has_gradient and not stale else stale | idle | orphans
+        return optimizer.found, concerned
 
-    def _since(
-        self,
-        optimizer: Optimizer,
-        backward: Location | None,
-        written: Location | None,
-        starving: bool,
-    ) -> dict[str, Any]:
+    def _since(self, optimizer: Optimizer, lost: int, *, starving: bool) -> dict[str, Any]:
         """What happened since the step before, and how long that has been so."""
-        interval, discards = optimizer.interval, optimizer.discards
-        by_hand = discards.any and (written is not None or _replaced(optimizer))
-        lost = discards.stepped(backward, written=by_hand)
+        interval, untracked = optimizer.interval, self._untracked
         return {
-            "untracked_moves": self._untracked.moves,
-            "untracked_rounds": self._untracked.rounds,
-            "untracked_since": self._untracked.since,
+            "untracked_moves": untracked.moves,
+            "untracked_rounds": untracked.rounds,
+            "untracked_since": untracked.since,
             "backwards": interval.backwards,
             "others_reached": interval.others_reached,
             "trained_before": bool(optimizer.ledger.ever_touched),
-            "backward_reached_nothing": _reached_nothing(optimizer, starving=starving),
+            "backward_reached_nothing": starving and _reached_nothing(optimizer),
             "forward_unused": False,
             "starved": optimizer.starved,
             "starved_since": optimizer.starved_since,
@@ -105,6 +97,18 @@ class StepFacts:
             "stock": optimizer.stock,
             "writes_elsewhere": interval.foreign_writes,
         }
+
+    def _without_gradient(
+        self, optimizer: Optimizer, snapshot: Snapshot, facts: list[Facts]
+    ) -> tuple[frozenset[int], frozenset[int]]:
+        """Return the parameters that have a gradient, and those that are stale."""
+        gradients = snapshot.gradients
+        stale = frozenset(
+            facts[i][0]
+            for i, p in enumerate(snapshot.parameters)
+            if not gradients[i] and self._is_stale(p, i, optimizer)
+        )
+        return frozenset(fact[0] for i, fact in enumerate(facts) if gradients[i]), stale
 
     def _count_starving(self, optimizer: Optimizer, *, starving: bool) -> None:
         optimizer.starved = optimizer.starved + 1 if starving else 0
@@ -139,12 +143,18 @@ def _replaced(optimizer: Optimizer) -> bool:
     return any(kept is not None and kept() is not p.grad for p, (kept, _) in seen)
 
 
-def _reached_nothing(optimizer: Optimizer, *, starving: bool) -> bool:
+def _lost(optimizer: Optimizer, backward: Location | None, written: Location | None) -> int:
+    """Return how many steps in a row have found that gradients were cleared unused."""
+    discards = optimizer.discards
+    by_hand = discards.any and (written is not None or _replaced(optimizer))
+    return discards.stepped(backward, written=by_hand)
+
+
+def _reached_nothing(optimizer: Optimizer) -> bool:
     """Tell whether backward ran since the last step, and reached nobody's parameters."""
     interval = optimizer.interval
     return (
-        starving
-        and interval.backwards > 0
+        interval.backwards > 0
         and optimizer.ledger.backwards == 0
         and not interval.orphans
         and not interval.others_reached

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, final
 
 from tcstatic.model import Context, Event, Location, Member, Site
+from tcstatic.model.events import quick_context, quick_event
 from tcstatic.runtime.probes.locate import Locator
 from tcstatic.runtime.probes.loops import Loop
 from tcstatic.runtime.probes.registry import Registry
@@ -17,6 +18,7 @@ from tcstatic.runtime.probes.registry import Registry
 Draft = Callable[[], Event]
 # Step, rank, whether the loss is scaled, whether gradients are recorded, epoch.
 Moment = tuple[int, int, bool, bool | None, int | None]
+_NONE: Final[frozenset[str]] = frozenset()
 HEARD: Final = "heard"  # the role under which an event is kept for whoever may name it as a cause
 
 
@@ -31,7 +33,7 @@ class Stream:
 
     State: `step` counts the steps of the optimizer that stepped most often, `loops` are the
     active loops from the outermost, `_queue` the drafts in order of their making; `_context` the
-    last moment that was asked for, with its context.
+    last moment whose context was made, with that.
     """
 
     def __init__(
@@ -97,15 +99,16 @@ class Stream:
 
     def context_at(self, moment: Moment, **more: Any) -> Context:
         """Return the context of a moment, with further fields."""
-        step, rank, loss_scaled, grad_enabled, epoch = moment
-        fields = {"step": step, "rank": rank, "loss_scaled": loss_scaled}
-        if grad_enabled is not None:
-            fields["grad_enabled"] = grad_enabled
-        if epoch is not None:
-            fields["epoch"] = epoch
-        if more:
-            fields.update(more)
-        return Context(fields)
+        if moment != self._context[0]:
+            step, rank, loss_scaled, grad_enabled, epoch = moment
+            fields = {"step": step, "rank": rank, "loss_scaled": loss_scaled}
+            if grad_enabled is not None:
+                fields["grad_enabled"] = grad_enabled
+            if epoch is not None:
+                fields["epoch"] = epoch
+            self._context = (moment, quick_context((fields, _NONE)))
+        context = self._context[1]
+        return quick_context(({**context.fields, **more}, _NONE)) if more else context
 
     def make(
         self,
@@ -123,18 +126,16 @@ class Stream:
         """Return an event of this moment (or of an earlier one, where `sequence` is given)."""
         if context is None:
             moment = self.moment()
-            if moment != self._context[0]:
-                self._context = (moment, self.context_at(moment))
-            context = self._context[1]
+            context, epoch = self.context_at(moment), moment[4]
+        elif epoch is None and len(self.loops) > 1:
+            epoch = self.epoch
         if not sequence:
             self._sequence = sequence = self._sequence + 1
         if step is None:
             step = self.step
-        if epoch is None and len(self.loops) > 1:
-            epoch = self.epoch
         told = values or {}
-        return Event(
-            kind, sequence, where, subjects, told, context, members, step, epoch, self.rank
+        return quick_event(
+            (kind, sequence, where, subjects, told, context, members, step, epoch, self.rank)
         )
 
     def tell(self, event: Event) -> None:
@@ -151,13 +152,13 @@ class Stream:
 
     def flush(self, keep: int = 0) -> None:
         """Hand on all queued events but the `keep` newest, in order."""
-        queue, ready = self._queue, []
-        before = len(queue)
+        ready: list[Event] = []
+        take, before = self._queue.popleft, len(self._queue)
         try:
-            while len(queue) > keep:
-                next_one = queue.popleft()
-                ready.append(next_one if type(next_one) is Event else next_one())
+            for _ in range(before - keep):
+                one = take()
+                ready.append(one if type(one) is Event else one())
         finally:
-            self.events += before - len(queue)
+            self.events += before - len(self._queue)
             if ready:
                 self._emit(ready)

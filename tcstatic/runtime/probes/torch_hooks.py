@@ -34,7 +34,7 @@ def install(hooked: Hooked) -> tuple[Callable[[], None], list[Callable[..., None
         """Return a hook that hands on its first `arguments`."""
 
         def hook(*given: Any) -> None:
-            entry.tell_outside(tell, *given[:arguments])
+            entry.outside(tell, *given[:arguments])
 
         hooks.append(hook)
         return hook

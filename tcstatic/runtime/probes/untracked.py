@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, Final, final
 
 from tcstatic.model import Location
@@ -32,7 +32,7 @@ class Untracked:
         self._ownership = ownership
         self._candidates: list[Any] = []
         self._before: list[tuple[Any, int]] = []
-        self._roots: list[Any] = []
+        self._roots: Collection[int] = ()
         self._leaves: list[weakref.ref[Any]] = []
         self._sighted: list[weakref.ref[Any]] = []
         self.looked = False
@@ -69,15 +69,17 @@ class Untracked:
                     self._leaves.append(weakref.ref(leaf))
             todo.extend(following for following, _ in node.next_functions)
 
-    def backward_begins(self, roots: list[Any], held: tuple[int, ...]) -> None:
+    def backward_begins(self, roots: Collection[int], held: tuple[int, ...]) -> None:
         """Note the gradients of what any model holds and no optimizer does.
 
-        `held` are the ``id`` of all parameters in optimizers.
+        `roots` are the numbers of the models that may be reached, `held` the ``id`` of all
+        parameters in optimizers.
         """
         self._roots = roots
-        self._candidates = [p for p in self._unheld(held) if p.requires_grad]
-        gradients = [p.grad for p in self._candidates]
-        self._before = [(g, version_of(g)) for g in gradients]
+        self._candidates = unheld = self._unheld(held)
+        if unheld:
+            self._candidates = [p for p in unheld if p.requires_grad]
+            self._before = [(g, version_of(g)) for g in [p.grad for p in self._candidates]]
 
     def _unheld(self, held: tuple[int, ...]) -> list[Any]:
         """Return the parameters outside of all optimizers, found anew after each change."""
@@ -87,20 +89,22 @@ class Untracked:
             bare = [leaf for known in self._leaves if (leaf := known()) is not None]
             everyone = [*self._ownership.everyone(), *bare]
             self._outside = (key, [weakref.ref(p) for p in everyone if id(p) not in ids])
-        return [p for known in self._outside[1] if (p := known()) is not None]
+        found = self._outside[1]
+        return [p for known in found if (p := known()) is not None] if found else []
 
     def backward_ends(self) -> list[Any]:
         """Return the untracked parameters that this backward reached."""
-        found = []
+        self.models.update(dict.fromkeys(self._roots))
+        self._roots = ()
+        found: list[Any] = []
+        if not self._candidates:
+            return found
         for parameter, (old, version) in zip(self._candidates, self._before, strict=True):
             gradient = parameter.grad
             if gradient is not None and (gradient is not old or gradient._version > version):
                 found.append(parameter)
                 self.touched[id(parameter)] = parameter
-        registry = self._stream.registry
-        for root in self._roots:
-            self.models[registry.number(root)] = None
-        self._candidates, self._before, self._roots = [], [], []
+        self._candidates, self._before = [], []
         return found
 
     def holds(self, parameter: Any) -> bool:
@@ -115,6 +119,8 @@ class Untracked:
 
     def stepped(self) -> None:
         """An optimizer stepped: look whether the untracked ones moved since the last time."""
+        if self._last is None and not self.touched:
+            return
         parameters = list(self.touched.values())
         if self._last is not None and not self.moves:
             before, norms, versions = self._last
@@ -154,7 +160,7 @@ class Untracked:
             self._manual.ledger.backwards += 1
             self._manual.ledger.after_backward = [mark(p.grad) for p in self._manual.live]
         self._manual.where = where
-        self._manual.before = Snapshot(self._manual)
+        self._manual.before = Snapshot(self._manual, self._manual.parameters())
 
     def settle_update(
         self,
@@ -179,7 +185,7 @@ class Untracked:
     def forget(self) -> None:
         """Steps go by unwatched."""
         self.touched = {}
-        self._candidates, self._before, self._roots = [], [], []
+        self._candidates, self._before, self._roots = [], [], ()
         self._last = None
         if self._manual is not None:
             self._manual.before = None

@@ -21,6 +21,7 @@ from tcstatic.runtime.probes.structure import Structure
 from tcstatic.runtime.probes.untracked import Untracked
 from tcstatic.runtime.probes.vain import Vain
 
+_ALL_RANKS: Final = listener(0)
 MAX_LOSSES: Final = 64  # kept per step: microbatches beyond that are not looked at
 
 
@@ -28,10 +29,10 @@ MAX_LOSSES: Final = 64  # kept per step: microbatches beyond that are not looked
 class Updates:
     """Follows every optimizer of one process.
 
-    State: `optimizers` by number; `in_backward` whether a backward has begun and not ended,
-    `_where` and `_loss` of it; `_stepping` the optimizers whose step is in progress, outermost
-    first, and from where; `last_write` the place of the last write to a gradient that the source
-    shows; `readings` of the steps since the last round.
+    State: `optimizers` by number, `_gone` whether one of them is no more; `in_backward` whether a
+    backward has begun and not ended, `_where` and `_loss` of it; `_stepping` the optimizers whose
+    step is in progress, outermost first, and from where; `last_write` the place of the last write
+    to a gradient that the source shows; `readings` of the steps since the last round.
     """
 
     def __init__(
@@ -50,15 +51,16 @@ class Updates:
         self._before_update = before_update
         self._round_begins = round_begins
         self._graphs = graphs
-        self.forwards: Forwards | None = None
+        self.forwards: Forwards  # its maker sets it, which needs this one
         self.optimizers: dict[int, Optimizer] = {}
+        self._gone = False
         self.untracked = Untracked(stream, ownership)
         self.vain = Vain(stream)
         self._facts = StepFacts(stream.registry, ownership, self.untracked, structure)
         self.in_backward = False
         self._where: Location | None = None
         self._loss: measure.Pending | None = None
-        self._stepping: list[tuple[Any, Location | None]] = []
+        self._stepping: list[tuple[Any, Location | None, Optimizer | None]] = []
         self._clip_marks: dict[int, list[int]] = {}
         self._clip_live: set[int] = set()
         self.last_write: Location | None = None
@@ -71,7 +73,7 @@ class Updates:
         number = self._stream.registry.number(thing)
         record = self.optimizers.get(number)
         if record is None:
-            record = Optimizer(number, weakref.ref(thing), where)
+            record = Optimizer(number, weakref.ref(thing, self._lose), where)
             self.optimizers[number] = record
             self._tell_new(record, where if made else None)
         return record
@@ -99,13 +101,17 @@ class Updates:
         values = {"type": record.title}
         self._stream.tell(self._stream.make("optimizer.new", where, subjects, values))
 
+    def _lose(self, reference: weakref.ref[Any]) -> None:
+        self._gone = True
+
     def live(self) -> list[Optimizer]:
         """Return the optimizers that still exist."""
-        found = list(self.optimizers.values())
-        for optimizer in found:
-            if not optimizer.manual and optimizer.thing() is None:
-                del self.optimizers[optimizer.number]
-        return found if len(found) == len(self.optimizers) else list(self.optimizers.values())
+        if self._gone:
+            self._gone = False
+            for optimizer in list(self.optimizers.values()):
+                if not optimizer.manual and optimizer.thing() is None:
+                    del self.optimizers[optimizer.number]
+        return list(self.optimizers.values())
 
     # -- backward -----------------------------------------------------------------------------
 
@@ -115,11 +121,11 @@ class Updates:
             return
         self.in_backward = True
         self._where = where
-        starved = any([optimizer.starved for optimizer in self.optimizers.values()])
         if loss is not None:
             self._graphs.read(loss, where)
         self._loss = measure.scalar(loss) if loss is not None else None
         self._round_begins()
+        starved = any([optimizer.starved for optimizer in self.optimizers.values()])
         self.untracked.settle_update(self.optimizers, self._finish_step)
         held: list[int] = []
         for optimizer in self.live():
@@ -131,8 +137,7 @@ class Updates:
         bare = not self.optimizers and not self._ownership.everyone()
         if loss is not None and (bare or starved or not self.untracked.looked):
             self.untracked.find_leaves(loss, lasting=not bare)
-        roots = self.forwards.roots() if self.forwards else []
-        self.untracked.backward_begins(roots, tuple(held))
+        self.untracked.backward_begins(self.forwards.roots(), tuple(held))
 
     def backward_ends(self) -> None:
         """The backward is over, or must be: something else happens."""
@@ -149,8 +154,7 @@ class Updates:
         loss, self._loss = self._loss, None
         if not reached and not orphans and loss is None:
             # torch.autograd.grad, for an input or a penalty: nothing of it will be stepped
-            if self.forwards:
-                self.forwards.unreached()
+            self.forwards.unreached()
             return
         for loop in self._stream.loops:
             loop.backwards += 1
@@ -165,26 +169,26 @@ class Updates:
         orphans: list[Any],
         loss: measure.Pending | None,
     ) -> None:
-        numbers = [self._stream.registry.number(p) for p in orphans]
         for optimizer in everyone:
             interval = optimizer.interval
             interval.backwards += 1
-            if numbers:
-                interval.orphans.update(numbers)
-            if optimizer not in reached:
-                interval.others_reached = interval.others_reached or bool(reached)
-            used = optimizer in reached or orphans or not reached
+            if orphans:
+                interval.orphans.update(map(self._stream.registry.number, orphans))
+            used = optimizer in reached
+            if not used and reached:
+                interval.others_reached = True
+            used = used or bool(orphans) or not reached
             if used and loss is not None and len(interval.losses) < MAX_LOSSES:
                 interval.losses.append(loss)
 
     def _tell_backward(
         self, everyone: list[Optimizer], reached: list[Optimizer], orphans: int
     ) -> None:
-        pending = self.forwards.pending if self.forwards else []
+        pending = self.forwards.pending
         subjects = {
             "optimizer": tuple([optimizer.number for optimizer in reached]),
             "model": tuple({record.number for record in pending if record.reached}),
-            HEARD: (listener(0), *[optimizer.heard for optimizer in everyone]),
+            HEARD: (_ALL_RANKS, *[optimizer.heard for optimizer in everyone]),
         }
         values = {"reached": len(reached), "untracked": orphans}
         self._stream.tell(self._stream.make("loss.backward", self._where, subjects, values))
@@ -203,14 +207,10 @@ class Updates:
             elif optimizer.ledger.observe(optimizer.parameters()):
                 self._tell_cleared(optimizer, where)
 
-    def _observe_clearing(self, optimizer: Optimizer, where: Location | None) -> None:
-        if optimizer.ledger.observe(optimizer.parameters()):
-            self._tell_cleared(optimizer, self.last_write or where, observed=True)
-
     def _tell_cleared(
         self, optimizer: Optimizer, where: Location | None, *, observed: bool = False
     ) -> None:
-        if self.forwards and not observed:
+        if not observed:
             self.forwards.discarded()
         subjects: dict[str, tuple[int, ...]] = {"optimizer": (optimizer.number,)}
         if not observed and optimizer.cleared_too_often():
@@ -276,37 +276,38 @@ class Updates:
 
     def step_begins(self, thing: Any, where: Location | None) -> None:
         """Torch's hook before a step. Only the outermost step counts."""
-        again = any(other is thing for other, _ in self._stepping)
-        self._stepping.append((thing, where))
-        if again:
+        if self._stepping and self._is_stepping(thing):
+            self._stepping.append((thing, where, None))
             return
+        self._stepping.append((thing, where, None))
         if self.in_backward:
             self.backward_ends()
         self._before_update(True)
         optimizer = self.known(thing, where)
-        self._observe_clearing(optimizer, where)
-        optimizer.before = self._snapshot(optimizer)
-        optimizer.first = optimizer.first or optimizer.before.norms
+        parameters = optimizer.parameters()
+        if optimizer.ledger.observe(parameters):
+            self._tell_cleared(optimizer, self.last_write or where, observed=True)
+        snapshot = optimizer.before = Snapshot(optimizer, parameters, optimizer.last)
+        if optimizer.suspects:
+            keep_suspects(optimizer, snapshot, self._stream.registry)
+        optimizer.first = optimizer.first or snapshot.norms
+        self._stepping[-1] = (thing, where, optimizer)
 
-    def _snapshot(self, optimizer: Optimizer) -> Snapshot:
-        snapshot = Snapshot(optimizer, optimizer.last)
-        keep_suspects(optimizer, snapshot, self._stream.registry)
-        return snapshot
+    def _is_stepping(self, thing: Any) -> bool:
+        return any(other is thing for other, _, _ in self._stepping)
 
     def step_ends(self, thing: Any) -> None:
         """Torch's hook after a step."""
-        if not any(other is thing for other, _ in self._stepping):
+        stepping = self._stepping
+        if not stepping or (stepping[-1][0] is not thing and not self._is_stepping(thing)):
             return
-        where = None
-        while self._stepping:
-            last, where = self._stepping.pop()
-            if last is thing:
-                break
-        if self._stepping and any(other is thing for other, _ in self._stepping):
+        last, where, optimizer = stepping.pop()
+        while last is not thing:
+            last, where, optimizer = stepping.pop()
+        if optimizer is None:
             return
         if self.in_backward:
             self.backward_ends()
-        optimizer = self.known(thing, where)
         snapshot, optimizer.before = optimizer.before, None
         if snapshot is not None:
             self._finish_step(optimizer, snapshot, where)
@@ -320,17 +321,16 @@ class Updates:
         values, concerned = self._facts.of(
             optimizer, snapshot, reading.facts, self._where, self.last_write
         )
-        if self.forwards:
-            if values["starved"]:
-                self._about_starving(optimizer, values)
-            self.forwards.stepped(optimizer)
+        if values["starved"]:
+            values = {**values, **self._about_starving(optimizer, values)}
+        self.forwards.stepped(optimizer)
         event = stream.make(
             "optimizer.step",
             where,
             {
                 "optimizer": (optimizer.number,),
                 "model": tuple(self.untracked.models),
-                "parameter": tuple(sorted(concerned)),
+                "parameter": tuple(sorted(concerned)) if concerned else (),
                 HEARD: (optimizer.heard,),
             },
             values,
@@ -341,15 +341,14 @@ class Updates:
         self.readings.append(reading)
         self._stepped(optimizer, snapshot)
 
-    def _about_starving(self, optimizer: Optimizer, values: dict[str, Any]) -> None:
-        """Tell what the models of an optimizer without gradients were doing."""
-        if self.forwards is None:
-            return
+    def _about_starving(self, optimizer: Optimizer, values: dict[str, Any]) -> dict[str, Any]:
+        """Return what the models of an optimizer without gradients were doing."""
         called, unused = self.forwards.called_for(optimizer)
-        values["forward_unused"] = unused
-        values["forward_unrecorded"] = self.forwards.tell_unrecorded(optimizer)
+        unrecorded = self.forwards.tell_unrecorded(optimizer)
+        found = {"forward_unused": unused, "forward_unrecorded": unrecorded}
         if called and values["others_reached"] and not values["trained_before"]:
-            values["backward_reached_nothing"] = True
+            found["backward_reached_nothing"] = True
+        return found
 
     def _stepped(self, optimizer: Optimizer, snapshot: Snapshot) -> None:
         stream = self._stream

@@ -16,6 +16,7 @@ from tcstatic.runtime.probes import entry
 from tcstatic.runtime.probes.budget import Budget
 from tcstatic.runtime.probes.calls import Calls
 from tcstatic.runtime.probes.entry import Handler
+from tcstatic.runtime.probes.graphs import notes_alone
 from tcstatic.runtime.probes.loops import Loop, watched
 from tcstatic.runtime.probes.roles import (
     LOADER,
@@ -27,7 +28,6 @@ from tcstatic.runtime.probes.roles import (
 )
 from tcstatic.runtime.probes.stream import Stream
 
-_ALWAYS: Final = frozenset({"optimizer.zero_grad", "loss.backward", "model.freeze"})
 _MADE: Final = frozenset({MODULE, OPTIMIZER})
 
 
@@ -39,6 +39,7 @@ class Watch:
     State: `_parts` is what needs torch, made when torch arrives; `values`, `receivers` and
     `targets` what is done at each site, empty until then; `_disabled` the probes that raised;
     `_calls` those that are recorded one by one, if that was asked for;
+    `_noting` the sites that are for graphs alone, which are among `values` while `_notes` is set;
     `_busy` guards against our own reads being watched.
     """
 
@@ -72,6 +73,8 @@ class Watch:
         self._loader_seen: Any = None
         self._bounds: dict[int, float] = {}
         self._main = get_ident()
+        self._noting: dict[int, Handler] = {}
+        self._notes = True
         self.values: dict[int, Handler] = {}
         self.receivers: dict[int, Handler] = {}
         self.targets: dict[int, Handler] = {}
@@ -106,6 +109,8 @@ class Watch:
             if "part" in site.arguments:
                 continue
             self.values[number] = self._of_value(site)
+            if notes_alone(site):
+                self._noting[number] = self.values[number]
             self.receivers[number] = self._of_receiver(site)
             self.targets[number] = self._of_target(site)
         self._calls.install(self.values, self.receivers)
@@ -218,15 +223,7 @@ class Watch:
         if site.attribute and site.probe == "after":
             return functools.partial(self._argument, site)
         if kind == "model.forward":
-            dropped = "result" in site.arguments
-
-            def forward(value: Any, frame: FrameType) -> None:
-                if budget.watching:
-                    parts.forwards.ends(value, frame, dropped=dropped, where=site.location)
-                if role_of(value) in _MADE:
-                    parts.made(site, value)
-
-            return forward
+            return self._of_output(site)
         if kind in {"model.new", "wrap.new", "optimizer.new", "model.load", "scheduler.new"}:
             return lambda value, frame: parts.made(site, value)
 
@@ -234,22 +231,36 @@ class Watch:
             if budget.watching:
                 parts.returned(site, value, frame, self._bounds)
 
-        return returned
+        def went_back(value: Any, frame: FrameType) -> None:
+            if budget.watching:
+                parts.updates.backward_ends()
+
+        return went_back if kind == "loss.backward" else returned
+
+    def _of_output(self, site: Site) -> Handler:
+        parts, budget, dropped = self._parts, self._budget, "result" in site.arguments
+
+        def forward(value: Any, frame: FrameType) -> None:
+            if budget.watching:
+                parts.forwards.ends(value, frame, dropped=dropped, where=site.location)
+            if role_of(value) in _MADE:
+                parts.made(site, value)
+
+        return forward
 
     def _of_receiver(self, site: Site) -> Handler:
         parts, budget, kind = self._parts, self._budget, site.kind
         if kind == "model.forward":
-
-            def forward(thing: Any, frame: FrameType) -> None:
-                if budget.watching and role_of(thing) == MODULE:
-                    parts.forwards.begins(thing, site.location, frame)
-
-            return forward
+            return self._of_module(site)
         if kind == "loader.next":
             return self._loader
         if kind == "model.save":
             return self._saving
-        always, stepped = kind in _ALWAYS, kind == "optimizer.step"
+        if kind == "optimizer.zero_grad":
+            return lambda thing, frame: parts.clearing(site, thing)
+        if kind == "loss.backward":
+            return lambda thing, frame: parts.backward(site, thing, watching=budget.watching)
+        always, stepped = kind == "model.freeze", kind == "optimizer.step"
 
         def called(thing: Any, frame: FrameType) -> None:
             if stepped and role_of(thing) == SCHEDULER:
@@ -258,6 +269,15 @@ class Watch:
                 parts.called(site, thing, watching=budget.watching)
 
         return called
+
+    def _of_module(self, site: Site) -> Handler:
+        parts, budget = self._parts, self._budget
+
+        def forward(thing: Any, frame: FrameType) -> None:
+            if budget.watching and role_of(thing) == MODULE:
+                parts.forwards.begins(thing, site.location, frame)
+
+        return forward
 
     def _of_target(self, site: Site) -> Handler:
         parts, budget = self._parts, self._budget
@@ -320,7 +340,18 @@ class Watch:
 
     # -- containment --------------------------------------------------------------------------
 
+    def _note_graphs(self) -> None:
+        """From one step to the next, look at what only graphs are told of, or no longer."""
+        due = self._parts.graphs.due
+        if due and not self._notes:
+            self.values.update(self._noting)
+        elif self._notes and not due:
+            for number in self._noting:
+                self.values.pop(number, None)
+        self._notes = due
+
     def _round_done(self) -> None:
+        self._note_graphs()
         self._stream.flush(self._kept_back())
         self._parts.queued_before = self._stream.waiting()
         was = self._budget.watching
@@ -348,7 +379,7 @@ class Watch:
                 self._budget.spent += perf_counter() - start
 
     def _site_off(self, number: int, problem: Exception) -> None:
-        for handlers in (self.values, self.receivers, self.targets):
+        for handlers in (self.values, self.receivers, self.targets, self._noting):
             handlers.pop(number, None)
         site = self._sites[number]
         probe = f"{site.kind} at {site.location.file}:{site.location.line}"
