@@ -23,6 +23,8 @@ from tcstatic.invariants.relations.sequences import OBJECT
 from tcstatic.model import FieldSeen, Group, Hypothesis, Scalar, Vocabulary
 
 MOST_FUNCTIONS: Final = 256  # of which something is proposed, those of most programs first
+# What they are given and give is up to what each program puts into them; but its type stays.
+CONTAINERS: Final = frozenset({"torch.nn.Sequential"})
 MOST_VALUES: Final = 2
 LEAST_TIMES: Final = 4
 # A flag may be one thing in one context and another in the next; a word is proposed if it is usual.
@@ -78,7 +80,7 @@ def arguments(vocabulary: Vocabulary) -> Iterator[Hypothesis]:
             if library and (label, name) in kept:
                 params = {**about, OVER_TIME: COURSES[0], STREAM: WHOLE_RUN}
                 yield Hypothesis("argument", params, "", frozenset({name}), needed)
-        for name, seen in _fields(group, "arg_"):
+        for name, seen in _fields(group, "arg_") if group.name not in CONTAINERS else ():
             yield from _values_given(group, name, seen, vocabulary.runs)
 
 
@@ -127,7 +129,7 @@ def results(vocabulary: Vocabulary) -> Iterator[Hypothesis]:
         label = label_of_call(group.name)
         library = not group.name.startswith("torch.")
         for name, seen in (*_fields(group, "result"), *_fields(group, "after_")):
-            if name.endswith("_changed"):
+            if name.endswith("_changed") or group.name in CONTAINERS:
                 continue
             about: dict[str, Any] = {"of": label, "value": name}
             for key, value, runs in _claims(name, seen, vocabulary.runs, library=library):
@@ -141,13 +143,16 @@ def results(vocabulary: Vocabulary) -> Iterator[Hypothesis]:
 
 
 def _results_by_arguments(group: Group, label: str, runs: int) -> Iterator[Hypothesis]:
+    own = group.name not in CONTAINERS
     for name, seen in _fields(group, "arg_"):
         library = not group.name.startswith("torch.")
+        if not own and not name.endswith(_ALWAYS):
+            continue
         for other, needed in _agreeing(name, seen, "result", runs, library=library):
             params = {"of": label, "value": other, "equals_field": name}
             yield Hypothesis("result", params, "", _results_of(group) | {name}, needed)
     mode = group.fields.get("grad_enabled")
-    for value in (True, False):
+    for value in (True, False) if own else ():
         if mode is not None and mode.values.get(("bool", value), 0) >= WORD_SHARE * mode.total:
             about = {"of": label, "value": "grad_enabled", "is": value}
             yield Hypothesis("result", about, "", frozenset({"grad_enabled"}), choice(runs))
