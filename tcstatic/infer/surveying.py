@@ -82,8 +82,11 @@ class Survey:
         self.runs.append(run)
         found = []
         for event, times in events:
-            known = self._distinct[self._key(event)] = _distinct(event)
-            known.runs[run] = times
+            key = self._key(event)
+            known = self._distinct.get(key)
+            if known is None:
+                known = self._distinct[key] = _distinct(event)
+            known.runs[run] += times
             found.append(known)
         return found
 
@@ -165,7 +168,13 @@ def groups_of(event: Event) -> list[tuple[str, str]]:
 
 
 def _said_of(members: tuple[Member, ...]) -> object:
-    return tuple(tuple(one.fields.items()) for one in members) if members else ()
+    # Members of a trace that are alike share their fields.
+    fields = {id(one.fields): one.fields for one in members}
+    said = {
+        key: tuple([(name, value) for name, value in one.items() if not is_passing(name)])
+        for key, one in fields.items()
+    }
+    return tuple([said[id(one.fields)] for one in members])
 
 
 def _distinct(event: Event) -> Distinct:

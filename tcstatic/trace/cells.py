@@ -9,7 +9,6 @@ NONE, FALSE, TRUE, INTEGER, REAL, TEXT, INTEGERS, INTEGER_SET, OTHER = range(9)
 # What moves from event to event is kept in columns: a field of these types only says in which.
 STEP, EPOCH, NEXT_INTEGER, NEXT_REAL = range(16, 20)
 MOVING: Final = frozenset({STEP, EPOCH, NEXT_INTEGER, NEXT_REAL})
-KNOWN: Final = frozenset(range(9)) | MOVING
 LOWEST, HIGHEST = -(1 << 63), (1 << 63) - 1
 
 

@@ -12,16 +12,20 @@ from typing import Any, Final, NamedTuple, final
 from tcstatic.model import Location, Member
 from tcstatic.trace.cells import (
     EPOCH,
-    KNOWN,
+    INTEGER,
     MOVING,
     NEXT_INTEGER,
     NEXT_REAL,
+    REAL,
     STEP,
+    TEXT,
+    TRUE,
     Cell,
     value_of,
 )
 from tcstatic.trace.interning import INFERRED
 
+_CONSTANTS: Final = (None, False, True)
 _TYPES: Final = {"int64": "q", "int32": "i", "uint8": "B", "double": "d"}
 
 
@@ -76,37 +80,59 @@ def sliced(items: Sequence[Any], bounds: Sequence[int]) -> list[Any]:
     return [items[start:end] for start, end in pairwise(bounds)]
 
 
+def words(column: Any) -> tuple[list[str], list[int]]:
+    """Return the different texts of a column without nulls, and which of them each row has."""
+    if column.null_count:
+        raise ValueError("a text is missing")
+    encoded = column.dictionary_encode()
+    return texts(encoded.dictionary), numbers(encoded.indices)
+
+
 def templates(column: Any) -> list[Template]:
     """Return all mappings of a segment, in the order in which they were first said."""
     bounds = ends(column.values)
     fields = column.values.values
     _no_nulls(fields)
-    own = numbers(fields.field("numbers").values)
-    cells = map(
-        Cell,
-        numbers(fields.field("type")),
-        numbers(fields.field("integer")),
-        numbers(fields.field("real")),
-        (text.encode() for text in texts(fields.field("text"))),
-        map(tuple, sliced(own, ends(fields.field("numbers")))),
-    )
-    pairs = list(zip(texts(fields.field("name")), cells, strict=True))
-    return [_template(named) for named in sliced(pairs, bounds)]
+    named, rows = words(fields.field("name"))
+    names = list(map(named.__getitem__, rows))
+    types = numbers(fields.field("type"))
+    values = _values(fields, types)
+    return [
+        _template(names[start:end], types[start:end], values[start:end])
+        for start, end in pairwise(bounds)
+    ]
 
 
-def _template(pairs: list[tuple[str, Cell]]) -> Template:
-    fields: dict[str, Any] = {}
-    moving: list[tuple[str, int]] = []
-    inferred: Any = ()
-    for name, found in pairs:
-        if found.type not in KNOWN:
-            raise ValueError(f"no such type of value: {found.type}")
-        if name == INFERRED:
-            inferred = value_of(found)
-            continue
-        if found.type in MOVING:
-            moving.append((name, found.type))
-        fields[name] = None if found.type in MOVING else value_of(found)
+def _values(fields: Any, types: list[int]) -> list[Any]:
+    """Return the values of all fields; None for those that move."""
+    integers, reals = numbers(fields.field("integer")), numbers(fields.field("real"))
+    said, rows = words(fields.field("text"))
+    own, bounds = numbers(fields.field("numbers").values), ends(fields.field("numbers"))
+    found: list[Any] = []
+    for place, type_ in enumerate(types):
+        if type_ <= TRUE:
+            found.append(_CONSTANTS[type_])
+        elif type_ == INTEGER:
+            found.append(integers[place])
+        elif type_ == REAL:
+            found.append(reals[place])
+        elif type_ == TEXT:
+            found.append(said[rows[place]])
+        elif type_ in MOVING:
+            found.append(None)
+        else:
+            numbers_ = tuple(own[bounds[place] : bounds[place + 1]])
+            text = said[rows[place]].encode()
+            found.append(value_of(Cell(type_, integers[place], reals[place], text, numbers_)))
+    return found
+
+
+def _template(names: list[str], types: list[int], values: list[Any]) -> Template:
+    fields = dict(zip(names, values, strict=True))
+    if MOVING.isdisjoint(types) and INFERRED not in fields:
+        return Template(fields, False, (), (), (), 0, 0, frozenset())
+    inferred: Any = fields.pop(INFERRED, ())
+    moving = [(name, code) for name, code in zip(names, types, strict=True) if code in MOVING]
     codes = [code for _, code in moving]
     return Template(
         fields,

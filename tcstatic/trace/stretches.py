@@ -23,7 +23,7 @@ from tcstatic.trace.decoding import (
     locations,
     numbers,
     templates,
-    texts,
+    words,
 )
 from tcstatic.trace.interning import MOVING_NAMES
 
@@ -43,7 +43,7 @@ class Stretch:
         self._maps = templates(columns["new_maps"])
         self._where = locations(columns["new_places"], places)
         self._members = groups(columns["new_members"], columns["new_groups"], self._maps)
-        self._kinds, self._kind = _words(columns["kind"])
+        self._kinds, self._kind = words(columns["kind"])
         self._columns = {
             name: numbers(columns[name]) for name in ("sequence", "step", "epoch", *_STILL)
         }
@@ -174,14 +174,6 @@ class Stretch:
 def _tells_when(one: Template) -> bool:
     """Whether the whole numbers that a context takes tell when it was."""
     return all(name in MOVING_NAMES for name, code in one.taken if code == NEXT_INTEGER)
-
-
-def _words(column: Any) -> tuple[list[str], list[int]]:
-    """Return the different texts of a column, and which of them each row has."""
-    if column.null_count:
-        raise ValueError("a text is missing")
-    encoded = column.dictionary_encode()
-    return texts(encoded.dictionary), numbers(encoded.indices)
 
 
 def _lists(column: Any, rows: int) -> list[tuple[Any, ...]]:
