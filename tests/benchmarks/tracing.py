@@ -1,4 +1,4 @@
-"""What recording costs, what a trace weighs, and how fast it is checked: `make bench`.
+"""What recording costs, what a trace weighs, how fast it is checked and learnt from: `make bench`.
 
 Alone: ``python -m tests.benchmarks.tracing``.
 """
@@ -24,7 +24,9 @@ WORKLOADS = Path(__file__).parent / "workloads"
 NEAR_10_MS = ("cnn.py", "32", "32", "120")
 PAIRS = 3
 EVENTS = 300_000
+LEARNT_FROM = (250_000, 500_000, 1_000_000)
 SLOW_DOWN, BYTES, SPEED = 1.30, 30.0, 300_000.0
+SECONDS, MEGABYTES = 60.0, 2048.0
 
 
 def main() -> None:
@@ -35,6 +37,8 @@ def main() -> None:
         run = open_trace(Path(folder, f"trace-{PAIRS - 1}")).runs[0]
         print(f"bytes an event, {run.count} events: {run.size / run.count:.1f} (bound {BYTES:.0f})")
         checking(run, Path(folder, "long"), rules)
+        for count in LEARNT_FROM:
+            learning(run, Path(folder, f"learnt-{count}"), count)
 
 
 def recording(folder: Path) -> None:
@@ -55,16 +59,9 @@ def recording(folder: Path) -> None:
 
 def checking(run: Run, folder: Path, rules: Sequence[Invariant]) -> None:
     """Print how fast a long trace is written, read, and checked, in CPU seconds."""
-    events = list(run.events())
-    recorder = Recorder(Recording(str(folder), "", "", out_of_scope=run.facts.out_of_scope))
     start = time.process_time()
-    for event in lengthened(events, EVENTS):
-        recorder.take(event)
-        if event.kind == "optimizer.step":
-            recorder.settled()
-    recorder.end(0, 0, ProbeCounts())
+    long = written_longer(run, folder, EVENTS)
     written = time.process_time() - start
-    long = open_trace(folder).runs[0]
     count = long.count
     start = time.process_time()
     sum(1 for _ in long.events())
@@ -80,6 +77,31 @@ def checking(run: Run, folder: Path, rules: Sequence[Invariant]) -> None:
         f" {count / took:,.0f} events a second (bound {SPEED:,.0f})",
         flush=True,
     )
+
+
+def learning(run: Run, folder: Path, count: int) -> None:
+    """Print what the command takes that learns from a trace so long."""
+    count = written_longer(run, folder, count).count
+    words = ["-m", "tcstatic", "infer", str(folder), "-o", str(folder.with_suffix(".yaml"))]
+    process = subprocess.Popen([sys.executable, *words], stdout=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    took, peak = usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
+    print(
+        f"infer, {count:,} events: {took:.1f} s of CPU, {peak:.0f} MB, status {status}"
+        f" (bounds {SECONDS:.0f} s, {MEGABYTES:.0f} MB for 1,000,000)",
+        flush=True,
+    )
+
+
+def written_longer(run: Run, folder: Path, count: int) -> Run:
+    """Write a trace of so many events, as if the run had gone on."""
+    recorder = Recorder(Recording(str(folder), "", "", out_of_scope=run.facts.out_of_scope))
+    for event in lengthened(list(run.events()), count):
+        recorder.take(event)
+        if event.kind == "optimizer.step":
+            recorder.settled()
+    recorder.end(0, 0, ProbeCounts())
+    return open_trace(folder).runs[0]
 
 
 def lengthened(events: Sequence[Event], count: int) -> Iterator[Event]:
