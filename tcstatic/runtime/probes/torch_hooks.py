@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
-from typing import Any, Protocol
+from types import FrameType
+from typing import Any, Final, Protocol
 
 from tcstatic.runtime.probes import entry
+
+# What torch wraps each class's `step` in, which runs the hooks.
+_WRAPPER: Final = "profile_hook_step.<locals>.wrapper"
 
 
 class Hooked(Protocol):
@@ -51,3 +56,14 @@ def install(hooked: Hooked) -> tuple[Callable[[], None], list[Callable[..., None
             handle.remove()
 
     return remove, hooks
+
+
+def steps_in_progress(optimizer: Any) -> int:
+    """Count the calls of an optimizer's ``step`` that have begun and not ended."""
+    found = 0
+    frame: FrameType | None = sys._getframe()
+    while frame is not None:
+        if frame.f_code.co_qualname.endswith(_WRAPPER) and frame.f_locals["self"] is optimizer:
+            found += 1
+        frame = frame.f_back
+    return found

@@ -18,6 +18,7 @@ from tcstatic.runtime.probes.schedules import tell_rates
 from tcstatic.runtime.probes.stepfacts import StepFacts
 from tcstatic.runtime.probes.stream import HEARD, Stream, listener
 from tcstatic.runtime.probes.structure import Structure
+from tcstatic.runtime.probes.torch_hooks import steps_in_progress
 from tcstatic.runtime.probes.untracked import Untracked
 from tcstatic.runtime.probes.vain import Vain
 
@@ -224,10 +225,9 @@ class Updates:
             self.vain.lost(optimizer)
         optimizer.cleared_again = True
         optimizer.interval.discard_losses()
-        values = {"observed": observed}
-        self._stream.tell(
-            self._stream.make("optimizer.zero_grad", where, subjects, values, step=optimizer.steps)
-        )
+        stream, told = self._stream, {"observed": observed}
+        kind, step = "optimizer.zero_grad", optimizer.steps
+        stream.tell(stream.make(kind, where, subjects, told, step=step))
 
     # -- clipping -----------------------------------------------------------------------------
 
@@ -275,10 +275,12 @@ class Updates:
     # -- stepping -----------------------------------------------------------------------------
 
     def step_begins(self, thing: Any, where: Location | None) -> None:
-        """Torch's hook before a step. Only the outermost step counts."""
+        """Torch's hook before a step. Only the outermost counts; an earlier one may have raised."""
         if self._stepping and self._is_stepping(thing):
-            self._stepping.append((thing, where, None))
-            return
+            if steps_in_progress(thing) > 1:
+                self._stepping.append((thing, where, None))
+                return
+            self._stepping = [one for one in self._stepping if one[0] is not thing]
         self._stepping.append((thing, where, None))
         if self.in_backward:
             self.backward_ends()

@@ -142,6 +142,20 @@ def test_a_nested_step_counts_once(watched: Watched) -> None:
     assert watched.codes() == []
 
 
+def test_steps_after_one_that_raised_are_seen(watched: Watched) -> None:
+    model = linear()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    train(model, optimizer, 2)
+
+    def closure() -> float:
+        raise MemoryError
+
+    with pytest.raises(MemoryError):
+        optimizer.step(closure)
+    train(model, optimizer, 3)
+    assert len(watched.of("optimizer.step")) == 5
+
+
 def test_a_closure_that_backwards_within_the_step(watched: Watched) -> None:
     model = linear()
     optimizer = torch.optim.LBFGS(model.parameters(), lr=0.1, max_iter=3)
