@@ -57,6 +57,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code. Errors are one line on stderr."""
     try:
         answer = tcstatic.main(args=arguments, prog_name="tcstatic", standalone_mode=False)
+        if not callable(answer):
+            _flush()
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message(), err=True)
         return 2
@@ -95,7 +97,25 @@ def _say(line: str, code: int) -> int:
     if sys.stderr is not None:  # print() would take stdout instead
         with contextlib.suppress(OSError):
             print(f"tcstatic: {line}", file=sys.stderr, flush=True)
+    _drop_unwritten()
     return code
+
+
+def _flush() -> None:
+    if sys.stdout is not None:
+        sys.stdout.flush()
+
+
+def _drop_unwritten() -> None:
+    """What a stream cannot take, Python would try again at exit, and change the exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            if stream is not None:
+                stream.flush()
+        except OSError:
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, stream.fileno())
+            os.close(nowhere)
 
 
 def _misuse(error: click.ClickException) -> str:
@@ -120,6 +140,9 @@ def _no_command(word: str, group: click.Group) -> str:
 
 def _refused(error: OSError) -> int:
     """Tell what the machine refuses, whoever asks, from a fault of ours."""
+    if isinstance(error, BrokenPipeError):
+        _drop_unwritten()
+        return 1
     if error.errno in _REFUSALS:
         where = f"{error.filename}: " if error.filename else ""
         return _say(f"{where}cannot go on ({error.strerror})", 2)

@@ -35,7 +35,7 @@ def test_generated_programs_do_the_same(text: str) -> None:
             expected = did(original)
             events: list[Event] = []
             watch = Watch(
-                sites, ".", Needs(frozenset()), 1.0, events.append, lambda: None, [str(PATH)]
+                sites, ".", Needs(frozenset()), 1.0, events.extend, lambda: None, [str(PATH)]
             )
             builtins._tcstatic = watch  # type: ignore[attr-defined]
             try:

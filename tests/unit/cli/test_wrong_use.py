@@ -121,15 +121,19 @@ def test_a_current_folder_that_is_gone_is_no_bug_of_ours(
     assert capfd.readouterr() == ("", gone)
 
 
-def ended(folder: Path, repo: Path, line: str) -> subprocess.CompletedProcess[str]:
+def ended(
+    folder: Path, repo: Path, line: str, **environment: str
+) -> subprocess.CompletedProcess[str]:
     """How a command ends whose streams the shell has redirected."""
     start = f'exec "{sys.executable}" -m tcstatic {line}'
     env = {**os.environ, "PYTHONPATH": str(repo), "TCSTATIC_CACHE": str(folder / "cache")}
+    env.update(environment)
     return subprocess.run(
         ["/bin/sh", "-c", start], cwd=folder, env=env, capture_output=True, text=True, check=False
     )
 
 
+@pytest.mark.parametrize("unbuffered", ["", "1"])
 @pytest.mark.parametrize(
     ("line", "status", "said"),
     [
@@ -140,8 +144,8 @@ def ended(folder: Path, repo: Path, line: str) -> subprocess.CompletedProcess[st
     ],
 )
 def test_a_stream_that_is_full_or_closed_is_no_bug_of_ours(
-    folder: Path, repo: Path, line: str, status: int, said: str
+    folder: Path, repo: Path, line: str, status: int, said: str, unbuffered: str
 ) -> None:
     (folder / "finding.py").write_text(FINDING)
-    done = ended(folder, repo, line)
+    done = ended(folder, repo, line, PYTHONUNBUFFERED=unbuffered)
     assert (done.returncode, done.stdout, done.stderr) == (status, "", said)

@@ -109,10 +109,13 @@ PROGRAMS: Final = {
         "    def tune_given",
     ),
     "a mask is learned, and its gradient read": MASKED,
-    "a mask whose gradient is read, and that is never stepped": changed(
+    "a mask that is never stepped, because its gradient is what explains": changed(
+        MASKED, "                optimizer.step()\n", ""
+    ),
+    "a mask whose gradient is printed, and that is never stepped": changed(
         changed(MASKED, "                optimizer.step()\n", ""),
-        "loss.backward()",
-        "loss.backward()  # expect: TCS117",
+        "loss.backward()\n                self.last = self.mask.grad.abs()",
+        "loss.backward()  # expect: TCS117\n                print(self.mask.grad.abs().mean())",
     ),
     "the gradient of an input, by an optimizer that only clears": changed(
         changed(MASKED, "                optimizer.step()\n", ""),

@@ -19,6 +19,7 @@ from tcstatic.program.paths.facts.orders import (
 )
 from tcstatic.program.paths.facts.registry import surveys
 from tcstatic.program.paths.machine import Machine
+from tcstatic.program.paths.project import statements_in
 from tcstatic.program.paths.stores import owner_of_parameter
 from tcstatic.program.paths.tree import Block, Happening, happenings
 from tcstatic.program.paths.values import Const, Node, Object, Unknown, Value, options
@@ -108,7 +109,7 @@ def _loops(one: Happening) -> bool:
 def _by_hand(m: Machine, block: Block, made: Happening, used: Happening) -> bool:
     """Whether parameters are updated without the optimizer, it is read for its groups, or what is
     wanted are the gradients, of the input or of the parameters."""
-    if any(uses_gradients(one.place.module.tree) for one in (made, used)):
+    if any(uses_gradients(_home(one)) for one in (made, used)):
         return True
     if any(
         text == "grad" and not (isinstance(one, Node) and _is_parameter(one.inputs[0]))
@@ -134,6 +135,19 @@ def _by_hand(m: Machine, block: Block, made: Happening, used: Happening) -> bool
         return True
     text = made.place.module.text.text
     return "register_post_accumulate_grad_hook" in text
+
+
+def _home(one: Happening) -> syntax.AST:
+    """The class around a place, or the function, or else the module."""
+    line, tree = one.place.node.lineno, one.place.module.tree
+    around = [
+        node
+        for node in statements_in(tree)
+        if isinstance(node, syntax.ClassDef | syntax.FunctionDef | syntax.AsyncFunctionDef)
+        and node.lineno <= line <= (node.end_lineno or node.lineno)
+    ]
+    classes = [node for node in around if isinstance(node, syntax.ClassDef)]
+    return (classes or around or [tree])[0]
 
 
 def _is_parameter(value: Value) -> bool:
