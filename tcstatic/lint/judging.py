@@ -8,7 +8,7 @@ relation listens to, in others: what fails whichever it was, fails.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any, Final, final
 
 from tcstatic.invariants.conditions import Judge, compile_condition, parse
@@ -290,8 +290,3 @@ def _up_to(events: tuple[Event, ...], last: Event) -> tuple[Event, ...]:
 
 def _compiled(text: str) -> Judge | None:
     return compile_condition(parse(text)) if text else None
-
-
-def subjects_of(failure: Failure) -> Iterator[int]:
-    """The optimizers that a failure is about."""
-    yield from failure.observation.event.subjects.get("optimizer", ())

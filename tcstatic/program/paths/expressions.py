@@ -281,17 +281,6 @@ def _call(m: Machine, node: Any) -> Value:
     return calls.call_expression(m, node)
 
 
-def each_known(value: Value) -> list[Value]:
-    """The options of a value but for None, at most a few."""
-    found = [v for v in options(value, 6) if not (isinstance(v, Const) and v.value is None)]
-    return found or [value]
-
-
-def first_node(value: Value) -> Node | None:
-    """The first computed value among the options."""
-    return next((v for v in options(value) if isinstance(v, Node)), None)
-
-
 def is_open(value: Value) -> bool:
     """Whether a value may be something that the source does not tell."""
     return any(isinstance(option, Unknown | Node | Phi) for option in options(value))

@@ -29,15 +29,6 @@ _TOLD: Final = re.compile(
     r"torch\.nn\.init\.\w+|torch\.nn\.utils\.\w+|torch\.set_default_\w+)$"
 )
 _STOPS: Final = frozenset({"sys.exit", "os._exit", "os.abort", "builtins.exit", "builtins.quit"})
-_DECORATORS: Final = frozenset(
-    {
-        "functools.wraps",
-        "functools.lru_cache",
-        "functools.cache",
-        "torch.jit.ignore",
-        "torch.jit.script",
-    }
-)
 
 
 def call(

@@ -8,7 +8,7 @@ from typing import Any
 from tcstatic.program.paths import parameters
 from tcstatic.program.paths.machine import Machine
 from tcstatic.program.paths.tree import Block, Called, Happening, Loop, happenings, loops
-from tcstatic.program.paths.values import Const, Node, Object, Unknown
+from tcstatic.program.paths.values import Const, Node
 from tcstatic.program.paths.walking import Reach, Token
 
 _TRAINING = frozenset({"loss.backward", "optimizer.step"})
@@ -235,8 +235,3 @@ def _mark(step: Any, fact: str, value: bool) -> None:
         for alternative in getattr(step, "alternatives", ()):
             for inner in alternative.steps:
                 _mark(inner, fact, value)
-
-
-def number_of(value: object) -> int:
-    """The number of an object or an unknown, 0 for anything else."""
-    return value.number if isinstance(value, Object | Unknown | Node) else 0

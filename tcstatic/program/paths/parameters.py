@@ -10,7 +10,6 @@ from tcstatic.program.paths.machine import Machine
 from tcstatic.program.paths.operations import CONTAINERS, PARAMETERLESS
 from tcstatic.program.paths.values import (
     Bound,
-    Class,
     Const,
     Listing,
     Node,
@@ -161,8 +160,3 @@ def owners(m: Machine, tokens: frozenset[Token]) -> tuple[int, ...]:
             if isinstance(mine, Const) and tokens & mine.value:
                 found.append(number)
     return tuple(sorted(found))
-
-
-def is_project_class(value: Object) -> bool:
-    """Whether the program itself defines the type of an object."""
-    return isinstance(value.type, Class)

@@ -64,15 +64,6 @@ class Ownership:
                 return True
         return False
 
-    def successor(self, parameter: Any) -> Any | None:
-        """Return the parameter that stands where `parameter` stood in a live module."""
-        for reference, name in self._owners.get(self._registry.known(parameter), ()):
-            module = reference()
-            now = _held(module, name) if module is not None else None
-            if now is not None and now is not parameter:
-                return now
-        return None
-
     def name_of(self, parameter: Any) -> str:
         """Return the name under which a module held `parameter` last ('' if none did)."""
         owners = self._owners.get(self._registry.known(parameter), ())
