@@ -10,7 +10,7 @@ from tcstatic.program.source.facts import (
     Store,
     With,
 )
-from tcstatic.program.source.gradients import uses_gradients
+from tcstatic.program.source.gradient_uses import uses_gradients
 from tcstatic.program.source.linking import linked
 from tcstatic.program.source.localfiles import (
     LocalFiles,

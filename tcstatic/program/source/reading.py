@@ -21,7 +21,7 @@ from tcstatic.program.source.facts import (
     Store,
     With,
 )
-from tcstatic.program.source.gradients import uses_gradients
+from tcstatic.program.source.gradient_uses import uses_gradients
 from tcstatic.program.source.names import Names, chain
 from tcstatic.program.source.order import ordered_children
 from tcstatic.program.source.text import SourceText, decode, parse
