@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from tcstatic.program.paths import lookup, parameters
+from tcstatic.program.paths import parameters
 from tcstatic.program.paths.machine import Machine
-from tcstatic.program.paths.values import Const, Listing, Node, Phi, Unknown, Value, options
+from tcstatic.program.paths.values import Const, Node, Unknown, Value, options
+from tcstatic.program.paths.walking import listed, walked
 from tcstatic.program.source import syntax
 
 _LIMIT: Final = 200
@@ -31,24 +32,18 @@ _NAMES: Final = {"zeros": "zero", "constant": "fill"}  # as torch.nn.init has th
 
 def holders(m: Machine, value: Value) -> list[Value]:
     """The tensors whose gradients a value is, is a view of, or lists."""
+
+    def onward(one: Value) -> Iterable[Value]:
+        if isinstance(one, Node) and one.op in _VIEWS:
+            return one.inputs[:1]
+        return listed(m, one)
+
     found: list[Value] = []
-    waiting = [value]
-    seen: set[int] = set()
-    while waiting and len(seen) < _LIMIT:
-        one = waiting.pop()
-        if id(one) in seen:
-            continue
-        seen.add(id(one))
-        if isinstance(one, Phi):
-            waiting.extend(one.options)
-        elif isinstance(one, Listing):
-            waiting.extend(lookup.items(m, one))
-        elif isinstance(one, Unknown) and (one.name, one.origin) == ("grad", "attribute"):
+    for one in walked((value,), onward, _LIMIT):
+        if isinstance(one, Unknown) and (one.name, one.origin) == ("grad", "attribute"):
             found.append(one)
         elif isinstance(one, Node) and one.op == "attr:grad":
             found.append(one.inputs[0])
-        elif isinstance(one, Node) and one.op in _VIEWS and one.inputs:
-            waiting.append(one.inputs[0])
     return found
 
 

@@ -259,6 +259,29 @@ def statements_in(node: Any) -> Iterator[syntax.stmt]:
             yield from statements_in(inner)
 
 
+def definitions_around(
+    tree: syntax.AST, line: int
+) -> list[syntax.ClassDef | syntax.FunctionDef | syntax.AsyncFunctionDef]:
+    """The functions and classes whose lines a line is one of, from the outermost in."""
+    return [
+        node
+        for node in statements_in(tree)
+        if isinstance(node, syntax.ClassDef | syntax.FunctionDef | syntax.AsyncFunctionDef)
+        and node.lineno <= line <= (node.end_lineno or node.lineno)
+    ]
+
+
+def function_around(
+    tree: syntax.AST, line: int
+) -> syntax.FunctionDef | syntax.AsyncFunctionDef | None:
+    """The innermost function that a line lies in."""
+    found = None
+    for node in definitions_around(tree, line):
+        if not isinstance(node, syntax.ClassDef):
+            found = node
+    return found
+
+
 def absolute(module: Module, name: str, level: int) -> str:
     """The absolute name of an import; relative ones start at the module's own package."""
     if not level:

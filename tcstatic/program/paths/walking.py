@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final, final
 
@@ -50,18 +50,23 @@ def inputs_of(m: Machine, value: Value) -> Iterator[Value]:
         yield from lookup.items(m, value)
 
 
+def walked(
+    values: Iterable[Value], onward: Callable[[Value], Iterable[Value]], most: int = _LIMIT
+) -> Iterator[Value]:
+    """Values and those that `onward` leads to, each once, so many at most."""
+    waiting = list(values)
+    seen: set[int] = set()
+    while waiting and len(seen) < most:
+        one = waiting.pop()
+        if id(one) not in seen:
+            seen.add(id(one))
+            yield one
+            waiting.extend(onward(one))
+
+
 def upstream(m: Machine, value: Value, through: Callable[[Value], bool]) -> Iterator[Value]:
     """A value and all it was made of, as long as `through` says to go on behind one."""
-    waiting = [value]
-    seen: set[int] = set()
-    while waiting and len(seen) < _LIMIT:
-        one = waiting.pop()
-        if id(one) in seen:
-            continue
-        seen.add(id(one))
-        yield one
-        if through(one):
-            waiting.extend(inputs_of(m, one))
+    return walked((value,), lambda one: inputs_of(m, one) if through(one) else ())
 
 
 def reach(m: Machine, value: Value) -> Reach:
@@ -130,18 +135,15 @@ def differentiable(value: Value) -> bool:
     return not (isinstance(value, Node) and _is_cut(value))
 
 
-def objects_in(m: Machine, values: tuple[Value, ...]) -> Iterator[Object | Unknown]:
+def listed(m: Machine, value: Value) -> Iterable[Value]:
+    """What a value may be, or what it lists."""
+    if isinstance(value, Phi):
+        return value.options
+    return lookup.items(m, value) if isinstance(value, Listing) else ()
+
+
+def objects_in(m: Machine, values: Iterable[Value]) -> Iterator[Object | Unknown]:
     """Objects among values and within listings, not behind operations."""
-    waiting = list(values)
-    seen: set[int] = set()
-    while waiting and len(seen) < _LIMIT:
-        one = waiting.pop()
-        if id(one) in seen:
-            continue
-        seen.add(id(one))
+    for one in walked(values, lambda value: listed(m, value)):
         if isinstance(one, Object | Unknown):
             yield one
-        elif isinstance(one, Phi):
-            waiting.extend(one.options)
-        elif isinstance(one, Listing):
-            waiting.extend(lookup.items(m, one))

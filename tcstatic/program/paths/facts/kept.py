@@ -9,6 +9,7 @@ from typing import Final
 from tcstatic.program.paths import lookup, parameters
 from tcstatic.program.paths.facts.registry import surveys
 from tcstatic.program.paths.machine import Machine
+from tcstatic.program.paths.project import definitions_around
 from tcstatic.program.paths.tree import Block, Branch, Called, Exit, Happening, Loop, happenings
 from tcstatic.program.paths.values import Const, Listing, Node, Object, Phi, Place, Value
 from tcstatic.program.paths.walking import upstream
@@ -80,9 +81,8 @@ def _kept_by_others(place: Place, given: syntax.AST | None) -> Iterator[tuple[st
     owner = next(
         (
             node
-            for node in syntax.walk(place.module.tree)
+            for node in definitions_around(place.module.tree, line)
             if isinstance(node, syntax.ClassDef)
-            and node.lineno <= line <= (node.end_lineno or line)
         ),
         None,
     )

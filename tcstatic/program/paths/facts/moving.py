@@ -9,6 +9,7 @@ from typing import Final
 from tcstatic.program.paths import calls
 from tcstatic.program.paths.facts.registry import surveys
 from tcstatic.program.paths.machine import Machine
+from tcstatic.program.paths.project import function_around
 from tcstatic.program.paths.tree import Block, Happening, happenings
 from tcstatic.program.paths.values import Const, Node, Object, Unknown, Value, options
 from tcstatic.program.source import syntax
@@ -81,7 +82,7 @@ def _is_tensor(one: Happening, call: syntax.Call, name: str) -> bool:
     module = one.place.module
     if _IN_PLACE.search(module.text.text):
         return False
-    scope = _function_around(module.tree, call)
+    scope = function_around(module.tree, call.lineno) or module.tree
     line = call.end_lineno or call.lineno
     for node in syntax.walk(scope):
         if _is_named(node, name) and not _suits_tensor(node):
@@ -111,14 +112,3 @@ def _arguments(scope: syntax.AST, name: str) -> Iterator[syntax.expr]:
             for given in (*node.args, *(one.value for one in node.keywords)):
                 if isinstance(given, syntax.Name) and given.id == name:
                     yield given
-
-
-def _function_around(tree: syntax.AST, call: syntax.Call) -> syntax.AST:
-    """The innermost function around a call, or the module."""
-    found = tree
-    for node in syntax.walk(tree):
-        if not isinstance(node, syntax.FunctionDef | syntax.AsyncFunctionDef):
-            continue
-        if node.lineno <= call.lineno <= (node.end_lineno or node.lineno):
-            found = node
-    return found

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from tcstatic.program.paths import guesses
 from tcstatic.program.paths.machine import Machine
+from tcstatic.program.paths.project import function_around
 from tcstatic.program.paths.sequences import paths
 from tcstatic.program.paths.tree import (
     Block,
@@ -217,7 +218,7 @@ def calls_elsewhere(m: Machine, block: Block, places: Iterable[Place], method: s
 def is_private(place: Place, method: str) -> bool:
     """Whether what is made at a place is given a name of a function, which alone uses it, for its
     attributes and for schedulers, and never for a method."""
-    function = _function_around(place)
+    function = function_around(place.module.tree, place.node.lineno)
     if function is None:
         return False
     parents = {
@@ -249,17 +250,6 @@ def _is_own_use(
             return False
         around = parents.get(id(around))
     return known
-
-
-def _function_around(place: Place) -> syntax.FunctionDef | syntax.AsyncFunctionDef | None:
-    """The innermost function whose body a place lies in."""
-    found = None
-    for node in syntax.walk(place.module.tree):
-        if isinstance(node, syntax.FunctionDef | syntax.AsyncFunctionDef):
-            inside = node.lineno <= place.node.lineno <= (node.end_lineno or node.lineno)
-            if inside and (found is None or node.lineno >= found.lineno):
-                found = node
-    return found
 
 
 def _called(block: Block, found: set[str]) -> set[str]:

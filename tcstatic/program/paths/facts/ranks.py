@@ -13,7 +13,7 @@ from tcstatic.program.paths import lookup
 from tcstatic.program.paths.conditions import unflipped
 from tcstatic.program.paths.facts.registry import surveys
 from tcstatic.program.paths.machine import Machine
-from tcstatic.program.paths.project import statements_in
+from tcstatic.program.paths.project import definitions_around
 from tcstatic.program.paths.tree import Block, Branch, Called, Exit, Happening, Loop, happenings
 from tcstatic.program.paths.values import (
     Bound,
@@ -259,12 +259,11 @@ def ranks(m: Machine, block: Block) -> None:
 
 def _is_decorated(one: Happening) -> bool:
     """Whether a decorator of the function around names the rank, as ``rank_zero_only``."""
-    line = one.place.node.lineno
     return any(
-        isinstance(node, syntax.FunctionDef | syntax.AsyncFunctionDef)
-        and node.lineno <= line <= (node.end_lineno or line)
-        and any(_NAMES.search(syntax.unparse(part).split(".")[-1]) for part in node.decorator_list)
-        for node in statements_in(one.place.module.tree)
+        _NAMES.search(syntax.unparse(part).split(".")[-1])
+        for node in definitions_around(one.place.module.tree, one.place.node.lineno)
+        if not isinstance(node, syntax.ClassDef)
+        for part in node.decorator_list
     )
 
 

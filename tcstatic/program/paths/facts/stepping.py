@@ -19,7 +19,7 @@ from tcstatic.program.paths.facts.orders import (
 )
 from tcstatic.program.paths.facts.registry import surveys
 from tcstatic.program.paths.machine import Machine
-from tcstatic.program.paths.project import statements_in
+from tcstatic.program.paths.project import definitions_around
 from tcstatic.program.paths.stores import owner_of_parameter
 from tcstatic.program.paths.tree import Block, Happening, happenings
 from tcstatic.program.paths.values import Const, Node, Object, Unknown, Value, options
@@ -139,13 +139,8 @@ def _by_hand(m: Machine, block: Block, made: Happening, used: Happening) -> bool
 
 def _home(one: Happening) -> syntax.AST:
     """The class around a place, or the function, or else the module."""
-    line, tree = one.place.node.lineno, one.place.module.tree
-    around = [
-        node
-        for node in statements_in(tree)
-        if isinstance(node, syntax.ClassDef | syntax.FunctionDef | syntax.AsyncFunctionDef)
-        and node.lineno <= line <= (node.end_lineno or node.lineno)
-    ]
+    tree = one.place.module.tree
+    around = definitions_around(tree, one.place.node.lineno)
     classes = [node for node in around if isinstance(node, syntax.ClassDef)]
     return (classes or around or [tree])[0]
 

@@ -9,7 +9,7 @@ from typing import Final
 from tcstatic.program.paths import guesses, lookup
 from tcstatic.program.paths.facts.registry import provides, surveys
 from tcstatic.program.paths.machine import Machine
-from tcstatic.program.paths.project import statements_in
+from tcstatic.program.paths.project import function_around, statements_in
 from tcstatic.program.paths.stores import owner_of_parameter
 from tcstatic.program.paths.tree import Block, Happening, happenings
 from tcstatic.program.paths.values import (
@@ -307,7 +307,8 @@ def _read_later(one: Happening, call: syntax.Call, subject: syntax.expr) -> bool
         return True
     if not isinstance(subject, syntax.Name):
         return False
-    scope = _function_around(one, call)
+    tree = one.place.module.tree
+    scope = function_around(tree, call.lineno) or tree
     line = call.end_lineno or call.lineno
     return any(
         isinstance(node, syntax.Name)
@@ -316,12 +317,3 @@ def _read_later(one: Happening, call: syntax.Call, subject: syntax.expr) -> bool
         and node.lineno > line
         for node in syntax.walk(scope)
     )
-
-
-def _function_around(one: Happening, call: syntax.Call) -> syntax.AST:
-    found: syntax.AST = one.place.module.tree
-    for node in statements_in(one.place.module.tree):
-        inside = node.lineno <= call.lineno <= (node.end_lineno or node.lineno)
-        if inside and isinstance(node, syntax.FunctionDef | syntax.AsyncFunctionDef):
-            found = node
-    return found
