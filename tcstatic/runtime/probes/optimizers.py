@@ -189,7 +189,7 @@ class Optimizer:
             self._scales = (facts, found)
         return self._scales[1]
 
-    def cleared_too_often(self) -> bool:
+    def note_clearing(self) -> bool:
         """Note one more clearing; tell whether it, or one like it, was meant for another."""
         self.interval.clearings += 1
         self.cleared_twice = self.cleared_twice or self.interval.clearings > 1

@@ -8,6 +8,7 @@ from types import FrameType
 from typing import Any, Final, final
 
 from tcstatic.model import Needs, Site
+from tcstatic.runtime.probes.clipping import Clipping
 from tcstatic.runtime.probes.forwards import Forwards
 from tcstatic.runtime.probes.graphs import Graphs
 from tcstatic.runtime.probes.optimizers import Optimizer
@@ -66,6 +67,7 @@ class Parts:
             self._round_begins,
             self.graphs,
         )
+        self.clipping = Clipping(stream, self.updates)
         self._after_round = round_done
         self.forwards = Forwards(
             stream,
@@ -140,7 +142,8 @@ class Parts:
         if kind == "model.freeze":
             self._froze(site, thing, role)
         elif kind == "grad.clip":
-            self.updates.clip_begins()
+            self._update_begins()
+            self.clipping.begins()
         elif kind == "grad.write" and role == TENSOR:
             self._written_in_place(site, thing)
         elif role == SCALER and thing.is_enabled():
@@ -184,7 +187,7 @@ class Parts:
             stock = site.callee.startswith("torch.nn.utils.")
             bound = bounds.pop(site.location.line, None)
             bound = _written_bound(site) if bound is None else bound
-            self.updates.clip_ends(site.location, bound, stock=stock)
+            self.clipping.ends(site.location, bound, stock=stock)
             self.replicas.clipped(site, value)
         elif kind in {"model.train", "model.eval"} and role_of(thing) == MODULE:
             self.structure.mode_called(thing, site, site.location)

@@ -1,4 +1,4 @@
-"""Backward, clearing, clipping and stepping: the life of gradients, from whatever shows it."""
+"""Backward, clearing and stepping: the life of gradients, from whatever shows it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from tcstatic.model import Location
 from tcstatic.runtime.probes import measure
 from tcstatic.runtime.probes.forwards import Forwards
 from tcstatic.runtime.probes.graphs import Graphs
-from tcstatic.runtime.probes.ledger import version_of
 from tcstatic.runtime.probes.optimizers import Interval, Optimizer, Snapshot, keep_suspects
 from tcstatic.runtime.probes.ownership import Ownership
 from tcstatic.runtime.probes.readings import StepReading, resolved
@@ -62,8 +61,6 @@ class Updates:
         self._where: Location | None = None
         self._loss: measure.Pending | None = None
         self._stepping: list[tuple[Any, Location | None, Optimizer | None]] = []
-        self._clip_marks: dict[int, list[int]] = {}
-        self._clip_live: set[int] = set()
         self.last_write: Location | None = None
         self.readings: list[StepReading] = []
 
@@ -214,7 +211,7 @@ class Updates:
         if not observed:
             self.forwards.discarded()
         subjects: dict[str, tuple[int, ...]] = {"optimizer": (optimizer.number,)}
-        if not observed and optimizer.cleared_too_often():
+        if not observed and optimizer.note_clearing():
             others = [o for o in self.live() if o is not optimizer]
             subjects["other"] = tuple(other.number for other in others)
             for other in others:
@@ -225,52 +222,11 @@ class Updates:
             self.vain.lost(optimizer)
         optimizer.cleared_again = True
         optimizer.interval.discard_losses()
-        stream, told = self._stream, {"observed": observed}
-        kind, step = "optimizer.zero_grad", optimizer.steps
-        stream.tell(stream.make(kind, where, subjects, told, step=step))
-
-    # -- clipping -----------------------------------------------------------------------------
-
-    def clip_begins(self) -> None:
-        """Gradients are about to be clipped."""
-        self.backward_ends()
-        self._before_update(False)
-        self._clip_live = {o.number for o in self.live() if o.ledger.fresh(o.parameters())}
-        self._clip_marks = {
-            o.number: [version_of(p.grad) for p in o.parameters()] for o in self.live()
-        }
-
-    def clip_ends(
-        self, where: Location | None, bound: float | None, *, stock: bool = False
-    ) -> None:
-        """Gradients were clipped: those that moved on belong to the optimizers concerned.
-
-        `stock`: torch's own clipping, which writes to every gradient that it is given.
-        """
-        concerned, live = [], False
-        marks, self._clip_marks = self._clip_marks, {}
-        everyone = self.live()
-        for optimizer in everyone:
-            now = [version_of(p.grad) for p in optimizer.parameters()]
-            if now != marks.get(optimizer.number, now):
-                concerned.append(optimizer)
-        idle = not concerned
-        for optimizer in concerned or everyone:
-            if optimizer.number in self._clip_live:
-                live = True
-                optimizer.interval.clipped_live = not (idle and stock)
-        if idle and stock and not any(o.sharded for o in everyone):
-            live = False  # it was given nothing, such as a generator that was used up before
-        foreign = idle and bool(self.untracked.touched)
-        bounded = bound is None or bound < 1e30
-        values = {
-            "live": live or foreign,
-            "bounded": bounded,
-            "clipped_live": any(o.interval.clipped_live for o in concerned or everyone),
-            "nothing_to_clip": idle,
-        }
-        subjects = {"optimizer": tuple(o.number for o in concerned or everyone)}
-        self._stream.tell(self._stream.make("grad.clip", where, subjects, values))
+        told = {"observed": observed}
+        event = self._stream.make(
+            "optimizer.zero_grad", where, subjects, told, step=optimizer.steps
+        )
+        self._stream.tell(event)
 
     # -- stepping -----------------------------------------------------------------------------
 
