@@ -1,12 +1,14 @@
-"""Where cached things lie, and how they get there: whole, or not at all."""
+"""Where cached things lie; files are written whole or not at all, and read whole or not at all."""
 
 from __future__ import annotations
 
 import atexit
 import contextlib
+import errno
 import functools
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -57,6 +59,22 @@ def write_whole(path: Path, content: bytes, *, private: bool = False) -> None:
         with contextlib.suppress(OSError):
             os.unlink(name)
         raise
+
+
+def read_whole(path: Path, most: int) -> bytes:
+    """Return what a file holds; raises OSError where it holds more than `most` bytes, or is no
+    file: to read a pipe is to wait for whoever writes, and some devices have no end."""
+    with open(path, "rb", opener=_without_waiting) as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise OSError(errno.EINVAL, "a pipe or a device, and no file", str(path))
+        content = file.read(most + 1)
+    if len(content) > most:
+        raise OSError(errno.EFBIG, f"larger than {most} bytes", str(path))
+    return content
+
+
+def _without_waiting(name: str, flags: int) -> int:
+    return os.open(name, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def own_files() -> Iterator[tuple[str, int, int]]:

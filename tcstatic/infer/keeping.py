@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final, final
 
+from tcstatic.caching import read_whole
 from tcstatic.errors import InputError, input_problem
 from tcstatic.infer.surveying import Survey
 from tcstatic.invariants.relations.proposing import is_passing
@@ -68,7 +69,7 @@ def packed(kept: Kept) -> bytes:
 def read_kept(path: Path) -> Kept:
     """Read the file; raise InputError, in one line, where it is not what `packed` has made."""
     try:
-        data = json.loads(_unpacked(path.read_bytes()))
+        data = json.loads(_unpacked(read_whole(path, MOST_BYTES)))
         if data["schema"] != SCHEMA:
             raise ValueError(f"schema {str(data['schema'])[:40]!r}; expected {SCHEMA!r}")
         return Kept(

@@ -9,12 +9,13 @@ import platform
 import re
 import shlex
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
 from tcstatic import __version__
+from tcstatic.caching import read_whole
 from tcstatic.errors import InputError, input_problem
 from tcstatic.model import (
     TRACE_SCHEMA,
@@ -28,7 +29,7 @@ from tcstatic.model import (
 )
 
 MANIFEST: Final = "manifest.json"
-MOST_BYTES: Final = 1 << 26  # 64 MiB: a manifest of ten thousand sites has three
+MOST_BYTES: Final = 1 << 24  # 16 MiB: a manifest of ten thousand sites has three
 FAMILY: Final = TRACE_SCHEMA.rpartition("/")[0]
 
 # Nothing else of the environment is kept.
@@ -130,7 +131,7 @@ def job() -> str:
 def job_of(part: Path) -> str | None:
     """Return the job that a part is of, None where that cannot be read."""
     try:
-        return str(json.loads((part / MANIFEST).read_bytes())["job"])
+        return str(json.loads(read_whole(part / MANIFEST, MOST_BYTES))["job"])
     except (OSError, ValueError, LookupError, TypeError, RecursionError):
         return None
 
@@ -155,9 +156,7 @@ def read_manifest(path: Path) -> tuple[RunFacts, int, int]:
     """Return what a manifest tells, and how many events and steps it counts; raise InputError."""
     where = str(path)
     try:
-        if path.stat().st_size > MOST_BYTES:
-            raise InputError(input_problem("too large for a manifest of a trace", where=where))
-        data = json.loads(path.read_bytes())
+        data = json.loads(read_whole(path, MOST_BYTES))
     except OSError as error:
         got = error.strerror or type(error).__name__
         raise InputError(input_problem("no manifest can be read", where=where, got=got)) from None
@@ -176,8 +175,8 @@ def read_manifest(path: Path) -> tuple[RunFacts, int, int]:
             )
         )
     try:
-        return _facts(path.parent.name, data), _whole(data["events"]), _whole(data["steps"])
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        return _facts(path.parent.name, data), _count(data["events"]), _count(data["steps"])
+    except (ArithmeticError, AttributeError, KeyError, TypeError, ValueError) as error:
         raise _damaged(where, error) from None
 
 
@@ -191,9 +190,9 @@ def _damaged(where: str, error: Exception) -> InputError:
 def _facts(name: str, data: Mapping[str, Any]) -> RunFacts:
     return RunFacts(
         name=name,
-        rank=0 if data["rank"] is None else _whole(data["rank"]),
+        rank=0 if data["rank"] is None else _count(data["rank"]),
         ranked=data["rank"] is not None,
-        world_size=_whole(data["world_size"]),
+        world_size=_count(data["world_size"]),
         finished=data["finished"] is True,
         exit_status=None if data["exit_status"] is None else _whole(data["exit_status"]),
         command=_text(data["command"]),
@@ -202,46 +201,75 @@ def _facts(name: str, data: Mapping[str, Any]) -> RunFacts:
         python=_text(data["versions"]["python"]),
         torch=_text(data["versions"]["torch"]),
         seed=None if data["seed"] is None else _whole(data["seed"]),
-        environment={_text(k): _text(v) for k, v in data["environment"].items()},
-        sites=tuple(_site(site) for site in data["sites"]),
+        environment=_texts_by_name(data["environment"]),
+        sites=tuple(map(_site, _list(data["sites"]))),
         in_scope=_texts(data["in_scope"]),
-        out_of_scope={_text(k): _text(v) for k, v in data["out_of_scope"].items()},
+        out_of_scope=_texts_by_name(data["out_of_scope"]),
         probes=_probes(data["probes"]),
         dropped=tuple(
-            Dropped(_text(one["kind"]), _whole(one["count"]), _whole(one["since"]))
-            for one in data["dropped"]
+            Dropped(_text(one["kind"]), _count(one["count"]), _count(one["since"]))
+            for one in _list(data["dropped"])
         ),
         problem=_text(data["problem"]),
-        assumed=tuple(_assumed(fact) for fact in data.get("assumed", ())),
+        assumed=tuple(map(_assumed, _list(data.get("assumed", [])))),
     )
 
 
 def _assumed(data: Mapping[str, Any]) -> Fact:
-    values = tuple(data["values"])
+    values = tuple(_list(data["values"]))
     if not all(isinstance(one, bool | int | float | str | None) for one in values):
         raise TypeError("a value is none")
     return Fact(_text(data["reason"]), _texts(data["words"]), _text(data["field"]), values)
 
 
 def _site(data: Mapping[str, Any]) -> Site:
-    return Site(**{**data, "location": Location(**data["location"])})
-
-
-def _probes(data: Mapping[str, Any]) -> ProbeCounts:
-    return ProbeCounts(
-        installed=_whole(data["installed"]),
-        events=_whole(data["events"]),
-        sampled=float(data["sampled"]),
-        disabled=tuple((_text(one), _text(why)) for one, why in data["disabled"]),
-        skipped=tuple((_text(one), _text(why)) for one, why in data["skipped"]),
-        thinned=tuple((_text(one), _text(why)) for one, why in data.get("thinned", ())),
+    where = data["location"]
+    probe: Any = _text(data["probe"])
+    return Site(
+        number=_whole(data["number"]),
+        probe=probe,
+        kind=_text(data["kind"]),
+        location=Location(
+            _text(where["file"]),
+            *(_whole(where[name]) for name in ("line", "column", "end_line", "end_column")),
+            _text(where["function"]),
+        ),
+        callee=_text(data["callee"]),
+        subject=_text(data["subject"]),
+        attribute=_text(data["attribute"]),
+        arguments=_texts_by_name(data["arguments"]),
     )
 
 
+def _probes(data: Mapping[str, Any]) -> ProbeCounts:
+    sampled = float(data["sampled"])
+    if not 0 <= sampled <= 1:
+        raise ValueError(f"{sampled} is no share")
+    return ProbeCounts(
+        installed=_count(data["installed"]),
+        events=_count(data["events"]),
+        sampled=sampled,
+        disabled=_reasons(data["disabled"]),
+        skipped=_reasons(data["skipped"]),
+        thinned=_reasons(data.get("thinned", [])),
+    )
+
+
+def _reasons(values: object) -> tuple[tuple[str, str], ...]:
+    return tuple((_text(one), _text(why)) for one, why in map(_list, _list(values)))
+
+
 def _whole(value: object) -> int:
-    if type(value) is not int:
+    # -2^63 to 2^64 - 1: a seed of torch has 64 bits, with or without a sign
+    if type(value) is not int or not -(1 << 63) <= value < 1 << 64:
         raise TypeError(f"{value!r:.40} is no whole number")
     return value
+
+
+def _count(value: object) -> int:
+    if _whole(value) < 0:
+        raise ValueError(f"{value} is no count")
+    return _whole(value)
 
 
 def _text(value: object) -> str:
@@ -250,5 +278,15 @@ def _text(value: object) -> str:
     return value
 
 
-def _texts(values: Iterable[object]) -> tuple[str, ...]:
-    return tuple(map(_text, values))
+def _list(value: object) -> list[Any]:
+    if type(value) is not list:
+        raise TypeError(f"{value!r:.40} is no list")
+    return value
+
+
+def _texts(values: object) -> tuple[str, ...]:
+    return tuple(map(_text, _list(values)))
+
+
+def _texts_by_name(values: Mapping[object, object]) -> dict[str, str]:
+    return {_text(name): _text(value) for name, value in values.items()}

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from tcstatic.caching import read_whole
 from tcstatic.errors import InputError, input_problem
 
 SUFFIXES: Final = (".yaml", ".yml")
@@ -52,17 +54,10 @@ def rules_hash(paths: Sequence[Path]) -> str:
 def read_bytes(file: Path) -> bytes:
     """Return the content of a rule file; raise InputError if it is unreadable or too large."""
     try:
-        with file.open("rb") as stream:
-            content = stream.read(MAX_BYTES + 1)
+        return read_whole(file, MAX_BYTES)
     except OSError as error:
         reason = error.strerror or type(error).__name__
-        raise InputError(
-            input_problem(f"the rule file cannot be read ({reason})", where=str(file))
-        ) from None
-    if len(content) > MAX_BYTES:
-        raise InputError(
-            input_problem(
-                "the rule file is too large", where=str(file), expected=f"at most {MAX_BYTES} bytes"
-            )
-        )
-    return content
+        problem, expected = f"the rule file cannot be read ({reason})", ""
+        if error.errno == errno.EFBIG:
+            problem, expected = "the rule file is too large", f"at most {MAX_BYTES} bytes"
+        raise InputError(input_problem(problem, where=str(file), expected=expected)) from None

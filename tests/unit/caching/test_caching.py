@@ -1,4 +1,4 @@
-"""Files are there whole or not at all, with the rights that they should have."""
+"""Files are written whole, with the rights they should have, and nothing but files is read."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tcstatic.caching import write_whole
+from tcstatic.caching import read_whole, write_whole
 
 
 @pytest.mark.parametrize("private", [False, True])
@@ -35,3 +35,16 @@ def test_what_fails_leaves_the_old_file_and_no_other(
         write_whole(path, b"new")
     assert [one.name for one in tmp_path.iterdir()] == ["file"]
     assert path.read_bytes() == b"old"
+
+
+def test_only_files_are_read_and_only_so_much_of_them(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"12345")
+    assert read_whole(tmp_path / "file", 5) == b"12345"
+    with pytest.raises(OSError, match="larger than 4 bytes"):
+        read_whole(tmp_path / "file", 4)
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", Path("/dev/zero")):
+        with pytest.raises(OSError, match="a pipe or a device, and no file"):
+            read_whole(path, 5)
+    with pytest.raises(IsADirectoryError):
+        read_whole(tmp_path, 5)

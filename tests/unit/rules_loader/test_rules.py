@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -248,6 +249,13 @@ def test_files_of_a_folder(tmp_path: Path) -> None:
         (tmp_path / name).write_text(RULE, encoding="utf-8")
     assert [file.name for file in rule_files([tmp_path])] == ["a.yaml", "b.yml"]
     assert rule_files([tmp_path, tmp_path / "a.yaml"]) == rule_files([tmp_path])
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.yaml")
+    for read in (load_rules, rules_hash):
+        with pytest.raises(InputError, match="cannot be read \\(a pipe or a device, and no file"):
+            read([tmp_path])
 
 
 def test_the_hash_follows_names_and_contents(rule: Path) -> None:

@@ -7,6 +7,7 @@ import os
 import pickle
 import random
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tcstatic.errors import InputError
+from tcstatic.model import Location, Site
 from tcstatic.trace import open_trace
 from tcstatic.trace.segments import SCHEMA
 from tests.unit.trace.making import record, training
@@ -70,6 +72,59 @@ def test_fields_of_a_manifest(part: Path, field: str, value: Any) -> None:
     manifest = json.loads((part / "manifest.json").read_text())
     (part / "manifest.json").write_text(json.dumps({**manifest, field: value}))
     assert "damaged manifest" in complaint(part.parent)
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("probes sampled", 10**400),
+        ("probes sampled", float("nan")),
+        ("probes disabled", {}),
+        ("events", -1),
+        ("events", 10**400),
+        ("rank", -1),
+        ("world_size", 1 << 70),
+        ("in_scope", "TCS101"),
+        ("environment", {"RANK": 0}),
+        ("sites 0 location line", "12"),
+        ("sites 0 location file", None),
+        ("sites 0 arguments", {"training": False}),
+        ("sites 0 callee", 3),
+    ],
+)
+def test_what_a_manifest_never_says(part: Path, path: str, value: Any) -> None:
+    manifest = json.loads((part / "manifest.json").read_text())
+    manifest["sites"] = [asdict(Site(1, "after", "model.new", Location("train.py", 3)))]
+    (part / "manifest.json").write_text(json.dumps(manifest))
+    assert open_trace(part.parent).runs[0].facts.sites
+    holder: Any = manifest
+    *steps, last = path.split()
+    for step in steps:
+        holder = holder[int(step) if step.isdecimal() else step]
+    holder[last] = value
+    (part / "manifest.json").write_text(json.dumps(manifest))
+    said = complaint(part.parent)
+    assert "damaged manifest" in said and len(said) < 400
+
+
+def _a_pipe(path: Path) -> None:
+    os.mkfifo(path)
+
+
+def _a_device(path: Path) -> None:
+    path.symlink_to("/dev/zero")
+
+
+@pytest.mark.parametrize("make", [_a_pipe, _a_device])
+def test_a_manifest_that_never_ends(part: Path, make: Callable[[Path], None]) -> None:
+    (part / "manifest.json").unlink()
+    make(part / "manifest.json")
+    assert "no manifest can be read, got a pipe or a device" in complaint(part.parent)
+
+
+def test_a_manifest_that_is_too_large(part: Path) -> None:
+    os.truncate(part / "manifest.json", 1 << 40)
+    assert "no manifest can be read, got larger than" in complaint(part.parent)
 
 
 def test_truncated_at_any_place(part: Path) -> None:
