@@ -34,8 +34,13 @@ class Pair:
         return statistics.median(w / b for w, b in zip(self.watched, self.bare, strict=True))
 
 
-def measure(script: str, arguments: Sequence[str], *, budget: str, runs: int = 5) -> Pair:
-    """Run a workload `runs` times bare and watched, in turn; times are seconds per step."""
+def measure(
+    script: str, arguments: Sequence[str], *, budget: str, runs: int = 5, record: bool = False
+) -> Pair:
+    """Run a workload `runs` times bare and watched, in turn; times are seconds per step.
+
+    With `record` the watched run writes a trace.
+    """
     path = str(WORKLOADS / script)
     bare, watched = [], []
     report: dict[str, dict[str, float]] = {}
@@ -43,9 +48,12 @@ def measure(script: str, arguments: Sequence[str], *, budget: str, runs: int = 5
     with tempfile.TemporaryDirectory() as folder:
         file = os.path.join(folder, "report.json")
         under = [sys.executable, "-m", "tcstatic", "run", "--quiet", "--overhead-budget", budget]
-        for _ in range(runs):
+        for number in range(runs):
             bare.append(_seconds([sys.executable, path, *arguments]))
-            watched.append(_seconds([*under, "--report", file, path, *arguments]))
+            asked = ["--report", file]
+            if record:
+                asked += ["--trace", os.path.join(folder, f"trace-{number}")]
+            watched.append(_seconds([*under, *asked, path, *arguments]))
             loaded = json.loads(Path(file).read_text())
             report, found = loaded, len(loaded["findings"])
     probes = report["probes"]
