@@ -5,7 +5,8 @@ Checking, replay and inference are written once, elsewhere; they all run the sam
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import reprlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Final, Protocol, final, runtime_checkable
 
 from tcstatic.invariants.conditions import compile_condition, parse
@@ -78,13 +79,43 @@ def register(relation: type[Relation]) -> type[Relation]:
 
 
 def check_keys(params: Params, allowed: tuple[str, ...], required: tuple[str, ...] = ()) -> None:
-    """Raise ValueError for a key that is unknown or missing."""
+    """Raise ValueError for a key that is unknown or missing, or whose value is of another type."""
     for key in params:
         if key not in allowed:
             raise ValueError(f"unknown key {key!r}; expected one of {', '.join(sorted(allowed))}")
     for key in required:
         if key not in params:
             raise ValueError(f"missing key {key!r}")
+    for key, value in params.items():
+        expected, fits = _TYPES.get(key, _TEXT)
+        if not fits(value):
+            raise ValueError(f"{key}: expected {expected}, got {reprlib.repr(value)}")
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
+
+
+def _are_texts(value: object) -> bool:
+    return isinstance(value, list | tuple) and len(value) > 0 and all(map(_is_text, value))
+
+
+def _is_no_nan(value: object) -> bool:
+    return value == value
+
+
+def _is_scalar(value: object) -> bool:
+    return value is None or (isinstance(value, bool | int | float | str) and value == value)
+
+
+# What stands under a key, in any relation; under others stands text.
+_TEXT: Final = ("text", _is_text)
+_TYPES: Final[Mapping[str, tuple[str, Callable[[object], bool]]]] = {
+    **dict.fromkeys(("between", "from", "into", "through"), ("a list of texts", _are_texts)),
+    **dict.fromkeys(("at_least", "above", "at_most", "below"), ("a number", _is_no_nan)),
+    **dict.fromkeys(("equals", "is"), ("text, a number, true, false or null", _is_scalar)),
+    "each": ("true or false", lambda value: isinstance(value, bool)),
+}
 
 
 def event_kind(params: Params, key: str) -> str:

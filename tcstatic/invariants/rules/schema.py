@@ -23,11 +23,12 @@ OPTIONAL: Final = (
 )
 SUPPORT: Final = ("held", "contexts", "excluded", "runs")
 FEEDS: Final[tuple[Feed, ...]] = get_args(Feed)
-CODE: Final = re.compile(r"[A-Z]{2,4}\d{3,5}")
+CODE: Final = re.compile(r"[A-Z]{2,4}\d{3,5}", re.ASCII)
 _NAME: Final = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
-_STATUS: Final = re.compile(r"preview|learnt|stable since \d+(\.\d+)*")
+_STATUS: Final = re.compile(r"preview|learnt|stable since \d+(\.\d+)*", re.ASCII)
 _TORCH: Final = re.compile(r"(>=|<=|==|!=|<|>|~=)\d+(\.\d+)*(, *(>=|<=|==|!=|<|>|~=)\d+(\.\d+)*)*")
 _MAX_RANKS: Final = 8
+MOST_TOLD: Final = 400  # characters of what is wrong
 _KINDS: Final[dict[type, str]] = {
     str: "text",
     int: "a whole number",
@@ -136,11 +137,19 @@ class _RuleReader:
         """What an inferred rule rests on."""
         given = self._of_kind(self._rule, ("support",), dict)
         self._check_keys(given, ("support",), SUPPORT, ())
-        held, contexts, excluded = (
-            int(self._of_kind(given, ("support", key), int)) for key in SUPPORT[:3]
-        )
+        held, contexts, excluded = (self._count(given, ("support", key)) for key in SUPPORT[:3])
         runs = self._of_kind(given, ("support", "runs"), list)
-        return Support(held, contexts, excluded, tuple(map(str, runs)))
+        for number, run in enumerate(runs):
+            if not isinstance(run, str):
+                path = ("support", "runs", number)
+                self._refuse(path, "a run", got=_described(run), expected="text")
+        return Support(held, contexts, excluded, tuple(runs))
+
+    def _count(self, item: Mapping[str, Any], path: KeyPath) -> int:
+        number = int(self._of_kind(item, path, int))
+        if number < 0:
+            self._refuse(path, f"{path[-1]!r}", got=str(number)[:60], expected="0 or more")
+        return number
 
     def _blamed_key(self, problem: str) -> KeyPath:
         """The first key under `that` that the relation's message names, else `that` itself."""
@@ -224,16 +233,18 @@ class _RuleReader:
 
     def _check_placeholders(self, message: str) -> None:
         try:
-            names = [
-                name for _, name, _, _ in string.Formatter().parse(message) if name is not None
+            fields = [
+                name + (f"!{conversion}" if conversion else "") + (f":{form}" if form else "")
+                for _, name, form, conversion in string.Formatter().parse(message)
+                if name is not None
             ]
         except ValueError as error:
             self._refuse(("message",), f"the message has a broken placeholder ({error})")
-        for name in names:
-            if not name.isidentifier():
+        for field in fields:
+            if not field.isidentifier():
                 self._refuse(
                     ("message",),
-                    f"the message has the placeholder {'{' + name + '}'!r}",
+                    f"the message has the placeholder {'{' + field[:60] + '}'!r}",
                     expected="a name in braces, as in {optimizer}",
                 )
 
@@ -330,13 +341,21 @@ class _RuleReader:
         self, path: KeyPath, what: str, *, got: str = "", expected: str = "", cure: str = ""
     ) -> NoReturn:
         where = self._document.where((*self._path, *path))
-        problem = input_problem(what, where=where, got=got, expected=expected, cure=cure)
+        problem = input_problem(
+            _cut(what), where=where, got=_cut(got), expected=expected, cure=_cut(cure)
+        )
         raise RuleError(" ".join(problem.split()))
 
 
 def _near(word: str, known: Collection[str]) -> str:
     near = difflib.get_close_matches(word, sorted(known), n=1)
     return f"did you mean {near[0]!r}?" if near else ""
+
+
+def _cut(text: str) -> str:
+    """What a line may hold of a text that a file gives: its begin and its end."""
+    half = MOST_TOLD // 2
+    return text if len(text) <= MOST_TOLD else f"{text[:half]}...{text[-half:]}"
 
 
 def _described(value: Any) -> str:

@@ -43,6 +43,11 @@ status: preview
 """
 
 
+def support(held: object = 1, contexts: object = 1, runs: str = "[a]") -> str:
+    """What an inferred rule rests on."""
+    return f"support: {{held: {held}, contexts: {contexts}, excluded: 0, runs: {runs}}}"
+
+
 @pytest.fixture
 def rule(tmp_path: Path) -> Path:
     path = tmp_path / "TCS112.yaml"
@@ -114,6 +119,13 @@ def test_a_file_may_hold_a_list(tmp_path: Path) -> None:
         ("ranks: 2", "ranks: 99", 22, ["got 99"]),
         ("ranks: 2", "ranks: two", 22, ["expected a whole number"]),
         ("status: preview", "status: soon", 23, ["status, got 'soon'"]),
+        ("status: preview", "status: stable since ٣", 23, ["status, got"]),
+        ("code: TCS112", "code: TCS１１２", 1, ["code, got"]),
+        ("{site}", "{site:>9999999999}", 6, ["placeholder '{site:>9999999999}'"]),
+        ("{site}", "{site!z}", 6, ["placeholder '{site!z}'"]),
+        ("status: preview", support(held=-1), 23, ["'held', got -1; expected 0 or more"]),
+        ("status: preview", support(contexts=".inf"), 23, ["got inf", "a whole number"]),
+        ("status: preview", support(runs="[a, [b]]"), 23, ["a run, got a list; expected text"]),
         ("status: preview", "status: 'preview", 24, ["no valid yaml"]),
         ("status: preview", "---\na: b", 23, ["second document"]),
         ("status: preview", "<<: {a: b}", 23, ["no plain word"]),
@@ -162,6 +174,16 @@ def test_what_a_relation_says_has_its_line(rule: Path, problem: Exception, line:
     rule.write_text(RULE.replace("_grad, between", "_grad,\n  between"))
     with pytest.raises(RuleError, match=rf"^{rule}:{line}: .*{problem}"):
         load_rules([rule], schema=schema)
+
+
+def test_what_is_told_of_a_long_text_is_short(rule: Path) -> None:
+    def schema(relation: str, params: Mapping[str, Any]) -> None:
+        raise ValueError(f"existence: {params['existence']!r} is no event kind")
+
+    rule.write_text(RULE.replace("optimizer.zero_grad,", f"{'x' * 100_000},", 1))
+    with pytest.raises(RuleError, match="is no event kind") as caught:
+        load_rules([rule], schema=schema)
+    assert len(str(caught.value)) < 700
 
 
 @pytest.mark.parametrize(
