@@ -80,8 +80,12 @@ class Runs:
         cwd: Path,
         ranks: int = 1,
         environment: Mapping[str, str] = NOTHING,
+        seconds: int = SECONDS,
     ) -> Ended:
-        """Run ``python words...``, once for each rank of a launcher where `ranks` is above one."""
+        """Run ``python words...``, once for each rank of a launcher where `ranks` is above one.
+
+        What has not ended after `seconds` is killed.
+        """
         self._count += 1
         outputs = [str(self.folder / f"{self._count}-{rank}") for rank in range(ranks)]
         request = {
@@ -89,6 +93,7 @@ class Runs:
             "cwd": str(cwd),
             "environment": {**environment, **(launch(ranks) if ranks > 1 else {})},
             "outputs": outputs,
+            "seconds": seconds,
         }
         assert self._server.stdin is not None
         assert self._server.stdout is not None
@@ -185,7 +190,11 @@ def serve() -> None:
 
 
 def _answer(
-    words: Sequence[str], cwd: str, environment: Mapping[str, str], outputs: Sequence[str]
+    words: Sequence[str],
+    cwd: str,
+    environment: Mapping[str, str],
+    outputs: Sequence[str],
+    seconds: int,
 ) -> list[int]:
     children = {}
     for rank, output in enumerate(outputs):
@@ -195,7 +204,7 @@ def _answer(
             _live(words)
         children[pid] = rank
     ends: dict[int, int] = {}
-    until = time.monotonic() + SECONDS
+    until = time.monotonic() + seconds
     while len(ends) < len(children):
         pid, status = os.waitpid(-1, os.WNOHANG)
         if pid:
