@@ -8,7 +8,7 @@ READY := $(VENV)/.ready
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench clean
+.PHONY: help setup demo test check bench mutation clean
 
 help:  ## list the targets
 	@grep -E '^[a-z]+:.*##' $(firstword $(MAKEFILE_LIST)) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -43,6 +43,9 @@ check: $(READY)  ## lint, format, types and layers
 
 bench: $(READY)  ## print the slow-down of a watched run
 	$(BIN)/python -m tests.benchmarks
+
+mutation: $(READY)  ## break healthy programs in hundreds of ways, and print what is found
+	$(BIN)/python -m tests.benchmarks.injecting
 
 clean:  ## remove .venv, caches and build outputs
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist
