@@ -60,11 +60,9 @@ def numbers(column: Any) -> list[Any]:
 
 
 def texts(column: Any) -> list[str]:
-    """Return a column of texts without nulls."""
-    if column.null_count:
-        raise ValueError("a text is missing")
-    found: list[str] = column.to_pylist()
-    return found
+    """Return a column of texts without nulls; those that are equal are one object."""
+    said, rows = words(column)
+    return list(map(said.__getitem__, rows))
 
 
 def ends(column: Any) -> list[int]:
@@ -85,7 +83,9 @@ def words(column: Any) -> tuple[list[str], list[int]]:
     if column.null_count:
         raise ValueError("a text is missing")
     encoded = column.dictionary_encode()
-    return texts(encoded.dictionary), numbers(encoded.indices)
+    if encoded.dictionary.null_count:
+        raise ValueError("a text is missing")
+    return encoded.dictionary.to_pylist(), numbers(encoded.indices)
 
 
 def templates(column: Any) -> list[Template]:

@@ -21,8 +21,8 @@ from tcstatic.trace.segments import MOST_ROWS, SCHEMA
 from tcstatic.trace.stretches import Stretch
 
 _NAME: Final = re.compile(r"segment-(\d{6})\.parquet")
-MOST_BYTES: Final = 1 << 30  # of a segment, as a file or in memory
-MOST_VALUES: Final = 1 << 25  # in a column of lists: more than a writer ever holds
+MOST_BYTES: Final = 1 << 28  # of a segment, as a file or unpacked; a full one has some ten MiB
+MOST_VALUES: Final = 1 << 23  # in a column of lists: 128 of each event in a full segment
 _DAMAGES: Final = (
     pa.ArrowException,
     AttributeError,
@@ -37,6 +37,33 @@ _DAMAGES: Final = (
 # Events that are made at once: few enough to be gone before the collector looks for cycles.
 CHUNK: Final = 512
 _Answer = TypeVar("_Answer")
+
+
+def _as_read(type_: Any) -> Any:
+    """A type of the schema, with the texts as they are read: each once, however often it is said.
+    A file of some kilobytes may say a long one a million times."""
+    if pa.types.is_string(type_):
+        return pa.dictionary(pa.int32(), type_)
+    if pa.types.is_list(type_):
+        return pa.list_(type_.value_field.with_type(_as_read(type_.value_type)))
+    if pa.types.is_struct(type_):
+        return pa.struct([one.with_type(_as_read(one.type)) for one in type_.fields])
+    return type_
+
+
+def _texts_in(name: str, type_: Any) -> Iterator[str]:
+    """The paths of a field's columns of texts, as the storage library names them."""
+    if pa.types.is_string(type_):
+        yield name
+    elif pa.types.is_list(type_):
+        yield from _texts_in(f"{name}.list.element", type_.value_type)
+    elif pa.types.is_struct(type_):
+        for one in type_.fields:
+            yield from _texts_in(f"{name}.{one.name}", one.type)
+
+
+_AS_READ: Final = pa.schema([one.with_type(_as_read(one.type)) for one in SCHEMA])
+_TEXTS: Final = [path for one in SCHEMA for path in _texts_in(one.name, one.type)]
 
 
 @final
@@ -154,24 +181,25 @@ def _checked(path: Path, work: Callable[[pq.ParquetFile], _Answer]) -> _Answer:
         if not stat.S_ISREG(status.st_mode) or status.st_size > MOST_BYTES:
             raise ValueError("not a file of a sensible size")
         # Closed at once: a trace may have more segments than a process may have files open.
-        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+        with pq.ParquetFile(path, read_dictionary=_TEXTS, page_checksum_verification=True) as file:
             _check_shape(file)
             return work(file)
+    except KeyError:
+        raise _unreadable(path, ValueError("not the columns of a segment")) from None
     except _DAMAGES as error:
         raise _unreadable(path, error) from None
 
 
 def _check_shape(file: pq.ParquetFile) -> None:
-    if not file.schema_arrow.equals(SCHEMA):
+    if not file.schema_arrow.equals(_AS_READ):
         raise ValueError("not the columns of a segment")
     shape = file.metadata
-    groups = [shape.row_group(number) for number in range(shape.num_row_groups)]
-    if not 0 <= shape.num_rows <= 2 * MOST_ROWS or sum(g.total_byte_size for g in groups) > (
-        MOST_BYTES
-    ):
+    if shape.num_row_groups != 1:
+        raise ValueError("not one group of rows")
+    group = shape.row_group(0)
+    if not 0 <= shape.num_rows <= 2 * MOST_ROWS or group.total_byte_size > MOST_BYTES:
         raise ValueError("more rows than a segment has")
-    columns = (group.column(n) for group in groups for n in range(group.num_columns))
-    if any(column.num_values > MOST_VALUES for column in columns):
+    if any(group.column(n).num_values > MOST_VALUES for n in range(group.num_columns)):
         raise ValueError("more values than a segment has")
 
 

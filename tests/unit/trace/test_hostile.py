@@ -174,6 +174,32 @@ def test_another_table(part: Path) -> None:
     assert "not the columns of a segment" in complaint(part.parent)
 
 
+def test_a_text_that_is_said_again_and_again_takes_the_room_of_one(part: Path) -> None:
+    table = pq.read_table(part / SEGMENT)
+    said = pa.DictionaryArray.from_arrays([0] * len(table), ["long" * 50_000])
+    pq.write_table(table.set_column(0, "kind", said), part / SEGMENT, store_schema=False)
+    assert (part / SEGMENT).stat().st_size < 20_000
+    (run,) = open_trace(part.parent).runs
+    kinds = [kind for names, _ in run.counted() for kind in names]
+    assert len(kinds) == 240
+    assert len(set(map(id, kinds))) == 1
+    assert len({id(event.kind) for event in run.events()}) == 1
+
+
+def test_groups_of_rows_that_no_writer_makes(part: Path) -> None:
+    pq.write_table(pq.read_table(part / SEGMENT), part / SEGMENT, row_group_size=7)
+    assert "not one group of rows" in complaint(part.parent)
+
+
+def test_more_bytes_or_values_than_any_segment_has(
+    part: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tcstatic.trace.reader.MOST_VALUES", 1000)
+    assert "more values than a segment has" in complaint(part.parent)
+    monkeypatch.setattr("tcstatic.trace.reader.MOST_BYTES", 1000)
+    assert "not a file of a sensible size" in complaint(part.parent)
+
+
 def test_too_many_rows(part: Path) -> None:
     empty = {
         field.name: pa.nulls(1 << 18, field.type)
