@@ -194,7 +194,7 @@ def test_groups_of_rows_that_no_writer_makes(part: Path) -> None:
 def test_more_bytes_or_values_than_any_segment_has(
     part: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tcstatic.trace.reader.MOST_VALUES", 1000)
+    monkeypatch.setattr("tcstatic.trace.reader.MOST_VALUES", 100)
     assert "more values than a segment has" in complaint(part.parent)
     monkeypatch.setattr("tcstatic.trace.reader.MOST_BYTES", 1000)
     assert "not a file of a sensible size" in complaint(part.parent)
