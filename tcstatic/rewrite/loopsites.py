@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import re
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
@@ -14,6 +15,8 @@ from tcstatic.rewrite.vocabulary import CONTAINER_METHODS, ITERATION, WATCHED_AT
 
 _BUILTINS: Final = frozenset(dir(builtins))
 _LITERALS: Final = ('"', "'", "[", "{", 'f"', "f'")
+# What functions are called that take one batch of a loader.
+_ONE_BATCH: Final = re.compile("step|batch|overfit|debug|sanity|smoke|quick|first|once")
 _AHEAD: Final = 8  # ordinals between a call and that of its first argument
 
 
@@ -25,7 +28,8 @@ def loop_sites(facts: ModuleFacts) -> Iterator[Sketch]:
         first, last = (bisect_left(ordinals, bound) for bound in loop.body)
         if loop.asynchronous or not _may_train(loop, facts.calls[first:last]):
             continue
-        yield Sketch("loop", "loop.step", loop.iterable, loop.function, "", loop.text)
+        said = _left_at_once(loop)
+        yield Sketch("loop", "loop.step", loop.iterable, loop.function, "", loop.text, "", said)
         source = _source(by_ordinal.get(loop.iterable_call), by_ordinal)
         if source:
             text = source.text
@@ -47,6 +51,12 @@ def comprehension_sites(facts: ModuleFacts) -> Iterator[Sketch]:
         source = _source(by_ordinal.get(loop.iterable_call), by_ordinal)
         if source:
             yield Sketch("on", "loader.next", source.span, loop.function, "", source.text)
+
+
+def _left_at_once(loop: Loop) -> dict[str, str]:
+    """The line that ends each pass in its first turn; a function for one batch is meant to."""
+    meant = loop.left and _ONE_BATCH.search(loop.function.rpartition(".")[2])
+    return {"left": str(loop.left)} if loop.left and not meant else {}
 
 
 def _runs_model(call: Call, loop: Loop, facts: ModuleFacts) -> bool:

@@ -31,7 +31,7 @@ SELF: Final = "the call gives its model back"
 STILL_LOOP: Final = "nothing is trained or evaluated in this loop"
 # Kinds of which a call's value tells nothing.
 _UNASKED: Final = frozenset(
-    """loader.new sampler.new sampler.set_epoch dist.init dist.collective
+    """sampler.new sampler.set_epoch dist.init dist.collective
     optimizer.step model.freeze grad.write scaler.scale scaler.unscale scaler.step
     scaler.update""".split()
 )

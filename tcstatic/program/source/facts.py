@@ -60,7 +60,8 @@ class Call:
 class Loop:
     """A ``for`` statement, or the first ``for`` of a comprehension. `iterable_call` is the ordinal
     of the call that it iterates over, or -1; `body` the range of ordinals in its body (in the
-    element of a comprehension); `targets` the names that a comprehension binds by it."""
+    element of a comprehension); `targets` the names that a comprehension binds by it; `left` the
+    line of a statement that ends each pass in its first turn, or 0."""
 
     ordinal: int
     iterable: Span
@@ -71,6 +72,7 @@ class Loop:
     loops: int
     asynchronous: bool
     targets: frozenset[str] = frozenset()
+    left: int = 0
 
 
 @final

@@ -22,6 +22,7 @@ from tcstatic.program.source.facts import (
     With,
 )
 from tcstatic.program.source.gradient_uses import uses_gradients
+from tcstatic.program.source.leaving import left_at_once
 from tcstatic.program.source.names import Names, chain
 from tcstatic.program.source.order import ordered_children
 from tcstatic.program.source.text import SourceText, decode, parse
@@ -213,7 +214,8 @@ class _Reader:
         with self.standing(loops=self.loops + 1):
             self.each(node.body)
         body = (first, self.ordinal)
-        self.for_loops[index] = replace(loop, iterable_call=iterable_call, body=body)
+        left = 0 if asynchronous else left_at_once(node, self.text)
+        self.for_loops[index] = replace(loop, iterable_call=iterable_call, body=body, left=left)
         self.each(node.orelse)
 
     def while_loop(self, node: Any) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, final
 
 from tcstatic.model import Location, Site
+from tcstatic.runtime.probes.roles import LOADER, TENSOR, role_of
 
 
 @final
@@ -16,7 +17,7 @@ class Loop:
     `loaded` tells that it iterates a DataLoader, `listed` that it iterates a list of batches,
     `sliced` that it counts in strides, as over the beginnings of batches; `steps` and `backwards`
     count what happened in it; `forwards` are the records of the model calls in it that no backward
-    has reached yet.
+    has reached yet; `load` what is known of this pass over a loader, if it is one.
     """
 
     __slots__ = (
@@ -24,6 +25,7 @@ class Loop:
         "forwards",
         "index",
         "listed",
+        "load",
         "loaded",
         "site",
         "sliced",
@@ -43,6 +45,7 @@ class Loop:
         self.steps = 0
         self.backwards = 0
         self.forwards: list[Any] = []
+        self.load: Any = None
 
 
 @final
@@ -54,14 +57,19 @@ class _Ticker:
     lives longer than it did.
     """
 
-    __slots__ = ("_loop", "_on_end", "_on_turn")
+    __slots__ = ("_loop", "_on_end", "_on_item", "_on_turn")
 
     def __init__(
-        self, loop: Loop, on_turn: Callable[[Loop], None], on_end: Callable[[Loop], None]
+        self,
+        loop: Loop,
+        on_turn: Callable[[Loop], None],
+        on_end: Callable[[Loop], None],
+        on_item: Callable[[Loop, Any], None],
     ) -> None:
         self._loop = loop
         self._on_turn = on_turn
         self._on_end = on_end
+        self._on_item = on_item
 
     def __iter__(self) -> _Ticker:
         return self
@@ -70,6 +78,14 @@ class _Ticker:
         self._loop.index += 1
         self._on_turn(self._loop)
         return True
+
+    def take(self, item: Any) -> Any:
+        """Count an iteration, and hand on its item, which is looked at."""
+        self._loop.index += 1
+        self._on_turn(self._loop)
+        if self._loop.load.looking:
+            self._on_item(self._loop, item)
+        return item
 
     def __del__(self) -> None:
         self._on_end(self._loop)
@@ -80,7 +96,29 @@ def watched(
     loop: Loop,
     on_turn: Callable[[Loop], None],
     on_end: Callable[[Loop], None],
+    on_item: Callable[[Loop, Any], None],
 ) -> Iterator[Any]:
-    """Return an iterator over the same items that tells of each turn and of the end."""
+    """Return an iterator over the same items that tells of each turn and of the end, and in a pass
+    over batches of the items that are looked at."""
     items = itertools.chain.from_iterable((iterable,))  # asks for its iterator at the first turn
-    return itertools.compress(items, _Ticker(loop, on_turn, on_end))
+    ticker = _Ticker(loop, on_turn, on_end, on_item)
+    return itertools.compress(items, ticker) if loop.load is None else map(ticker.take, items)
+
+
+def loop_over(site: Site, iterable: Any, *, from_loader: bool) -> Loop:
+    """Return the record of a loop that begins; `from_loader`: a loader gives what it iterates."""
+    loaded = from_loader or role_of(iterable) == LOADER
+    listed = not loaded and _is_list_of_batches(iterable)
+    sliced = type(iterable) is range and iterable.step > 1
+    return Loop(site, site.location, loaded=loaded, listed=listed, sliced=sliced)
+
+
+def _is_list_of_batches(iterable: Any) -> bool:
+    """Tell whether a plain list holds batches: pairs (or dicts) of tensors."""
+    if not isinstance(iterable, list | tuple) or not iterable:
+        return False
+    first = iterable[0]
+    items = first.values() if isinstance(first, dict) else first
+    if not isinstance(first, dict | tuple | list) or not items:
+        return False
+    return all(role_of(item) == TENSOR for item in items)

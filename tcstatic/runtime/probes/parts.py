@@ -11,11 +11,13 @@ from tcstatic.model import Needs, Site
 from tcstatic.runtime.probes.clipping import Clipping
 from tcstatic.runtime.probes.forwards import Forwards
 from tcstatic.runtime.probes.graphs import Graphs
+from tcstatic.runtime.probes.loaders import Loaders
 from tcstatic.runtime.probes.optimizers import Optimizer
 from tcstatic.runtime.probes.ownership import Ownership
 from tcstatic.runtime.probes.replicas import Replicas
 from tcstatic.runtime.probes.roles import (
     ACTOR,
+    LOADER,
     MODULE,
     OPTIMIZER,
     SCALER,
@@ -57,6 +59,7 @@ class Parts:
         self.structure = Structure(stream, ownership)
         self.graphs = Graphs(stream, wanted="loss.forward" in needs.events)
         self.schedules = Schedules(stream)
+        self.loaders = Loaders(stream)
         self.replicas = Replicas(stream, ownership, self.structure)
         self.updates = Updates(
             stream,
@@ -95,6 +98,8 @@ class Parts:
                 driven = self._driven(thing)
                 if driven is not None:
                     self.schedules.made(thing, driven, site.location)
+            elif role == LOADER:
+                self.loaders.made(thing, site.location)
             elif role == OPTIMIZER:
                 # Without hooks it wraps the optimizer that will tell of its steps itself.
                 if "_optimizer_step_pre_hooks" in vars(thing) and hasattr(thing, "param_groups"):
@@ -139,7 +144,9 @@ class Parts:
         if not watching and kind != "model.freeze":
             return
         role = role_of(thing)
-        if kind == "model.freeze":
+        if kind == "sampler.set_epoch":
+            self.loaders.told_epoch(thing, site.location)
+        elif kind == "model.freeze":
             self._froze(site, thing, role)
         elif kind == "grad.clip":
             self._update_begins()

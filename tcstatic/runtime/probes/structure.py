@@ -8,6 +8,7 @@ from typing import Any, Final, final
 from tcstatic.model import Location, Site
 from tcstatic.runtime.probes.ownership import Ownership
 from tcstatic.runtime.probes.roles import (
+    LOADER,
     MODULE,
     OPTIMIZER,
     SCHEDULER,
@@ -18,7 +19,7 @@ from tcstatic.runtime.probes.roles import (
 from tcstatic.runtime.probes.stream import Stream
 
 _COPIERS: Final = ("copy.deepcopy", "copy.copy")
-_TOLD: Final = frozenset({MODULE, OPTIMIZER, SCHEDULER})
+_TOLD: Final = frozenset({LOADER, MODULE, OPTIMIZER, SCHEDULER})
 
 
 @final
@@ -183,7 +184,7 @@ class Structure:
 
 
 def flatten(value: Any, limit: int = 16) -> list[Any]:
-    """Return the models, optimizers and schedulers in a returned value: itself, or in one
+    """Return the models, optimizers, schedulers and loaders in a returned value: itself, or in one
     container."""
     if role_of(value) in _TOLD:
         return [value]

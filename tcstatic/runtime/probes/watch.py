@@ -17,18 +17,19 @@ from tcstatic.runtime.probes.budget import Budget
 from tcstatic.runtime.probes.calls import Calls
 from tcstatic.runtime.probes.entry import Handler
 from tcstatic.runtime.probes.graphs import notes_alone
-from tcstatic.runtime.probes.loops import Loop, watched
+from tcstatic.runtime.probes.loops import Loop, loop_over, watched
 from tcstatic.runtime.probes.roles import (
-    LOADER,
     MODULE,
     OPTIMIZER,
     SCHEDULER,
-    TENSOR,
     role_of,
 )
 from tcstatic.runtime.probes.stream import Stream
 
 _MADE: Final = frozenset({MODULE, OPTIMIZER})
+_MAKING: Final = frozenset(
+    "model.new wrap.new optimizer.new model.load scheduler.new loader.new".split()
+)
 
 
 @final
@@ -70,7 +71,6 @@ class Watch:
         self._hooks: list[Callable[..., None]] = []
         self._disabled: dict[str, str] = {}
         self._busy = False
-        self._loader_seen: Any = None
         self._bounds: dict[int, float] = {}
         self._main = get_ident()
         self._noting: dict[int, Handler] = {}
@@ -189,30 +189,36 @@ class Watch:
     def saw_loop(self, number: int, iterable: Iterable[Any]) -> Iterable[Any]:
         """A `for` statement begins."""
         site = self._sites.get(number)
-        seen, self._loader_seen = self._loader_seen, None
         if self._parts is None or site is None or get_ident() != self._main:
             return iterable
-        loaded = role_of(iterable) == LOADER or seen is not None
-        listed = not loaded and _is_list_of_batches(iterable)
-        sliced = type(iterable) is range and iterable.step > 1
-        if site.arguments:  # a comprehension, which asks for its iterator now, whatever follows
-            if not (loaded or listed or sliced):
+        seen = self._parts.loaders.taken()
+        loop = loop_over(site, iterable, from_loader=seen is not None)
+        batches = loop.loaded or loop.listed or loop.sliced
+        loader = iterable if seen is None else seen
+        if "within" in site.arguments:  # a comprehension asks for its iterator now, come what may
+            if not batches:
                 return iterable
             try:
                 iterable = iter(iterable)
             except Exception:
                 return iterable  # and raises again, from the user's own line
-        loop = Loop(site, site.location, loaded=loaded, listed=listed, sliced=sliced)
-        return watched(iterable, loop, self._loop_turns, self._loop_ends)
+        if batches:
+            self._guarded("loader.next", self._parts.loaders.begins, loop, loader)
+        return watched(iterable, loop, self._loop_turns, self._loop_ends, self._loop_gives)
 
     def _loop_turns(self, loop: Loop) -> None:
         if loop.index == 0:
             self._stream.loops.append(loop)
 
+    def _loop_gives(self, loop: Loop, item: Any) -> None:
+        self._guarded("loader.next", self._parts.loaders.takes, loop, item)
+
     def _loop_ends(self, loop: Loop) -> None:
         loops = self._stream.loops
         if loop in loops:
             del loops[loops.index(loop)]
+            if loop.load is not None:
+                self._guarded("loader.next", self._parts.loaders.ends, loop)
             if self._budget.watching and self._parts is not None:
                 self._guarded("loop.step", self._parts.forwards.loop_ended, loop)
 
@@ -224,7 +230,9 @@ class Watch:
             return functools.partial(self._argument, site)
         if kind == "model.forward":
             return self._of_output(site)
-        if kind in {"model.new", "wrap.new", "optimizer.new", "model.load", "scheduler.new"}:
+        if kind == "loader.next":
+            return lambda value, frame: parts.loaders.fetched(site, value)
+        if kind in _MAKING:
             return lambda value, frame: parts.made(site, value)
 
         def returned(value: Any, frame: FrameType) -> None:
@@ -253,7 +261,7 @@ class Watch:
         if kind == "model.forward":
             return self._of_module(site)
         if kind == "loader.next":
-            return self._loader
+            return lambda thing, frame: parts.loaders.passes(thing)
         if kind == "model.save":
             return self._saving
         if kind == "optimizer.zero_grad":
@@ -286,9 +294,6 @@ class Watch:
     def _argument(self, site: Site, value: Any, frame: FrameType) -> None:
         if isinstance(value, int | float):
             self._bounds[site.location.line] = float(value)
-
-    def _loader(self, thing: Any, frame: FrameType) -> None:
-        self._loader_seen = thing if role_of(thing) == LOADER else None
 
     def _saving(self, thing: Any, frame: FrameType) -> None:
         self.flush()
@@ -384,14 +389,3 @@ class Watch:
         site = self._sites[number]
         probe = f"{site.kind} at {site.location.file}:{site.location.line}"
         self._disabled[probe] = f"{type(problem).__name__}: {problem}"
-
-
-def _is_list_of_batches(iterable: Any) -> bool:
-    """Tell whether a plain list holds batches: pairs (or dicts) of tensors."""
-    if not isinstance(iterable, list | tuple) or not iterable:
-        return False
-    first = iterable[0]
-    items = first.values() if isinstance(first, dict) else first
-    if not isinstance(first, dict | tuple | list) or not items:
-        return False
-    return all(role_of(item) == TENSOR for item in items)

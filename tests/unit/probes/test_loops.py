@@ -22,17 +22,21 @@ class Told:
 
     def __init__(self) -> None:
         self.turns: list[int] = []
+        self.items: list[Any] = []
         self.ended = 0
-        self.loop: Any = SimpleNamespace(index=-1)
+        self.loop: Any = SimpleNamespace(index=-1, load=None)
 
     def over(self, iterable: Any) -> Iterator[Any]:
-        return watched(iterable, self.loop, self._turn, self._end)
+        return watched(iterable, self.loop, self._turn, self._end, self._item)
 
     def _turn(self, loop: Loop) -> None:
         self.turns.append(loop.index)
 
     def _end(self, loop: Loop) -> None:
         self.ended += 1
+
+    def _item(self, loop: Loop, item: Any) -> None:
+        self.items.append(item)
 
 
 @pytest.mark.parametrize("items", [[], [0], [0, 0, None], "abc", {"a": 1}, range(5)])

@@ -1,0 +1,290 @@
+"""Passes over loaders: what is trained on and what evaluated with, in which order, how far."""
+
+from __future__ import annotations
+
+import linecache
+import re
+import sys
+import weakref
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, Final, final
+
+from tcstatic.model import Location, Site
+from tcstatic.runtime.probes.loops import Loop
+from tcstatic.runtime.probes.roles import LOADER, role_of
+from tcstatic.runtime.probes.rows import Rows, rows_of
+from tcstatic.runtime.probes.signatures import looked_up, unwrapped
+from tcstatic.runtime.probes.stream import HEARD, Stream
+from tcstatic.runtime.probes.traces import Trace, tells, tensors_in, trace_of
+
+_FIRST_LISTENER: Final = -3_000_000  # below those of graphs
+# Words in names of what measures, and of what does so with the data of training on purpose.
+_MEASURES: Final = re.compile(
+    r"(?<![a-z])([Vv]al|[Vv]alid\w*|[Tt]est|[Ee]val\w*|[Dd]ev|[Hh]old_?out|[Hh]eld)(?![a-z])"
+)
+_OF_TRAINING: Final = re.compile("train|fit", re.IGNORECASE)
+_TARGET: Final = re.compile(r"\s*([\w.]+(?:\s*,\s*[\w.]+)*)\s*(?::[^=]+)?=[^=]")
+_WRAPPED: Final = 8  # datasets within one another
+_MANY_WORKERS: Final = 4
+
+
+@final
+class Pass:
+    """One pass over a loader, or over batches of another kind.
+
+    `begun` is the step in which it began, `graphless` whether gradients were not recorded then,
+    `epoch` what its sampler had been told. `looking` tells whether its items are looked at:
+    `traces` are those of the first, to compare what the workers give.
+    """
+
+    __slots__ = ("begun", "epoch", "graphless", "loader", "looking", "traces", "workers")
+
+    def __init__(self, loader: Any, begun: int, *, graphless: bool) -> None:
+        self.loader = loader
+        self.begun = begun
+        self.graphless = graphless
+        self.epoch: Any = None
+        self.looking = False
+        self.workers = 0
+        self.traces: list[tuple[Trace, ...]] = []
+
+
+@final
+class Loaders:
+    """Follows the loaders of one process.
+
+    State: `_passing` the loader that a loop is about to go over; `_made` where each was made, by
+    number; `_trained` the rows that were trained on last, with the dataset that must still live,
+    their loader and the function;
+    `_epochs` what a sampler had been told in the last pass of a loop, `_told_at` where;
+    `_left` how many passes of a loop ended with their first batch, -1 once one went on;
+    `_compared` the loaders whose workers were compared.
+    """
+
+    def __init__(self, stream: Stream) -> None:
+        self._stream = stream
+        self._passing: Any = None
+        self._made: dict[int, Location] = {}
+        self._rows: dict[int, Rows | None] = {}
+        self._trained: tuple[weakref.ref[Any], Rows, int, str] | None = None
+        self._epochs: dict[tuple[int, int], Any] = {}
+        self._told_at: dict[int, Location] = {}
+        self._left: dict[int, int] = {}
+        self._compared: set[int] = set()
+        self._said: set[tuple[object, ...]] = set()
+
+    # -- what sites tell ------------------------------------------------------------------------
+
+    def made(self, loader: Any, where: Location) -> None:
+        """A loader was made; by whom, is told by the first who hands it on."""
+        self._made.setdefault(self._stream.registry.number(loader), where)
+
+    def passes(self, thing: Any) -> None:
+        """Something is about to be iterated."""
+        self._passing = thing if role_of(thing) == LOADER else None
+
+    def taken(self) -> Any:
+        """Return the loader that was about to be iterated, once."""
+        loader, self._passing = self._passing, None
+        return loader
+
+    def told_epoch(self, sampler: Any, where: Location) -> None:
+        """A sampler is about to be told the epoch."""
+        self._told_at[self._stream.registry.number(sampler)] = where
+
+    # -- a pass ---------------------------------------------------------------------------------
+
+    def begins(self, loop: Loop, loader: Any) -> None:
+        """A pass over batches begins."""
+        if role_of(loader) != LOADER:
+            return
+        recording = sys.modules["torch"].is_grad_enabled()
+        load = Pass(weakref.ref(loader), self._stream.step, graphless=not recording)
+        sampler = _distributed(loader)
+        load.epoch = getattr(sampler, "epoch", None)
+        if self._stream.registry.number(loader) not in self._compared:
+            load.workers = int(getattr(loader, "num_workers", 0) or 0)
+            load.looking = load.workers > 1
+        loop.load = load
+
+    def takes(self, loop: Loop, item: Any) -> None:
+        """A pass takes the next item, which is looked at."""
+        load = loop.load
+        registry = self._stream.registry
+        traces = [trace_of(tensor, registry) for tensor in tensors_in(item)]
+        load.traces.append(tuple(one for one in traces if one is not None and tells(one)))
+        rounds = 3 if load.workers < _MANY_WORKERS else 2
+        if len(load.traces) < rounds * load.workers:
+            return
+        load.looking = False
+        loader = load.loader()
+        number = registry.number(loader)
+        if loader is None or number in self._compared:
+            return
+        self._compared.add(number)
+        alike = _alike(load.traces, load.workers)
+        where = self._drawn_at(loader) or self._made.get(number) or loop.where
+        self._tell(where, number, {"workers_alike": alike, "workers": load.workers})
+
+    def ends(self, loop: Loop) -> None:
+        """A pass is over."""
+        load = loop.load
+        loader = load.loader()
+        if loader is None or loop.index < 0:
+            return
+        if self._stream.step > load.begun:
+            self._trained_on(loop, loader, load)
+        elif not loop.backwards and (load.graphless or _unrecorded(loop)):
+            self._evaluated(loop, loader)
+
+    def fetched(self, site: Site, item: Any) -> None:
+        """The first batch of a new pass was fetched."""
+        self.taken()
+
+    # -- a pass that was trained on ---------------------------------------------------------------
+
+    def _trained_on(self, loop: Loop, loader: Any, load: Pass) -> None:
+        dataset = getattr(loader, "dataset", None)
+        number = self._stream.registry.number(loader)
+        rows = self._rows_of(loader, number)
+        self._trained = None
+        if rows is not None and dataset is not None:
+            self._trained = (weakref.ref(dataset), rows, number, loop.where.function)
+        sampler = _distributed(loader)
+        if sampler is not None:
+            self._pass_of(sampler, loop, load)
+        if "left" in loop.site.arguments:
+            self._left_at_once(loop, loader)
+
+    def _pass_of(self, sampler: Any, loop: Loop, load: Pass) -> None:
+        number = self._stream.registry.number(sampler)
+        key = (number, loop.site.number)
+        before, self._epochs[key] = self._epochs.get(key), load.epoch
+        if before is None:
+            return
+        where = self._told_at.get(number)
+        same = before == load.epoch
+        if self._once("epoch", number, same):
+            if same and where is not None:
+                heard = {HEARD: (_FIRST_LISTENER - number,)}
+                self._stream.tell(self._stream.make("sampler.set_epoch", where, heard))
+            values = {"same_epoch": same, "epoch_told": load.epoch, "told": where is not None}
+            self._tell(loop.where, number, values)
+
+    def _left_at_once(self, loop: Loop, loader: Any) -> None:
+        site = loop.site.number
+        if self._left.get(site, 0) < 0:
+            return
+        if loop.index > 0:
+            self._left[site] = -1
+            return
+        self._left[site] = passes = self._left.get(site, 0) + 1
+        if passes >= 2 and _batches_of(loader) > 1 and self._once("left", site):
+            line = int(loop.site.arguments["left"])
+            where = replace(loop.where, line=line, column=1, end_line=line, end_column=1)
+            values = {"left_at_once": True, "batches": _batches_of(loader)}
+            self._tell(where, 0, {**values, "loop_line": loop.where.line})
+
+    # -- a pass that was evaluated with -----------------------------------------------------------
+
+    def _evaluated(self, loop: Loop, loader: Any) -> None:
+        if self._trained is None:
+            return
+        dataset, trained, number_trained, function = self._trained
+        if dataset() is None:
+            return
+        number = self._stream.registry.number(loader)
+        rows = self._rows_of(loader, number)
+        overlap = "none" if rows is None else rows.overlap(trained)
+        own = number != number_trained
+        where = self._made.get(number)
+        if overlap != "none" and not (own and self._measures(loop, where, function)):
+            return
+        if not self._once("overlap", number, overlap):
+            return
+        if where is not None and overlap != "none":
+            heard = {HEARD: (_FIRST_LISTENER - number,)}
+            self._stream.tell(self._stream.make("loader.new", where, heard))
+        values = {"trained_on": overlap != "none", "overlap": overlap}
+        self._tell(loop.where, number, values)
+
+    def _measures(self, loop: Loop, made: Location | None, trains: str) -> bool:
+        """Whether names tell that a pass measures, and that not of the training data on purpose;
+        the name of a function that `trains` as well tells nothing."""
+        names = [loop.site.subject, self._name_at(made)]
+        if any(_OF_TRAINING.search(name) for name in names):
+            return False
+        function = loop.where.function
+        names += [] if function == trains else [function.rpartition(".")[2]]
+        return any(_MEASURES.search(name) for name in names)
+
+    def _name_at(self, made: Location | None) -> str:
+        """The names that are given to what is made at a place."""
+        if made is None:
+            return ""
+        path = f"{self._stream.locator.root}{made.file}"
+        found = _TARGET.match(linecache.getline(path, made.line))
+        return found.group(1) if found else ""
+
+    # -- what is told -----------------------------------------------------------------------------
+
+    def _rows_of(self, loader: Any, number: int) -> Rows | None:
+        if number not in self._rows:
+            self._rows[number] = rows_of(loader, self._stream.registry.number)
+        return self._rows[number]
+
+    def _drawn_at(self, loader: Any) -> Location | None:
+        """Where the user's dataset gives its items."""
+        dataset = getattr(loader, "dataset", None)
+        for _ in range(_WRAPPED):
+            for name in ("__iter__", "__getitem__"):
+                function = unwrapped(looked_up(type(dataset), name))
+                code = getattr(function, "__code__", None)
+                locator = self._stream.locator
+                if code is not None and locator.is_users(code.co_filename):
+                    line = code.co_firstlineno
+                    file = locator.relative(code.co_filename)
+                    return Location(file, line, 1, line, 1, code.co_qualname)
+            dataset = getattr(dataset, "dataset", None)
+        return None
+
+    def _once(self, *said: object) -> bool:
+        if said in self._said:
+            return False
+        self._said.add(said)
+        return True
+
+    def _tell(self, where: Location | None, number: int, values: Mapping[str, Any]) -> None:
+        stream = self._stream
+        subjects = {"loader": (number,), HEARD: (_FIRST_LISTENER - number,)}
+        stream.tell(stream.make("loader.next", where, subjects, values))
+
+
+def _distributed(loader: Any) -> Any:
+    """A loader's sampler, if it shuffles for several ranks by the epoch that it is told."""
+    batches = getattr(loader, "batch_sampler", None)
+    sampler = getattr(batches if batches is not None else loader, "sampler", None)
+    stock = type(sampler).__name__ == "DistributedSampler"
+    return sampler if stock and getattr(sampler, "shuffle", False) else None
+
+
+def _alike(traces: list[tuple[Trace, ...]], workers: int) -> bool:
+    """Whether all workers give the same in each round, and each round something else."""
+    rounds = [traces[first : first + workers] for first in range(0, len(traces), workers)]
+    if not all(one for turn in rounds for one in turn):
+        return False
+    same = all(one == turn[0] for turn in rounds for one in turn)
+    return same and len({turn[0] for turn in rounds}) == len(rounds)
+
+
+def _unrecorded(loop: Loop) -> bool:
+    return bool(loop.forwards) and not any(record.recorded for record in loop.forwards)
+
+
+def _batches_of(loader: Any) -> int:
+    """How many batches a loader has, 0 where it does not tell."""
+    try:
+        return len(loader)
+    except Exception:
+        return 0
