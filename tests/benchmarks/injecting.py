@@ -3,8 +3,8 @@
     python -m tests.benchmarks.injecting [--script NAME] [--operator NAME] [--json FILE]
 
 Only a mutant that runs to its end counts: another is loud by itself. One that prints the same and
-leaves the same parameters, buffers and optimizer states is equivalent, and left out. The others are
-linted; where that says nothing about the line, they are run. Exit status 1 where the bounds of
+leaves the same parameters, buffers and optimizer states is equivalent, and left out. Each is run
+under tcstatic, and linted where that says nothing about the line. Exit status 1 where the bounds of
 `BOUNDS` are missed, or an original has a finding.
 """
 
@@ -19,7 +19,7 @@ import sys
 import tempfile
 import textwrap
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -102,29 +102,28 @@ class Bench:
             seconds=SECONDS,
         )
 
-    def effect(self, script: str, text: str) -> Effect:
+    def watched(self, script: str, text: str) -> tuple[Effect, list[Found]]:
+        """Run a program under tcstatic, which changes nothing of what it does."""
         (self.folder / script).write_text(text, encoding="utf-8")
-        ended = self.fork(script, observed=True)
+        report = self.folder / "report.json"
+        report.unlink(missing_ok=True)
+        words = (*TCSTATIC, "run", "--quiet", "--report", str(report))
+        ended = self.fork(script, *words, observed=True)
         state = []
         for path in self.observed.iterdir():
             lines = path.read_text(encoding="utf-8").split("\n")
             kept = [one for one in lines if one.startswith(("final.tensor", "final.optimizer"))]
             state.append("\n".join(ASIDE.sub("", line) for line in kept))
             path.unlink()
-        return Effect(ended.status, ended.stdout, tuple(sorted(state)))
+        effect = Effect(ended.status, ended.stdout, tuple(sorted(state)))
+        if not report.exists():
+            return effect, []
+        return effect, _found("run", script, json.loads(report.read_text(encoding="utf-8")))
 
     def linted(self, script: str) -> list[Found]:
         words = (*TCSTATIC, "lint", "--output-format", "json", "--no-cache")
         ended = self.fork(script, *words)
         return _found("lint", script, json.loads(ended.stdout[0]))
-
-    def watched(self, script: str) -> list[Found]:
-        report = self.folder / "report.json"
-        report.unlink(missing_ok=True)
-        self.fork(script, *TCSTATIC, "run", "--quiet", "--report", str(report))
-        if not report.exists():
-            return []
-        return _found("run", script, json.loads(report.read_text(encoding="utf-8")))
 
 
 def ranks_of(script: str) -> int:
@@ -140,38 +139,44 @@ def _found(command: str, script: str, report: Any) -> list[Found]:
 
 
 def judge(bench: Bench, script: str, mutant: Mutant, original: Effect) -> Judged:
-    """Run, lint, and run watched; lint's finding at the line is the last word."""
-    effect = bench.effect(script, mutant.text)
+    """Run watched; lint where that says nothing about the line."""
+    effect, found = bench.watched(script, mutant.text)
     if any(effect.status):
         return Judged(script, mutant, "crashed", ())
     if effect == original:
         return Judged(script, mutant, "equivalent", ())
-    found = bench.linted(script)
     if not any(one.line in mutant.lines for one in found):
-        found += bench.watched(script)
+        found += bench.linted(script)
     if any(one.line in mutant.lines for one in found):
         return Judged(script, mutant, "at line", tuple(found))
     return Judged(script, mutant, "elsewhere" if found else "missed", tuple(found))
 
 
 def chosen(scripts: Sequence[Path], operators: Sequence[str]) -> list[tuple[str, Mutant]]:
-    """Choose mutants: of each operator the programs in turn, first sites first."""
-    queues: dict[str, list[tuple[int, str, Mutant]]] = defaultdict(list)
-    for path in scripts:
+    """Choose mutants: of each operator the programs in turn, first sites first.
+
+    All operators come in turn, so that the first results show what the others will.
+    """
+    queues: dict[str, list[tuple[int, int, str, Mutant]]] = defaultdict(list)
+    for number, path in enumerate(scripts):
         counts: Counter[str] = Counter()
         for mutant in faults_of(path.read_text(encoding="utf-8")):
             turn = counts[mutant.kind]
             counts[mutant.kind] += 1
             if turn < EACH and (not operators or mutant.kind in operators):
-                queues[mutant.kind].append((turn, path.name, mutant))
-    return [
-        (name, mutant)
-        for queue in queues.values()
-        for _, name, mutant in sorted(queue, key=lambda one: one[:2])[:MOST]
-    ]
+                queues[mutant.kind].append((turn, number, path.name, mutant))
+    turns: list[tuple[int, str, Mutant]] = []
+    for shift, queue in enumerate(queues.values()):
+        # Each operator begins with another program.
+        last = len(scripts)
+        ranked = sorted(queue, key=lambda one: (one[0], (one[1] + 5 * shift) % last))[:MOST]
+        turns += [(place, name, mutant) for place, (_, _, name, mutant) in enumerate(ranked)]
+    return [(name, mutant) for _, name, mutant in sorted(turns, key=lambda one: one[0])]
 
 
-def judge_all(cases: list[tuple[str, Mutant]], jobs: int) -> tuple[list[Judged], list[Judged]]:
+def judge_all(
+    cases: list[tuple[str, Mutant]], jobs: int, tell: Callable[[Judged], object]
+) -> tuple[list[Judged], list[Judged]]:
     """Judge the mutants; return with them the originals that have findings."""
     with tempfile.TemporaryDirectory() as folder:
         benches: Queue[Bench] = Queue()
@@ -180,8 +185,9 @@ def judge_all(cases: list[tuple[str, Mutant]], jobs: int) -> tuple[list[Judged],
 
         def program(name: str) -> tuple[Effect, list[Found]]:
             bench = benches.get()
-            effect = bench.effect(name, (TUTORIALS / name).read_text(encoding="utf-8"))
-            found = bench.linted(name) + bench.watched(name)
+            text = (TUTORIALS / name).read_text(encoding="utf-8")
+            effect, found = bench.watched(name, text)
+            found += bench.linted(name)
             benches.put(bench)
             return effect, found
 
@@ -189,8 +195,7 @@ def judge_all(cases: list[tuple[str, Mutant]], jobs: int) -> tuple[list[Judged],
             bench = benches.get()
             judged = judge(bench, *case, originals[case[0]][0])
             benches.put(bench)
-            if sys.stderr.isatty():
-                print(f"\r{judged.outcome:12}", end="", file=sys.stderr)
+            tell(judged)
             return judged
 
         names = sorted({name for name, _ in cases})
@@ -209,7 +214,7 @@ def judge_all(cases: list[tuple[str, Mutant]], jobs: int) -> tuple[list[Judged],
 def table(judged: list[Judged]) -> str:
     """Return what came of each operator's mutants, and the sums."""
     rows = [f"{'operator':34} {'mutants':>7}  " + "  ".join(f"{one:>10}" for one in OUTCOMES)]
-    for name in [*dict.fromkeys(one.mutant.kind for one in judged), "all"]:
+    for name in [*sorted({one.mutant.kind for one in judged}), "all"]:
         own = [one for one in judged if name in (one.mutant.kind, "all")]
         counts = Counter(one.outcome for one in own)
         rows.append(f"{name:34} {len(own):7}  " + "  ".join(f"{counts[o]:10}" for o in OUTCOMES))
@@ -244,14 +249,21 @@ def main() -> int:
     parser.add_argument("--script", action="append", help="only mutants of this program")
     parser.add_argument("--operator", action="append", default=[], help="only these mutants")
     parser.add_argument("--jobs", type=int, default=2)
-    parser.add_argument("--json", type=Path, help="write every mutant and what was found here")
+    parser.add_argument(
+        "--json",
+        type=Path,
+        help="write each mutant and what was found here, one a line, as soon as it is known",
+    )
     options = parser.parse_args()
     paths = sorted(TUTORIALS.glob("*.py"))
     if options.script:
         paths = [path for path in paths if path.stem in options.script]
-    judged, loud = judge_all(chosen(paths, options.operator), options.jobs)
-    if options.json:
-        options.json.write_text(json.dumps([as_json(one) for one in judged], indent=1) + "\n")
+    with (options.json or Path(os.devnull)).open("w", encoding="utf-8") as lines:
+
+        def tell(one: Judged) -> None:
+            print(json.dumps(as_json(one)), file=lines, flush=True)
+
+        judged, loud = judge_all(chosen(paths, options.operator), options.jobs, tell)
     print(table(judged), survivors(judged), sep="\n\n")
     for one in loud:
         print(f"original {one.script}: {one.found or 'fails'}")

@@ -291,6 +291,35 @@ def _held_out(m: Machine, block: Block, training: list[Reading], evaluating: lis
         if id(data) in trained and all(_has_no_sampler(m, loader) for loader in read):
             _tell(block, one.loader, "trained_on")
     _splits(m, block, training, others)
+    if evaluating and not others:
+        _unread(m, block, training)
+
+
+def _unread(m: Machine, block: Block, training: list[Reading]) -> None:
+    """``unread`` of a loader of held-out data that the text names nowhere again, although a model
+    is evaluated: by what it is trained on."""
+    trained = {id(data) for one in training if (data := _data(m, one.loader)) is not None}
+    for one in list(happenings(block)):
+        made = one.result if one.kind == "loader.new" else None
+        if not isinstance(made, Object) or not _is_plain(m, made):
+            continue
+        names = _names(m, made)
+        data = _data(m, made)
+        if data is None or id(data) in trained or not any(map(_HELD_OUT.search, names)):
+            continue
+        if not any(_is_read(one.place.module.tree, name) for name in names):
+            _tell(block, made, "unread")
+
+
+def _is_read(tree: syntax.AST, name: str) -> bool:
+    last = name.rpartition(".")[2]
+    return any(
+        (isinstance(node, syntax.Name) and node.id == last and isinstance(node.ctx, syntax.Load))
+        or (isinstance(node, syntax.Attribute) and node.attr == last)
+        or (isinstance(node, syntax.Constant) and node.value == last)
+        or (isinstance(node, syntax.alias) and last in (node.name, node.asname))
+        for node in syntax.walk(tree)
+    )
 
 
 def _data(m: Machine, loader: Object) -> Value | None:

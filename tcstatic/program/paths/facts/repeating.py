@@ -1,0 +1,111 @@
+"""What is done twice where once is meant: a backward of one loss, a turn of one schedule."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from tcstatic.program.paths.facts.orders import all_loops
+from tcstatic.program.paths.facts.registry import surveys
+from tcstatic.program.paths.machine import Machine
+from tcstatic.program.paths.tree import Block, Called, Happening, Loop, Step, happenings
+from tcstatic.program.paths.values import Const, Node
+
+# What makes a second backward of a loss, or a second turn of a schedule, another thing.
+_CLEARS: Final = frozenset({"optimizer.zero_grad", "optimizer.step", "scaler.update"})
+_STEPS: Final = frozenset({"optimizer.step", "scaler.step"})
+
+
+@surveys
+def repeats(m: Machine, block: Block) -> None:
+    """``computed_again`` of a backward from a loss whose gradients are there already, and
+    ``advanced_again`` of a schedule's second turn for one and the same step."""
+    told: set[int] = set()
+    for loop in all_loops(block):
+        inside = happenings(loop.body)
+        if not any(one.kind in _STEPS for one in inside):
+            continue
+        for run in _runs(loop.body):
+            for one, what in [*_again(m, run), *_advanced(run)]:
+                if id(one) not in told:
+                    told.add(id(one))
+                    values = {"operation": what, what: True}
+                    about = dict(one.subjects)
+                    block.steps.append(Happening("call", one.place, about, values=values))
+
+
+def _runs(block: Block) -> Iterator[list[Happening]]:
+    """What happens one after the other, whatever is decided: not across branches or loops."""
+    run: list[Happening] = []
+    for step in _flat(block.steps):
+        if isinstance(step, Happening):
+            run.append(step)
+            continue
+        yield run
+        run = []
+        inner = [step.body] if isinstance(step, Loop) else getattr(step, "alternatives", [])
+        for one in inner:
+            if not isinstance(step, Loop):
+                yield from _runs(one)
+    yield run
+
+
+def _flat(steps: Sequence[Step]) -> Iterator[Step]:
+    for step in steps:
+        if isinstance(step, Called):
+            yield from _flat(step.body.steps)
+        else:
+            yield step
+
+
+def _again(m: Machine, run: list[Happening]) -> Iterator[tuple[Happening, str]]:
+    """A loss whose backward is run twice, with nothing in between that takes the gradients."""
+    done: list[Happening] = []
+    for one in run:
+        if one.wild or one.kind in _CLEARS or _touches_gradients(one):
+            done = []
+        if one.kind != "loss.backward" or one.assumed or not _is_plain(one):
+            continue
+        for other in done:
+            same = other.arguments[0] is one.arguments[0] and isinstance(one.arguments[0], Node)
+            if same and not _reads_gradients(other, one):
+                yield one, "computed_again"
+        done.append(one)
+
+
+def _is_plain(one: Happening) -> bool:
+    """Whether a backward is of all of a number: not of some inputs, not weighted."""
+    kept = one.keywords.get("retain_graph")
+    others = set(one.keywords) - {"retain_graph"}
+    return not others and (kept is None or isinstance(kept, Const))
+
+
+def _touches_gradients(one: Happening) -> bool:
+    return str(one.values.get("operation", "")).startswith("grad.")
+
+
+def _reads_gradients(first: Happening, second: Happening) -> bool:
+    """Whether the text between two places mentions gradients: they may be taken away there."""
+    if first.place.module is not second.place.module:
+        return True
+    begin, end = first.place.node.lineno, second.place.node.lineno
+    if begin >= end:
+        return True  # one place in a helper, or written the other way round
+    lines = first.place.module.text.text.split("\n")[begin:end]
+    return any("grad" in line.replace("retain_graph", "") for line in lines)
+
+
+def _advanced(run: list[Happening]) -> Iterator[tuple[Happening, str]]:
+    """A schedule that advances twice at two places, with no step of an optimizer in between."""
+    last: dict[int, Happening] = {}
+    for one in run:
+        if one.wild or one.kind in _STEPS:
+            last = {}
+        if one.kind != "scheduler.step" or one.assumed or one.arguments:
+            continue
+        numbers = one.subjects.get("scheduler", ())
+        for number in numbers if len(numbers) == 1 else ():
+            before = last.get(number)
+            if before is not None and before.place.node is not one.place.node:
+                yield one, "advanced_again"
+            last[number] = one
