@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from typing import Final
 
@@ -13,6 +14,7 @@ from tcstatic.program.paths.values import Const, Node
 
 # What makes a second backward of a loss, or a second turn of a schedule, another thing.
 _CLEARS: Final = frozenset({"optimizer.zero_grad", "optimizer.step", "scaler.update"})
+_TOLD: Final = re.compile("retain_graph|zero_grad|clip_grad")
 _STEPS: Final = frozenset({"optimizer.step", "scaler.step"})
 
 
@@ -92,7 +94,8 @@ def _reads_gradients(first: Happening, second: Happening) -> bool:
     if begin >= end:
         return True  # one place in a helper, or written the other way round
     lines = first.place.module.text.text.split("\n")[begin:end]
-    return any("grad" in line.replace("retain_graph", "") for line in lines)
+    # that they are cleared or clipped has been told
+    return any("grad" in _TOLD.sub("", line) for line in lines)
 
 
 def _advanced(run: list[Happening]) -> Iterator[tuple[Happening, str]]:
