@@ -17,7 +17,8 @@ class Loop:
     `loaded` tells that it iterates a DataLoader, `listed` that it iterates a list of batches,
     `sliced` that it counts in strides, as over the beginnings of batches; `steps` and `backwards`
     count what happened in it; `forwards` are the records of the model calls in it that no backward
-    has reached yet; `load` what is known of this pass over a loader, if it is one.
+    has reached yet; `load` what is known of this pass over a loader, if it is one; `planned` how
+    many turns it may have, where it counts them: as many as there are, and up to which number.
     """
 
     __slots__ = (
@@ -27,6 +28,7 @@ class Loop:
         "listed",
         "load",
         "loaded",
+        "planned",
         "site",
         "sliced",
         "steps",
@@ -46,6 +48,12 @@ class Loop:
         self.backwards = 0
         self.forwards: list[Any] = []
         self.load: Any = None
+        self.planned: tuple[int, ...] = ()
+
+    @property
+    def batches(self) -> bool:
+        """Whether it goes over batches."""
+        return self.loaded or self.listed or self.sliced
 
 
 @final
@@ -110,7 +118,10 @@ def loop_over(site: Site, iterable: Any, *, from_loader: bool) -> Loop:
     loaded = from_loader or role_of(iterable) == LOADER
     listed = not loaded and _is_list_of_batches(iterable)
     sliced = type(iterable) is range and iterable.step > 1
-    return Loop(site, site.location, loaded=loaded, listed=listed, sliced=sliced)
+    loop = Loop(site, site.location, loaded=loaded, listed=listed, sliced=sliced)
+    if type(iterable) is range and not sliced:
+        loop.planned = (iterable.stop - iterable.start, iterable.stop)
+    return loop
 
 
 def _is_list_of_batches(iterable: Any) -> bool:

@@ -311,6 +311,7 @@ class Parts:
         several = len(self.updates.optimizers) > 1
         meant = several or self.stream.loss_scaled or self.forwards.discarded_in_eval
         self.updates.vain.settle(meant=meant)
+        self.schedules.finish()
 
     def finish(self) -> None:
         """The run ends or pauses: settle what is open."""

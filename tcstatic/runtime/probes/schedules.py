@@ -8,6 +8,7 @@ from typing import Any, Final, final
 from tcstatic.model import Location
 from tcstatic.runtime.probes.optimizers import Optimizer
 from tcstatic.runtime.probes.stream import HEARD, Stream
+from tcstatic.runtime.probes.units import ended_early, in_other_unit, length_of, told_in_steps
 
 # Steps of a schedule, and of another optimizer, before an optimizer that never stepped is told.
 _LEAST_CALLS: Final = 3
@@ -24,7 +25,9 @@ class Schedules:
 
     State, by the number of a scheduler: `_calls` of its step; `_told` with each place that called
     it; `_settled` those that are known to drive a step, `_idle` those that are told not to, with
-    the optimizer that steps.
+    the optimizer that steps; `_units` those of which it is known whether they are stepped in
+    the unit that they count in, `_open` the others: where each was stepped last, how long it is,
+    how often it was stepped, and what it drives.
     """
 
     def __init__(self, stream: Stream) -> None:
@@ -33,6 +36,8 @@ class Schedules:
         self._told: set[tuple[int, int]] = set()
         self._settled: set[int] = set()
         self._idle: dict[int, Optimizer] = {}
+        self._open: dict[int, tuple[Location | None, int, int, Optimizer, str]] = {}
+        self._units: set[int] = set()
 
     def made(self, scheduler: Any, driven: Optimizer, where: Location | None) -> None:
         """A scheduler was made for an optimizer; by whom, is told by the first who hands it on."""
@@ -52,6 +57,7 @@ class Schedules:
         number = self._stream.registry.number(scheduler)
         self._calls[number] = calls = self._calls.get(number, 0) + 1
         driven.rate_history.scheduled(calls, in_epochs=type(scheduler).__name__ in _IN_EPOCHS)
+        self._look_at_unit(scheduler, driven, where)
         place = (number, id(where))
         everyone = list(others)
         stepping = self._idle.get(number)
@@ -73,6 +79,30 @@ class Schedules:
                     self._idle[number] = other
                     self._tell_idle(scheduler, driven, other, where)
                     break
+
+    def _look_at_unit(self, scheduler: Any, driven: Optimizer, where: Location | None) -> None:
+        number = self._stream.registry.number(scheduler)
+        if number in self._units:
+            return
+        length, done = length_of(scheduler), getattr(scheduler, "last_epoch", 0)
+        found: Mapping[str, Any] | None = {"other_unit": False}
+        if length > 1 and type(done) is int:
+            found = in_other_unit(scheduler, length, done, driven.steps, self._stream.loops)
+            self._open[number] = (where, length, done + 1, driven, type(scheduler).__name__)
+        if found is not None:
+            self._units.add(number)
+            self._open.pop(number, None)
+            if found["other_unit"]:
+                self._tell("scheduler.step", scheduler, driven, where, found)
+
+    def finish(self) -> None:
+        """The run ends: how many steps each optimizer has made is known."""
+        for number, (where, length, done, driven, kind) in self._open.items():
+            if ended_early(length, done, driven.steps):
+                subjects = {"scheduler": (number,), HEARD: (driven.heard,)}
+                values = {"type": kind, **told_in_steps(length)}
+                self._stream.tell(self._stream.make("scheduler.step", where, subjects, values))
+        self._open = {}
 
     def _tell_idle(
         self, scheduler: Any, driven: Optimizer, other: Optimizer, where: Location | None

@@ -193,16 +193,15 @@ class Watch:
             return iterable
         seen = self._parts.loaders.taken()
         loop = loop_over(site, iterable, from_loader=seen is not None)
-        batches = loop.loaded or loop.listed or loop.sliced
         loader = iterable if seen is None else seen
         if "within" in site.arguments:  # a comprehension asks for its iterator now, come what may
-            if not batches:
+            if not loop.batches:
                 return iterable
             try:
                 iterable = iter(iterable)
             except Exception:
                 return iterable  # and raises again, from the user's own line
-        if batches:
+        if loop.batches:
             self._guarded("loader.next", self._parts.loaders.begins, loop, loader)
         return watched(iterable, loop, self._loop_turns, self._loop_ends, self._loop_gives)
 
