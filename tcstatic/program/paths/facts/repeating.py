@@ -9,7 +9,7 @@ from typing import Final
 from tcstatic.program.paths.facts.orders import all_loops
 from tcstatic.program.paths.facts.registry import surveys
 from tcstatic.program.paths.machine import Machine
-from tcstatic.program.paths.tree import Block, Called, Happening, Loop, Step, happenings
+from tcstatic.program.paths.tree import Block, Called, Exit, Happening, Loop, Step, happenings
 from tcstatic.program.paths.values import Const, Node
 
 # What makes a second backward of a loss, or a second turn of a schedule, another thing.
@@ -52,10 +52,12 @@ def _runs(block: Block) -> Iterator[list[Happening]]:
     yield run
 
 
-def _flat(steps: Sequence[Step]) -> Iterator[Step]:
+def _flat(steps: Sequence[Step], *, called: bool = False) -> Iterator[Step]:
     for step in steps:
         if isinstance(step, Called):
-            yield from _flat(step.body.steps)
+            yield from _flat(step.body.steps, called=True)
+        elif called and isinstance(step, Exit) and step.kind == "return":
+            return
         else:
             yield step
 
