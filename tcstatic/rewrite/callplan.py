@@ -42,7 +42,7 @@ class Asked:
             return iter(sites)
         names = {part for one in self.named for part in _last_names(one)}
         texts = {one.partition(" -> ")[2] for one in self.named if " -> " in one}
-        indirect = bool({"forward", "__call__"} & names)
+        indirect = bool({"forward", "__call__"} & names) or any(map(_is_layer, self.named))
         calls = {
             site.arguments["call"]
             for site in sites
@@ -71,6 +71,11 @@ def _last_names(name: str) -> Iterator[str]:
     yield last
     if last == "__init__":
         yield before
+
+
+def _is_layer(name: str) -> bool:
+    """Whether this is a class of torch's whose objects are called, whatever they are named."""
+    return name.startswith("torch.nn.") and name.rpartition(".")[2][:1].isupper()
 
 
 def _can_be_read(package: str) -> bool:

@@ -119,3 +119,46 @@ def test_the_solver_is_loaded_where_it_is_needed(
     )
     outside = [code for code in records if code in REASONS]
     assert done.stdout.split() == [*outside, str(solved)]
+
+
+LAYERED = """\
+import torch
+class Net(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.head = torch.nn.Linear(2, 1)
+    def forward(self, x):
+        return self.head(x)
+net = Net()
+optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+for step in range(4):
+    optimizer.zero_grad()
+    net(torch.ones(4, 2)).sum().backward()
+    optimizer.step()
+"""
+LAYER = """\
+- code: INF001
+  name: learnt-result-1
+  relation: result
+  that: {of: call torch.nn.Linear, value: result_dtype, is: float32}
+  severity: warning
+  message: 'm'
+  why: w
+  cure: c
+  feeds: [run]
+  status: learnt
+"""
+
+
+def test_a_layer_alone_is_in_scope_by_whatever_name_it_is_called(tmp_path: Path) -> None:
+    script, invariant = tmp_path / "train.py", tmp_path / "learnt.yaml"
+    script.write_text(LAYERED, encoding="utf-8")
+    invariant.write_text(LAYER, encoding="utf-8")
+    report, trace = tmp_path / "run.json", tmp_path / "trace"
+    done = tcstatic("run", "--quiet", "--report", report, "--invariants", invariant, script)
+    assert done.returncode == 0, done.stderr
+    live = json.loads(report.read_text(encoding="utf-8"))["invariants"]["checked"]
+    record(script, trace)
+    done = tcstatic("check", trace, "--invariants", invariant, "--output-format", "json")
+    replayed = json.loads(done.stdout)["invariants"]["checked"]
+    assert live["INF001"] == replayed["INF001"] == 4
