@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from tcstatic.cli.options import named
 from tcstatic.errors import InputError, input_problem
 
 if TYPE_CHECKING:
@@ -18,7 +19,13 @@ if TYPE_CHECKING:
 
 @click.command(short_help="Learn invariants from recordings of healthy runs.")
 @click.argument("traces", metavar="TRACE...", nargs=-1, type=click.Path())
-@click.option("-o", "--output", type=click.Path(dir_okay=False), help="The file to write.")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(dir_okay=False),
+    callback=named,
+    help="The file to write.",
+)
 @click.option(
     "--relations",
     metavar="NAME,...",
@@ -141,14 +148,16 @@ def _check_output(path: Path) -> None:
 
 
 def _runs(traces: tuple[str, ...]) -> dict[str, Run]:
-    """The runs of all traces by name: that of the folder, and the rank where there are several."""
+    """The runs of all traces by name: that of the folder as it can be printed, and the rank where
+    there are several."""
+    from tcstatic.report.lines import shown
     from tcstatic.trace import open_trace
 
     found: dict[str, Run] = {}
     for folder in traces:
         trace = open_trace(folder)
         for run in trace.runs:
-            name = Path(folder).resolve().name
+            name = shown(Path(folder).resolve().name)
             name = f"{name}:{run.facts.rank}" if len(trace.runs) > 1 else name
             while name in found:
                 name += "'"

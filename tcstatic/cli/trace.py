@@ -52,6 +52,7 @@ def info(folder: str, output_format: str) -> int:
     """Say what was recorded: runs, versions, events by kind, what was dropped, and sizes."""
     import json
 
+    from tcstatic.report.lines import shown
     from tcstatic.trace import open_trace
 
     found = _info(open_trace(folder))
@@ -59,18 +60,22 @@ def info(folder: str, output_format: str) -> int:
         click.echo(json.dumps(found, indent=2))
         return 0
     for name in ("schema", "command", "script", "versions"):
-        click.echo(f"{name}: {found[name]}")
+        click.echo(shown(f"{name}: {found[name]}"))
     for run in found["runs"]:
-        click.echo(_run_line(run))
-        for kind, count in run["kinds"].items():
-            click.echo(f"  {count:>9,}  {kind}")
-        for one in run["dropped"]:
-            click.echo(f"  dropped: {one['count']:,} {one['kind']}, from event {one['since']} on")
-        for one in run["thinned"]:
-            click.echo(f"  not every {one['event']} was told: {one['reason']}")
-        if run["problem"]:
-            click.echo(f"  {run['problem']}")
+        for line in (_run_line(run), *_run_details(run)):
+            click.echo(shown(line))
     return 0
+
+
+def _run_details(run: dict[str, Any]) -> Iterator[str]:
+    for kind, count in run["kinds"].items():
+        yield f"  {count:>9,}  {kind}"
+    for one in run["dropped"]:
+        yield f"  dropped: {one['count']:,} {one['kind']}, from event {one['since']} on"
+    for one in run["thinned"]:
+        yield f"  not every {one['event']} was told: {one['reason']}"
+    if run["problem"]:
+        yield f"  {run['problem']}"
 
 
 @trace.command(short_help="Print events as a table.")
@@ -78,12 +83,13 @@ def info(folder: str, output_format: str) -> int:
 @_choosing
 def show(folder: str, **filters: Any) -> int:
     """Print events as a table, merged by step where there are several ranks."""
+    from tcstatic.report.lines import shown
     from tcstatic.trace import open_trace
 
     limit = SHOWN if filters["limit"] is None else filters["limit"]
     events = _chosen(open_trace(folder), filters)
     head = ("rank", "step", "epoch", "event", "where", "objects", "values")
-    rows = [head, *map(_row, islice(events, limit))]
+    rows = [head, *(tuple(map(shown, _row(one))) for one in islice(events, limit))]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))

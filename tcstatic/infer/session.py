@@ -87,7 +87,8 @@ class Lesson:
             f"({', '.join(sorted(self.surveys))}): {len(self.merged.learnt)} of "
             f"{self.found.hypotheses} hypotheses."
         )
-        return "\n".join(f"# {line}" for line in said.splitlines())
+        # A comment ends at the end of its line, and yaml has no control characters in it.
+        return "# " + "".join(one if one.isprintable() else "?" for one in said)
 
     def _nothing(self) -> str:
         runs = f"{len(self.surveys)} run{'s' if len(self.surveys) != 1 else ''}"

@@ -20,7 +20,7 @@ from tcstatic.trace.manifest import MANIFEST, read_manifest
 from tcstatic.trace.segments import MOST_ROWS, SCHEMA
 from tcstatic.trace.stretches import Stretch
 
-_NAME: Final = re.compile(r"segment-(\d{6})\.parquet")
+_NAME: Final = re.compile(r"segment-([0-9]{6})\.parquet")
 MOST_BYTES: Final = 1 << 28  # of a segment, as a file or unpacked; a full one has some ten MiB
 MOST_VALUES: Final = 1 << 23  # in a column of lists: 128 of each event in a full segment
 _DAMAGES: Final = (
@@ -180,8 +180,12 @@ def _checked(path: Path, work: Callable[[pq.ParquetFile], _Answer]) -> _Answer:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode) or status.st_size > MOST_BYTES:
             raise ValueError("not a file of a sensible size")
-        # Closed at once: a trace may have more segments than a process may have files open.
-        with pq.ParquetFile(path, read_dictionary=_TEXTS, page_checksum_verification=True) as file:
+        # Opened here: the storage library opens only what has a name in UTF-8. Closed at once: a
+        # trace may have more segments than a process may have files open.
+        with (
+            path.open("rb") as raw,
+            pq.ParquetFile(raw, read_dictionary=_TEXTS, page_checksum_verification=True) as file,
+        ):
             _check_shape(file)
             return work(file)
     except KeyError:

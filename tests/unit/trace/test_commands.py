@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tcstatic import cli
-from tcstatic.model import Dropped, ProbeCounts
+from tcstatic.model import Dropped, Location, ProbeCounts
 from tcstatic.trace import Recorder
 from tests.unit.trace.making import record, recording, training
 
@@ -136,3 +136,27 @@ def test_rules_that_need_what_was_dropped_are_out_of_scope(
         "rank 0: 30 events were not recorded, all optimizer.zero_grad from event 0 on"
     ]
     assert "dropped: 30 optimizer.zero_grad" in said(capsys, "trace", "info", str(tmp_path / "t"))
+
+
+def test_what_is_told_of_a_recording_moves_no_cursor(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sink = Recorder(recording(tmp_path / "t", "tcstatic run 'a\x1b]0;b\x07\n'"))
+    for event in training(30):
+        where = Location("a\x1b[2J.py", 3)
+        sink.take(
+            event._replace(where=where, values={**event.values, "said": "\x1b[31m\r\n\u2028"})
+        )
+    sink.end(0, 0, ProbeCounts())
+    odd = tmp_path / "odd.yaml"
+    odd.write_text(
+        "code: ABC101\nname: odd\nrelation: order\nseverity: error\ncure: c\n"
+        "that: {absence: loss.backward, between: [optimizer.zero_grad, optimizer.step]}\n"
+        'message: "m"\nwhy: "\\e[31mred"\n'
+    )
+    for words in (("trace", "info"), ("trace", "show"), ("check", "--rules", str(odd))):
+        code = int(words[0] == "check")
+        assert cli.main([*words, str(tmp_path / "t")]) == code
+        lines = capsys.readouterr().out.split("\n")
+        assert [line for line in lines if not line.isprintable()] == []
+        assert code == 0 or any(r"a\x1b[2J.py:3" in line for line in lines)
