@@ -4,6 +4,7 @@ from tcstatic.program.paths.facts import (  # noqa: F401
     accumulating,
     clipping,
     copies,
+    cutting,
     grad_modes,
     kept,
     layers,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Final
 
@@ -16,6 +17,11 @@ from tcstatic.program.paths.walking import Reach, Token, upstream
 
 _REGIONS: Final = frozenset(
     "enable_grad grad_on no_grad inference_mode grad_off grad_unknown unknown".split()
+)
+
+# What changes weights in place, or puts others in their stead: those of a slow copy.
+_WRITES: Final = re.compile(
+    r"\.(copy_|mul_|lerp_|set_|swap_tensors)\(|\.data\b[^\n=]*[^=!<>\n]=[^=]|_foreach_"
 )
 
 
@@ -33,8 +39,16 @@ def switched_off(m: Machine, block: Block) -> None:
         place = node.keywords.get("#off")
         if not tokens or not tokens <= trained or tokens & (reached | frozen):
             continue
+        if isinstance(node.subject, Object) and written_by_hand(node.subject):
+            continue
         if isinstance(place, Const) and isinstance(place.value, Place):
             block.steps.append(_told(m, place.value, node))
+
+
+def written_by_hand(model: Object) -> bool:
+    """Whether weights may be written by hand in the module that makes a model: they need no
+    gradients then, as those of a copy that follows another model."""
+    return model.place is not None and bool(_WRITES.search(model.place.module.text.text))
 
 
 def _frozen(m: Machine, every: list[Happening]) -> frozenset[Token]:

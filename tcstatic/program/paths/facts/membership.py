@@ -184,11 +184,11 @@ def left_out(m: Machine, block: Block) -> None:
     if reached is None or not held:
         return
     missing = reached.tokens - frozenset().union(*held.values())
-    if not missing or missing == reached.tokens or _uncertain(m, block, missing):
+    if not missing or missing == reached.tokens or is_uncertain(m, block, missing):
         return
     parts = [m.objects[number] for number, _ in sorted(missing) if number in m.objects]
     parts = [one for one in parts if has_parameters(m, one)]
-    if len(parts) != len(missing) or not all(_fresh(m, one) for one in parts):
+    if len(parts) != len(missing) or not all(is_fresh(m, one) for one in parts):
         return
     made = [
         one
@@ -204,11 +204,11 @@ def left_out(m: Machine, block: Block) -> None:
         tell(block, "left_out", made[0].place, subjects=made[0].subjects, module=name)
 
 
-def _fresh(m: Machine, one: Object) -> bool:
+def is_fresh(m: Machine, one: Object) -> bool:
     return one.place is not None and m.cells.get((one.number, "#tainted")) is None
 
 
-def _uncertain(m: Machine, block: Block, missing: frozenset[Token]) -> bool:
+def is_uncertain(m: Machine, block: Block, missing: frozenset[Token]) -> bool:
     """Whether the parts may be frozen, loaded, or handed to code that is not known."""
     numbers = {number for number, _ in missing}
     for one in happenings(block):
