@@ -25,7 +25,8 @@ from tcstatic.model import Context, Event, Location, Member
 SCHEMA: Final = "tcstatic-observed/1"
 SUFFIX: Final = ".observed.json.gz"
 CODE: Final = re.compile(r"INF\d{3,9}")
-MOST_BYTES: Final = 1 << 29  # unpacked; a run takes some ten thousand
+MOST_BYTES: Final = 1 << 28  # unpacked; a run takes some ten thousand
+MOST_PARTS: Final = 1 << 24  # values in it: each takes some sixty bytes when it is read
 _PLACE: Final = tuple(one.name for one in fields(Location))
 _SCALARS: Final = (bool, int, float, str, type(None))
 
@@ -279,4 +280,6 @@ def _unpacked(content: bytes) -> bytes:
         raise ValueError(f"more than {MOST_BYTES} bytes")
     if not packed.eof:
         raise ValueError("it ends in the middle")
+    if sum(map(found.count, (b"[", b"{", b",", b":"))) > MOST_PARTS:
+        raise ValueError(f"more than {MOST_PARTS} values")
     return found

@@ -243,6 +243,19 @@ def test_what_cannot_be_read_is_one_line(tmp_path: Path, content: bytes | None, 
     assert len(line.splitlines()) == 1 and len(line) < 500
 
 
+@pytest.mark.parametrize("most, said", [("MOST_BYTES", "bytes"), ("MOST_PARTS", "values")])
+def test_more_than_any_runs_leave_is_not_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most: str, said: str
+) -> None:
+    path = tmp_path / "learnt.yaml"
+    learn({"a": healthy(9)}, path)
+    size = beside(path).stat().st_size
+    read_kept(beside(path))
+    monkeypatch.setattr(f"tcstatic.infer.keeping.{most}", size // 8 if said == "values" else size)
+    with pytest.raises(InputError, match=f"more than [0-9]+ {said}"):
+        read_kept(beside(path))
+
+
 def test_rules_that_are_no_list_are_not_merged(tmp_path: Path) -> None:
     path = tmp_path / "learnt.yaml"
     learn({"a": healthy(9)}, path)
