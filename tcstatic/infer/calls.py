@@ -22,7 +22,7 @@ from tcstatic.model import Event, Scalar
 # Events of one run that are remembered in their order; of what comes later, none is.
 MOST_REMEMBERED: Final = 20_000
 _BETWEEN: Final = INNER | frozenset(PERIODS) | {"gap"}
-_SIZES: Final = ("_rows", "_width", "_length")
+_SIZES: Final = ("_rows", "_second", "_width", "_length")
 # Numbers that stand for something else than a size: one of few choices, counted from the end.
 _EXACT: Final = range(-1_000, 3)
 # What a precondition may ask of a context, and of what was given.

@@ -14,7 +14,7 @@ from tcstatic.infer.between import Between, Turn
 from tcstatic.infer.distinct import Distinct, Fields, askable
 from tcstatic.infer.told import stretches_of
 from tcstatic.invariants.relations.called import CALL
-from tcstatic.invariants.relations.callproposing import is_comparable, sort_of
+from tcstatic.invariants.relations.callproposing import agree_in_sort, is_comparable
 from tcstatic.invariants.relations.proposing import is_passing
 from tcstatic.model import (
     Event,
@@ -254,7 +254,7 @@ def _equal(every: list[Distinct]) -> dict[str, dict[str, tuple[int, int]]]:
         times = one.runs.total()
         for index, (name, value) in enumerate(said):
             for other, theirs in said[index + 1 :]:
-                if type(value) is type(theirs) and (not call or sort_of(name) == sort_of(other)):
+                if type(value) is type(theirs) and (not call or agree_in_sort(name, other)):
                     same, both = found.setdefault(name, {}).get(other, (0, 0))
                     found[name][other] = same + times * (value == theirs), both + times
     return found

@@ -19,7 +19,9 @@ from tcstatic.rewrite.sketch import Sketch
 from tcstatic.rewrite.vocabulary import (
     CONTAINER_METHODS,
     METHODS,
+    MOVED_BY,
     MOVERS,
+    MOVING_METHODS,
     OTHER_LIBRARIES,
     RECORDED,
     TENSOR_METHODS,
@@ -107,10 +109,13 @@ def _may_be_wanted(call: Call, own: OwnNames) -> bool:
         root = call.callee.partition(".")[0]
         if root == "torch":
             in_place = name.endswith("_") and not name.endswith("__")
-            return in_place or call.callee.startswith(RECORDED)
+            if call.callee.startswith("torch.optim."):
+                return name[:1].isupper()
+            return in_place or call.callee in MOVED_BY or call.callee.startswith(RECORDED)
         return root in own.roots or (root not in _LIBRARIES and name in own.defined)
     if call.receiver is None:
         return bool(call.callee_text) and (name not in _BUILTINS or name in own.defined)
     if name.startswith("__") or call.receiver_text.startswith(_LITERALS):
         return False
-    return name not in _OTHERS or name in own.defined or call.receiver_text == "self"
+    moving = name in MOVING_METHODS
+    return moving or name not in _OTHERS or name in own.defined or call.receiver_text == "self"

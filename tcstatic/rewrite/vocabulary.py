@@ -108,4 +108,12 @@ RECORDED: Final = (
     "torch.cuda.amp.",
     "torch.cpu.amp.",
     "torch.nn.parallel.",
+    *(
+        f"torch.nn.{name}"
+        for name in "RNN LSTM GRU MultiheadAttention TransformerEncoderLayer "
+        "TransformerDecoderLayer".split()
+    ),
 )
+# What gives the data that it is given: functions of torch, and methods.
+MOVED_BY: Final = frozenset(f"torch.{name}" for name in "stack cat concat vstack hstack".split())
+MOVING_METHODS: Final = MOVERS | frozenset({"clone", "contiguous", "detach"})

@@ -20,6 +20,7 @@ from tcstatic.invariants.relations.called import (
     check_label,
     is_called,
     kind_of,
+    label_of_call,
     needs_labels,
 )
 from tcstatic.invariants.relations.callproposing import arguments
@@ -27,6 +28,7 @@ from tcstatic.invariants.relations.measured import (
     BOUNDS,
     OVER_TIME,
     STREAM,
+    UNKNOWN,
     Bounded,
     NeverFrom,
     OverTime,
@@ -62,7 +64,8 @@ class _ArgumentMonitor:
         function that is known, which is None."""
         name, values = self._argument, event.values
         if name in values:
-            return values[name]
+            got = values[name]
+            return _ABSENT if got == UNKNOWN and name.endswith(_FROM) else got
         if name.endswith(_FROM) and f"{name.removesuffix(_FROM)}_dtype" in values:
             return None
         return _OBJECT if self._field is None and f"{name}_type" in values else _ABSENT
@@ -97,8 +100,12 @@ class Argument:
         check_over_time(params)
 
     def needs(self, params: Params) -> Needs:
-        """Return the call."""
-        return needs_labels([params["of"]])
+        """Return the call, and that of the function which a tensor is to come from, or not."""
+        source = params.get("never_from")
+        if params["argument"].endswith(_FROM) and isinstance(params.get("equals"), str):
+            source = params["equals"].partition("[")[0]
+        sources = [label_of_call(source)] if source else []
+        return needs_labels([params["of"], *sources])
 
     def monitor(self, params: Params) -> Monitor:
         """Return a fresh monitor."""

@@ -17,7 +17,14 @@ from typing import Any, Final
 
 from tcstatic.invariants.relations.called import CALL, label_of_call
 from tcstatic.invariants.relations.callusage import CHANCE, Usage, usage_of
-from tcstatic.invariants.relations.measured import COURSES, OVER_TIME, STREAM, WHOLE_RUN
+from tcstatic.invariants.relations.measured import (
+    COURSES,
+    OVER_TIME,
+    STREAM,
+    UNKNOWN,
+    WHOLE_RUN,
+    is_from,
+)
 from tcstatic.invariants.relations.proposing import is_passing
 from tcstatic.invariants.relations.sequences import OBJECT
 from tcstatic.model import FieldSeen, Group, Hypothesis, Scalar, Vocabulary
@@ -35,10 +42,15 @@ EQUAL_SHARE: Final = 0.9
 LEAST_NUMBERS: Final = 3
 MANY_NUMBERS: Final = 6  # where none of them is to exceed one
 MOST_CHOICES: Final = 8  # of a share that programs choose; of what is measured there are more
-_SIZES: Final = ("_rows", "_width", "_length")
-_SORTS: Final = ("_dtype", "_device", "_requires_grad", "_ndim", "_rows", "_width", "_length")
-_BUILT: Final = ("_dtype", "_requires_grad", "_training", "_from")
-_TOLD: Final = (*_SORTS, "_from", "_type", "_keys", "_training")  # of what is given, not itself
+_SIZES: Final = ("_rows", "_second", "_width", "_length")
+_SORTS: Final = ("_dtype", "_device", "_requires_grad", "_ndim", *_SIZES)
+# Sizes of different sides that say something where they agree: of rows and of steps in time.
+_SIDES: Final = ({"_second", "_rows"}, {"_second", "_width"}, {"_rows", "_length"})
+_BUILT: Final = ("_dtype", "_requires_grad", "_training", "_from", "_optimized")
+# Of what is given, not itself.
+_TOLD: Final = (*_SORTS, "_from", "_type", "_keys", "_training", "_optimized", "_set", "_decay")
+# Of functions of torch, only these are given what trains as a whole.
+_OF_ALL: Final = "torch.nn.utils."
 _ALWAYS: Final = ("_dtype",)
 _LEFT: Final = frozenset("name role own lasted sampled fields_left_out autocast".split())
 
@@ -93,6 +105,10 @@ def _values_given(group: Group, name: str, seen: FieldSeen, runs: int) -> Iterat
     for key, value, needed in _claims(name, seen, runs, library=library):
         if key == "is" and unvaried and not name.endswith(_TOLD):
             continue  # an option that nobody has used
+        if (name.endswith("_set") and value is False) or (name.endswith("_decay") and value):
+            continue  # what is so by default
+        if name.endswith("_optimized") and not (library or group.name.startswith(_OF_ALL)):
+            continue
         params = {**about, "equals": value} if key == "is" else {**about, **value}
         yield Hypothesis("argument", params, "", _told_of(group, name), needed)
     if library and name.endswith("_dtype"):
@@ -117,7 +133,8 @@ def _never_from_itself(group: Group, given: str, runs: int) -> Iterator[Hypothes
     """What a function has given does not go into it again, where it never did."""
     source = group.fields.get(f"{given}_from")
     gives = any(name.startswith("result") for name in group.fields)
-    if gives and (source is None or ("str", group.name) not in source.values):
+    known = source.values if source is not None else ()
+    if gives and not any(is_from(said, group.name) for _, said in known):
         params = {"of": label_of_call(group.name), "argument": given, "never_from": group.name}
         yield Hypothesis("argument", params, "", frozenset({f"{given}_from"}), weak(runs))
 
@@ -221,6 +238,8 @@ def _is_sayable(name: str, kind: str, value: Scalar) -> bool:
         return name.endswith("_ndim") or (isinstance(value, int) and value <= 1)
     if kind == "float":
         return value == 0
+    if value == UNKNOWN:
+        return False
     return kind in ("bool", "str", "NoneType")
 
 
@@ -266,7 +285,7 @@ def _agreeing(
     """Fields that begin so, and usually are what this one is."""
     needed = weak(runs) if library and prefix == "result" else choice(runs)
     for other, (same, both) in sorted(seen.equals.items()):
-        if not other.startswith(prefix) or sort_of(name) != sort_of(other):
+        if not other.startswith(prefix) or not agree_in_sort(name, other):
             continue
         if same >= max(LEAST_TIMES, EQUAL_SHARE * both):
             apart = prefix == "result"  # what is given is not made of one another
@@ -277,6 +296,12 @@ def sort_of(name: str) -> str:
     """What a field tells: only fields of one sort are compared."""
     found = next((sort for sort in _SORTS if name.endswith(sort)), "")
     return found
+
+
+def agree_in_sort(name: str, other: str) -> bool:
+    """Whether two fields tell what may be compared."""
+    sorts = {sort_of(name), sort_of(other)}
+    return len(sorts) == 1 or sorts in _SIDES
 
 
 def is_comparable(name: str, value: object) -> bool:

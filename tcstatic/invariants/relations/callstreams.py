@@ -13,7 +13,9 @@ from tcstatic.model import Event
 
 Run = Sequence[tuple[Event, tuple[str, ...]]]
 """The events of a run, each with the labels that count."""
-_DESCRIBING: Final = tuple("_rows _length _ndim _width _type _from _dtype _device _keys".split())
+_DESCRIBING: Final = tuple(
+    "_rows _second _length _ndim _width _type _from _dtype _device _keys _optimized".split()
+)
 LEAST_ROUNDS: Final = 4  # of a loop, for what is so in each of them
 MOST_LOOKED_BACK: Final = 2_000  # events within one call
 
@@ -166,7 +168,8 @@ def ordered(
 
 def is_shared(field: str, value: object) -> bool:
     """Whether a value may be the same in two places for a reason."""
-    if not field.startswith(("arg_", "result")) or field.endswith(("_rows", "_ndim", "_type")):
+    kinds = ("_rows", "_ndim", "_type", "_optimized")
+    if not field.startswith(("arg_", "result")) or field.endswith(kinds):
         return False
     if field.endswith(("_dtype", "_device")):
         return False

@@ -260,7 +260,7 @@ class Usage:
         for run in self._runs:
             for event, labels in run:
                 for field, value in event.values.items():
-                    if field.endswith("_changed") and field != "after_self_changed":
+                    if field.endswith("_changed") and not field.startswith("after_self_"):
                         for label in labels:
                             (found if value else spared)[label].add(field)
         return {label: names - spared[label] for label, names in found.items()}

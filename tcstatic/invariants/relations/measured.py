@@ -24,6 +24,8 @@ STREAM: Final = "stream"
 WHOLE_RUN: Final = "run"
 # Values of one object's calls that are told apart; beyond them, none is known to come again.
 MOST_REMEMBERED: Final = 10_000
+# What is told of a tensor's source where it cannot be told.
+UNKNOWN: Final = "?"
 _ABSENT: Final = object()
 _FLOATING: Final = ("float", "bfloat", "complex")
 _Said = tuple[bool, Event] | None  # whether it holds, and the other event
@@ -36,6 +38,11 @@ def value_of(event: Event, name: str) -> Any:
     if name == "result_type" and "result" in event.values:
         return type(event.values["result"]).__name__  # of what is told as it is
     return event.context.fields.get(name) if event.kind == "call" else None
+
+
+def is_from(source: object, function: str) -> bool:
+    """Whether what is told of a tensor's source is a result of a function, or a part of one."""
+    return isinstance(source, str) and source.partition("[")[0] == function
 
 
 def is_told_alike(field: str, expected: object) -> bool:
@@ -114,7 +121,7 @@ class NeverFrom:
             return ()
         if f"{self._field}_dtype" not in event.values:
             return ()
-        holds = event.values.get(f"{self._field}_from") != self._source
+        holds = not is_from(event.values.get(f"{self._field}_from"), self._source)
         return (observed(event, (object_of(event),), holds=holds),)
 
 

@@ -25,6 +25,8 @@ from typing import Any, Final, final
 
 from tcstatic.model import Location
 from tcstatic.runtime.probes.locate import Locator
+from tcstatic.runtime.probes.making import OPTIMIZER_MADE, options_of
+from tcstatic.runtime.probes.provenance import MOVING
 from tcstatic.runtime.probes.roles import MODULE, OPTIMIZER, TENSOR
 from tcstatic.runtime.probes.signatures import (
     defaults,
@@ -63,7 +65,7 @@ class Callee:
     `own`: it is the user's own function, whose name says nothing to another program; `role` is then
     what it overrides, by the name that a library gave it, if it does. `defaults` are parameters
     that need not be given, with what stands for them; `home` where it is defined; a class `makes`
-    objects.
+    objects; what only is `moving` data is in no event.
     """
 
     name: str
@@ -74,6 +76,10 @@ class Callee:
     defaults: tuple[tuple[str, Any], ...] = ()
     home: Location | None = None
     makes: bool = False
+    moving: bool = False
+
+
+_MOVING: Final = Callee("", moving=True)
 
 
 @final
@@ -147,7 +153,7 @@ class Callees:
         if _is_role(type(owner), TENSOR):
             name = called.__name__
             if not name.endswith("_") or name.endswith("__"):
-                return None, None
+                return (_MOVING, owner) if name in MOVING else (None, None)
             # A method that is bound is a new object each time.
             key = f"torch.Tensor.{name}"
             return self._named(key, getattr(sys.modules["torch"].Tensor, name, None)), owner
@@ -156,6 +162,8 @@ class Callees:
             name = called.__name__
             in_place = name.endswith("_") and not name.endswith("__")
             of_torch = type(owner) in (type, ModuleType) and "torch" in str(owner.__name__)
+            if name in MOVING and getattr(sys.modules.get("torch"), name, None) is called:
+                return _MOVING, None
             name = f"torch.{name}" if in_place and (of_torch or owner is None) else ""
         return (self._named(name, called) if name else None), None
 
@@ -192,7 +200,8 @@ class Callees:
         return found if self._is_asked_for(found) else None
 
     def _class(self, kind: Any) -> Callee | None:
-        name = self._public_name(kind)
+        made = _made_by_torch(kind)
+        name = self._public_name(kind) or made
         within = _module_of(kind)
         if not name:
             name = _dotted(within, type.__getattribute__(kind, "__qualname__"))
@@ -200,7 +209,7 @@ class Callees:
                 return None
         maker = looked_up(kind, "__init__") or looked_up(kind, "__new__")
         own = self._is_own_class(kind)
-        free = defaults(maker)
+        free = () if made else defaults(maker)
         found = Callee(name, parameters(maker)[1:], own=own, defaults=free, makes=True)
         return found if self._is_asked_for(found) else None
 
@@ -311,6 +320,17 @@ class Callees:
 
     def _public_name(self, thing: Any) -> str:
         return self._names().get(id(thing), (None, ""))[1]
+
+
+def _made_by_torch(kind: type) -> str:
+    """The name of what makes an optimizer of torch, or a module that has options; else ''."""
+    within, qualified = _module_of(kind), str(_NAME.__get__(kind))
+    if within.startswith("torch.nn.modules.") and _is_role(kind, MODULE):
+        if options_of(kind):
+            return f"torch.nn.{qualified}.__init__"
+    elif within.startswith("torch.optim.") and _is_role(kind, OPTIMIZER):
+        return OPTIMIZER_MADE
+    return ""
 
 
 def _is_of_torch(thing: Any) -> bool:

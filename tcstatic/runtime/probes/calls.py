@@ -8,8 +8,7 @@ nor a generator that is left and entered again, nor a call that never returned c
 from __future__ import annotations
 
 import os
-import weakref
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from types import FrameType
 from typing import Any, Final, final
@@ -19,7 +18,11 @@ from tcstatic.runtime.probes.budget import Budget
 from tcstatic.runtime.probes.callees import Callee, Callees
 from tcstatic.runtime.probes.callfields import fields_told, more_told
 from tcstatic.runtime.probes.entry import Handler
-from tcstatic.runtime.probes.holdings import Holding, holding_of, is_changed, trained
+from tcstatic.runtime.probes.holdings import parts_of, told_after
+from tcstatic.runtime.probes.making import is_made_alone, made
+from tcstatic.runtime.probes.opencalls import CallSites, OpenCall
+from tcstatic.runtime.probes.origins import Origins
+from tcstatic.runtime.probes.provenance import Provenance
 from tcstatic.runtime.probes.registry import Registry
 from tcstatic.runtime.probes.roles import MODULE, OPTIMIZER, TENSOR
 from tcstatic.runtime.probes.stream import Moment, Stream
@@ -27,7 +30,6 @@ from tcstatic.runtime.probes.summaries import (
     MODULE as MODULE_BRIEF,
 )
 from tcstatic.runtime.probes.summaries import (
-    MOST_PARTS,
     PLAIN,
     TYPE,
     Brief,
@@ -46,70 +48,18 @@ MOST_OPEN: Final = 4_096  # calls that have not returned: more than Python's own
 MOST_HELD: Final = 256  # calls at one place around which what objects hold is compared
 MOST_HOLDERS: Final = 3  # of one call
 FIRST_OBJECT: Final = 1 << 40  # numbers of what calls are made on, apart from all others
+NOTHING: Final[Brief] = (PLAIN, type(None), None)
 MOST_KEPT: Final = 2_048  # different values of events
 _SUBJECTS: Final = (MODULE, OPTIMIZER)
 _WHOLE: Final = (tuple, dict)  # of which parts are told
 
 
 @final
-class _Call:
-    """One call in the source; `foreign`: of an included package, which knows what it calls as
-    `role` where that is the user's; `stars`: what it gives is not all seen.
-
-    State: how often it was asked for, and in which step how often; how often it was not wanted;
-    how many of its calls are open, and whether its arguments and its value are looked at.
-    """
-
-    __slots__ = (
-        "arguments",
-        "attached",
-        "callee",
-        "foreign",
-        "handlers",
-        "in_step",
-        "open",
-        "role",
-        "seen",
-        "stars",
-        "step",
-        "unwanted",
-        "value",
-        "where",
-    )
-
-    def __init__(self) -> None:
-        self.callee = self.value = 0
-        self.arguments: dict[int, str] = {}
-        self.where: Location | None = None
-        self.handlers: dict[int, Handler] = {}
-        self.attached = self.foreign = self.stars = False
-        self.role = ""
-        self.seen = self.step = self.in_step = self.unwanted = self.open = 0
-
-
-@final
-class _Open:
-    """A call that has not returned; `since` is the last place in the order of events before it, and
-    `held` what the objects that it is given held then, by their names, where that is asked."""
-
-    __slots__ = ("callee", "given", "held", "role", "since", "stars", "subjects")
-
-    def __init__(self, callee: Callee, role: str, since: int, stars: bool) -> None:
-        self.callee = callee
-        self.role = role
-        self.since = since
-        self.stars = stars
-        self.held: list[tuple[str, Any, Holding]] | None = None
-        self.given: list[tuple[str, Brief]] = []
-        self.subjects: dict[str, tuple[int, ...]] = {}
-
-
-@final
 class Calls:
     """The calls of one process.
 
-    State: `_open` by frame and site; `_results` by ``id`` of a tensor the function that gave it;
-    `_places` where the user has made objects;
+    State: `_open` by frame and site; `_sources` which function a tensor comes from, and `_origins`
+    what is told of that; `_places` where the user has made objects;
     `_kept` the values of events that say the same, by what they say, and `_last` the context of
     `_moment`; `left` the calls that were wanted and in no event, `lost` those given up unreturned.
     """
@@ -129,10 +79,11 @@ class Calls:
         self._named = named
         self._objects = Registry(FIRST_OBJECT)
         self._places: dict[int, str] = {}
-        self._results: dict[int, tuple[weakref.ref[Any], str]] = {}
+        self._sources = Provenance(lost=bool(named))
+        self._origins = Origins(self._sources, lambda: stream.step)
         know_own_classes(self._callees.foreign_name)
-        self._calls: dict[tuple[str, str], _Call] = {}
-        self._open: dict[tuple[int, int], _Open] = {}
+        self._calls: dict[tuple[str, str], CallSites] = {}
+        self._open: dict[tuple[int, int], OpenCall] = {}
         self._kept: dict[object, Mapping[str, Scalar]] = {}
         self._moment: Moment | None = None
         self._last = Context()
@@ -143,9 +94,17 @@ class Calls:
         for site in sites:
             self._add(site)
 
-    def install(self, values: dict[int, Handler], receivers: dict[int, Handler]) -> None:
-        """Put what is done at a callee into `receivers`; the rest follows once one is wanted."""
+    def install(
+        self,
+        values: dict[int, Handler],
+        receivers: dict[int, Handler],
+        optimizers: Callable[[], Iterable[Any]],
+        version: Callable[[], int],
+    ) -> None:
+        """Put what is done at a callee into `receivers`; the rest follows once one is wanted.
+        `optimizers` and `version` are as `Shares` takes them."""
         self._values, self._receivers = values, receivers
+        self._origins.follow(optimizers, version)
         for call in self._calls.values():
             receivers[call.callee] = self._at_callee(call)
 
@@ -161,7 +120,7 @@ class Calls:
 
     def _add(self, site: Site) -> None:
         said = site.arguments
-        call = self._calls.setdefault((site.location.file, said["call"]), _Call())
+        call = self._calls.setdefault((site.location.file, said["call"]), CallSites())
         if said["part"] == "callee":
             call.callee, call.stars = site.number, "stars" in said
         elif said["part"] == "argument":
@@ -174,8 +133,8 @@ class Calls:
 
     # -- what is done at each part ------------------------------------------------------------
 
-    def _at_callee(self, call: _Call) -> Handler:
-        budget, callees, opened, number = self._budget, self._callees, self._open, call.callee
+    def _at_callee(self, call: CallSites) -> Handler:
+        budget, callees, number = self._budget, self._callees, call.callee
         for at, name in call.arguments.items():
             call.handlers[at] = self._at_argument(call, name)
         call.handlers[call.value] = self._at_value(call)
@@ -183,9 +142,13 @@ class Calls:
         def begins(called: Any, frame: FrameType) -> None:
             key = (id(frame), number)
             if not budget.watching:
+                self._sources.lost = True
                 self._passed(call, key)
                 return
             callee, owner = callees.of(called)
+            if callee is not None and callee.moving:
+                self._moves(call, callee, owner, key)
+                return
             role = self._role(callee, call, frame) if callee is not None else ""
             if callee is not None and callee.own and self._named and role not in self._named:
                 callee = None
@@ -193,19 +156,37 @@ class Calls:
                 call.unwanted += callee is None
                 self._passed(call, key)
                 return
-            if not call.attached:
-                call.attached = True
-                self._values.update(call.handlers)
-            call.open += key not in opened
-            opened[key] = self._begun(call, callee, owner, role)
-            if len(opened) > MOST_OPEN:
-                del opened[next(iter(opened))]
-                self.lost += 1
+            self._opens(call, key, self._begun(call, callee, owner, role))
 
         return begins
 
-    def _begun(self, call: _Call, callee: Callee, owner: Any, role: str) -> _Open:
-        one = _Open(callee, role, self._stream.last, call.stars)
+    def _opens(self, call: CallSites, key: tuple[int, int], one: OpenCall) -> None:
+        opened = self._open
+        if not call.attached:
+            call.attached = True
+            self._values.update(call.handlers)
+        call.open += key not in opened
+        opened[key] = one
+        if len(opened) > MOST_OPEN:
+            del opened[next(iter(opened))]
+            self.lost += 1
+
+    def _moves(self, call: CallSites, callee: Callee, owner: Any, key: tuple[int, int]) -> None:
+        """A call begins that gives the data that it is given: where those come from is kept."""
+        if self._named or not self._sources.any_known:
+            self._passed(call, key)
+            return
+        one = OpenCall(callee, "", 0, stars=False)
+        if owner is not None:
+            one.moved = self._sources.of(owner)
+        call.unwanted += 1
+        if call.unwanted >= MOST_UNWANTED and not call.seen:
+            self._passed(call, key)
+        else:
+            self._opens(call, key, one)
+
+    def _begun(self, call: CallSites, callee: Callee, owner: Any, role: str) -> OpenCall:
+        one = OpenCall(callee, role, self._stream.last, call.stars)
         if call.seen <= MOST_HELD and not callee.name.startswith("torch."):
             one.held = []
         if owner is not None:
@@ -220,34 +201,32 @@ class Calls:
                 self._hold(one, "self", owner)
         return one
 
-    def _hold(self, one: _Open, name: str, value: Any) -> None:
+    def _hold(self, one: OpenCall, name: str, value: Any) -> None:
         """Keep what an object holds."""
         if one.held is not None and len(one.held) < MOST_HOLDERS:
-            holding = holding_of(value)
-            if holding:
-                one.held.append((name, value, holding))
+            parts = parts_of(value)
+            if parts:
+                one.held.append((name, value, parts))
+                if name == "self":
+                    self._origins.tell_held(one.given, name, parts)
 
-    def _let_go(self, one: _Open) -> None:
+    def _let_go(self, one: OpenCall) -> None:
         """Note what a call has done to the objects that it was given."""
         for name, value, before in one.held or ():
             if name.isdigit():
                 names = one.callee.parameters
                 name = names[int(name)] if int(name) < len(names) else name
-            after = holding_of(value)
-            one.given.append((f"after_{name}_changed", (PLAIN, bool, is_changed(before, after))))
-            one.given.append((f"after_{name}_trainable", (PLAIN, str, trained(before, after))))
+            one.given += told_after(name, before, parts_of(value))
 
-    def _remember(self, one: _Open, value: Any) -> None:
-        """Keep by which function a tensor was given, for as long as it lives."""
-        parts = value[:MOST_PARTS] if type(value) is tuple else (value,)
+    def _remember(self, one: OpenCall, value: Any) -> None:
+        """Keep by which function a tensor was given, for as long as it lives; by which part of its
+        result, where that is not the user's."""
         said = one.role or ("" if one.callee.own else one.callee.name)
-        for part in parts if said else ():
-            if brief_and_role(part)[1] == TENSOR:
-                if len(self._results) >= MOST_OPEN:
-                    self._results.clear()
-                self._results[id(part)] = (weakref.ref(part), said)
+        if said:
+            library = not (one.role or said.startswith("torch."))
+            self._sources.remember(value, said, apart=library)
 
-    def _passed(self, call: _Call, key: tuple[int, int]) -> None:
+    def _passed(self, call: CallSites, key: tuple[int, int]) -> None:
         """A call begins that is in no event: look at its parts no more, until one is due."""
         if call.open:
             # What an exception has left of an earlier call is not this call's.
@@ -260,12 +239,14 @@ class Calls:
         if call.unwanted >= MOST_UNWANTED and not call.seen:
             self._receivers.pop(call.callee, None)
 
-    def _at_argument(self, call: _Call, name: str) -> Handler:
+    def _at_argument(self, call: CallSites, name: str) -> Handler:
         opened, number = self._open, call.callee
 
         def given(value: Any, frame: FrameType) -> None:
             one = opened.get((id(frame), number))
-            if one is not None:
+            if one is not None and one.callee.moving:
+                one.moved = one.moved or self._sources.of_any(value)
+            elif one is not None:
                 whole = type(value) in _WHOLE
                 brief, role = (brief_of_result(value), "") if whole else brief_and_role(value)
                 self._note(one, name, value, brief, role)
@@ -273,37 +254,48 @@ class Calls:
 
         return given
 
-    def _at_value(self, call: _Call) -> Handler:
+    def _at_value(self, call: CallSites) -> Handler:
         opened, number, stream = self._open, call.callee, self._stream
 
         def returned(value: Any, frame: FrameType) -> None:
             one = opened.pop((id(frame), number), None)
             if one is not None:
                 call.open -= 1
+                if one.callee.moving:
+                    if one.moved:
+                        call.seen += 1
+                        self._sources.remember(value, one.moved)
+                    return
                 if one.callee.makes:
-                    made = self._objects.number(value)
-                    one.subjects |= {"made": (made,)} if made else {}
-                    if made and not call.foreign and call.where is not None:
-                        self._places[made] = f"{call.where.file}:{call.where.line}"
+                    self._made(call, one, value)
                 self._let_go(one)
                 maker = self._maker(frame) if call.foreign else ""
                 if maker:
                     one.given.append(("after_maker", (PLAIN, str, maker)))
-                values = self._said(one, brief_of_result(value))
+                alone = is_made_alone(one.callee.name, one.callee.makes)
+                values = self._said(one, NOTHING if alone else brief_of_result(value))
                 self._remember(one, value)
                 where = self._where(call, one.callee, frame) if call.foreign else call.where
                 stream.tell(stream.make("call", where, one.subjects, values, self._context()))
 
         return returned
 
-    def _role(self, callee: Callee, call: _Call, frame: FrameType) -> str:
+    def _made(self, call: CallSites, one: OpenCall, value: Any) -> None:
+        number = self._objects.number(value)
+        one.subjects |= {"made": (number,)} if number else {}
+        if number and not call.foreign and call.where is not None:
+            self._places[number] = f"{call.where.file}:{call.where.line}"
+        if is_made_alone(one.callee.name, makes=True):
+            one.given = [*made(one.callee.name, value)]
+
+    def _role(self, callee: Callee, call: CallSites, frame: FrameType) -> str:
         """What a library knows a function as that is the user's: what it overrides, or the place
         where it is called."""
         if callee.role or not (callee.own and call.foreign):
             return callee.role
         return f"{frame.f_globals.get('__name__')}.{call.role}"
 
-    def _where(self, call: _Call, callee: Callee, frame: FrameType) -> Location | None:
+    def _where(self, call: CallSites, callee: Callee, frame: FrameType) -> Location | None:
         """The user's line that a call within a library is due to: where a function of the user's
         gives its result, or the nearest line of the user's that led there."""
         if callee.home is not None:
@@ -323,24 +315,22 @@ class Calls:
                 return self._places.get(next(iter(one.subjects.get("self", ())), 0), "")
         return ""
 
-    def _note(self, one: _Open, name: str, value: Any, brief: Brief, role: str) -> None:
-        if role == TENSOR:
-            known = self._results.get(id(value))
-            if known is not None and known[0]() is value:
-                one.given.append((f"{name}_from", (PLAIN, str, known[1])))
-        elif brief[0] in (MODULE_BRIEF, TYPE):
+    def _note(self, one: OpenCall, name: str, value: Any, brief: Brief, role: str) -> None:
+        if brief[0] != PLAIN:
+            self._origins.tell(one.given, name, value, role)
+        one.given.append((name, brief))
+        if role != TENSOR and brief[0] in (MODULE_BRIEF, TYPE):
             number = self._objects.number(value)
             if number:
                 one.subjects["given"] = (*one.subjects.get("given", ()), number)
             if name != one.callee.on:
                 self._hold(one, name, value)
-        one.given.append((name, brief))
         if role in _SUBJECTS:
             number = self._stream.registry.known(value)
             if number:
                 one.subjects[role] = (*one.subjects.get(role, ()), number)
 
-    def _is_due(self, call: _Call) -> bool:
+    def _is_due(self, call: CallSites) -> bool:
         call.seen += 1
         if call.seen <= self.full_events:
             return True
@@ -353,6 +343,7 @@ class Calls:
                 stream = self._stream
                 stream.tell(stream.make("call", None, {}, {"sampled": True}, self._context()))
             self.left += 1
+            self._sources.lost = True
             return False
         return True
 
@@ -365,7 +356,7 @@ class Calls:
             self._moment, self._last = moment, self._stream.context_at(moment)
         return self._last
 
-    def _said(self, one: _Open, result: Brief) -> Mapping[str, Scalar]:
+    def _said(self, one: OpenCall, result: Brief) -> Mapping[str, Scalar]:
         autocast = autocast_dtype()
         lasted = self._stream.last - one.since
         told = (autocast, one.role, lasted)

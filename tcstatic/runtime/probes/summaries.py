@@ -134,6 +134,8 @@ def _tensor_fields(prefix: str, brief: Brief) -> Iterator[tuple[str, Scalar]]:
     if shape[0]:
         yield f"{prefix}_rows", shape[1]
         yield f"{prefix}_width", shape[2]
+    if shape[0] > 2:
+        yield f"{prefix}_second", shape[3]
 
 
 def _reader(kind: type) -> _Reader:
@@ -200,8 +202,9 @@ def _tensor(torch: Any, named: str) -> _Reader:
         try:
             size = value.shape
             rows, width = (size[0], size[-1]) if size else (0, 0)
-            if type(rows) is int and type(width) is int:
-                shape = (len(size), rows, width)
+            second = size[1] if len(size) > 2 else 0
+            if type(rows) is int and type(width) is int and type(second) is int:
+                shape = (len(size), rows, width, second)
         except RuntimeError:  # nested: its rows have lengths of their own
             pass
         return (TENSOR, named, value.dtype, value.device.type, value.requires_grad, shape)

@@ -113,7 +113,9 @@ class Watch:
                 self._noting[number] = self.values[number]
             self.receivers[number] = self._of_receiver(site)
             self.targets[number] = self._of_target(site)
-        self._calls.install(self.values, self.receivers)
+        parts = self._parts
+        live, ownership = parts.updates.live, parts.ownership
+        self._calls.install(self.values, self.receivers, live, lambda: ownership.version)
         self._remove, self._hooks = torch_hooks.install(self)
         entry.attach(self)
 

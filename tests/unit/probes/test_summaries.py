@@ -100,6 +100,7 @@ def test_what_is_said_of_a_tensor() -> None:
         "ndim": 3,
         "rows": 2,
         "width": 4,
+        "second": 3,
     }
     scalar = said(torch.nn.Parameter(torch.tensor(1.0)))
     assert (scalar["type"], scalar["ndim"], scalar["requires_grad"]) == ("Parameter", 0, True)

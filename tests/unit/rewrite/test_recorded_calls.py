@@ -53,6 +53,11 @@ def called(text: str) -> list[str]:
         "torch.relu_(x)",
         "import minilib; minilib.any.thing(x)",
         "super().forward(x)",
+        "nn.GRU(2, 2)",
+        "torch.optim.SGD(p)",
+        "torch.stack(x)",
+        "x.clone()",
+        "batch.to(device)",
     ],
 )
 def test_what_may_be_wanted(text: str) -> None:
@@ -66,7 +71,7 @@ def test_what_may_be_wanted(text: str) -> None:
         "x.append(1); d.get('a'); 'a'.join(x)",
         "x.view(2).sum().item()",
         "optimizer.step(); loss.backward(); optimizer.zero_grad()",
-        "torch.zeros(3); nn.Linear(1, 2); torch.optim.SGD(p)",
+        "torch.zeros(3); nn.Linear(1, 2); torch.optim.swa_utils.update_bn(x)",
         "np.array(x); os.path.join(x)",
         "super().__init__()",
         "raise fit(x)",
