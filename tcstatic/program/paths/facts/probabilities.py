@@ -46,6 +46,18 @@ def _origin(way: Way) -> Node:
 
 
 @provides("loss.forward")
+def unnormalised(m: Machine, one: Happening) -> None:
+    """``unnormalised``: the negative log-likelihood of scores, whichever way they came."""
+    value = argument(one, "input") if one.values.get("operation") == "nll_loss" else None
+    found = ways(m, value, SHAPE - {"item"}) if value is not None else []
+    raw = [way for way in found if isinstance(way.end, Node) and way.end.op in _SCORES]
+    if raw and len(raw) == len(found):
+        one.values["unnormalised"] = True
+        ends = [way.end.place for way in raw if isinstance(way.end, Node)]
+        one.values["#trail"] = [("scores", place) for place in ends if place is not None]
+
+
+@provides("loss.forward")
 def batched(m: Machine, one: Happening) -> None:
     """``batched``: the target is a batch of a loader, so dimension 0 is that of the examples."""
     value = argument(one, "target")
