@@ -109,11 +109,19 @@ def may_call_model(call: Call, facts: ModuleFacts) -> bool:
 
 def _method(call: Call) -> Iterator[Sketch]:
     kind = METHODS.get(call.name)
+    if kind == "model.save":
+        yield _after(call, kind, {"keeps": call.receiver_text})
+        return
     if kind is None:
         written = call.receiver_text.endswith((".grad", ".grad.data", ".grad.detach()"))
         kind = "grad.write" if written else "call"
     yield _on(call, kind)
     yield replace(_after(call, kind, _literals(call)), subject=call.receiver_text)
+    state = _argument(call, ("state_dict",), 0) if call.name == "load_state_dict" else None
+    if state and not state.literal:
+        whose = state.text.removesuffix(".state_dict()")
+        keeps = {"keeps": whose} if whose != state.text else {}
+        yield _value(call, state, kind, "state", keeps)
 
 
 def _clip(call: Call) -> Iterator[Sketch]:

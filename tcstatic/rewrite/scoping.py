@@ -32,11 +32,11 @@ STILL_LOOP: Final = "nothing is trained or evaluated in this loop"
 # Kinds of which a call's value tells nothing.
 _UNASKED: Final = frozenset(
     """sampler.new sampler.set_epoch dist.init dist.collective
-    optimizer.step model.freeze grad.write scaler.scale scaler.unscale scaler.step
+    optimizer.step model.freeze model.move grad.write scaler.scale scaler.unscale scaler.step
     scaler.update""".split()
 )
 # Kinds whose receivers are looked at only to find where ranks part.
-_PASSED: Final = frozenset("call model.load sampler.set_epoch scaler.update optimizer.new".split())
+_PASSED: Final = frozenset("call sampler.set_epoch scaler.update optimizer.new".split())
 _MADE: Final = frozenset("model.new wrap.new optimizer.new model.load".split())
 _MODES: Final = frozenset({"model.train", "model.eval"})
 _CONTAINERS: Final = frozenset(

@@ -17,6 +17,8 @@ METHODS: Final[Mapping[str, str]] = {
     "eval": "model.eval",
     "requires_grad_": "model.freeze",
     "load_state_dict": "model.load",
+    "state_dict": "model.save",
+    "to_empty": "model.move",
     "set_epoch": "sampler.set_epoch",
     "add_param_group": "optimizer.new",
     "clip_grad_norm_": "grad.clip",

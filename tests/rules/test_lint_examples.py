@@ -39,6 +39,11 @@ BEYOND_SOURCE: Final = frozenset(
     {
         ("TCS201", "a larger model takes the place of the one that the optimizer was built for"),
         ("TCS201", "each fold gets a new model, and keeps the first one's optimizer"),
+        ("TCS701", "moved to the processor that it is on"),
+        (
+            "TCS701",
+            "the weights of training are put aside while those of the average are evaluated",
+        ),
     }
 )
 # What the source tells more precisely than a run does.

@@ -19,7 +19,8 @@ class Ownership:
     """Owners of parameters, past and present.
 
     State: `_owners` parameter number -> [(weak module, name)]; `version` grows with each change of
-    any module's structure; `_trees` caches the parameters of a root for one version.
+    any module's structure; `_trees` caches the parameters of a root for one version; `shared`
+    whether some parameter was ever held under two names.
     """
 
     def __init__(self, registry: Registry) -> None:
@@ -28,12 +29,14 @@ class Ownership:
         self._trees: dict[int, tuple[int, list[tuple[str, Any]]]] = {}
         self._everyone: tuple[int, list[weakref.ref[Any]]] = (-1, [])
         self.version = 0
+        self.shared = False
 
     def registered(self, module: Any, name: str, parameter: Any) -> None:
         """A parameter was set on a module."""
         self.version += 1
         owners = self._owners.setdefault(self._registry.number(parameter), [])
         if not any(ref() is module and known == name for ref, known in owners):
+            self.shared = self.shared or bool(owners)
             owners.append((weakref.ref(module), name))
 
     def changed(self) -> None:

@@ -11,6 +11,7 @@ from tcstatic.model import Needs, Site
 from tcstatic.runtime.probes.clipping import Clipping
 from tcstatic.runtime.probes.forwards import Forwards
 from tcstatic.runtime.probes.graphs import Graphs
+from tcstatic.runtime.probes.kept import Kept
 from tcstatic.runtime.probes.loaders import Loaders
 from tcstatic.runtime.probes.optimizers import Optimizer
 from tcstatic.runtime.probes.ownership import Ownership
@@ -28,6 +29,7 @@ from tcstatic.runtime.probes.roles import (
 from tcstatic.runtime.probes.schedules import Schedules, tell_rates
 from tcstatic.runtime.probes.stream import Stream
 from tcstatic.runtime.probes.structure import Structure, flatten
+from tcstatic.runtime.probes.ties import Ties
 from tcstatic.runtime.probes.updates import Updates
 
 # Kinds whose result is told of together with the receiver, as is that of a clearing.
@@ -56,7 +58,8 @@ class Parts:
         self.queued_before = 0
         ownership = Ownership(stream.registry)
         self.ownership = ownership
-        self.structure = Structure(stream, ownership)
+        self.ties = Ties(stream, ownership)
+        self.structure = Structure(stream, ownership, self.ties)
         self.graphs = Graphs(stream, wanted="loss.forward" in needs.events)
         self.schedules = Schedules(stream)
         self.loaders = Loaders(stream)
@@ -71,6 +74,7 @@ class Parts:
             self.graphs,
         )
         self.clipping = Clipping(stream, self.updates)
+        self.kept = Kept(stream, self.updates)
         self._after_round = round_done
         self.forwards = Forwards(
             stream,
@@ -107,6 +111,8 @@ class Parts:
                     self.updates.known(thing, site.location, made=True)
             else:
                 self.structure.model_returned(thing, site, site.location)
+                if self.ownership.shared:
+                    self.ties.made(thing)
 
     def scheduled(self, site: Site, scheduler: Any) -> None:
         """A scheduler's step is about to be called, on whatever step."""
@@ -263,10 +269,17 @@ class Parts:
         # Five frames of ours lie between torch's hook and the look at them.
         where = self.stream.locator.here(5, thread=self.stream.thread)
         self.updates.step_begins(optimizer, where)
+        if self.ownership.shared and not self.updates.known(optimizer, None).steps:
+            for root in self.forwards.roots().values():
+                self.ties.made(root)
 
     def step_ends(self, optimizer: Any) -> None:
         """Torch's hook after a step."""
         self._note_devices(optimizer)
+        if self.kept.taken:
+            self.kept.stepped(self.updates.known(optimizer, None))
+        if self.ties.ties:
+            self.ties.look(self.updates.known(optimizer, None), self.updates.live())
         self.updates.step_ends(optimizer)
 
     def step_passed(self, optimizer: Any) -> None:
@@ -274,6 +287,8 @@ class Parts:
         record = self.updates.known(optimizer, None)
         tell_rates(self.stream, record, self.updates.optimizers.values())
         record.steps += 1
+        if self.kept.taken:
+            self.kept.stepped(record)
         if record.steps > self.stream.step:
             self.stream.step = record.steps
             self._after_round()

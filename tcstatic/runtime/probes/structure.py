@@ -17,6 +17,7 @@ from tcstatic.runtime.probes.roles import (
     wrapped_module,
 )
 from tcstatic.runtime.probes.stream import Stream
+from tcstatic.runtime.probes.ties import Ties
 
 _COPIERS: Final = ("copy.deepcopy", "copy.copy")
 _TOLD: Final = frozenset({LOADER, MODULE, OPTIMIZER, SCHEDULER})
@@ -34,8 +35,9 @@ class Structure:
     structure is an event.
     """
 
-    def __init__(self, stream: Stream, ownership: Ownership) -> None:
+    def __init__(self, stream: Stream, ownership: Ownership, ties: Ties) -> None:
         self._stream = stream
+        self._ties = ties
         self._ownership = ownership
         self._seen: set[int] = set()
         self._births: dict[int, int] = {}
@@ -120,9 +122,11 @@ class Structure:
     def module_registered(self, parent: Any, name: str, child: Any) -> None:
         """Torch tells that a submodule is being set (before it is)."""
         self._ownership.changed()
+        old = parent._modules.get(name)
+        if self._ties.ties and old is not None and old is not child:
+            self._ties.module_set(old)
         if not self.watchful or child is None:
             return
-        old = parent._modules.get(name)
         if old is child:
             return
         registry = self._stream.registry
@@ -139,6 +143,8 @@ class Structure:
             self._ownership.changed()
             return
         old = module._parameters.get(name)
+        if self._ties.ties and old is not None and old is not parameter:
+            self._ties.parameter_set(module)
         self._ownership.registered(module, name, parameter)
         if self.watchful and old is not None and old is not parameter:
             registry = self._stream.registry

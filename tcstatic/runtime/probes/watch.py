@@ -102,11 +102,16 @@ class Watch:
     def _install(self) -> None:
         from tcstatic.runtime.probes import torch_hooks
         from tcstatic.runtime.probes.parts import Parts
+        from tcstatic.runtime.probes.states import handler_of
 
         self._parts = Parts(self._stream, self._needs, self._round_done, self._from_backward)
         self._untouchable = self._parts.untouchable
         for number, site in self._sites.items():
             if "part" in site.arguments:
+                continue
+            of_state = handler_of(site, self._parts, self._budget, self._saving)
+            if of_state is not None:
+                self.values[number] = self.receivers[number] = of_state
                 continue
             self.values[number] = self._of_value(site)
             if notes_alone(site):
@@ -263,8 +268,6 @@ class Watch:
             return self._of_module(site)
         if kind == "loader.next":
             return lambda thing, frame: parts.loaders.passes(thing)
-        if kind == "model.save":
-            return self._saving
         if kind == "optimizer.zero_grad":
             return lambda thing, frame: parts.clearing(site, thing)
         if kind == "loss.backward":

@@ -48,7 +48,7 @@ def rows(text: str) -> list[tuple[str, str, str]]:
         ("model.train()", "model.train"),
         ("model.eval()", "model.eval"),
         ("p.requires_grad_(False)", "model.freeze"),
-        ("model.load_state_dict(state)", "model.load"),
+        ("model.to_empty(device=d)", "model.move"),
         ("sampler.set_epoch(1)", "sampler.set_epoch"),
         ("opt.add_param_group({})", "optimizer.new"),
         ("model.clip_grad_norm_(1.0)", "grad.clip"),
@@ -66,6 +66,30 @@ def test_methods_get_their_receiver_and_their_value(text: str, expected: str) ->
     assert text.startswith(("(", on.subject)) and receiver.startswith(on.subject[:5])
     assert on.callee == after.callee == f".{after.callee.rpartition('.')[2]}"
     assert on.location.function == "f"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("best = model.state_dict()", [("after", "model.save", "", "model")]),
+        (
+            "model.load_state_dict(best)",
+            [("on", "model.load", "", None), ("after", "model.load", "state", None)],
+        ),
+        (
+            "target.load_state_dict(online.state_dict(), strict=True)",
+            [("on", "model.load", "", None), ("after", "model.load", "state", "online")],
+        ),
+    ],
+)
+def test_states_are_seen_where_they_are_taken_and_where_they_are_loaded(
+    text: str, expected: list[tuple[str, str, str, str | None]]
+) -> None:
+    found = [
+        (one.probe, one.kind, one.attribute, one.arguments.get("keeps"))
+        for one in select(f"def f():\n    {text}\n")
+    ]
+    assert [one for one in found if one != ("after", "model.load", "", None)] == expected
 
 
 @pytest.mark.parametrize(
