@@ -26,6 +26,10 @@ class Doubts(Generic[Failure]):
         self._disproved.add(key)
         self._waiting.pop(key, None)
 
+    def is_disproved(self, key: Key) -> bool:
+        """Whether the relation held at some time."""
+        return key in self._disproved
+
     def disprove(self, objects: Key) -> None:
         """Nothing is to be said any more of these objects, whatever the rule."""
         for key in [key for key in self._waiting if key[1:] == objects]:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import final
 
 from tcstatic.check.doubts import Doubts
 from tcstatic.check.history import History
-from tcstatic.check.repeating import ENDS, MOVING, Repetition, Standing
+from tcstatic.check.repeating import MOVING, Repetition, Standing
 from tcstatic.check.working import LEARNT, Kind, Rule, explained, keys_of, labels_needed
 from tcstatic.invariants.relations import needs_of
 from tcstatic.invariants.relations.called import CALL
@@ -42,6 +42,12 @@ def _same(last: Event, event: Event) -> bool:
     return True
 
 
+def _nothing() -> None:
+    return None
+
+
+# By how much an event has a count grow, by name and code.
+Counted = tuple[tuple[str, str, int], ...]
 # With how often it was seen.
 _Failure = tuple[Rule, Observation, tuple[Event, ...], int]
 
@@ -77,13 +83,13 @@ class Driver:
     """
 
     def __init__(self, invariants: Iterable[Invariant]) -> None:
-        self._rules = [Rule(invariant) for invariant in invariants]
-        explains = {rule.invariant.code: rule.invariant.explains for rule in self._rules}
+        self.rules = [Rule(invariant) for invariant in invariants]
+        explains = {rule.invariant.code: rule.invariant.explains for rule in self.rules}
         self._kinds: dict[str, Kind] = {}
         kinds: set[str] = set()
         state: set[str] = set()
         calls: set[str] = set()
-        for rule in self._rules:
+        for rule in self.rules:
             rule.explains = explained(rule.invariant, explains)
             needs = needs_of(rule.invariant)
             kinds |= needs.events
@@ -103,6 +109,8 @@ class Driver:
         self._last = 0
         self._violated: set[str] = set()
         self._repetition = Repetition(self._standing)
+        # Has the history complete before it is asked.
+        self.recollect: Callable[[], None] = _nothing
 
     def feed(self, event: Event) -> None:
         """Take the next event."""
@@ -122,29 +130,63 @@ class Driver:
             repetition.seen(event)
             position += 1
 
-    def concerns(self, event: Event) -> bool:
-        """Whether an event, or one that says the same, can make a difference to anything."""
-        if event.kind == ENDS or self._history.notes(event):
-            return True
-        return any(key in self._kinds for key in keys_of(event))
+    def rules_of(self, labels: Iterable[str]) -> list[Rule]:
+        """The rules that judge events of these labels."""
+        return [rule for one in labels if one in self._kinds for rule in self._kinds[one].rules]
 
-    @property
-    def repeated(self) -> int:
-        """How many events each round has, where only other rounds can make a difference that do not
-        say what the last one did; 0 where that is not so, or within a round."""
-        return 0 if self._failed else self._repetition.length
+    def judge(self, event: Event) -> None:
+        """Judge an event, which is held back in no case."""
+        self._judge(event)
 
-    def count_repeated(self, rounds: int) -> None:
-        """Take so many rounds that say what the last one did; another such round is fed next."""
-        self._repetition.count(rounds)
+    def note(self, event: Event) -> None:
+        """Remember what happened to objects."""
+        self._history.note(event)
+
+    def was_last(self, event: Event) -> None:
+        """The last event so far, judged or not."""
+        self._last = event.sequence
+
+    def count(self, counter: str, code: str, number: int) -> None:
+        """Count observations that were `checked`, or in a context `unseen`."""
+        (self._checked if counter == "checked" else self._unseen)[code] += number
+
+    def judge_each(self, event: Event) -> list[tuple[Rule, Counted, bool]]:
+        """Judge an event, but for its history; return how it counts for each rule, and whether that
+        rule must judge another one that says the same for itself."""
+        self._disprove(event)
+        for label in keys_of(event):
+            kind = self._kinds.get(label)
+            if kind is not None:
+                self._count_repeats(kind)
+                kind.last = event
+        return [self._judged_by(rule, event) for rule in self.rules_of(keys_of(event))]
+
+    def judge_by(self, rules: Iterable[Rule], event: Event) -> list[tuple[Rule, Counted, bool]]:
+        """Judge an event by some of the rules, as above; the others have judged its like."""
+        self._disprove(event)
+        return [self._judged_by(rule, event) for rule in rules]
+
+    def _judged_by(self, rule: Rule, event: Event) -> tuple[Rule, Counted, bool]:
+        code = rule.code
+        checked, unseen = self._checked[code], self._unseen[code]
+        taken = self._judge_by(rule, event)
+        checked, unseen = self._checked[code] - checked, self._unseen[code] - unseen
+        counted = (("checked", code, checked), ("unseen", code, unseen))
+        # What was wanted may yet be seen in this program.
+        alone = taken is None or (unseen and rule.wanted) or (rule.derives and not taken[1])
+        return rule, tuple(one for one in counted if one[2]), bool(alone)
+
+    def _disprove(self, event: Event) -> None:
+        if event.kind == "gap":
+            for number in event.subjects.get("optimizer", ()):
+                self._doubts.disprove((number,))
 
     def _judge(self, event: Event) -> None:
         self._history.note(event)
         self._last = event.sequence
         name = event.kind
         if name == "gap":
-            for number in event.subjects.get("optimizer", ()):
-                self._doubts.disprove((number,))
+            self._disprove(event)
         if name != CALL:
             self._judge_as(name, event)
             return
@@ -167,7 +209,7 @@ class Driver:
     def _standing(self, places: Mapping[int, int]) -> Standing | None:
         """Return what the monitors remember, and all counts; None where one cannot tell."""
         found: list[object] = []
-        for rule in self._rules:
+        for rule in self.rules:
             if rule.standing is not None:
                 found.append(rule.standing(places))
             elif not rule.repeats:
@@ -221,7 +263,7 @@ class Driver:
                 again.append(rule)
             else:
                 kind.held.append((rule.code, taken[0]))
-            if taken is None or not (rule.repeats and taken[1]):
+            if taken is None or not (rule.repeats and taken[1] and rule.doubt is None):
                 rest.append(rule)
             else:
                 held.append((rule.code, taken[0]))
@@ -233,9 +275,9 @@ class Driver:
 
     def _judge_by(self, rule: Rule, event: Event) -> tuple[int, bool] | None:
         """Judge an event by a rule; return for how much it stands where nothing failed, and whether
-        all held that it gave, without doubt."""
+        all held that it gave."""
         held: int | None = 0
-        sure = rule.doubt is None
+        sure = True
         for observation in rule.feed(event):
             taken = self._take(rule, observation)
             held = held + taken if held is not None and taken is not None else None
@@ -272,9 +314,13 @@ class Driver:
             if rule.doubt is not None:
                 self._doubts.held((code, *observation.key))
             return times
+        doubtful = rule.doubt is not None and rule.doubt(observation.context.fields) is True
+        if doubtful and self._doubts.is_disproved((code, *observation.key)):
+            return times
         self._failures += 1
+        self.recollect()
         failure = rule, observation, rule.diagnosis.trail(observation, self._history), 1
-        if rule.doubt is not None and rule.doubt(observation.context.fields) is True:
+        if doubtful:
             self._doubts.failed((code, *observation.key), failure)
         else:
             self._failed.append(failure)
@@ -353,7 +399,7 @@ class Driver:
             self._catch_up()
         for kind in self._kinds.values():
             self._count_repeats(kind)
-        codes = sorted(rule.invariant.code for rule in self._rules)
+        codes = sorted(rule.invariant.code for rule in self.rules)
         return InvariantCounts(
             in_scope=tuple(codes),
             checked={code: self._checked[code] for code in codes if self._checked[code]},

@@ -121,15 +121,6 @@ class Repetition:
         self._position, self._round = position, kept
         return index
 
-    @property
-    def length(self) -> int:
-        """How many events the next round has that may be held back; 0 within a round."""
-        return len(self._patterns) if self._holding and not self._position else 0
-
-    def count(self, rounds: int) -> None:
-        """So many rounds came that say what the last one did, with another one after them."""
-        self._rounds += rounds
-
     def give_back(self) -> Withheld:
         """Return what was held back, and begin anew."""
         found = Withheld(self._rounds, self._grown, self._last, self._round)

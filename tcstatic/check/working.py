@@ -9,7 +9,7 @@ from typing import Any, Final, final
 from tcstatic.check.causes import Diagnosis
 from tcstatic.check.repeating import MOVING
 from tcstatic.invariants.conditions import Judge, compile_condition, fields_of, parse
-from tcstatic.invariants.relations import Monitor, Remembering, monitor_of
+from tcstatic.invariants.relations import Reading, Remembering, monitor_of
 from tcstatic.invariants.relations.called import CALL, label_of_call, labels_of
 from tcstatic.invariants.relations.sequences import END
 from tcstatic.model import Event, Invariant, Member, Needs, Observation
@@ -32,18 +32,21 @@ class Rule:
     say where the relation holds; under `doubt` it waits for the end; where `seen` is not met, no
     reference run has shown such a context. What was learnt to be there (`wanted`) is not missed in
     a program that never does it. `explains` are the codes that it explains, itself or by
-    others. `standing` tells what a monitor remembers that may be asked for it; one that `repeats`
+    others. Where it `derives`, conditions are asked of a failed one about what no field of the
+    event is. `standing` tells what a monitor remembers that may be asked for it; one that `repeats`
     remembers nothing.
     """
 
     __slots__ = (
         "code",
+        "derives",
         "diagnosis",
         "doubt",
         "excuse",
         "explains",
         "feed",
         "invariant",
+        "monitor",
         "repeats",
         "scope",
         "seen",
@@ -53,7 +56,7 @@ class Rule:
 
     def __init__(self, invariant: Invariant) -> None:
         self.invariant = invariant
-        monitor: Monitor = monitor_of(invariant)
+        self.monitor = monitor = monitor_of(invariant)
         self.feed: Callable[[Event], Iterable[Observation]] = monitor.feed
         self.code = invariant.code
         self.diagnosis = Diagnosis(invariant)
@@ -65,6 +68,9 @@ class Rule:
         self.wanted: str = params.get("existence") or params.get("precedence") or ""
         asked = _fields(invariant.when) | _fields(invariant.unless)
         self.repeats = invariant.relation in STATELESS and not asked & MOVING
+        derived = monitor.reads().derived if isinstance(monitor, Reading) else frozenset()
+        conditions = (invariant.when, invariant.unless, invariant.doubt, invariant.seen)
+        self.derives = bool(derived & frozenset().union(*map(_fields, conditions)))
         self.standing: _Remembers | None = None
         if isinstance(monitor, Remembering):
             self.repeats = False

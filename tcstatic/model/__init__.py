@@ -36,9 +36,15 @@ from tcstatic.model.plans import (
 )
 from tcstatic.model.sites import Location, Probe, Site
 from tcstatic.model.traces import (
+    ABSENT,
     TRACE_SCHEMA,
+    Asked,
+    AskedStretch,
+    Asking,
     Dropped,
     EventSink,
+    Question,
+    Questions,
     Recording,
     RunFacts,
     RunView,
@@ -47,9 +53,13 @@ from tcstatic.model.traces import (
 )
 
 __all__ = [
+    "ABSENT",
     "EVENT_KINDS",
     "PLAN_SCHEMA",
     "TRACE_SCHEMA",
+    "Asked",
+    "AskedStretch",
+    "Asking",
     "Blame",
     "Context",
     "Dropped",
@@ -77,6 +87,8 @@ __all__ = [
     "Probe",
     "ProbeCounts",
     "ProbePlan",
+    "Question",
+    "Questions",
     "Recording",
     "Report",
     "RewriteOutcome",

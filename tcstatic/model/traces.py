@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final, Protocol, final
+from typing import Any, Final, Protocol, final
 
 from tcstatic.model.events import Event
 from tcstatic.model.findings import ProbeCounts
@@ -97,6 +97,27 @@ class RunFacts:
     assumed: tuple[Fact, ...] = ()
 
 
+ABSENT: Final = object()  # what a question is asked of a field that is not there
+# What is asked of one field: fields of one answer are judged alike.
+Question = Callable[[Any], Hashable]
+Questions = tuple[tuple[str, Question], ...]
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What is asked of events of one kind, by the names of fields; `members` is None where nothing
+    is asked of them."""
+
+    values: Questions = ()
+    context: Questions = ()
+    members: Questions | None = None
+
+
+# What is asked of an event of this kind, with these values and subjects; None: nobody asks.
+Asking = Callable[[str, Mapping[str, Any], Mapping[str, Any]], Asked | None]
+
+
 class Stretch(Protocol):
     """Some events of a run, in their order, that need not all be made.
 
@@ -121,6 +142,15 @@ class Stretch(Protocol):
         """Return the events at these places."""
 
 
+class AskedStretch(Stretch, Protocol):
+    """A stretch whose events can be told apart by what is asked of them, and no more."""
+
+    def alike(self, asking: Asking, known: dict[Hashable, int]) -> list[int]:
+        """Number the events so that those of one number are of one kind, place, rank and subjects,
+        and answer alike, their members in any order; -1 where nobody asks. The numbers are those
+        `known`, which may be handed on from one stretch of a run to the next."""
+
+
 class RunView(Protocol):
     """The events of one process. Object numbers and sequences are its own."""
 
@@ -131,7 +161,7 @@ class RunView(Protocol):
     def events(self, kinds: Collection[str] | None = None) -> Iterator[Event]:
         """Yield the events, or those of some kinds, in the order of recording."""
 
-    def stretches(self) -> Iterator[Stretch]:
+    def stretches(self) -> Iterator[AskedStretch]:
         """Yield the events in the order of recording, in parts."""
 
 

@@ -5,7 +5,8 @@ What a file holds is checked before it is used: it may be damaged, or made to do
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import Any, Final, NamedTuple, final
 
@@ -25,6 +26,8 @@ from tcstatic.trace.cells import (
 )
 from tcstatic.trace.interning import INFERRED
 
+# What moves in an event: its whole numbers, and its other ones.
+Taken = tuple[Iterator[int], Iterator[float]]
 _CONSTANTS: Final = (None, False, True)
 _TYPES: Final = {"int64": "q", "int32": "i", "uint8": "B", "double": "d"}
 
@@ -159,22 +162,82 @@ def locations(column: Any, known: dict[Location, Location]) -> list[Location | N
     return [*(known.setdefault(place, place) for place in made), None]
 
 
-def groups(new_members: Any, new_groups: Any, maps: Sequence[Template]) -> list[tuple[Member, ...]]:
-    """Return all tuples of members of a segment, and at the end the empty one."""
-    items = new_members.values
-    _no_nulls(items)
-    rows = numbers(items.field("fields"))
-    check_rows(rows, len(maps))
-    members = [
-        Member(number, name, maps[row].fields)
-        for number, name, row in zip(
-            numbers(items.field("number")), texts(items.field("name")), rows, strict=True
-        )
-    ]
-    own = numbers(new_groups.values.values)
-    check_rows(own, len(members))
-    made = [members[row] for row in own]
-    return [*map(tuple, sliced(made, ends(new_groups.values))), ()]
+@final
+class Group:
+    """A tuple of members as it was written. Members of one mapping take what moves in it once: of
+    the `different` ones, in their order, each with how many members have it."""
+
+    __slots__ = ("_fixed", "_own", "different", "integers", "moving", "reals")
+
+    def __init__(self, own: Sequence[tuple[int, str, Template]]) -> None:
+        self._own = own
+        every = {id(one): one for _, _, one in own}
+        times = Counter(id(one) for _, _, one in own)
+        self.different = tuple((one, times[key]) for key, one in every.items())
+        self.moving = any(one.moving for one, _ in self.different)
+        self.integers = sum(one.integers for one, _ in self.different)
+        self.reals = sum(one.reals for one, _ in self.different)
+        self._fixed = () if self.moving else self._made({k: m.fields for k, m in every.items()})
+
+    def _made(self, fields: dict[int, dict[str, Any]]) -> tuple[Member, ...]:
+        return tuple([Member(number, name, fields[id(one)]) for number, name, one in self._own])
+
+    @property
+    def dated(self) -> bool:
+        """Whether a step or an epoch is put in."""
+        return any(one.steps or one.epochs for one, _ in self.different)
+
+    def filled(self, step: int, epoch: int, taken: Taken) -> tuple[Member, ...]:
+        """Return the members, with what moves put in."""
+        if not self.moving:
+            return self._fixed
+        fields = {id(one): filled(one, step, epoch, taken) for one, _ in self.different}
+        return self._made(fields)
+
+
+@final
+class Groups:
+    """All tuples of members of a segment; at -1 the empty one. State: those asked for before."""
+
+    def __init__(self, new_members: Any, new_groups: Any, maps: Sequence[Template]) -> None:
+        items = new_members.values
+        _no_nulls(items)
+        rows = numbers(items.field("fields"))
+        check_rows(rows, len(maps))
+        self._members = [
+            (number, name, maps[row])
+            for number, name, row in zip(
+                numbers(items.field("number")), texts(items.field("name")), rows, strict=True
+            )
+        ]
+        self._rows = numbers(new_groups.values.values)
+        check_rows(self._rows, len(self._members))
+        self._ends = ends(new_groups.values)
+        self._made = {-1: Group(())}
+
+    def __len__(self) -> int:
+        return len(self._ends) - 1
+
+    def __getitem__(self, row: int) -> Group:
+        found = self._made.get(row)
+        if found is None:
+            rows = self._rows[self._ends[row] : self._ends[row + 1]]
+            found = self._made[row] = Group([self._members[one] for one in rows])
+        return found
+
+
+def filled(one: Template, step: int, epoch: int, taken: Taken) -> dict[str, Any]:
+    """Return a mapping with what moves put in; what it takes of the numbers is not left over."""
+    if not one.moving:
+        return one.fields
+    fields = one.fields.copy()
+    for name in one.steps:
+        fields[name] = step
+    for name in one.epochs:
+        fields[name] = None if epoch < 0 else epoch
+    for name, code in one.taken:
+        fields[name] = next(taken[0] if code == NEXT_INTEGER else taken[1])
+    return fields
 
 
 def check_rows(rows: Sequence[int], known: int, lowest: int = 0) -> None:

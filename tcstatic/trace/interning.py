@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Mapping
-from typing import Any, Final, final
+from typing import Any, Final, NamedTuple, final
 
 from tcstatic.model import Context, Location, Member
 from tcstatic.trace.cells import (
@@ -14,6 +15,7 @@ from tcstatic.trace.cells import (
     NEXT_INTEGER,
     NEXT_REAL,
     STEP,
+    Moves,
     cell,
 )
 from tcstatic.trace.columns import Ends, Numbers, Texts, structs
@@ -29,6 +31,24 @@ MOST_HELD: Final = 1024
 
 # The row of a mapping, and what in it moves.
 Interned = tuple[int, tuple[int, ...], tuple[float, ...]]
+_EMPTY: Final[Interned] = (-1, _NOTHING, _NOTHING)
+
+
+@final
+class Pierced(NamedTuple):
+    """A mapping of a member without what moves: its `content`, and the numbers; `exact` tells them
+    apart to the bit. It is `dated` where the event's own step or epoch belongs in it."""
+
+    content: Any
+    names: tuple[str, ...]
+    values: tuple[Any, ...]
+    integers: tuple[int, ...]
+    reals: tuple[float, ...]
+    dated: bool
+
+    @property
+    def exact(self) -> object:
+        return self.integers, tuple(map(float.hex, self.reals))
 
 
 @final
@@ -37,7 +57,8 @@ class Maps:
 
     State: `_rows` by content, of subjects alone `_objects`; `_same` the rows of mappings that are
     held, by ``id``; `_seen` the values of each whole number by name, and `_moving` the names that
-    have too many; `_holes` which positions move, by names and types.
+    have too many; `_holes` which positions move, by names and types. The same for the mappings of
+    members: `_seen_members`, `_moving_members`, `_in_members`.
     """
 
     def __init__(self) -> None:
@@ -47,6 +68,9 @@ class Maps:
         self._seen: dict[str, set[int]] = {}
         self._moving = set(MOVING_NAMES)
         self._holes: dict[Any, tuple[tuple[int, bool], ...]] = {}
+        self._seen_members: dict[str, set[float]] = {}
+        self._moving_members: set[str] = set()
+        self._in_members: dict[Any, tuple[tuple[int, bool], ...]] = {}
         self._names, self._types = Texts(), Numbers("b")
         self._integers, self._reals, self._texts = Numbers("q"), Numbers("d"), Texts()
         self._numbers, self._number = Ends(), Numbers("q")
@@ -79,6 +103,41 @@ class Maps:
         names, values = tuple(mapping), tuple(mapping.values())
         types = tuple(map(type, values))
         return self._row(names, types, values, moving=False)
+
+    def pierced(self, mapping: Mapping[str, Any], step: int, epoch: int | None) -> Pierced:
+        """Take out of the mapping of a member what moves: here a number that has had many values,
+        as all members take the same few."""
+        names, values = tuple(mapping), tuple(mapping.values())
+        types = tuple(map(type, values))
+        holes = self._in_members.get((names, types))
+        if holes is None:
+            holes = self._in_members[names, types] = tuple(
+                (position, type_ is float)
+                for position, (name, type_) in enumerate(zip(names, types, strict=True))
+                if type_ in (int, float) and name in self._moving_members
+            )
+        if not holes:
+            return Pierced((names, types, repr(values)), names, values, _NOTHING, _NOTHING, False)
+        fixed, integers, reals = _pierced(values, holes, step, epoch)
+        dated = MOVES[STEP] in fixed or MOVES[EPOCH] in fixed
+        content = names, types, tuple([v.code if type(v) is Moves else repr(v) for v in fixed])
+        return Pierced(content, names, fixed, integers, reals, dated)
+
+    def row_of(self, one: Pierced, turn: int) -> int:
+        """Return the row of the mapping of a member; of several of the same content, by turn."""
+        key = one.content, turn
+        row = self._rows.get(key)
+        if row is None:
+            row = self._rows[key] = len(self._rows)
+            self._write(one.names, one.values)
+            for name, value in zip(one.names, one.values, strict=True):
+                if type(value) in (int, float) and name not in self._moving_members:
+                    seen = self._seen_members.setdefault(name, set())
+                    seen.add(value)
+                    if len(seen) > MOST_VALUES:
+                        self._moving_members.add(name)
+                        self._in_members.clear()
+        return row
 
     def objects(self, subjects: Mapping[str, tuple[int, ...]]) -> int:
         """Return the row of a mapping to tuples of whole numbers."""
@@ -245,9 +304,9 @@ class Groups:
     def __init__(self, maps: Maps) -> None:
         self._maps = maps
         self._rows: dict[tuple[int, ...], int] = {}
-        self._same: dict[int, tuple[tuple[Member, ...], int]] = {}
+        self._same: dict[int, tuple[tuple[Member, ...], Interned]] = {}
         self._members: dict[tuple[int, str, int], int] = {}
-        self._members_same: dict[int, tuple[Member, int]] = {}
+        self._members_same: dict[int, tuple[Member, Pierced]] = {}
         self._number, self._name, self._fields = Numbers("q"), Texts(), Numbers("i")
         self._new_members = Ends()
         self._rows_of, self._ends, self._perevent = Numbers("i"), Ends(), Ends()
@@ -255,14 +314,40 @@ class Groups:
     def __len__(self) -> int:
         return self._ends.items
 
-    def intern(self, members: tuple[Member, ...]) -> int:
-        """Return the row of a tuple of members."""
+    def intern(self, members: tuple[Member, ...], step: int, epoch: int | None) -> Interned:
+        """Return the row of a tuple of members, and the numbers in them that move."""
         if not members:
-            return -1
+            return _EMPTY
         held = self._same.get(id(members))
         if held is not None and held[0] is members:
             return held[1]
-        rows = tuple(map(self._member, members))
+        told = [self._mapping(member, step, epoch) for member in members]
+        taken: dict[int, Pierced] = {}
+        rows = tuple(
+            [
+                self._member(member, self._fitting(one, taken))
+                for member, one in zip(members, told, strict=True)
+            ]
+        )
+        found = (
+            self._row(rows),
+            tuple([number for one in taken.values() for number in one.integers]),
+            tuple([number for one in taken.values() for number in one.reals]),
+        )
+        if not any(one.dated for one in told):
+            _hold(self._same, members, found)
+        return found
+
+    def _fitting(self, one: Pierced, taken: dict[int, Pierced]) -> int:
+        """Return the row of a mapping of this content that no other member takes with other
+        numbers."""
+        for turn in itertools.count():
+            row = self._maps.row_of(one, turn)
+            if taken.setdefault(row, one).exact == one.exact:
+                return row
+        raise AssertionError
+
+    def _row(self, rows: tuple[int, ...]) -> int:
         row = self._rows.get(rows)
         if row is None:
             row = self._rows[rows] = len(self._rows)
@@ -271,23 +356,27 @@ class Groups:
             self._ends.items += len(rows)
             self._ends.close()
             self._perevent.items += 1
-        _hold(self._same, members, row)
         return row
 
-    def _member(self, member: Member) -> int:
+    def _mapping(self, member: Member, step: int, epoch: int | None) -> Pierced:
         held = self._members_same.get(id(member))
         if held is not None and held[0] is member:
             return held[1]
-        number, name, fields = member
-        key = (number, name, self._maps.fixed(fields))
+        pierced = self._maps.pierced(member.fields, step, epoch)
+        if not pierced.dated:
+            _hold(self._members_same, member, pierced)
+        return pierced
+
+    def _member(self, member: Member, fields: int) -> int:
+        number, name, _ = member
+        key = (number, name, fields)
         row = self._members.get(key)
         if row is None:
             row = self._members[key] = len(self._members)
             self._number.append(number)
             self._name.append(name.encode("utf-8", "backslashreplace"))
-            self._fields.append(key[2])
+            self._fields.append(fields)
             self._new_members.items += 1
-        _hold(self._members_same, member, row)
         return row
 
     def close_event(self) -> None:

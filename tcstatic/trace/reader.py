@@ -95,7 +95,7 @@ class Run:
     def events(self, kinds: Collection[str] | None = None) -> Iterator[Event]:
         """Yield the events, or those of some kinds, in the order of recording."""
         for stretch in self.stretches():
-            count = len(stretch.says)
+            count = len(stretch)
             places = range(count) if kinds is None else stretch.places_of(kinds)
             for start in range(0, count, CHUNK):
                 yield from stretch.made(places[start : start + CHUNK])

@@ -59,7 +59,8 @@ SCHEMA: Final = pa.schema(
         ("values", pa.int32()),
         ("context", pa.int32()),
         ("members", pa.int32()),  # -1: none
-        ("integers", _list(pa.int64())),  # what moves: of the values, then of the context
+        # what moves: of the values, then of the context, then of the different mappings of members
+        ("integers", _list(pa.int64())),
         ("reals", _list(pa.float64())),
         ("new_places", _list(_PLACE)),
         ("new_maps", _list(_list(_FIELD))),
@@ -118,6 +119,7 @@ class Segment:
         self._kinds.append(name)
         said, integers, reals = maps.intern(values, step, epoch)
         around, more_integers, more_reals = maps.intern(fields_of(context), step, epoch)
+        group, own_integers, own_reals = self._groups.intern(members, step, epoch)
         row = (
             sequence,
             rank,
@@ -128,16 +130,16 @@ class Segment:
             maps.objects(subjects),
             said,
             around,
-            self._groups.intern(members),
+            group,
         )
         for column, number in zip(self._columns.values(), row, strict=True):
             column.append(number)
-        if integers or more_integers:
-            self._integer.kept.extend(integers + more_integers)
-            self._integers.items += len(integers) + len(more_integers)
-        if reals or more_reals:
-            self._real.kept.extend(reals + more_reals)
-            self._reals.items += len(reals) + len(more_reals)
+        if integers := integers + more_integers + own_integers:
+            self._integer.kept.extend(integers)
+            self._integers.items += len(integers)
+        if reals := reals + more_reals + own_reals:
+            self._real.kept.extend(reals)
+            self._reals.items += len(reals)
         for part in (self._integers, self._reals):
             part.close()
         for table in (maps, self._places, self._groups):

@@ -13,11 +13,15 @@ from tcstatic.invariants.relations import (  # noqa: F401  (each registers itsel
     result,
 )
 from tcstatic.invariants.relations.base import RELATIONS, Monitor, Params, Relation, Remembering
+from tcstatic.invariants.relations.reading import Reading, Reads, Recalling
 from tcstatic.model import Invariant, Needs
 
 __all__ = [
     "RELATIONS",
     "Monitor",
+    "Reading",
+    "Reads",
+    "Recalling",
     "Relation",
     "Remembering",
     "check_params",

@@ -44,6 +44,7 @@ from tcstatic.invariants.relations.proposing import (
     scope_of,
     usual_values,
 )
+from tcstatic.invariants.relations.reading import Reads, exactly, is_there
 from tcstatic.model import Event, Hypothesis, Needs, Observation, Vocabulary
 
 _FROM: Final = "_from"
@@ -81,6 +82,14 @@ class _ArgumentMonitor:
             return ()
         holds = got == expected and type(got) is type(expected)
         return (observed(event, next(iter(event.subjects.values()), ()), holds=holds),)
+
+    def reads(self) -> Reads:
+        """The argument, what it is to be equal to, and whether it is there at all."""
+        name, there = self._argument, [f"{self._argument}_type"]
+        if name.endswith(_FROM):
+            there.append(f"{name.removesuffix(_FROM)}_dtype")
+        exact = filter(None, (name, self._field))
+        return Reads({**dict.fromkeys(there, is_there), **dict.fromkeys(exact, exactly)})
 
 
 @final

@@ -9,15 +9,16 @@ where ``same: self`` stands.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import ClassVar, final
+from collections.abc import Hashable, Iterator, Sequence
+from typing import Any, ClassVar, final
 
 from tcstatic.invariants.relations.base import Monitor, Params, check_keys, observed, register
 from tcstatic.invariants.relations.called import CALL, check_label, needs_labels
 from tcstatic.invariants.relations.callproposing import counts
 from tcstatic.invariants.relations.proposing import bounds, judged_fields, scope_of
+from tcstatic.invariants.relations.reading import Reads
 from tcstatic.invariants.relations.sequences import CountedPer
-from tcstatic.model import Event, Hypothesis, Needs, Observation, Vocabulary
+from tcstatic.model import ABSENT, Event, Hypothesis, Needs, Observation, Vocabulary
 
 
 @final
@@ -33,6 +34,15 @@ class _CountMonitor:
             return ()
         key = next(iter(event.subjects.values()), ())
         return (observed(event, key, holds=self._least <= value <= self._most),)
+
+    def reads(self) -> Reads:
+        """Whether there is a number, and it is within the bounds."""
+        return Reads({self._of: self._within})
+
+    def _within(self, value: Any) -> Hashable:
+        if value is ABSENT or value is None:
+            return None
+        return bool(self._least <= value <= self._most)
 
 
 @final

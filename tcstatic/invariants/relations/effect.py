@@ -11,7 +11,7 @@ changes: self}``.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from typing import ClassVar, final
 
 from tcstatic.invariants.relations.base import (
@@ -27,10 +27,15 @@ from tcstatic.invariants.relations.base import (
 from tcstatic.invariants.relations.called import called_in, check_label, needs_labels
 from tcstatic.invariants.relations.callproposing import contents
 from tcstatic.invariants.relations.measured import Changing
+from tcstatic.invariants.relations.reading import Reads
 from tcstatic.invariants.relations.sequences import CONTAINS, Containing
-from tcstatic.model import Event, Hypothesis, Member, Needs, Observation, Vocabulary
+from tcstatic.model import ABSENT, Event, Hypothesis, Member, Needs, Observation, Vocabulary
 
 STATES = {"param.data": "changed"}
+
+
+def _moved(value: object) -> Hashable:
+    return value is not ABSENT and value is not None, value is True
 
 
 @final
@@ -39,7 +44,8 @@ class _EffectMonitor:
         self._kind = params["call"]
         self._wanted = "changes" in params
         self._field = STATES[params["changes" if self._wanted else "leaves"]]
-        self._selection = Selection(params.get("over", ""))
+        self._over = params.get("over", "")
+        self._selection = Selection(self._over)
         self._some = params.get("quantifier", "each") == "some"
 
     def feed(self, event: Event) -> Sequence[Observation]:
@@ -55,6 +61,11 @@ class _EffectMonitor:
         if chosen and (moved or len(decided) == len(chosen)):
             return (self._some_of(event, decided, holds=moved == self._wanted),)
         return ()
+
+    def reads(self) -> Reads:
+        """Whether members have changed, where that is known."""
+        derived = frozenset(("since", "unchanged_for")) if self._some else frozenset()
+        return Reads({}, {self._field: _moved}, self._over, derived)
 
     def _some_of(self, event: Event, decided: list[Member], *, holds: bool) -> Observation:
         key = event.subjects.get("optimizer", ())

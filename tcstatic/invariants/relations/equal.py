@@ -21,6 +21,7 @@ from tcstatic.invariants.relations.base import (
 )
 from tcstatic.invariants.relations.called import check_label, needs_labels
 from tcstatic.invariants.relations.callproposing import alike
+from tcstatic.invariants.relations.reading import Reads, exactly
 from tcstatic.invariants.relations.sequences import Matched
 from tcstatic.model import Event, Hypothesis, Needs, Observation, Vocabulary
 
@@ -37,6 +38,10 @@ class _EqualMonitor:
         if event.kind != "state" or event.values.get("quantity") != self._state:
             return ()
         return each_member(event, ((m, m.fields["equal"] is True) for m in event.members))
+
+    def reads(self) -> Reads:
+        """The quantity, and of each member whether it is equal."""
+        return Reads({"quantity": exactly}, {"equal": exactly})
 
 
 @final

@@ -17,6 +17,7 @@ from collections.abc import Iterable, Iterator
 from typing import ClassVar, Final, final
 
 from tcstatic.invariants.relations.base import Params, check_keys, observed, register
+from tcstatic.invariants.relations.reading import Reads, exactly
 from tcstatic.model import Event, Hypothesis, Needs, Observation, Vocabulary
 
 FAMILIES: Final = ("shape", "arithmetic", "reduction", "loss", "any")
@@ -37,6 +38,10 @@ class _FlowMonitor:
             return ()
         made_by = event.values.get("made_by")
         return (observed(event, (), holds=made_by not in self._from),)
+
+    def reads(self) -> Reads:
+        """The loss, and what it is made by."""
+        return Reads({"loss": exactly, "made_by": exactly})
 
 
 def _losses(params: Params) -> frozenset[str]:

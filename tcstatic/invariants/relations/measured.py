@@ -3,11 +3,12 @@ number, and how a value goes on over time."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any, Final, final
 
 from tcstatic.invariants.relations.base import Params, observed
 from tcstatic.invariants.relations.called import called_in, is_called, kind_of
+from tcstatic.invariants.relations.reading import Reads, exactly
 from tcstatic.model import Event, Location, Observation
 
 _BOUND: Final[Mapping[str, Callable[[float, float], bool]]] = {
@@ -103,8 +104,18 @@ class Bounded:
         got: Any = event.values.get(self._field) if event.kind == self._kind else None
         if type(got) not in (int, float) or (self._called and not is_called(event, self._called)):
             return ()
-        holds = all(within(got, bound) for within, bound in self._bounds)
+        holds = self._within(got)
         return (observed(event, (object_of(event),), holds=holds),)
+
+    def _within(self, got: Any) -> bool:
+        return all(within(got, bound) for within, bound in self._bounds)
+
+    def reads(self) -> Reads:
+        """Whether there is a number, and it is within the bounds."""
+        return Reads({self._field: self._told})
+
+    def _told(self, got: Any) -> Hashable:
+        return self._within(got) if type(got) in (int, float) else None
 
 
 @final
@@ -124,6 +135,10 @@ class NeverFrom:
         holds = not is_from(event.values.get(f"{self._field}_from"), self._source)
         return (observed(event, (object_of(event),), holds=holds),)
 
+    def reads(self) -> Reads:
+        """Whether it is a tensor, and where it is from."""
+        return Reads({f"{self._field}_dtype": exactly, f"{self._field}_from": exactly})
+
 
 @final
 class Changing:
@@ -140,6 +155,10 @@ class Changing:
         if type(got) is not bool or event.kind != self._kind or not is_called(event, self._called):
             return ()
         return (observed(event, (object_of(event),), holds=got == self._wanted),)
+
+    def reads(self) -> Reads:
+        """Whether it has changed."""
+        return Reads({self._field: exactly})
 
 
 @final

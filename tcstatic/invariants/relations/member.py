@@ -12,6 +12,7 @@ from typing import ClassVar, Final, final
 
 from tcstatic.invariants.relations.base import Params, check_keys, event_kind, observed, register
 from tcstatic.invariants.relations.proposing import scope_of
+from tcstatic.invariants.relations.reading import Reads, exactly
 from tcstatic.model import Event, Hypothesis, Needs, Observation, Vocabulary
 
 # Parameters whose gradients a step found.
@@ -36,6 +37,10 @@ class _MemberMonitor:
         holds = not outside if self._all else not inner or len(outside) < len(inner)
         key = event.subjects.get("optimizer", ())
         return (observed(event, key, holds=holds, since=self._since),)
+
+    def reads(self) -> Reads:
+        """Both sets."""
+        return Reads({self._of: exactly, self._within: exactly})
 
 
 @final

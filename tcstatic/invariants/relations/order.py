@@ -20,7 +20,7 @@ asks for an E at any time before, and an interval may close with the run (``end`
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final, final
 
@@ -37,6 +37,7 @@ from tcstatic.invariants.relations.bracketed import BRACKETS, Bracketed
 from tcstatic.invariants.relations.called import check_label, needs_labels
 from tcstatic.invariants.relations.callproposing import orders
 from tcstatic.invariants.relations.proposing import LEAST_TIMES, ORDER_SHARE
+from tcstatic.invariants.relations.reading import Reads, is_true
 from tcstatic.invariants.relations.sequences import LabelOrder
 from tcstatic.model import (
     Event,
@@ -143,6 +144,33 @@ class OrderMonitor:
     def copy(self) -> OrderMonitor:
         """A monitor that goes on from here by itself."""
         twin = copy.copy(self)
+    def reads(self) -> Reads:
+        """Which interval ends."""
+        return Reads({self._wide: is_true} if self._wide else {})
+
+    def remembered(self) -> tuple[Hashable, list[Event]]:
+        """Where all automata are, and the events that they hold."""
+        events: dict[int, Event] = {}
+        seats: dict[int, int] = {}
+        found: list[Hashable] = [self._blind]
+        for number, state in self._states.items():
+            held = (state.opened, state.seen, state.earliest, state.seen_ever)
+            for one in held:
+                if one is not None and id(one) not in events:
+                    seats[id(one)] = len(events)
+                    events[id(one)] = one
+            where = tuple([-1 if one is None else seats[id(one)] for one in held])
+            found.append((number, where, state.given, state.blind))
+        return tuple(found), list(events.values())
+
+    def recall(self, memory: Any, events: Sequence[Event]) -> None:
+        """Put all automata where they were, with these events."""
+        self._blind, *states = memory
+        self._states = {}
+        for number, where, given, blind in states:
+            opened, seen, earliest, ever = [events[one] if one >= 0 else None for one in where]
+            self._states[number] = _State(opened, seen, earliest, ever, given, blind)
+
         twin._states = {number: copy.copy(state) for number, state in self._states.items()}
         return twin
 

@@ -10,7 +10,7 @@ A value that is not known is not judged; `since` names the event's value that te
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from typing import ClassVar, Final, final
 
 from tcstatic.invariants.relations.base import (
@@ -48,10 +48,15 @@ from tcstatic.invariants.relations.proposing import (
     scope_of,
     usual_values,
 )
-from tcstatic.model import Event, Hypothesis, Needs, Observation, Vocabulary
+from tcstatic.invariants.relations.reading import Reads, exactly
+from tcstatic.model import ABSENT, Event, Hypothesis, Needs, Observation, Vocabulary
 
 # In which mode a call is made, which no function gives.
 _MODES: Final = ("grad_enabled",)
+
+
+def _type_of(value: object) -> Hashable:
+    return type(value).__name__
 
 
 @final
@@ -62,7 +67,8 @@ class _ResultMonitor:
         self._field = params.get("equals_field", "")
         self._since = params.get("since", "")
         self._each = params.get("each", False)
-        self._selection = Selection(params.get("over", ""))
+        self._over = params.get("over", "")
+        self._selection = Selection(self._over)
 
     def feed(self, event: Event) -> Sequence[Observation]:
         if event.kind != self._kind:
@@ -89,6 +95,21 @@ class _ResultMonitor:
                 if member.fields.get(self._value) is not None
             ),
         )
+
+    def reads(self) -> Reads:
+        """The value, of the event or of its members, and what it is to be equal to."""
+        if self._each:
+            return Reads({}, {self._value: self._is_right}, self._over)
+        question = exactly if self._field else self._is_right
+        asked = {self._value: question, "result": _type_of}
+        if self._field:
+            asked[self._field] = exactly
+        return Reads(asked, context={self._value: question})
+
+    def _is_right(self, value: object) -> Hashable:
+        if value is ABSENT or value is None:
+            return value is None
+        return "yes" if value == self._expected else "no"
 
 
 @final
