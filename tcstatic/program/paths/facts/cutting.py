@@ -7,7 +7,7 @@ from typing import Final
 
 from tcstatic.program.paths import parameters
 from tcstatic.program.paths.facts.grad_modes import written_by_hand
-from tcstatic.program.paths.facts.layers import has_parameters
+from tcstatic.program.paths.facts.layers import has_weights
 from tcstatic.program.paths.facts.membership import holdings, is_fresh, is_uncertain, trained
 from tcstatic.program.paths.facts.orders import tell
 from tcstatic.program.paths.facts.registry import surveys
@@ -15,7 +15,7 @@ from tcstatic.program.paths.machine import Machine
 from tcstatic.program.paths.operations import CONTAINERS, WRAPPERS
 from tcstatic.program.paths.tree import Block, Happening, happenings
 from tcstatic.program.paths.values import Node, Object, Value
-from tcstatic.program.paths.walking import Token, differentiable, upstream
+from tcstatic.program.paths.walking import Token, differentiable, tokens_of_parameter, upstream
 
 _VALUES: Final = frozenset({"detach", "detach_", "attr:data", "item()", "numpy", "tolist"})
 
@@ -48,7 +48,7 @@ def cut_layers(m: Machine, block: Block) -> None:
 
 
 def _is_certain(m: Machine, block: Block, parts: list[Object], lost: frozenset[Token]) -> bool:
-    if not all(has_parameters(m, part) and is_fresh(m, part) for part in parts):
+    if not all(has_weights(m, part) and is_fresh(m, part) for part in parts):
         return False
     if any(written_by_hand(part) for part in parts):
         return False
@@ -78,6 +78,8 @@ def _layers(m: Machine, cut: Node) -> frozenset[Token]:
     """The parameters of the layers that what was cut was made with."""
     found: set[Token] = set()
     for one in upstream(m, cut, lambda _: True):
+        if isinstance(one, Node) and one.op == "parameter":
+            found |= tokens_of_parameter(m, one)
         layer = one.subject if isinstance(one, Node) and one.op == "forward" else None
         library = isinstance(layer, Object) and isinstance(layer.type, str)
         if isinstance(layer, Object) and library and layer.type_name not in _AROUND:

@@ -26,7 +26,7 @@ def has_parameters(m: Machine, one: Object) -> bool:
     return any(_owns(part) for part in parameters.tree(m, one))
 
 
-def _has_weights(m: Machine, one: Object) -> bool:
+def has_weights(m: Machine, one: Object) -> bool:
     """Whether an object has parameters, those that the program makes itself among them."""
     return has_parameters(m, one) or any(
         isinstance(held, Node) and held.op == "parameter" and "requires_grad" not in held.keywords
@@ -83,7 +83,7 @@ def _layers(m: Machine, listing: Listing) -> list[Object]:
                 found.append(one)
             elif not (isinstance(one, Const) and one.value is None):
                 return []
-    return [one for one in found if _has_weights(m, one)]
+    return [one for one in found if has_weights(m, one)]
 
 
 def _seen_otherwise(m: Machine, block: Block, holder: Object, layers: list[Object]) -> bool:
@@ -169,7 +169,7 @@ def repeated(m: Machine, block: Block) -> None:
                 continue
             layers = [v for item in lookup.items(m, listing) for v in options(item, 3)]
             known = [v for v in layers if isinstance(v, Object) and v.role == "model"]
-            if known and len(known) == len(layers) and any(_has_weights(m, v) for v in known):
+            if known and len(known) == len(layers) and any(has_weights(m, v) for v in known):
                 tell(block, "repeated", held.place, type=known[0].type_name, count=_count(held))
 
 

@@ -10,6 +10,10 @@ from tcstatic.program.paths.machine import Machine
 from tcstatic.program.paths.tree import Block, Happening, happenings
 from tcstatic.program.paths.values import Const, Listing, Object, Value
 
+_MULTIPLIES: Final = frozenset(
+    """StepLR MultiStepLR ExponentialLR LambdaLR MultiplicativeLR ConstantLR LinearLR
+    ReduceLROnPlateau PolynomialLR""".split()
+)
 _POSITIONAL: Final = 1  # where torch's optimizers take the rate
 
 
@@ -26,7 +30,7 @@ def rates(m: Machine, block: Block) -> None:
     driven = {
         number
         for one in every
-        if one.kind in ("scheduler.new", "optimizer.load") or one.wild
+        if _may_set_rates(one)
         for number in {*one.subjects.get("optimizer", ()), *one.maybe}
     }
     for one in every:
@@ -37,6 +41,14 @@ def rates(m: Machine, block: Block) -> None:
             about: dict[str, tuple[int, ...]] = {"optimizer": (made.number,)}
             values = {"operation": "rate_of_nothing", "rate_of_nothing": True}
             block.steps.append(Happening("call", one.place, about, values=values))
+
+
+def _may_set_rates(one: Happening) -> bool:
+    """Whether rates may be others than those an optimizer was made with: most schedules multiply
+    them, and nothing stays nothing."""
+    if one.kind == "scheduler.new":
+        return one.values.get("type") not in _MULTIPLIES
+    return one.kind == "optimizer.load" or one.wild
 
 
 def _is_nothing(m: Machine, made: Object) -> bool:

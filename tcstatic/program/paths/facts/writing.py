@@ -231,6 +231,7 @@ _PURE: Final = frozenset(
     contiguous softmax log_softmax sigmoid relu tanh masked_scatter index_fill index_copy
     scatter_add""".split()
 )
+_ARITHMETIC: Final = frozenset("add sub mul div lerp addcmul addcdiv".split())
 # Functions of torch that stand for a change of their first argument when their result is dropped.
 _FUNCTIONS: Final = frozenset(
     """normalize clamp clip relu dropout softmax log_softmax sigmoid masked_fill squeeze unsqueeze
@@ -272,6 +273,8 @@ def _changed(m: Machine, one: Happening, call: syntax.Call) -> tuple[str, syntax
             return "", None
         known = function.attr in _FUNCTIONS and call.args
         return function.attr, call.args[0] if known else None
+    if function.attr in _ARITHMETIC and _is_of_parameter(one, call, function.value):
+        return function.attr, function.value
     values = options(receiver, 6) if receiver is not None else []
     named = guesses.role(Unknown("name", syntax.unparse(function.value).rpartition(".")[2]))
     unknown = bool(values) and all(isinstance(v, Node | Unknown) for v in values)
@@ -280,6 +283,22 @@ def _changed(m: Machine, one: Happening, call: syntax.Call) -> tuple[str, syntax
             return "", None
         return function.attr, function.value
     return "", None
+
+
+def _is_of_parameter(one: Happening, call: syntax.Call, subject: syntax.expr) -> bool:
+    """Whether a tensor is what a loop over a model's parameters hands out, or a chain of changes in
+    place of it."""
+    while isinstance(subject, syntax.Call) and isinstance(subject.func, syntax.Attribute):
+        if not subject.func.attr.endswith("_"):
+            return False
+        subject = subject.func.value
+    return isinstance(subject, syntax.Name) and any(
+        isinstance(node, syntax.For)
+        and "parameters()" in syntax.unparse(node.iter)
+        and any(isinstance(n, syntax.Name) and n.id == subject.id for n in syntax.walk(node.target))
+        and any(part is call for part in syntax.walk(node))
+        for node in syntax.walk(one.place.module.tree)
+    )
 
 
 def _is_vague(values: list[Value]) -> bool:
@@ -305,6 +324,8 @@ def _read_later(one: Happening, call: syntax.Call, subject: syntax.expr) -> bool
     """Whether what should have changed is read behind the call, or lives on in a model."""
     if isinstance(subject, syntax.Attribute) and subject.attr in ("data", "grad"):
         return True
+    if isinstance(call.func, syntax.Attribute) and call.func.attr in _ARITHMETIC:
+        return True  # a parameter lives on in its model
     if not isinstance(subject, syntax.Name):
         return False
     tree = one.place.module.tree
