@@ -25,8 +25,8 @@ class Recorder:
     """Keeps the events of this process until `end`.
 
     State: `_pending` events not yet in `_segment`, None where the driver has settled; `_part` the
-    folder, made at the first write; `_dropped` kinds that are given up; `problem`, after which
-    nothing is written.
+    folder, made at the first write; `_events` and `_steps` taken so far, `_kept` how many of them
+    lie on disk; `_dropped` kinds that are given up; `problem`, after which nothing is written.
     """
 
     def __init__(self, recording: Recording) -> None:
@@ -40,6 +40,7 @@ class Recorder:
         self._number = 0
         self._events = 0
         self._steps = 0
+        self._kept = (0, 0)
         self._rank: int | None = None
         self._world_size = 1
         self._settled = 0
@@ -99,6 +100,8 @@ class Recorder:
                 self.problem = f"recording stopped ({type(error).__name__}: {reason})"
                 self._pending = []
                 self._segment = Segment()
+                # What could not be written is not promised.
+                self._events, self._steps = self._kept
                 with contextlib.suppress(Exception):
                     self._write_manifest(finished=False, status=None, probes=ProbeCounts())
 
@@ -133,6 +136,7 @@ class Recorder:
     def _write_segment(self) -> None:
         if self._segment.rows:
             self._write(f"segment-{self._number:06d}.parquet", self._segment.parquet())
+            self._kept = (self._events, self._steps)
 
     def _write_manifest(self, *, finished: bool, status: int | None, probes: ProbeCounts) -> None:
         manifest = {

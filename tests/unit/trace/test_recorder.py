@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tcstatic.caching import write_whole
 from tcstatic.errors import InputError
 from tcstatic.model import Dropped, ProbeCounts
 from tcstatic.trace import Recorder, open_trace, prepare_folder, pressure
@@ -82,6 +83,30 @@ def test_an_event_that_cannot_be_kept_ends_the_recording(tmp_path: Path) -> None
     facts = open_trace(tmp_path / "t").runs[0].facts
     assert (facts.finished, facts.problem) == (False, sink.problem)
     assert list(open_trace(tmp_path / "t").events()) == events
+
+
+@pytest.mark.parametrize("before", [0, 40])
+def test_a_disk_that_is_full_for_segments_leaves_what_was_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, before: int
+) -> None:
+    def full(path: Path, content: bytes, *, private: bool = False) -> None:
+        if path.suffix == ".parquet":
+            raise OSError(28, "No space left on device")
+        write_whole(path, content, private=private)
+
+    events = list(training(20))
+    sink = Recorder(recording(tmp_path / "t"))
+    for event in events[:before]:
+        sink.take(event)
+    sink.flush(0)
+    monkeypatch.setattr("tcstatic.trace.recorder.write_whole", full)
+    for event in events[before:]:
+        sink.take(event)
+    sink.flush(0)
+    sink.end(0, 0, ProbeCounts())
+    (run,) = open_trace(tmp_path / "t").runs
+    assert run.facts.problem == "recording stopped (OSError: No space left on device)"
+    assert list(run.events()) == events[:before]
 
 
 def test_a_forked_child_writes_nothing(tmp_path: Path) -> None:
