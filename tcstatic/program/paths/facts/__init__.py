@@ -27,6 +27,7 @@ from tcstatic.program.paths.facts import (  # noqa: F401
     starving,
     stepping,
     terms,
+    totals,
     writing,
 )
 from tcstatic.program.paths.facts.registry import complete, provides, surveys
