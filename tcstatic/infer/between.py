@@ -227,6 +227,12 @@ class Between:
             found.append(Interval(role, first, last, times, dict(within)))
         return tuple(found)
 
+    def begun(self, params: Mapping[str, Any]) -> int:
+        """In how many runs a ``precedence`` hypothesis is about the first such event of an
+        object."""
+        ends = self._ends.get((params.get("same", ""), START, params["before"]), {})
+        return len({run for counts in ends.values() for run, _ in counts})
+
     def judge(self, params: Mapping[str, Any]) -> Iterator[tuple[Distinct, str, int, bool]]:
         """What an ``order`` hypothesis says of each event that ends an interval: the event, the
         run, how often, and whether it holds."""

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Final, final
 
 from tcstatic.infer.executors import each
-from tcstatic.infer.learning import MIN_SUPPORT, Learned, learned, violations
-from tcstatic.infer.observing import Examples, Observing, claim_of, propose
+from tcstatic.infer.learning import Learned, learned, least_runs, violations
+from tcstatic.infer.observing import MIN_SUPPORT, Examples, Observing, claim_of, propose
 from tcstatic.infer.pruning import pruned
 from tcstatic.infer.surveying import Survey
 from tcstatic.infer.wording import invariant
@@ -18,7 +18,6 @@ from tcstatic.model import Event, Hypothesis, Invariant, Stretch
 
 # Hypotheses are learnt in so many parts where there is an executor.
 _PARTS: Final = 8
-LEAST_RUNS: Final = 3
 Events = Callable[[], Iterable[Event] | Iterable[Stretch]]
 """Gives the events of a run; those of a trace are learnt from faster in stretches."""
 
@@ -130,12 +129,6 @@ def observed(survey: Survey, hypotheses: Sequence[Hypothesis]) -> list[Examples]
     observing.order(survey.between)
     observing.histories(survey.histories)
     return observing.examples
-
-
-def least_runs(runs: int) -> int:
-    """In how many of so many runs an invariant must have held: in one of one, in two of three, in
-    three of six. What only one program does may be a habit of that program."""
-    return min(1 + runs // 3, LEAST_RUNS)
 
 
 def _learned(examples: Examples, runs: Sequence[str], wanted: Wanted) -> Learned | None:

@@ -7,12 +7,12 @@ the two was never seen, and is no violation (Mitchell 1982; design.md, Precondit
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Final, final
+from typing import Any, Final, final
 
 from tcstatic.infer.distinct import Fields
-from tcstatic.infer.observing import Examples
+from tcstatic.infer.observing import MIN_SUPPORT, Examples
 from tcstatic.infer.smt import Example, Unlearnable, learn
 from tcstatic.invariants.conditions import (
     And,
@@ -28,9 +28,6 @@ from tcstatic.invariants.conditions import (
 )
 from tcstatic.model import Hypothesis, Scalar
 
-# An invariant that holds by chance half of the time holds so often in fewer than 1 % of the cases
-# (Ernst et al. 2007, Daikon's confidence limit).
-MIN_SUPPORT: Final = 7
 # Less than this share of what holds must be covered: otherwise the precondition says little.
 LEAST_COVERED: Final = 0.5
 # Where it tells modes apart: what is done in one of them is done in the other too, at times.
@@ -38,13 +35,17 @@ LEAST_IN_CONTEXT: Final = 0.1
 # What a field may have been for the most specific formula to list it.
 MOST_LISTED: Final = 4
 CONTEXT: Final = frozenset("stage grad_enabled loss_scaled autocast inference world_size".split())
-# Of the values of an event, those that describe its subject whatever happens to it; with how many
-# backward passes a step was made at most.
+# Of the values of an event, those that describe its subject whatever happens to it, and what else
+# there was in the round: with how many backward passes a step was made at most, how many optimizers
+# one reached, whether another optimizer was reached, or a bad loss left out.
 LISTED: Final = CONTEXT | frozenset(
-    "stock manual wrapped trainable frozen representable backwards gradient_nonzero".split()
+    "stock manual wrapped trainable frozen representable backwards gradient_nonzero reached "
+    "others_reached discarded_bad_loss".split()
 )
 # Told of a call only where it is on, and what types of results depend on.
 MODES: Final = ("autocast",)
+_ROWS: Final = "_rows"
+LEAST_RUNS: Final = 3
 _Counted = list[tuple[Fields, int, frozenset[str]]]
 
 
@@ -63,6 +64,12 @@ class Learned:
     excluded: int
     runs: tuple[str, ...]
     members: frozenset[str] = frozenset()
+
+
+def least_runs(runs: int) -> int:
+    """In how many of so many runs an invariant must have held: in one of one, in two of three, in
+    three of six. What only one program does may be a habit of that program."""
+    return min(1 + runs // 3, LEAST_RUNS)
 
 
 def learned(examples: Examples, *, support: int = MIN_SUPPORT, without: str = "") -> Learned | None:
@@ -84,13 +91,10 @@ def learned(examples: Examples, *, support: int = MIN_SUPPORT, without: str = ""
     if len(runs) + bool(without) < needed:
         return None
     excluded = sum(times for _, times, _ in failed)
-    said = examples.hypothesis.params.values()
-    typed = any(isinstance(value, str) and value.endswith("_dtype") for value in said)
-    seen = seen_in([fields for fields, _, _ in inside], volatile, MODES if typed else ())
     return Learned(
         examples.hypothesis,
         when,
-        seen,
+        seen_in(inside, volatile, examples.hypothesis.params),
         covered,
         len(inside),
         excluded,
@@ -155,33 +159,55 @@ def violations(one: Learned, examples: Examples, run: str) -> int:
 
 
 def seen_in(
-    every: Sequence[Fields], volatile: frozenset[str], modes: Sequence[str] = ()
+    inside: _Counted, volatile: frozenset[str], params: Mapping[str, Any]
 ) -> Condition | None:
-    """The most specific formula over what describes a context and its subject; of `modes` it says
-    which were never on."""
+    """The most specific formula over what describes a context and its subject; of the modes that
+    types of results depend on, it says which were never on."""
+    every = [fields for fields, _, _ in inside]
+    said = [value for value in params.values() if isinstance(value, str)]
+    modes = MODES if any(value.endswith("_dtype") for value in said) else ()
+    batches = {_dimensions(value) for value in said if value.endswith(_ROWS)}
     parts: list[Condition] = [
         Not(Has(name)) for name in modes if not any(name in fields for fields in every)
     ]
     for name in sorted({name for fields in every for name in fields}):
         if not all(name in fields for fields in every):
             continue
-        numbers = [value for fields in every if type(value := fields[name]) is float]
-        if len(numbers) == len(every) and min(numbers) > 0:
+        numbers = [value for fields in every if isinstance(value := fields[name], int | float)]
+        least = min(numbers, default=0) if len(numbers) == len(every) else 0
+        if least > 0 and all(type(value) is float for value in numbers):
             # a rate, a scale: at nought, nothing moves
             parts.append(Compare(Field(name), ">", Constant(0)))
-        if name in volatile or name not in LISTED:
-            continue
-        values = sorted({(type(fields[name]).__name__, fields[name]) for fields in every}, key=str)
-        if not all(_is_listed(value) for _, value in values) or len(values) > MOST_LISTED:
-            continue
-        listed = [value for _, value in values]
-        if all(type(value) is int for value in listed):
+        if least > 1 and name in batches:
+            # of what has one dimension, the rows are no batch
+            parts.append(Compare(Field(name), ">", Constant(1)))
+        listed = _listed(name, inside) if name in LISTED and name not in volatile else []
+        if listed and all(type(value) is int for value in listed):
             parts.append(Compare(Field(name), "<=", Constant(listed[-1])))
-        else:
+        elif listed:
             parts.append(_one_of(name, listed))
     if len(parts) < 2:
         return parts[0] if parts else None
     return And(tuple(parts))
+
+
+def _listed(name: str, inside: _Counted) -> list[Scalar]:
+    """What a field was, in as many programs as an invariant must have held in; nothing where that
+    is a measurement or a size."""
+    values: dict[tuple[str, Scalar], frozenset[str]] = {}
+    for fields, _, in_runs in inside:
+        key = type(fields[name]).__name__, fields[name]
+        values[key] = values.get(key, frozenset()) | in_runs
+    needed = least_runs(len(frozenset().union(*values.values())))
+    kept = sorted((key for key, in_runs in values.items() if len(in_runs) >= needed), key=str)
+    if not all(_is_listed(value) for _, value in kept) or len(kept) > MOST_LISTED:
+        return []
+    return [value for _, value in kept]
+
+
+def _dimensions(rows: str) -> str:
+    """The field that tells how many dimensions a tensor has, of whose rows another one tells."""
+    return f"{rows.removesuffix(_ROWS)}_ndim"
 
 
 def _is_listed(value: Scalar) -> bool:

@@ -34,7 +34,7 @@ CHUNK: Final = 512
 # Pairs of fields are compared in this many distinct events of a group.
 MOST_COMPARED: Final = 200
 # What is told of values that says something where it agrees, though no program has another.
-UNVARIED: Final = ("_dtype",)
+UNVARIED: Final = ("_dtype", "_rows")
 
 
 @final

@@ -1,10 +1,13 @@
 """What is learnt from some healthy scripts, checked on others: triggered, violated, transfer.
 
-    python -m tests.benchmarks.learning [--traces FOLDER] [--folds N]
+    python -m tests.benchmarks.learning [--traces FOLDER] [--seeds N] [--causes N] [--blind FOLDER]
 
-Records each healthy fixture once (into FOLDER, where what lies there already is taken), learns from
-k of them, drawn by a fixed seed, and checks all others: no script is judged by what was learnt from
-it. A second run of a script is judged by what was learnt from the first one.
+Records each healthy fixture once (into FOLDER, where what lies there already is taken). A fold
+leaves one kind of scripts out (`kinds`), learns from k scripts of other kinds, drawn by a seed, and
+checks all scripts of that kind: nothing is judged by what was learnt from its like. A second run of
+a script is judged by what was learnt from the first one. Then transfer: what is learnt from scripts
+of one kind, on another one of this kind. `--blind` names scripts that are nobody's fixtures: they
+are checked, too, by what is learnt from the fixtures, and never learnt from.
 """
 
 from __future__ import annotations
@@ -18,37 +21,43 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, final
 
 from tcstatic.check.replay import judged
 from tcstatic.infer import Wanted, infer
+from tcstatic.infer.inferring import learn_from, observe
+from tcstatic.infer.surveying import Survey
 from tcstatic.model import Invariant, RunView
 from tcstatic.trace import open_trace
+from tests.benchmarks.kinds import KINDS, kinds_of
 
 FIXTURES: Final = Path(__file__).parents[2] / "fixtures"
+LIBRARY: Final = FIXTURES / "learning"
 # Share of violated among triggered invariants, by the number of scripts that were learnt from.
 BOUNDS: Final = {1: 0.02, 4: 0.007, 6: 0.004}
 LEAST_TRIGGERED, LEAST_RELATIONS = 30, 5
+TRANSFERRED, LEAST_TRANSFERRED = 6, 0.6
+HEADER: Final = (
+    "inputs   learnt  triggered  relations  violated of triggered    share  bound  "
+    "least triggered in a script"
+)
 
 
 def scripts() -> dict[str, Path]:
-    """The healthy fixtures of one process, by name."""
+    """The healthy fixtures, by name."""
     found = {f"scripts/{one.parent.name}": one for one in FIXTURES.glob("scripts/*/train.py")}
     found |= {f"healthy/{one.stem}": one for one in FIXTURES.glob("healthy/*.py")}
-    return {
-        name: path
-        for name, path in sorted(found.items())
-        if "init_process_group" not in path.read_text(encoding="utf-8") and "ddp" not in name
-    }
+    found |= {f"learning/{one.stem}": one for one in LIBRARY.glob("healthy/*.py")}
+    return dict(sorted(found.items()))
 
 
 def record(
     script: Path, folder: Path, *options: str, library: Path | None = None
 ) -> RunView | None:
-    """The trace of a script, recorded unless it is there; None if it cannot be run alone.
+    """The trace of a script, of its first rank, recorded unless it is there; None if it fails.
 
     `library` is a folder of packages that the script may import.
     """
@@ -64,12 +73,40 @@ def record(
         if done.returncode:
             print(f"{script}: {done.stderr[-300:].decode(errors='replace')}")
             return None
-    return open_trace(folder).runs[0]
+    return min(open_trace(folder).runs, key=lambda run: run.facts.rank)
+
+
+def recorded(name: str, script: Path, traces: Path) -> RunView | None:
+    """The trace of a fixture, with the calls of its library where it has one."""
+    folder = traces / name.replace("/", "_")
+    if name.startswith("learning/"):
+        return record(script, folder, "--include", "minitrain", library=LIBRARY)
+    return record(script, folder)
 
 
 def learnt(runs: Mapping[str, RunView]) -> tuple[Invariant, ...]:
     """What is inferred from some runs."""
     return infer({name: run.events for name, run in runs.items()}, Wanted()).invariants
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A run with its survey, which is made once however often it is learnt from."""
+
+    run: RunView
+    survey: Survey
+
+
+def seen(runs: Mapping[str, RunView]) -> dict[str, Seen]:
+    """Survey all runs."""
+    surveys = observe({name: run.stretches for name, run in runs.items()})
+    return {name: Seen(run, surveys[name]) for name, run in runs.items()}
+
+
+def taught(every: Mapping[str, Seen], names: Iterable[str]) -> tuple[Invariant, ...]:
+    """What is inferred from the runs of these names."""
+    return learn_from({name: every[name].survey for name in names}).invariants
 
 
 @final
@@ -82,15 +119,19 @@ class Tally:
     violated: int = 0
     learnt: list[int] = field(default_factory=list)
     causes: Counter[str] = field(default_factory=Counter)
+    places: dict[str, set[str]] = field(default_factory=dict)
 
-    def add(self, invariants: Sequence[Invariant], run: RunView) -> None:
+    def add(self, invariants: Sequence[Invariant], name: str, run: RunView) -> None:
         """Check a run that was not learnt from."""
         by_code = {one.code: one for one in invariants}
         counts = judged(run, tuple(invariants)).invariants
         self.triggered.append(len(counts.checked))
         self.relations.append(len({by_code[code].relation for code in counts.checked}))
         self.violated += len(counts.violated)
-        self.causes.update(by_code[code].message for code in counts.violated)
+        for code in counts.violated:
+            said = _said(by_code[code])
+            self.causes[said] += 1
+            self.places.setdefault(said, set()).add(name)
 
     def row(self, inputs: int) -> str:
         """One line of the table."""
@@ -99,46 +140,122 @@ class Tally:
         return (
             f"{inputs:6} {statistics.median(self.learnt):8.0f} "
             f"{statistics.median(self.triggered):10.0f} {statistics.median(self.relations):10.0f} "
-            f"{self.violated:9} of {total:6} {share:8.2%} {BOUNDS[inputs]:6.1%}"
+            f"{self.violated:9} of {total:9} {share:8.2%} {BOUNDS[inputs]:6.1%} "
+            f"{min(self.triggered):6}"
+        )
+
+    def told(self, most: int) -> None:
+        """Print what was violated most often, and where."""
+        for said, times in self.causes.most_common(most):
+            print(f"         {times:4} {said}  [{', '.join(sorted(self.places[said])[:3])}]")
+
+
+def _said(one: Invariant) -> str:
+    said = one.message.removeprefix("this run differs from healthy ones: ")
+    return f"{one.relation}: {said}" + (f" | when {one.when}" if one.when else "")
+
+
+def folds(kinds: Mapping[str, str], inputs: int, seeds: int) -> list[tuple[str, list[str]]]:
+    """For each kind, and each seed: the kind that is left out, and so many scripts of others."""
+    found = []
+    for kind in KINDS:
+        others = sorted(name for name, its in kinds.items() if its != kind)
+        for seed in range(seeds):
+            found.append((kind, random.Random(f"{kind} {inputs} {seed}").sample(others, inputs)))
+    return found
+
+
+def table(
+    every: Mapping[str, Seen],
+    kinds: Mapping[str, str],
+    blind: Mapping[str, RunView],
+    seeds: int,
+    causes: int,
+) -> None:
+    """Print how what was learnt from so many scripts fared on kinds that were left out."""
+    total = f"{len(every)} scripts of {len(set(kinds.values()))} kinds"
+    print(f"{total}: learnt from other kinds than the one checked; medians over scripts checked")
+    print(HEADER)
+    unseen: dict[int, Tally] = {}
+    for inputs in BOUNDS:
+        tally = Tally()
+        unseen[inputs] = Tally()
+        for number, (kind, chosen) in enumerate(folds(kinds, inputs, seeds)):
+            invariants = taught(every, chosen)
+            tally.learnt.append(len(invariants))
+            unseen[inputs].learnt.append(len(invariants))
+            for name in sorted(name for name, its in kinds.items() if its == kind):
+                tally.add(invariants, name, every[name].run)
+            for place, (name, run) in enumerate(sorted(blind.items())):
+                if place % len(KINDS) == number % len(KINDS):
+                    unseen[inputs].add(invariants, name, run)
+        print(tally.row(inputs), flush=True)
+        tally.told(causes)
+    if blind:
+        print(f"{len(blind)} scripts that are no fixtures, by what the same folds have learnt")
+        print(HEADER)
+    for inputs, tally in unseen.items() if blind else ():
+        print(tally.row(inputs))
+        tally.told(causes)
+
+
+def again(every: Mapping[str, Seen]) -> None:
+    """Print how many invariants a script violates that were learnt from itself."""
+    own = [
+        len(judged(one.run, taught(every, [name])).invariants.violated)
+        for name, one in every.items()
+    ]
+    print(f"violated in the run that was learnt from: {sum(own)}")
+
+
+def transfer(every: Mapping[str, Seen], kinds: Mapping[str, str]) -> None:
+    """Print how much of what is learnt from scripts of one kind triggers and holds on another."""
+    print("transfer within a kind: each script is checked by what others of its kind teach")
+    print("kind                     inputs   learnt  triggered and held  violated")
+    for kind in KINDS:
+        names = sorted(name for name, its in kinds.items() if its == kind)
+        inputs = min(len(names) - 1, TRANSFERRED)
+        if inputs < 2:
+            continue
+        shares, sizes, violated = [], [], 0
+        for name in names:
+            others = [one for one in names if one != name]
+            invariants = taught(every, random.Random(name).sample(others, inputs))
+            counts = judged(every[name].run, invariants).invariants
+            violated += len(counts.violated)
+            sizes.append(len(invariants))
+            held = len(counts.checked) - len(counts.violated)
+            shares.append(held / max(len(invariants), 1))
+        bound = f"(bound {LEAST_TRANSFERRED:.0%})" if inputs == TRANSFERRED else "(too few for it)"
+        print(
+            f"{kind:24} {inputs:6} {statistics.median(sizes):8.0f} "
+            f"{statistics.median(shares):8.0%} {violated:19}  {bound}",
+            flush=True,
         )
 
 
 def main(arguments: Sequence[str] = ()) -> None:
-    """Record, and print the table."""
+    """Record, and print the tables."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--traces", type=Path, help="where traces are kept")
-    parser.add_argument("--folds", type=int, default=8)
+    parser.add_argument("--seeds", type=int, default=2, help="draws for each kind left out")
+    parser.add_argument("--causes", type=int, default=5, help="how many violated are shown")
+    parser.add_argument("--blind", type=Path, help="a folder of healthy scripts, no fixtures")
     options = parser.parse_args(arguments)
+    kinds = kinds_of(scripts())
+    begun = time.process_time()
     with tempfile.TemporaryDirectory() as temporary:
         folder = options.traces or Path(temporary)
-        runs = {}
-        for name, script in scripts().items():
-            run = record(script, folder / name.replace("/", "_"))
-            if run is not None:
-                runs[name] = run
-        table(runs, options.folds)
-
-
-def table(runs: Mapping[str, RunView], folds: int) -> None:
-    """Print what was learnt from so many scripts, and how it fared on the others."""
-    print(f"{len(runs)} healthy scripts; medians over programs that were not learnt from")
-    print("inputs   learnt  triggered  relations  violated               share  bound")
-    begun = time.process_time()
-    for inputs in BOUNDS:
-        tally = Tally()
-        chooser = random.Random(inputs)
-        for _ in range(folds):
-            chosen = chooser.sample(sorted(runs), inputs)
-            invariants = learnt({name: runs[name] for name in chosen})
-            tally.learnt.append(len(invariants))
-            for name, run in runs.items():
-                if name not in chosen:
-                    tally.add(invariants, run)
-        print(tally.row(inputs), flush=True)
-        for message, times in tally.causes.most_common(5):
-            print(f"         {times:4} {message}")
-    own = [len(judged(run, learnt({name: run})).invariants.violated) for name, run in runs.items()]
-    print(f"violated in the run that was learnt from: {sum(own)}")
+        runs = {name: recorded(name, script, folder) for name, script in scripts().items()}
+        ran = {name: run for name, run in runs.items() if run is not None}
+        others = sorted(options.blind.glob("*.py")) if options.blind else []
+        blind = {one.stem: record(one, folder / f"blind_{one.stem}") for one in others}
+        every = seen(ran)
+        kinds = {name: kind for name, kind in kinds.items() if name in ran}
+        outside = {name: run for name, run in blind.items() if run is not None}
+        table(every, kinds, outside, options.seeds, options.causes)
+        again(every)
+        transfer(every, kinds)
     print(f"CPU {time.process_time() - begun:.0f} s")
 
 

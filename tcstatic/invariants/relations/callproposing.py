@@ -52,7 +52,11 @@ _TOLD: Final = (*_SORTS, "_from", "_type", "_keys", "_training", "_optimized", "
 # Of functions of torch, only these are given what trains as a whole.
 _OF_ALL: Final = "torch.nn.utils."
 _ALWAYS: Final = ("_dtype",)
-_LEFT: Final = frozenset("name role own lasted sampled fields_left_out autocast".split())
+_BATCH: Final = ("_dtype", "_rows")  # kept by whatever a batch goes through
+_PRECISION: Final = ("float", "bfloat", "complex")
+_LEFT: Final = frozenset(
+    "name role own lasted sampled fields_left_out autocast arg_self_type".split()
+)
 
 
 def strong(runs: int) -> int:
@@ -113,9 +117,15 @@ def _values_given(group: Group, name: str, seen: FieldSeen, runs: int) -> Iterat
         yield Hypothesis("argument", params, "", _told_of(group, name), needed)
     if library and name.endswith("_dtype"):
         yield from _never_from_itself(group, name.removesuffix("_dtype"), runs)
-    for other, needed in _agreeing(name, seen, "arg_", runs, library=library):
+    chosen = library or _is_users(group)
+    for other, needed in _agreeing(name, seen, "arg_", runs, library=chosen):
         params = {**about, "equals_field": other}
         yield Hypothesis("argument", params, "", frozenset({name, other}), needed)
+
+
+def _is_users(group: Group) -> bool:
+    """Whether these are functions of users' own, which a library knows as something."""
+    return "own" in group.fields
 
 
 def _told_of(group: Group, given: str) -> frozenset[str]:
@@ -163,13 +173,13 @@ def _results_by_arguments(group: Group, label: str, runs: int) -> Iterator[Hypot
     own = group.name not in CONTAINERS
     for name, seen in _fields(group, "arg_"):
         library = not group.name.startswith("torch.")
-        if not own and not name.endswith(_ALWAYS):
+        if not own and not name.endswith(_BATCH):
             continue
         for other, needed in _agreeing(name, seen, "result", runs, library=library):
             params = {"of": label, "value": other, "equals_field": name}
             yield Hypothesis("result", params, "", _results_of(group) | {name}, needed)
     mode = group.fields.get("grad_enabled")
-    for value in (True, False) if own else ():
+    for value in (True, False) if own and not _is_users(group) else ():
         if mode is not None and mode.values.get(("bool", value), 0) >= WORD_SHARE * mode.total:
             about = {"of": label, "value": "grad_enabled", "is": value}
             yield Hypothesis("result", about, "", frozenset({"grad_enabled"}), choice(runs))
@@ -184,7 +194,7 @@ def _fields(group: Group, prefix: str, *, passing: bool = False) -> Iterator[tup
     for name in sorted(group.fields):
         implied = _base(name, "_type") in group.fields or _is_whole(group, name)
         left = name in _LEFT or (is_passing(name) and not passing)
-        if name.startswith(prefix) and not (left or implied):
+        if name.startswith(prefix) and not (left or implied or _is_by_parameters(group, name)):
             yield name, group.fields[name]
 
 
@@ -196,8 +206,14 @@ def _base(name: str, ending: str) -> str:
 def _is_whole(group: Group, name: str) -> bool:
     """Whether a field tells that a tensor of whole numbers or flags requires no gradient."""
     seen = group.fields.get(_base(name, "_requires_grad"))
-    floats = ("float", "bfloat", "complex")
-    return seen is not None and not any(str(v).startswith(floats) for _, v in seen.values)
+    return seen is not None and not any(str(v).startswith(_PRECISION) for _, v in seen.values)
+
+
+def _is_by_parameters(group: Group, name: str) -> bool:
+    """Whether a field tells that a module of torch takes or gives what requires gradients: that is
+    up to which parameters a program trains, and where in its model the module stands."""
+    module = group.name.startswith("torch.") and "arg_self_training" in group.fields
+    return module and name.endswith("_requires_grad")
 
 
 def _claims(
@@ -226,6 +242,8 @@ def _usual(name: str, seen: FieldSeen, runs: int, *, library: bool) -> list[tupl
             continue
         if kind == "float" and not (library and name.startswith("arg_")):
             continue  # a loss may vanish, and functions of torch are given what programs choose
+        if not library and name.endswith("_dtype") and str(value).startswith(_PRECISION):
+            continue  # so is the precision in which a program computes
         needed = weak(runs) if name.endswith(kept) else choice(runs)
         found.append((-times, str(value), value, needed))
     found.sort(key=lambda one: one[:2])
@@ -283,13 +301,17 @@ def _agreeing(
     name: str, seen: FieldSeen, prefix: str, runs: int, *, library: bool
 ) -> Iterator[tuple[str, int]]:
     """Fields that begin so, and usually are what this one is."""
-    needed = weak(runs) if library and prefix == "result" else choice(runs)
+    apart = prefix == "result"  # what is given is not made of one another
+    needed = weak(runs) if library and apart else choice(runs)
+    if name.endswith(_ALWAYS if library else _BATCH) and (apart or not library):
+        needed = strong(runs)
+    elif len(seen.values) < 2 and not name.endswith(_ALWAYS):
+        return  # one size, of both
     for other, (same, both) in sorted(seen.equals.items()):
         if not other.startswith(prefix) or not agree_in_sort(name, other):
             continue
         if same >= max(LEAST_TIMES, EQUAL_SHARE * both):
-            apart = prefix == "result"  # what is given is not made of one another
-            yield other, strong(runs) if apart and name.endswith(_ALWAYS) else needed
+            yield other, needed
 
 
 def sort_of(name: str) -> str:

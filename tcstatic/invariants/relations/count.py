@@ -77,13 +77,14 @@ class Count:
         return CountedPer(params) if "per" in params else _CountMonitor(params)
 
     def propose(self, vocabulary: Vocabulary) -> Iterator[Hypothesis]:
-        """Return the bounds of whole numbers: at least one, none at all, always as many."""
+        """Return the bounds of whole numbers: at least one, or none at all. How many there are is
+        as each program is built."""
         yield from counts(vocabulary)
         for group in vocabulary.groups:
             if group.kind == CALL:
                 continue
             for name, seen in judged_fields(group):
-                found = bounds(seen, vocabulary.runs)
+                found = bounds(seen)
                 if found is None:
                     continue
                 least, most = found
@@ -91,6 +92,6 @@ class Count:
                 if least >= 1:
                     params = {**about, "at_least": 1}
                     yield Hypothesis(self.name, params, scope_of(group), frozenset({name}))
-                if most <= 1:
+                if most <= 0:
                     params = {**about, "at_most": most}
                     yield Hypothesis(self.name, params, scope_of(group), frozenset({name}))

@@ -35,7 +35,7 @@ from tcstatic.invariants.relations.base import (
 )
 from tcstatic.invariants.relations.bracketed import BRACKETS, Bracketed
 from tcstatic.invariants.relations.called import check_label, needs_labels
-from tcstatic.invariants.relations.callproposing import orders
+from tcstatic.invariants.relations.callproposing import orders, weak
 from tcstatic.invariants.relations.proposing import LEAST_TIMES, ORDER_SHARE
 from tcstatic.invariants.relations.reading import Reads, is_true
 from tcstatic.invariants.relations.sequences import LabelOrder
@@ -54,8 +54,11 @@ _OF_OPTIMIZERS: Final = frozenset(
 )
 _STEPPED: Final = frozenset({"optimizer", "scheduler", "scaler"})
 _ROUNDS: Final = frozenset({"optimizer.step", "scheduler.step", "scaler.step"})
-# What a program may do or leave: nothing is said of its absence.
+_TURNS: Final = _ROUNDS | {"loss.backward"}
+# What a program may do or leave: nothing is said of its absence; what is seen of an object by the
+# way is nothing that a program does.
 _OPTIONAL: Final = frozenset({"grad.clip", "scheduler.step"})
+_NOTHING_DONE: Final = frozenset({"call", "state"})
 PATTERNS: Final = ("existence", "absence", "precedence")
 
 
@@ -141,9 +144,6 @@ class OrderMonitor:
             found.append((number, *where, state.given, state.blind))
         return tuple(found)
 
-    def copy(self) -> OrderMonitor:
-        """A monitor that goes on from here by itself."""
-        twin = copy.copy(self)
     def reads(self) -> Reads:
         """Which interval ends."""
         return Reads({self._wide: is_true} if self._wide else {})
@@ -171,6 +171,9 @@ class OrderMonitor:
             opened, seen, earliest, ever = [events[one] if one >= 0 else None for one in where]
             self._states[number] = _State(opened, seen, earliest, ever, given, blind)
 
+    def copy(self) -> OrderMonitor:
+        """A monitor that goes on from here by itself."""
+        twin = copy.copy(self)
         twin._states = {number: copy.copy(state) for number, state in self._states.items()}
         return twin
 
@@ -247,22 +250,32 @@ class Order:
                 continue
             same = {"same": one.role} if one.role else {}
             about = {"between": [one.first, one.last], **same}
-            for kind in sorted(spoken[one.role] - {one.first, one.last, "call"}):
+            for kind in sorted(spoken[one.role] - {one.first, one.last} - _NOTHING_DONE):
                 share = one.within.get(kind, 0) / one.times
-                if share >= ORDER_SHARE:
-                    yield Hypothesis(self.name, {"existence": kind, **about})
-                elif share <= 1 - ORDER_SHARE and one.first != one.last and kind not in _OPTIONAL:
+                if share >= ORDER_SHARE and (one.last in _ROUNDS or one.first in _ROUNDS):
+                    runs = weak(vocabulary.runs) if kind in _OPTIONAL else 1
+                    yield Hypothesis(self.name, {"existence": kind, **about}, runs=runs)
+                elif share <= 1 - ORDER_SHARE and _is_left_out(kind, one):
                     yield Hypothesis(self.name, {"absence": kind, **about})
-            if one.first != one.last:
+            if one.first != one.last and one.last in _ROUNDS:
                 yield Hypothesis(self.name, {"precedence": one.first, "before": one.last, **same})
 
 
 def _is_about(one: Interval) -> bool:
-    """Whether the ends are what is done to optimizers, and the last of them ends a round: how many
-    backward passes a step takes, say, is known at the step. In which order modes are switched and
-    models called is a habit of each program."""
+    """Whether the ends are what is done to optimizers, and a round ends with the last of them or
+    begins with it. In which order modes are switched and models called is a habit of each
+    program."""
     ends = {one.first, one.last}
-    return one.role in _STEPPED and ends <= _OF_OPTIMIZERS and one.last in _ROUNDS
+    return one.role in _STEPPED and ends <= _OF_OPTIMIZERS and one.last in _TURNS
+
+
+def _is_left_out(kind: str, one: Interval) -> bool:
+    """Whether it says something that a kind does not lie in an interval: it is none that programs
+    may do or leave, and where the next round begins, a whole round would lie there. How many
+    backward passes a step takes is known at the step."""
+    if kind in _OPTIONAL or one.first == one.last:
+        return False
+    return one.last in _ROUNDS or kind in _ROUNDS
 
 
 def _take_turns(one: Interval, vocabulary: Vocabulary) -> bool:

@@ -18,20 +18,22 @@ MOST_VALUES: Final = 3
 MOST_FIELDS: Final = 80
 # Two fields are proposed to be equal if they are so in this share of the events that have both.
 EQUAL_SHARE: Final = 0.9
-# A number that is the same throughout is proposed if it was so in this many runs.
-LEAST_RUNS: Final = 3
 # An event is proposed to lie between two others, or not to, if it does in this share of the cases.
 ORDER_SHARE: Final = 0.9
-# Fields that describe the subject of an event, and not what it does: a precondition may ask them,
-# and nothing is proposed about them.
+# Fields that describe the subject of an event, or what led to it, and not what it does: healthy
+# programs have them either way. A precondition may ask them, and nothing is proposed about them.
 DESCRIBING: Final = frozenset(
     "type stock manual wrapped trainable frozen representable how fresh sensitive "
-    "sensitive_in_train trained_before trained_by_this left_in_train output_dropped reached "
-    "others_reached backwards observed untracked ever_changed loss made_by shapes "
-    "quantity scheduled_too_often replaced stepping bounded".split()
+    "sensitive_in_train trained_before trained_by_this left_in_train reached "
+    "others_reached observed untracked_moves ever_changed loss made_by shapes "
+    "quantity scheduled_too_often replaced stepping bounded nothing_to_clip "
+    "cleared_other_optimizer discarded_bad_loss".split()
 )
-# Fields of an event that sum up what its members say one by one, each under its own rate.
-_SUMMED: Final = frozenset({"changed", "idle", "starved", "has_gradient", "gradient_left"})
+# Fields of an event that sum up what its members say one by one, each under its own rate. Whether a
+# step finds any gradient at all is another matter than whether each parameter has one.
+_SUMMED: Final = frozenset({"changed", "idle", "starved"})
+# What one backward pass reaches, another one of its round may complete: the step sums it up.
+_IN_ROUND: Final = frozenset({"loss.backward"})
 # What members, and optimizers, have in turn: branches, experts and phases leave some of them out.
 _IN_TURN: Final = frozenset({"has_gradient", "gradient_nonzero", "changed"})
 # Fields that tell where or when, and what counts up as time goes by.
@@ -56,6 +58,8 @@ def scope_of(group: Group) -> str:
 
 def judged_fields(group: Group, *, members: bool = False) -> Iterator[tuple[str, FieldSeen]]:
     """The fields of a group of events that something can be said of, by name."""
+    if group.kind in _IN_ROUND:
+        return
     fields = group.members if members else group.fields
     left = DESCRIBING | (_IN_TURN if members else _SUMMED)
     named = sorted(name for name in fields if not is_passing(name) and name not in left)
@@ -64,7 +68,7 @@ def judged_fields(group: Group, *, members: bool = False) -> Iterator[tuple[str,
 
 
 def usual_values(seen: FieldSeen, runs: int) -> list[Scalar]:
-    """The values that a field usually has: flags, short words and whole numbers."""
+    """The values that a field usually has: flags and short words."""
     total = seen.total
     usual = [
         (-times, str(value), value)
@@ -75,19 +79,15 @@ def usual_values(seen: FieldSeen, runs: int) -> list[Scalar]:
 
 
 def _is_sayable(value: tuple[str, Scalar], seen: FieldSeen, runs: int) -> bool:
-    kind, said = value
-    if kind == "int" and (said not in (0, 1) or (len(seen.values) == 1 and runs < LEAST_RUNS)):
-        return False  # a size, which another program has not
-    # A word or a number that only one program uses is its own.
-    shared = kind in ("str", "int") and (runs == 1 or seen.runs.get(value, 0) > 1)
+    kind, _ = value
+    # A word that only one program uses is its own; how many there are of something has bounds.
+    shared = kind == "str" and (runs == 1 or seen.runs.get(value, 0) > 1)
     return kind in ("bool", "NoneType") or shared
 
 
-def bounds(seen: FieldSeen, runs: int) -> tuple[int, int] | None:
+def bounds(seen: FieldSeen) -> tuple[int, int] | None:
     """The least and the greatest whole number that a field was; None if it was anything else."""
     numbers = [value for kind, value in seen.values if kind == "int" and isinstance(value, int)]
     if not numbers or len(numbers) != len(seen.values) or seen.total < LEAST_TIMES:
         return None
-    if len(numbers) == 1 and numbers[0] and runs < LEAST_RUNS:
-        return None  # as a program is built, perhaps; that there is none is no size
     return min(numbers), max(numbers)

@@ -94,9 +94,63 @@ def test_what_fails_where_nothing_was_seen_is_no_violation() -> None:
 
 def test_a_habit_of_one_program_is_not_learnt() -> None:
     runs = [healthy(), healthy(), healthy(clip=True)]
-    kinds = {one.params.get("existence") for one in learnt(*runs).invariants}
-    assert "grad.clip" not in kinds
-    assert "grad.clip" in {one.params.get("existence") for one in learnt(runs[2]).invariants}
+    assert "grad.clip" not in existing(learnt(*runs))
+    assert "grad.clip" not in existing(learnt(runs[2]))
+    assert "grad.clip" in existing(learnt(*[healthy(clip=True)] * 3))
+
+
+def existing(found: Inferred) -> set[object]:
+    return {one.params.get("existence") for one in found.invariants}
+
+
+def of_steps(events: list[Event], **values: object) -> list[Event]:
+    """The same run, in which each step says this, too."""
+    return [
+        one._replace(values={**one.values, **values}) if one.kind == "optimizer.step" else one
+        for one in events
+    ]
+
+
+def test_what_holds_of_nothing_supports_nothing() -> None:
+    def members(lost: frozenset[int]) -> set[object]:
+        sets = {"optimizer.parameters": frozenset({3, 4}), "untracked.parameters": lost}
+        found = learnt(of_steps(healthy(), **sets))
+        return {one.params["of"] for one in found.invariants if one.relation == "member"}
+
+    assert members(frozenset()) == set()
+    assert "untracked.parameters" in members(frozenset({4}))
+
+
+def test_how_programs_begin_is_asked_of_many() -> None:
+    def preceding(*runs: list[Event]) -> set[object]:
+        return {one.params.get("precedence") for one in learnt(*runs).invariants} - {None}
+
+    assert preceding(healthy(), healthy()) == set()
+    assert preceding(*[healthy()] * 7) == {"loss.backward", "optimizer.zero_grad"}
+    kept = learnt(healthy(), healthy()).invariants
+    later = [one for one in healthy() if one.kind != "optimizer.zero_grad" or one.sequence > 5]
+    assert violated(later, kept) == set()
+
+
+def test_sizes_are_in_no_claim() -> None:
+    found = learnt(of_steps(healthy(), backwards=1, parts=12))
+    counts = {
+        (one.params["of"], one.params.get("at_least"), one.params.get("at_most"))
+        for one in found.invariants
+        if one.relation == "count"
+    }
+    assert counts == {("backwards", 1, None), ("parts", 1, None)}
+    assert violated(of_steps(healthy(), backwards=4, parts=3), found.invariants) == set()
+    assert violated(of_steps(healthy(), backwards=0), found.invariants)
+
+
+def test_a_context_of_one_of_several_programs_was_hardly_seen() -> None:
+    usual, odd = of_steps(healthy(), stock=True), of_steps(healthy(), stock=False)
+    wrong = of_steps(healthy(), stock=False, finite=False)
+    about = "finite of optimizer.step is True"
+    assert about in violated(wrong, learnt(usual, odd).invariants)
+    assert about not in violated(wrong, learnt(usual, usual, odd).invariants)
+    assert about in violated(wrong, learnt(usual, usual, odd, odd).invariants)
 
 
 @pytest.mark.parametrize("support, expected", [(7, True), (13, False)])
