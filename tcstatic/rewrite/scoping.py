@@ -28,6 +28,7 @@ GIVES_NONE: Final = "it gives neither a model nor an optimizer"
 PART: Final = "it is part of a model whose making is seen as a whole"
 NESTED: Final = "the call of the model around it is seen as a whole"
 SELF: Final = "the call gives its model back"
+GIVEN: Final = "given"  # the attribute of sites of what models and losses are given
 STILL_LOOP: Final = "nothing is trained or evaluated in this loop"
 # Kinds of which a call's value tells nothing.
 _UNASKED: Final = frozenset(
@@ -159,6 +160,7 @@ class _File:
         self._values = {call.span: call for call in facts.calls}
         self._called = {call.callee_span: call for call in facts.calls}
         self._receivers = {call.receiver: call for call in facts.calls if call.receiver}
+        self._givers = {a.span: call for call in facts.calls for a in call.arguments}
         self._loops = {loop.iterable: loop for loop in (*facts.loops, *facts.comprehensions)}
         self._layers = _layers_in_containers(facts, sites)
 
@@ -178,6 +180,9 @@ class _File:
 
     def told(self, site: Site) -> Site:
         """A site that is kept; where its value stands for the receiver as well, it says so."""
+        if site.attribute == GIVEN:
+            call = self._givers.get(_span(site.location))
+            return replace(site, kind="loss.forward") if self._is_of_loss(call) else site
         if site.probe == "after" and site.kind == "model.forward" and self._is_loss(site):
             return replace(site, kind="call", arguments={"makes": "loss"})
         if site.probe != "after" or site.kind not in _MODES:
@@ -188,6 +193,8 @@ class _File:
 
     def _of_value(self, site: Site, span: Span) -> str:
         kind = site.kind
+        if site.attribute == GIVEN:
+            return self._of_given(site, self._givers.get(span))
         if site.attribute:
             literal = kind == "grad.clip" and site.attribute in site.arguments
             return LITERAL if literal else UNASKED if kind == "call" else ""
@@ -221,7 +228,18 @@ class _File:
     def _is_loss(self, site: Site) -> bool:
         """Whether a call is known to be one of a loss function's object: no model, which is seen
         only for what it gives."""
-        call = self._values.get(_span(site.location))
+        return self._is_of_loss(self._values.get(_span(site.location)))
+
+    def _of_given(self, site: Site, call: Call | None) -> str:
+        """What a call gives to a model or a loss."""
+        seen = self._scoping.seen(self._path, call, self._facts)
+        if site.kind == "loss.forward" or seen is None:
+            return ""
+        if self._is_nested(seen):
+            return NESTED
+        return NO_MODEL if self._is_other(seen) and not self._is_of_loss(call) else ""
+
+    def _is_of_loss(self, call: Call | None) -> bool:
         seen = self._scoping.seen(self._path, call, self._facts)
         if seen is None or not self._is_other(seen):
             return False

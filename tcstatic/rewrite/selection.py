@@ -10,6 +10,7 @@ from typing import Final
 from tcstatic.model import Location, Probe, Site
 from tcstatic.program.source import ModuleFacts, Span
 from tcstatic.rewrite.callsites import call_sites
+from tcstatic.rewrite.inputsites import first_batches, input_sites
 from tcstatic.rewrite.loopsites import comprehension_sites, loop_sites, store_sites
 from tcstatic.rewrite.recordedcalls import OwnNames, can_be_recorded, parts_of, recorded_calls
 from tcstatic.rewrite.sketch import Sketch
@@ -26,15 +27,18 @@ def select_sites(facts: ModuleFacts, first_number: int) -> tuple[Site, ...]:
     if facts.mentions_probes:
         return ()
     shared = _shared_spans(facts)
-    sketches = [
-        sketch
-        for call in facts.calls
-        if call.span not in shared and call.place != "annotation" and not call.in_class
-        for sketch in call_sites(call, facts)
-    ]
+    sketches: list[Sketch] = []
+    given: list[Sketch] = []
+    for call in facts.calls:
+        if call.span in shared or call.place == "annotation" or call.in_class:
+            continue
+        made = [*first_batches(call, facts), *call_sites(call, facts)]
+        sketches += made
+        given += input_sites(call, made, facts)
     sketches += loop_sites(facts)
     sketches += comprehension_sites(facts)
     sketches += store_sites(facts)
+    sketches += given  # where a call stands in another's argument, its own site comes first
     compiled = _compiled_functions(facts)
     kept = (sketch for sketch in sketches if not _lies_in(sketch.function, compiled))
     return _numbered(facts, kept, first_number)

@@ -29,12 +29,13 @@ _TRAINING: Final[Callable[[Any], bool]] = operator.attrgetter("training")
 class Forward:
     """One outermost call of a model.
 
-    `reached` turns true when a backward flows through it,
-    and false again if no step can use that; `differentiated` stays."""
+    `reached` turns true when a backward flows through it, and false again if no step can use that;
+    `differentiated` stays. `given` is what it was given, where that is looked at."""
 
     __slots__ = (
         "after_loop",
         "differentiated",
+        "given",
         "module",
         "moment",
         "number",
@@ -60,6 +61,7 @@ class Forward:
         self.sequence = sequence
         self.moment = moment
         self.values = values
+        self.given: list[Any] = []
         self.reached = self.recorded = self.after_loop = self.differentiated = False
 
 
@@ -97,7 +99,9 @@ class Forwards:
         backward_seen: Callable[[], None],
         backward_over: Callable[[], None],
         graphs: Graphs,
+        trained: Callable[[Forward], None],
     ) -> None:
+        self._trained = trained
         self._stream = stream
         self._structure = structure
         self._ownership = ownership
@@ -158,6 +162,10 @@ class Forwards:
         if loops and len(loops[-1].forwards) < KEPT_IN_LOOP:
             loops[-1].forwards.append(record)
 
+    def open_in(self, frame: Any) -> Forward | None:
+        """Return the call that began last, if it is one of a frame's."""
+        return self._open[-1][1] if self._open and self._open[-1][0] == id(frame) else None
+
     def _criterion_ends(self, output: Any) -> None:
         """A loss of torch's is no model: it only shows a backward, where no model's call will."""
         for record in self.pending:
@@ -189,6 +197,7 @@ class Forwards:
                 pair = (optimizer.number, record.number)
                 record.values["trained_by_this"] = pair in self.pairs
                 self._tell(record, "train", pending)
+                self._trained(record)
                 if record.values["training"]:
                     self.trained[record.number] = record.sequence
                     self.pairs.add(pair)

@@ -11,7 +11,9 @@ from dataclasses import replace
 from typing import Any, Final, final
 
 from tcstatic.model import Location, Site
+from tcstatic.runtime.probes.batches import TURNS, Batches, Turns
 from tcstatic.runtime.probes.loops import Loop
+from tcstatic.runtime.probes.portions import Portions
 from tcstatic.runtime.probes.roles import LOADER, role_of
 from tcstatic.runtime.probes.rows import Rows, rows_of
 from tcstatic.runtime.probes.signatures import looked_up, unwrapped
@@ -23,6 +25,7 @@ _FIRST_LISTENER: Final = -3_000_000  # below those of graphs
 _MEASURES: Final = re.compile(
     r"(?<![a-z])([Vv]al|[Vv]alid\w*|[Tt]est|[Ee]val\w*|[Dd]ev|[Hh]old_?out|[Hh]eld)(?![a-z])"
 )
+_ONE_BATCH: Final = re.compile("overfit|one batch|single batch|sanity|debug", re.IGNORECASE)
 _OF_TRAINING: Final = re.compile("train|fit", re.IGNORECASE)
 _TARGET: Final = re.compile(r"\s*([\w.]+(?:\s*,\s*[\w.]+)*)\s*(?::[^=]+)?=[^=]")
 _WRAPPED: Final = 8  # datasets within one another
@@ -35,17 +38,30 @@ class Pass:
 
     `begun` is the step in which it began, `graphless` whether gradients were not recorded then,
     `epoch` what its sampler had been told. `looking` tells whether its items are looked at:
-    `traces` are those of the first, to compare what the workers give.
+    `traces` are those of the first, to compare what the `workers` give (0: they are not compared);
+    `turns` is what was trained on, `shared` whether other ranks are told of its items.
     """
 
-    __slots__ = ("begun", "epoch", "graphless", "loader", "looking", "traces", "workers")
+    __slots__ = (
+        "begun",
+        "epoch",
+        "graphless",
+        "loader",
+        "looking",
+        "shared",
+        "traces",
+        "turns",
+        "workers",
+    )
 
-    def __init__(self, loader: Any, begun: int, *, graphless: bool) -> None:
+    def __init__(self, loader: Any, begun: int, turns: Turns, *, graphless: bool) -> None:
         self.loader = loader
         self.begun = begun
         self.graphless = graphless
+        self.turns = turns
         self.epoch: Any = None
-        self.looking = False
+        self.looking = True
+        self.shared = False
         self.workers = 0
         self.traces: list[tuple[Trace, ...]] = []
 
@@ -59,11 +75,15 @@ class Loaders:
     their loader and the function;
     `_epochs` what a sampler had been told in the last pass of a loop, `_told_at` where;
     `_left` how many passes of a loop ended with their first batch, -1 once one went on;
-    `_compared` the loaders whose workers were compared.
+    `_compared` the loaders whose workers were compared; `_fetches` what was trained on between two
+    fetches of a first batch, by site.
     """
 
-    def __init__(self, stream: Stream) -> None:
+    def __init__(self, stream: Stream, batches: Batches, portions: Portions) -> None:
         self._stream = stream
+        self._portions = portions
+        self._batches = batches
+        self._fetches: dict[int, Turns] = {}
         self._passing: Any = None
         self._made: dict[int, Location] = {}
         self._rows: dict[int, Rows | None] = {}
@@ -97,40 +117,53 @@ class Loaders:
 
     def begins(self, loop: Loop, loader: Any) -> None:
         """A pass over batches begins."""
-        if role_of(loader) != LOADER:
-            return
         recording = sys.modules["torch"].is_grad_enabled()
-        load = Pass(weakref.ref(loader), self._stream.step, graphless=not recording)
-        sampler = _distributed(loader)
-        load.epoch = getattr(sampler, "epoch", None)
-        if self._stream.registry.number(loader) not in self._compared:
-            load.workers = int(getattr(loader, "num_workers", 0) or 0)
-            load.looking = load.workers > 1
-        loop.load = load
+        turns = Turns(loader.step if loop.sliced else 0)
+        known = role_of(loader) == LOADER
+        of = weakref.ref(loader) if known else None
+        loop.load = load = Pass(of, self._stream.step, turns, graphless=not recording)
+        if known:
+            load.epoch = getattr(_distributed(loader), "epoch", None)
+            if self._stream.registry.number(loader) not in self._compared:
+                load.workers = int(getattr(loader, "num_workers", 0) or 0)
+            load.shared = self._portions.wanted(loop.site.number)
+        load.looking = load.workers > 1 or load.shared or self._batches.due
 
     def takes(self, loop: Loop, item: Any) -> None:
         """A pass takes the next item, which is looked at."""
         load = loop.load
+        if load.workers > 1:
+            self._compare_workers(loop, load, item)
+        if load.shared:
+            load.shared = self._portions.takes(loop.site.number, item)
+        if not self._batches.due:
+            load.looking = load.workers > 1 or load.shared
+            return
+        alike, _, where = self._batches.begins(load.turns, item)
+        if alike >= TURNS and self._once("unused", loop.site.number):
+            self._tell(where, 0, {"batch_unused": True, "loop_line": loop.where.line})
+
+    def _compare_workers(self, loop: Loop, load: Pass, item: Any) -> None:
         registry = self._stream.registry
         traces = [trace_of(tensor, registry) for tensor in tensors_in(item)]
         load.traces.append(tuple(one for one in traces if one is not None and tells(one)))
         rounds = 3 if load.workers < _MANY_WORKERS else 2
         if len(load.traces) < rounds * load.workers:
             return
-        load.looking = False
+        workers, load.workers = load.workers, 0
         loader = load.loader()
         number = registry.number(loader)
         if loader is None or number in self._compared:
             return
         self._compared.add(number)
-        alike = _alike(load.traces, load.workers)
+        alike = _alike(load.traces, workers)
         where = self._drawn_at(loader) or self._made.get(number) or loop.where
-        self._tell(where, number, {"workers_alike": alike, "workers": load.workers})
+        self._tell(where, number, {"workers_alike": alike, "workers": workers})
 
     def ends(self, loop: Loop) -> None:
         """A pass is over."""
         load = loop.load
-        loader = load.loader()
+        loader = load.loader() if load.loader is not None else None
         if loader is None or loop.index < 0:
             return
         if self._stream.step > load.begun:
@@ -140,7 +173,21 @@ class Loaders:
 
     def fetched(self, site: Site, item: Any) -> None:
         """The first batch of a new pass was fetched."""
-        self.taken()
+        loader = self.taken()
+        if loader is None or not self._batches.due:
+            return
+        turns = self._fetches.setdefault(site.number, Turns())
+        _, again, where = self._batches.begins(turns, item)
+        batches = _batches_of(loader) if again >= TURNS else 0
+        if batches > 1 and self._once("fetched", site.number) and not self._meant(site.location):
+            values = {"first_again": True, "batches": batches, "trained_at": where is not None}
+            self._tell(site.location, 0, values)
+
+    def _meant(self, where: Location) -> bool:
+        """Whether a comment beside a line says that one batch is meant."""
+        line = linecache.getline(f"{self._stream.locator.root}{where.file}", where.line)
+        names = f"{line.partition('#')[2]} {where.function}"
+        return _ONE_BATCH.search(names) is not None
 
     # -- a pass that was trained on ---------------------------------------------------------------
 
@@ -151,6 +198,10 @@ class Loaders:
         self._trained = None
         if rows is not None and dataset is not None:
             self._trained = (weakref.ref(dataset), rows, number, loop.where.function)
+        alike = self._portions.alike(loop.site.number)
+        if alike is not None:
+            self._tell_made(number)
+            self._tell(loop.where, number, {"ranks_alike": alike})
         sampler = _distributed(loader)
         if sampler is not None:
             self._pass_of(sampler, loop, load)
@@ -203,9 +254,8 @@ class Loaders:
             return
         if not self._once("overlap", number, overlap):
             return
-        if where is not None and overlap != "none":
-            heard = {HEARD: (_FIRST_LISTENER - number,)}
-            self._stream.tell(self._stream.make("loader.new", where, heard))
+        if overlap != "none":
+            self._tell_made(number)
         values = {"trained_on": overlap != "none", "overlap": overlap}
         self._tell(loop.where, number, values)
 
@@ -248,6 +298,13 @@ class Loaders:
                     return Location(file, line, 1, line, 1, code.co_qualname)
             dataset = getattr(dataset, "dataset", None)
         return None
+
+    def _tell_made(self, number: int) -> None:
+        """Tell where a loader was made, for whoever may have to name it."""
+        where = self._made.get(number)
+        if where is not None:
+            heard = {HEARD: (_FIRST_LISTENER - number,)}
+            self._stream.tell(self._stream.make("loader.new", where, heard))
 
     def _once(self, *said: object) -> bool:
         if said in self._said:

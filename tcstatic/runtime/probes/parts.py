@@ -8,6 +8,7 @@ from types import FrameType
 from typing import Any, Final, final
 
 from tcstatic.model import Needs, Site
+from tcstatic.runtime.probes.batches import Batches
 from tcstatic.runtime.probes.clipping import Clipping
 from tcstatic.runtime.probes.forwards import Forwards
 from tcstatic.runtime.probes.graphs import Graphs
@@ -15,6 +16,7 @@ from tcstatic.runtime.probes.kept import Kept
 from tcstatic.runtime.probes.loaders import Loaders
 from tcstatic.runtime.probes.optimizers import Optimizer
 from tcstatic.runtime.probes.ownership import Ownership
+from tcstatic.runtime.probes.portions import Portions
 from tcstatic.runtime.probes.replicas import Replicas
 from tcstatic.runtime.probes.roles import (
     ACTOR,
@@ -62,8 +64,10 @@ class Parts:
         self.structure = Structure(stream, ownership, self.ties)
         self.graphs = Graphs(stream, wanted="loss.forward" in needs.events)
         self.schedules = Schedules(stream)
-        self.loaders = Loaders(stream)
+        self.batches = Batches(stream)
         self.replicas = Replicas(stream, ownership, self.structure)
+        portions = Portions(stream, self.replicas, self.structure)
+        self.loaders = Loaders(stream, self.batches, portions)
         self.updates = Updates(
             stream,
             ownership,
@@ -83,6 +87,7 @@ class Parts:
             backward_seen,
             self.updates.backward_ends,
             self.graphs,
+            self.batches.trained,
         )
         self.updates.forwards = self.forwards
         torch: Any = sys.modules["torch"]
@@ -208,6 +213,11 @@ class Parts:
             self._dropout(site, frame)
         elif kind == "call" and site.arguments.keys() & {"makes", "layer"}:
             self.graphs.made(site, value)
+
+    def given(self, site: Site, value: Any, frame: FrameType) -> None:
+        """A model or a loss is about to be given something."""
+        if self.batches.due:
+            self.batches.given(site, value, self.forwards.open_in(frame))
 
     def assigned(self, site: Site, thing: Any, *, watching: bool) -> None:
         """An attribute is about to be set: the place counts, what it did is read from state."""

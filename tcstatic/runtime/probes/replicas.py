@@ -104,6 +104,15 @@ class Replicas:
         """Whether there are other ranks that may hold copies."""
         return not self._off and self._ready()
 
+    @property
+    def world(self) -> int:
+        """How many ranks there are."""
+        return self._world
+
+    def store(self) -> Any:
+        """The store of the launcher's that all ranks reach, while copies are `expected`."""
+        return self._store
+
     def round_begins(self, roots: Sequence[Any]) -> None:
         """A backward: if an update came since the last one, the state after it is what counts.
 

@@ -63,7 +63,7 @@ def _picked(loader: Any) -> Any:
     batches = getattr(loader, "batch_sampler", None)
     if batches is not None and type(batches).__name__ != "BatchSampler":
         return False
-    sampler = getattr(batches if batches is not None else loader, "sampler", None)
+    sampler: Any = getattr(batches if batches is not None else loader, "sampler", None)
     name = type(sampler).__name__
     if name in _WHOLE_SAMPLERS and type(sampler).__module__.startswith("torch."):
         return None

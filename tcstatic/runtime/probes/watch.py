@@ -114,7 +114,7 @@ class Watch:
                 self.values[number] = self.receivers[number] = of_state
                 continue
             self.values[number] = self._of_value(site)
-            if notes_alone(site):
+            if site.attribute == "given" or notes_alone(site):
                 self._noting[number] = self.values[number]
             self.receivers[number] = self._of_receiver(site)
             self.targets[number] = self._of_target(site)
@@ -232,6 +232,8 @@ class Watch:
 
     def _of_value(self, site: Site) -> Handler:
         parts, budget, kind = self._parts, self._budget, site.kind
+        if site.attribute == "given":
+            return functools.partial(parts.given, site)
         if site.attribute and site.probe == "after":
             return functools.partial(self._argument, site)
         if kind == "model.forward":
@@ -351,7 +353,7 @@ class Watch:
 
     def _note_graphs(self) -> None:
         """From one step to the next, look at what only graphs are told of, or no longer."""
-        due = self._parts.graphs.due
+        due = self._parts.graphs.due or self._parts.batches.due
         if due and not self._notes:
             self.values.update(self._noting)
         elif self._notes and not due:

@@ -24,13 +24,23 @@ from torch.utils.data import DataLoader, RandomSampler
 """
 
 
+TWO = [("model.forward", "x", "0"), ("model.forward", "m", "mask")]
+CRITERION = ("model.forward", "y", {"at": "1", "of": "2"})
+
+
 def select(text: str) -> tuple[Site, ...]:
     source = (HEAD + dedent(text)).encode()
     return select_sites(read_module(Path("m.py"), source, "m"), 1)
 
 
 def rows(text: str) -> list[tuple[str, str, str]]:
-    return [(site.probe, site.kind, site.subject) for site in select(text)]
+    sites = [site for site in select(text) if site.attribute != "given"]
+    return [(site.probe, site.kind, site.subject) for site in sites]
+
+
+def given(text: str) -> list[tuple[str, str, dict[str, str]]]:
+    sites = [site for site in select(text) if site.attribute == "given"]
+    return [(site.kind, site.subject, site.arguments) for site in sites]
 
 
 @pytest.mark.parametrize(
@@ -315,3 +325,49 @@ def test_every_place() -> None:
         ("target", "h"),
         ("target", "k"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("model(x)", [("model.forward", "x", {"at": "0", "of": "1"})]),
+        ("model(x[i : i + 4])", [("model.forward", "x[i : i + 4]", {"at": "0", "of": "1"})]),
+        ("model(x.view(8))", [("model.forward", "x.view(8)", {"at": "0", "of": "1"})]),
+        ("model(x, mask=m)", [(k, s, {"at": a, "of": "2"}) for k, s, a in TWO]),
+        ("criterion(model(x), y)", [("model.forward", "x", {"at": "0", "of": "1"}), CRITERION]),
+        ("F.cross_entropy(z, y)", [("loss.forward", "y", {})]),
+        ("F.mse_loss(target=y, input=z)", [("loss.forward", "y", {})]),
+        ("model(*x)", []),
+        ("model(a, b, c, d)", []),
+        ("model(3)", []),
+        ("F.cross_entropy(*both)", []),
+    ],
+)
+def test_what_models_and_losses_are_given(text: str, expected: list[object]) -> None:
+    assert given(f"print({text})\n") == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (
+            "next(iter(loader))",
+            [("on", "loader.next", "loader"), ("after", "loader.next", "loader")],
+        ),
+        ("next(batches)", []),
+        ("iter(loader)", []),
+        ("next(iter(loader), None)", []),
+    ],
+)
+def test_the_first_batch_of_a_loader(text: str, expected: list[object]) -> None:
+    assert rows(f"print({text})\n") == expected
+
+
+def test_a_loop_that_ends_with_its_first_turn_tells_by_which_line() -> None:
+    loops = [
+        site
+        for site in select("for b in loader:\n    step(b)\n    break\n")
+        if site.probe == "loop"
+    ]
+    lines = len(HEAD.splitlines())
+    assert [site.arguments for site in loops] == [{"left": str(lines + 3)}]

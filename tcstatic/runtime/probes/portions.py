@@ -1,0 +1,75 @@
+"""Whether ranks that average their gradients are given batches of their own.
+
+The first batches of a loop are published to the launcher's store; nobody waits for another rank.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any, Final, final
+
+from tcstatic.runtime.probes.replicas import Replicas
+from tcstatic.runtime.probes.stream import Stream
+from tcstatic.runtime.probes.structure import Structure
+from tcstatic.runtime.probes.traces import tells, tensors_in, trace_of
+
+BATCHES: Final = 3  # of the first pass of a loop
+
+
+@final
+class Portions:
+    """Publishes what each loop is given first, and compares it.
+
+    State: `_mine` what this rank was given, by the site of the loop; `_done` the loops that are
+    judged, or cannot be.
+    """
+
+    def __init__(self, stream: Stream, replicas: Replicas, structure: Structure) -> None:
+        self._stream = stream
+        self._replicas = replicas
+        self._structure = structure
+        self._mine: dict[int, list[str]] = {}
+        self._done: set[int] = set()
+
+    def wanted(self, site: int) -> bool:
+        """Whether the items of a loop are to be published."""
+        if site in self._done or not self._structure.replicating:
+            return False
+        return self._replicas.expected and len(self._mine.get(site, ())) < BATCHES
+
+    def takes(self, site: int, item: Any) -> bool:
+        """A turn of a loop takes an item; return whether the next is wanted as well."""
+        traces = [trace_of(tensor, self._stream.registry) for tensor in tensors_in(item)]
+        told = [one for one in traces if one is not None and tells(one)]
+        if not told or not all(isinstance(one[2], bytes) for one in told):
+            self._done.add(site)
+            return False
+        mine = self._mine.setdefault(site, [])
+        mine.append(hashlib.sha256(repr(told).encode()).hexdigest()[:16])
+        if len(mine) == BATCHES and self._stream.rank:
+            self._replicas.store().set(f"data/{site}/{self._stream.rank}", " ".join(mine))
+        return len(mine) < BATCHES
+
+    def alike(self, site: int) -> bool | None:
+        """Return whether all ranks were given the same, None where that is not known (yet)."""
+        mine = self._mine.get(site, [])
+        if site in self._done or self._stream.rank or len(mine) < BATCHES:
+            return None
+        store, world = self._replicas.store(), self._replicas.world
+        if not self._spans(world):
+            self._done.add(site)
+            return None
+        keys = [f"data/{site}/{rank}" for rank in range(1, world)]
+        if not store.check(keys):
+            return None
+        self._done.add(site)
+        theirs = {store.get(key).decode() for key in keys}
+        return theirs == {" ".join(mine)} and len(set(mine)) == BATCHES
+
+    def _spans(self, world: int) -> bool:
+        """Whether one model is averaged over all ranks."""
+        for number in self._structure.replicating:
+            group = getattr(self._stream.registry.thing(number), "process_group", None)
+            if group is not None and group.size() == world:
+                return True
+        return False
