@@ -40,7 +40,7 @@ DROPOUTS: Final = frozenset(
     for name in "dropout alpha_dropout dropout1d dropout2d dropout3d feature_alpha_dropout".split()
 )
 # Operations that a loss must not be given twice, and the losses, as functions of torch.
-NORMALISED: Final = frozenset({"softmax", "sigmoid"})
+NORMALISED: Final = frozenset({"softmax", "log_softmax", "sigmoid"})
 LOSSES: Final = frozenset(
     f"torch.nn.functional.{name}"
     for name in "cross_entropy nll_loss mse_loss l1_loss smooth_l1_loss huber_loss "

@@ -9,7 +9,7 @@ the place of the call that made them, where a site has seen it, in torch's own n
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, final
 
 from tcstatic.model import Location, Site
@@ -48,6 +48,10 @@ _MAKERS: Final = {
     "LogSigmoid": "logsigmoid",
 }
 LAYERS: Final = frozenset(_MAKERS)  # which have the names of torch's layers
+# What leaves the last dimension of rows where it is.
+_KEEPS_LAST: Final = frozenset(
+    "View UnsafeView ReshapeAlias Index IndexSelect Slice Clone ToCopy Alias".split()
+)
 # What changes the shape of a prediction on purpose, so that a difference of all pairs is meant.
 _SPREAD: Final = _SHAPE - {"Clone", "ToCopy", "Alias"} | {"Expand", "Repeat"}
 
@@ -56,13 +60,15 @@ _SPREAD: Final = _SHAPE - {"Clone", "ToCopy", "Alias"} | {"Expand", "Repeat"}
 @dataclass(frozen=True, slots=True)
 class _Loss:
     """One loss within a graph: `made_by` the operation whose result it was given, at `made_at`;
-    `shapes` where its input was spread against the targets, so that all pairs were compared."""
+    `shapes` where its input was spread against the targets, so that all pairs were compared;
+    `over_batch` where log_softmax was taken over another dimension than that of the classes."""
 
     name: str
     where: Location | None
     made_by: str = ""
     made_at: Location | None = None
     shapes: str = ""
+    over_batch: bool = False
 
 
 @final
@@ -104,7 +110,7 @@ class Graphs:
             return
         for found in _losses(loss.grad_fn):
             made_at = found.made_at or self._layer(found.made_by)
-            one = _Loss(found.name, found.where or where, found.made_by, made_at, found.shapes)
+            one = replace(found, where=found.where or where, made_at=made_at)
             if one not in self._told and len(self._told) < _MOST_TOLD:
                 self._told[one] = None
                 self._tell(one)
@@ -123,6 +129,7 @@ class Graphs:
             "made_by": one.made_by,
             "spread": bool(one.shapes),
             "shapes": one.shapes,
+            "over_batch": one.over_batch,
         }
         stream.tell(stream.make("loss.forward", one.where, subjects, values))
 
@@ -167,6 +174,8 @@ def _losses(root: Any) -> Iterator[_Loss]:
 def _loss(node: Any, name: str, where: Location | None) -> _Loss:
     below = _below(node)
     if name == "nll_loss" and below is not None and _kind(below) == "LogSoftmax":
+        if _is_over_batch(node, below):
+            return replace(_made(name, where, below), over_batch=True)
         return _made("cross_entropy", where, _below(below))
     if below is not None and _kind(below) == "Expand":
         child = below.next_functions[0][0]
@@ -178,6 +187,22 @@ def _loss(node: Any, name: str, where: Location | None) -> _Loss:
 def _made(name: str, where: Location | None, node: Any) -> _Loss:
     made_by = _MAKERS.get(_kind(node), "") if node is not None else ""
     return _Loss(name, where, made_by, node.metadata.get(_NOTE) if made_by else None)
+
+
+def _is_over_batch(loss: Any, softmax: Any) -> bool:
+    """Whether log_softmax ran over another dimension than the last, which that of the classes is
+    for a loss of rows; nothing between them may have turned the dimensions."""
+    node = loss.next_functions[0][0]
+    shape, rows = _shape(softmax), _shape(node)
+    while node is not softmax and _kind(node) in _KEEPS_LAST and node.next_functions:
+        node = node.next_functions[0][0]
+    dimension = getattr(softmax, "_saved_dim", None)
+    if node is not softmax or not isinstance(dimension, int) or _kind(loss) != "NllLoss":
+        return False
+    if len(shape) < 2 or len(rows) != 2 or rows[1] != shape[-1]:
+        return False
+    signed = dimension - (1 << 64) if dimension >> 63 else dimension
+    return signed % len(shape) != len(shape) - 1
 
 
 def _below(node: Any) -> Any:

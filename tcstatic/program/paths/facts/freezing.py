@@ -6,7 +6,7 @@ from typing import Final
 
 from tcstatic.program.paths import parameters
 from tcstatic.program.paths.facts.grad_modes import written_by_hand
-from tcstatic.program.paths.facts.layers import has_parameters
+from tcstatic.program.paths.facts.layers import has_weights
 from tcstatic.program.paths.facts.membership import holdings, is_fresh
 from tcstatic.program.paths.facts.orders import tell
 from tcstatic.program.paths.facts.registry import surveys
@@ -64,7 +64,7 @@ def _is_alone(one: Happening) -> bool:
 
 def _is_as_made(m: Machine, every: list[Happening], model: Object, lost: frozenset[Token]) -> bool:
     parts = list(parameters.tree(m, model))
-    if not has_parameters(m, model) or not all(is_fresh(m, part) for part in parts):
+    if not has_weights(m, model) or not all(is_fresh(m, part) for part in parts):
         return False
     if written_by_hand(model):
         return False
