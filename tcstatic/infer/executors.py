@@ -7,6 +7,7 @@ result is the same wherever it was made, and by however many.
 from __future__ import annotations
 
 import contextlib
+import signal
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import BrokenExecutor, Executor
 from typing import Any, Final, TypeVar
@@ -35,7 +36,9 @@ def each(
         yield from map(work, given)
         return
     try:
-        yield from executor.map(work, given)
+        with _without_interrupts():
+            answers = executor.map(work, given)
+        yield from answers
     except BrokenExecutor as error:
         raise InputError(
             input_problem(
@@ -80,8 +83,31 @@ def executor_for(jobs: int, address: str, events: Sequence[int]) -> Iterator[Exe
 
     # not forked: libraries that are loaded here have threads
     start = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(jobs, mp_context=start) as executor:
+    executor = ProcessPoolExecutor(jobs, mp_context=start)
+    try:
         yield executor
+        executor.shutdown()
+    except KeyboardInterrupt:
+        # Nobody waits for what was begun.
+        for process in multiprocessing.active_children():
+            process.terminate()
+        raise
+    finally:
+        executor.shutdown(cancel_futures=True)
+
+
+@contextlib.contextmanager
+def _without_interrupts() -> Iterator[None]:
+    """Start processes that never hear of Ctrl-C, which a terminal sends to all of them: each would
+    print a traceback. One that comes meanwhile is heard here at the end."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _cores() -> int:

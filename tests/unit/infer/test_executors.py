@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from functools import partial
+from pathlib import Path
 
 import pytest
 
@@ -14,6 +18,7 @@ from tcstatic.infer import infer
 from tcstatic.infer.executors import PAYS_FROM, check_address, each, executor_for
 from tcstatic.model import Event
 from tests.unit.infer.runs import healthy
+from tests.unit.trace.making import record, training
 
 
 def dying(number: int) -> int:
@@ -76,3 +81,40 @@ def test_work_stays_in_this_process_where_more_do_not_pay(jobs: int, events: lis
 def test_an_address_that_is_none_is_told(address: str) -> None:
     with pytest.raises(InputError, match="expected dask://HOST:PORT"):
         check_address(address)
+
+
+WAITING = """
+import sys, time
+from tcstatic.cli import main
+from tcstatic.infer import executors, inferring
+
+def forever(given):
+    print("begun", flush=True)
+    time.sleep(60)
+
+inferring._surveyed = forever
+if __name__ == "__main__":
+    sys.exit(main(["infer", *sys.argv[1:], "--jobs", "2", "-o", "learnt.yaml"]))
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no process groups")
+def test_ctrl_c_ends_all_at_once_and_says_nothing(tmp_path: Path) -> None:
+    (tmp_path / "waiting.py").write_text(WAITING)
+    folders = [str(tmp_path / name) for name in ("a", "b")]
+    for folder in folders:
+        record(Path(folder), training(3))
+    process = subprocess.Popen(
+        [sys.executable, "waiting.py", *folders],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "begun\n"
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+    _, said = process.communicate(timeout=50)
+    assert (process.returncode, said.strip()) == (130, "")
+    assert not (tmp_path / "learnt.yaml").exists()
