@@ -16,6 +16,8 @@ from tcstatic.model import Skipped
 _MARKS: Final = ("pyproject.toml", ".git")
 # Older ways to say that a folder is a project; they count where none of the others is found.
 _OLDER_MARKS: Final = ("setup.py", "setup.cfg", ".hg", ".svn")
+_OF_A_COPY: Final = ("_tcstatic.py", "plan.json")
+NOTEBOOK: Final = "notebooks are not read; `jupyter nbconvert --to script` makes a script of one"
 
 
 @final
@@ -111,11 +113,20 @@ def _files(
         raise InputError(input_problem("no such file or folder", where=given))
     if path.is_dir():
         _, settings = around.of(path)
-        yield from walk(path, [*around.excluded(settings), *here], git=True)
+        layers = [*around.excluded(settings), *here]
+        yield from walk(path, layers, git=True, leave=_is_a_copy)
+        return
+    if path.suffix == ".ipynb":
+        yield Skipped(given, NOTEBOOK)
         return
     _, settings = around.of(path.parent)
     if not is_covered(path, [*around.excluded(settings), *here]):
         yield path
+
+
+def _is_a_copy(folder: str) -> bool:
+    """Whether `tcstatic rewrite` has made a folder: what it was made of is linted."""
+    return all(os.path.isfile(os.path.join(folder, name)) for name in _OF_A_COPY)
 
 
 @final

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import final
+from typing import Final, final
 
+from tcstatic.caching import read_whole
 from tcstatic.errors import InputError
 from tcstatic.program.callgraph.bindings import Bindings, bindings_of
 from tcstatic.program.callgraph.exports import ANYTHING
 from tcstatic.program.source import Tree, decode, module_name, parse, syntax
+
+MOST_BYTES: Final = 1 << 26  # of a source file: beyond, it is made by a program, or has no end
 
 
 @final
@@ -117,7 +120,7 @@ class Modules:
 
     def _read(self, path: Path) -> None:
         try:
-            tree = parse(decode(path.read_bytes(), str(path)).text, str(path))
+            tree = parse(decode(read_whole(path, MOST_BYTES), str(path)).text, str(path))
         except OSError as error:
             self.skipped.append(Skipped(path, error.strerror or str(error)))
             return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from textwrap import dedent
 
@@ -82,10 +83,11 @@ def test_files_that_cannot_be_read_are_skipped_with_the_reason(tmp_path: Path) -
     (tmp_path / "broken.py").write_text("def f(:\n", encoding="utf-8")
     (tmp_path / "binary.py").write_bytes(b"\xff\xfe\x00\x01")
     (tmp_path / "dangling.py").symlink_to(tmp_path / "nowhere.py")
+    os.mkfifo(tmp_path / "pipe.py")
     graph = graph_of(tmp_path, main="def f():\n    pass\n\nf()\n")
     assert graph.callees("main") == {"main.f"}
     reasons = {skipped.path.name: skipped.reason for skipped in graph.skipped}
-    assert set(reasons) == {"binary.py", "broken.py", "dangling.py"}
+    assert set(reasons) == {"binary.py", "broken.py", "dangling.py", "pipe.py"}
     assert all(reasons.values())
 
 

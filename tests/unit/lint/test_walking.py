@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tcstatic import cli
 from tcstatic.lint.discovery import discover
 from tcstatic.lint.walking import walk
 from tests.unit.lint.projects import BAD, GOOD, Folder
@@ -126,3 +127,20 @@ def test_paths_are_told_as_seen_from_here(folder: Folder, monkeypatch: pytest.Mo
     assert folder.places("train.py") == ["lib/train.py:8 TCS112"]
     monkeypatch.chdir(folder.path.parent)
     assert folder.concise("project")[0].startswith("project/lib/train.py:8:5: ")
+
+
+def test_a_copy_that_was_made_to_be_watched_is_linted_only_if_it_is_named(folder: Folder) -> None:
+    folder.write(train=BAD)
+    assert cli.main(["rewrite", str(folder.path / "train.py"), "-o", str(folder.path / "w")]) == 0
+    assert folder.places() == ["train.py:8 TCS112"]
+    assert folder.places("w") == ["train.py:8 TCS112"]
+
+
+def test_a_notebook_that_is_named_is_told_of(
+    folder: Folder, capfd: pytest.CaptureFixture[str]
+) -> None:
+    folder.write(train=GOOD)
+    (folder.path / "notes.ipynb").write_text("{}")
+    assert folder.places() == []
+    assert cli.main(["lint", str(folder.path / "notes.ipynb")]) == 2
+    assert "notes.ipynb: notebooks are not read; `jupyter nbconvert" in capfd.readouterr().err
