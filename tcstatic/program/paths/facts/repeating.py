@@ -8,9 +8,11 @@ from typing import Final
 
 from tcstatic.program.paths.facts.orders import all_loops
 from tcstatic.program.paths.facts.registry import surveys
+from tcstatic.program.paths.facts.starving import held_by
 from tcstatic.program.paths.machine import Machine
 from tcstatic.program.paths.tree import Block, Called, Exit, Happening, Loop, Step, happenings
 from tcstatic.program.paths.values import Const, Node
+from tcstatic.program.paths.walking import Token
 
 # What makes a second backward of a loss, or a second turn of a schedule, another thing.
 _CLEARS: Final = frozenset({"optimizer.zero_grad", "optimizer.step", "scaler.update"})
@@ -114,3 +116,34 @@ def _advanced(run: list[Happening]) -> Iterator[tuple[Happening, str]]:
             if before is not None and before.place.node is not one.place.node:
                 yield one, "advanced_again"
             last[number] = one
+
+
+@surveys
+def doubled(m: Machine, block: Block) -> None:
+    """``stepped_by_two``: of two optimizers that step one after the other from the same backward,
+    one holds what the other holds."""
+    told: set[int] = set()
+    for loop in all_loops(block):
+        for run in _runs(loop.body):
+            for wide, one in _doubled(m, run):
+                if wide not in told:
+                    told.add(wide)
+                    about: dict[str, tuple[int, ...]] = {"optimizer": (wide,)}
+                    values = {"operation": "stepped_by_two", "stepped_by_two": True}
+                    block.steps.append(Happening("call", one.place, about, values=values))
+
+
+def _doubled(m: Machine, run: list[Happening]) -> Iterator[tuple[int, Happening]]:
+    """The optimizer that holds more of two that share parameters, and the second of the steps."""
+    before: list[tuple[int, frozenset[Token]]] = []
+    for one in run:
+        if one.wild or one.kind in ("optimizer.zero_grad", "loss.backward"):
+            before = []
+        numbers = one.subjects.get("optimizer", ()) if one.kind == "optimizer.step" else ()
+        if len(numbers) != 1 or one.assumed or one.values.get("closure"):
+            continue
+        mine = held_by(m, numbers[0])
+        for number, other in before:
+            if number != numbers[0] and mine & other:
+                yield (number if len(other) > len(mine) else numbers[0]), one
+        before.append((numbers[0], mine))

@@ -46,7 +46,7 @@ def starving(m: Machine, block: Block) -> None:
         if step.kind != "optimizer.step" or step.values.get("closure") or step.assumed:
             continue
         for number in step.subjects.get("optimizer", ()):
-            mine = _held(m, number)
+            mine = held_by(m, number)
             if number in told or not mine or mine & alive or _escapes(every, number):
                 continue
             before = [one for one in every[:index] if one.kind == "loss.backward"]
@@ -196,7 +196,7 @@ def _alive(m: Machine, one: Happening) -> frozenset[Token]:
     return found.tokens if unknown and isinstance(found, Reach) else live
 
 
-def _held(m: Machine, number: int) -> frozenset[Token]:
+def held_by(m: Machine, number: int) -> frozenset[Token]:
     """The parameters of an optimizer, where all of them are known."""
     tokens, complete = m.cells.get((number, "#tokens")), m.cells.get((number, "#complete"))
     known = isinstance(complete, Const) and complete.value is True
