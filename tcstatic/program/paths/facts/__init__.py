@@ -9,6 +9,7 @@ from tcstatic.program.paths.facts import (  # noqa: F401
     grad_modes,
     kept,
     layers,
+    leaves,
     loaders,
     losses,
     membership,
