@@ -13,7 +13,7 @@ from tcstatic.runtime.probes.forwards import Forward
 from tcstatic.runtime.probes.stream import Stream
 from tcstatic.runtime.probes.traces import Trace, tensors_in, trace_of
 
-# Steps whose batches are looked at, and then one in so many, for what was missed.
+# Steps whose batches are looked at: more than it takes to show that they stay the same.
 _FIRST_STEPS: Final = 10
 # Turns in a row, with a step in each, that show it.
 TURNS: Final = 4

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 from tcstatic.runtime.probes import entry
 from tcstatic.runtime.probes.loops import Loop, watched
@@ -169,3 +169,53 @@ def test_a_comprehension_over_slices_counts_as_a_loop(watched: Watched) -> None:
         (8, True),
     ]
     assert loops == []
+
+
+class Items(Dataset[Any]):
+    """Gives items that can be seen to die; the one after the last fails."""
+
+    def __init__(self, made: list[weakref.ref[Item]]) -> None:
+        self.made = made
+
+    def __len__(self) -> int:
+        return 5
+
+    def __getitem__(self, index: int) -> Item:
+        if index == 4:
+            raise LookupError("the data ends here")
+        item = Item()
+        self.made.append(weakref.ref(item))
+        return item
+
+
+def _first(batch: list[Item]) -> Item:
+    return batch[0]
+
+
+def test_items_of_a_loader_are_looked_at_and_not_kept(watched: Watched) -> None:
+    made: list[weakref.ref[Item]] = []
+    loader = DataLoader(Items(made), collate_fn=_first)
+    alive = []
+    with pytest.raises(LookupError) as caught:
+        for item in entry.loop(LOOP, loader):
+            assert watched.parts.stream.loops[-1].load.looking
+            assert item is made[-1]()
+            del item
+            alive.append(sum(one() is not None for one in made))
+    assert alive == [0, 0, 0, 0]
+    own = [frame for frame in traceback.extract_tb(caught.tb) if "tcstatic/" in frame.filename]
+    assert own == []
+    assert watched.disabled() == ()
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_loader_gives_the_same_and_draws_the_same(watched: Watched, workers: int) -> None:
+    data = TensorDataset(torch.arange(12.0))
+    given = []
+    for seen in (False, True):
+        torch.manual_seed(0)
+        loader = DataLoader(data, batch_size=2, shuffle=True, num_workers=workers)
+        batches = entry.loop(LOOP, loader) if seen else loader
+        given.append(([x.tolist() for (x,) in batches], torch.rand(1).item()))
+    assert given[0] == given[1]
+    assert watched.disabled() == ()
