@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from typing import Final
 
-from tcstatic.program.source import Argument, Call, ModuleFacts
+from tcstatic.program.source import Argument, Call, ModuleFacts, Span
 from tcstatic.rewrite.sketch import Sketch
 from tcstatic.rewrite.vocabulary import LOSSES
 
@@ -16,8 +16,9 @@ _MOST: Final = 3  # arguments of a call that are looked at; one with more is not
 _PLAIN: Final = re.compile(r"[\w.]+(\[[^\[\]]*\])?")
 
 
-def input_sites(call: Call, made: Sequence[Sketch], facts: ModuleFacts) -> Iterator[Sketch]:
-    """What a call gives to a model or a loss; `made` are the sites of the call itself."""
+def input_sites(call: Call, made: Sequence[Sketch], spans: Container[Span]) -> Iterator[Sketch]:
+    """What a call gives to a model or a loss; `made` are the sites of the call itself, `spans` the
+    ranges of all calls."""
     if call.quoted or call.in_class or call.place:
         return
     if call.callee in LOSSES:
@@ -26,7 +27,6 @@ def input_sites(call: Call, made: Sequence[Sketch], facts: ModuleFacts) -> Itera
         given = [one for one in call.arguments if not one.literal]
         spread = any(one.keyword in ("*", "**") for one in given)
         if given and not spread and len(given) <= _MOST:
-            spans = {other.span for other in facts.calls if not other.quoted}
             for one in given:
                 if one.span in spans or _PLAIN.fullmatch(one.text):
                     place = one.keyword or str(call.arguments.index(one))

@@ -29,12 +29,13 @@ def select_sites(facts: ModuleFacts, first_number: int) -> tuple[Site, ...]:
     shared = _shared_spans(facts)
     sketches: list[Sketch] = []
     given: list[Sketch] = []
+    spans = {call.span for call in facts.calls if not call.quoted}
     for call in facts.calls:
         if call.span in shared or call.place == "annotation" or call.in_class:
             continue
         made = [*first_batches(call, facts), *call_sites(call, facts)]
         sketches += made
-        given += input_sites(call, made, facts)
+        given += input_sites(call, made, spans)
     sketches += loop_sites(facts)
     sketches += comprehension_sites(facts)
     sketches += store_sites(facts)
