@@ -144,6 +144,7 @@ def _doubled(m: Machine, run: list[Happening]) -> Iterator[tuple[int, Happening]
             continue
         mine = held_by(m, numbers[0])
         for number, other in before:
-            if number != numbers[0] and mine & other:
+            # two optimizers of all the same parameters are a mixture on purpose
+            if number != numbers[0] and mine & other and mine != other:
                 yield (number if len(other) > len(mine) else numbers[0]), one
         before.append((numbers[0], mine))
