@@ -125,7 +125,7 @@ def _scalars(facts: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _names(event: Event, history: History, facts: Mapping[str, Any]) -> dict[str, str]:
-    names = {k: _shown(v) for k, v in _scalars(facts).items()}
+    names = {"origin": "", **{k: _shown(v) for k, v in _scalars(facts).items()}}
     for role in ("optimizer", "model"):
         numbers = event.subjects.get(role, ())
         first = history.first(numbers[0]) if numbers else None

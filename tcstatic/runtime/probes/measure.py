@@ -64,6 +64,11 @@ class Pending:
         """Return numbers that are there already."""
         return cls(None, len(numbers), numbers)
 
+    @property
+    def at_hand(self) -> list[float] | None:
+        """The numbers where nothing has to be waited for, None elsewhere."""
+        return self._known
+
     def values(self) -> list[float]:
         """Return the numbers; waits only if the device has not reached them yet."""
         if self._known is not None:

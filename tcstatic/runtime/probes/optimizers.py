@@ -26,7 +26,8 @@ class Interval:
     """What an optimizer has seen since its own last step.
 
     `others_reached`: a backward reached another optimizer; `orphans`: the parameters that a
-    backward reached and nobody holds; `losses`: the losses whose gradients it will use.
+    backward reached and nobody holds; `losses`: the losses whose gradients it will use; `origin`:
+    what is known of where a number came from that is not finite.
     """
 
     backwards: int = 0
@@ -38,6 +39,7 @@ class Interval:
     clipped_live: bool = False
     other_cleared: bool = False
     clearings: int = 0
+    origin: str = ""
 
     def discard_losses(self) -> None:
         """The gradients of its losses were cleared."""

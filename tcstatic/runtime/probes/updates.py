@@ -10,6 +10,7 @@ from tcstatic.model import Location
 from tcstatic.runtime.probes import measure
 from tcstatic.runtime.probes.forwards import Forwards
 from tcstatic.runtime.probes.graphs import Graphs
+from tcstatic.runtime.probes.nonfinite import Around, NonFinite
 from tcstatic.runtime.probes.optimizers import Interval, Optimizer, Snapshot, keep_suspects
 from tcstatic.runtime.probes.ownership import Ownership
 from tcstatic.runtime.probes.readings import StepReading, resolved
@@ -56,6 +57,7 @@ class Updates:
         self._gone = False
         self.untracked = Untracked(stream, ownership)
         self.vain = Vain(stream)
+        self.nonfinite = NonFinite(stream, self._around)
         self._facts = StepFacts(stream.registry, ownership, self.untracked, structure)
         self.in_backward = False
         self._where: Location | None = None
@@ -122,6 +124,11 @@ class Updates:
         if loss is not None:
             self._graphs.read(loss, where)
         self._loss = measure.scalar(loss) if loss is not None else None
+        if self._loss is not None:
+            said = self.nonfinite.backward_begins(loss, self._loss)
+            if said:
+                for optimizer in self.live():
+                    optimizer.interval.origin = said
         self._round_begins()
         starved = any([optimizer.starved for optimizer in self.optimizers.values()])
         self.untracked.settle_update(self.optimizers, self._finish_step)
@@ -190,6 +197,13 @@ class Updates:
         }
         values = {"reached": len(reached), "untracked": orphans}
         self._stream.tell(self._stream.make("loss.backward", self._where, subjects, values))
+
+    def _around(self) -> Around:
+        """All who may have to name the cause of a failure, and the models that were called."""
+        return (
+            tuple(optimizer.heard for optimizer in self.live()),
+            [record.module for record in self.forwards.pending],
+        )
 
     # -- clearing -----------------------------------------------------------------------------
 
@@ -276,9 +290,14 @@ class Updates:
         stream = self._stream
         stream.last_step_where = where or stream.last_step_where
         reading = StepReading(optimizer, snapshot, stream.registry, self._ownership)
+        norms = reading.bad_norms()
+        if norms:
+            optimizer.interval.origin = self.nonfinite.gradient_found(norms)
         values, concerned = self._facts.of(
             optimizer, snapshot, reading.facts, self._where, self.last_write
         )
+        if optimizer.interval.origin:
+            values = {**values, "origin": optimizer.interval.origin}
         if values["starved"]:
             values = {**values, **self._about_starving(optimizer, values)}
         self.forwards.stepped(optimizer)
