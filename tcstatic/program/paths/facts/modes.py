@@ -39,6 +39,7 @@ def modes(m: Machine, block: Block) -> None:
         if model is None or model.place is None or not _is_sensitive(m, model):
             continue
         _left_in_eval(m, block, number)
+        _never_in_train(m, block, model, every)
         _left_in_train(m, block, number, every)
 
 
@@ -114,6 +115,36 @@ def _left_in_eval(m: Machine, block: Block, number: int) -> None:
         block.steps.append(
             Happening("call", last.place, subjects, values=values, assumed=not certain)
         )
+
+
+def _never_in_train(m: Machine, block: Block, model: Object, every: list[Happening]) -> None:
+    """``never_in_train`` at the ``eval()`` before the first training of a model that was made here
+    from nothing, and is never trained in train mode."""
+    parts = {part.number for part in parameters.tree(m, model)}
+    known = all(m.cells.get((number, "#tainted")) is None for number in parts)
+    loaded = any(
+        (one.kind in ("model.load", "model.freeze") and parts & set(one.subjects.get("model", ())))
+        or (one.wild and parts & one.maybe)
+        for one in every
+    )
+    if not known or loaded:
+        return
+    seen: set[Happening | None] = set()
+
+    def update(one: Happening, state: State) -> State:
+        if _switches(m, one, model.number):
+            return frozenset({one})
+        if _trains(one) and model.number in one.subjects["model"]:
+            seen.update(state)
+        return state
+
+    follow(block, update, unset=True)
+    told = [one for one in seen if one is not None and one.values.get("training") is False]
+    if told and len(told) == len(seen):
+        about: dict[str, tuple[int, ...]] = {"model": (model.number,)}
+        values = {"operation": "never_in_train", "never_in_train": True}
+        first = min(told, key=lambda one: one.place.node.lineno)
+        block.steps.append(Happening("call", first.place, about, values=values))
 
 
 def _by_round(m: Machine, one: Happening) -> bool:
