@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal, final
 
 Overlap = Literal["none", "within", "around", "crossing"]
-_MOST: Final = 2_000_000  # indices that are looked at
+_MOST: Final = 200_000  # indices that are listed: some 10 MB for two loaders
 _WHOLE_SAMPLERS: Final = frozenset({"SequentialSampler", "RandomSampler", "DistributedSampler"})
 
 
@@ -18,7 +18,7 @@ class Rows:
     """Rows of one set of data, by their index; None for all that there are."""
 
     data: tuple[object, ...]
-    chosen: frozenset[int] | None
+    chosen: frozenset[int] | range | None
 
     def overlap(self, trained: Rows) -> Overlap:
         """How these rows lie to those that were trained on."""
@@ -28,7 +28,7 @@ class Rows:
             return "within"
         if self.chosen is None:
             return "around"
-        common = len(self.chosen & trained.chosen)
+        common = _common(self.chosen, trained.chosen)
         if not common:
             return "none"
         if common == len(self.chosen):
@@ -76,15 +76,25 @@ def _picked(loader: Any) -> Any:
 
 def _of_tensor(tensor: Any, chosen: Any) -> Rows | None:
     """Rows of a tensor are known by where they lie in memory: slices of one tensor may overlap."""
-    if not tensor.dim() or tensor.is_sparse or tensor.stride(0) <= 0 or tensor.shape[0] > _MOST:
+    if not tensor.dim() or tensor.is_sparse or tensor.stride(0) <= 0:
         return None
     pointer, stride = tensor.untyped_storage().data_ptr(), tensor.stride(0)
     if not pointer:
         return None
     first, column = divmod(tensor.storage_offset(), stride)
-    picked = range(tensor.shape[0]) if chosen is None else chosen
-    rows = frozenset(first + int(index) for index in picked)
+    every = range(first, first + tensor.shape[0])
+    rows = every if chosen is None else frozenset(every[index] for index in chosen)
     return Rows(("tensor", str(tensor.device), pointer, tensor.dtype, stride, column), rows)
+
+
+def _common(some: frozenset[int] | range, others: frozenset[int] | range) -> int:
+    """How many indices two sets or ranges (of step 1) share."""
+    if isinstance(some, range):
+        some, others = others, some
+    if not isinstance(some, range):
+        return sum(index in others for index in some)
+    assert isinstance(others, range)
+    return max(0, min(some.stop, others.stop) - max(some.start, others.start))
 
 
 def _set(chosen: Any) -> frozenset[int] | None:

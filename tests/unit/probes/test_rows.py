@@ -96,3 +96,13 @@ def test_a_sampler_within_a_batch_sampler_picks_rows() -> None:
     batches = BatchSampler(SubsetRandomSampler([4, 5]), 2, drop_last=False)
     picked = rows(DataLoader(OWN, batch_sampler=batches))
     assert picked is not None and picked.chosen == {4, 5}
+
+
+def test_whole_tensors_of_many_rows_are_not_listed() -> None:
+    many = torch.zeros(1_000_000, 1)
+    trained, rest = rows(DataLoader(TensorDataset(many[:900_000]))), TensorDataset(many[900_000:])
+    assert trained is not None and isinstance(trained.chosen, range)
+    held_out, last = rows(DataLoader(rest)), rows(DataLoader(Subset(TensorDataset(many), [-1])))
+    assert held_out is not None and held_out.overlap(trained) == "none"
+    assert last is not None and last.overlap(held_out) == "within"
+    assert last.overlap(trained) == "none"
