@@ -16,6 +16,7 @@ from tcstatic.program.paths.facts import (  # noqa: F401
     modes,
     moving,
     orders,
+    outside,
     probabilities,
     ranks,
     rates,
