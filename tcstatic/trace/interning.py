@@ -15,7 +15,6 @@ from tcstatic.trace.cells import (
     NEXT_INTEGER,
     NEXT_REAL,
     STEP,
-    Moves,
     cell,
 )
 from tcstatic.trace.columns import Ends, Numbers, Texts, structs
@@ -32,12 +31,13 @@ MOST_HELD: Final = 1024
 # The row of a mapping, and what in it moves.
 Interned = tuple[int, tuple[int, ...], tuple[float, ...]]
 _EMPTY: Final[Interned] = (-1, _NOTHING, _NOTHING)
+_DATES: Final = (MOVES[STEP], MOVES[EPOCH])
 
 
 @final
 class Pierced(NamedTuple):
-    """A mapping of a member without what moves: its `content`, and the numbers; `exact` tells them
-    apart to the bit. It is `dated` where the event's own step or epoch belongs in it."""
+    """A mapping of a member without what moves: its `content`, and the numbers. It is `dated` where
+    the event's own step or epoch belongs in it."""
 
     content: Any
     names: tuple[str, ...]
@@ -46,9 +46,11 @@ class Pierced(NamedTuple):
     reals: tuple[float, ...]
     dated: bool
 
-    @property
-    def exact(self) -> object:
-        return self.integers, tuple(map(float.hex, self.reals))
+    def takes_as(self, other: Pierced) -> bool:
+        """Whether the numbers are the same, to the bit."""
+        if self.integers != other.integers or self.reals != other.reals:
+            return False
+        return 0.0 not in self.reals or repr(self.reals) == repr(other.reals)
 
 
 @final
@@ -116,11 +118,12 @@ class Maps:
                 for position, (name, type_) in enumerate(zip(names, types, strict=True))
                 if type_ in (int, float) and name in self._moving_members
             )
-        if not holes:
-            return Pierced((names, types, repr(values)), names, values, _NOTHING, _NOTHING, False)
-        fixed, integers, reals = _pierced(values, holes, step, epoch)
-        dated = MOVES[STEP] in fixed or MOVES[EPOCH] in fixed
-        content = names, types, tuple([v.code if type(v) is Moves else repr(v) for v in fixed])
+        fixed, integers, reals = _pierced(values, holes, step, epoch) if holes else _whole(values)
+        dated = any(fixed[position] in _DATES for position, _ in holes)
+        content: Any = (names, types, fixed)
+        if types.count(float) > len(reals):
+            # 0.0 is -0.0, but for this
+            content = content, repr([value for value in fixed if type(value) is float])
         return Pierced(content, names, fixed, integers, reals, dated)
 
     def row_of(self, one: Pierced, turn: int) -> int:
@@ -245,6 +248,10 @@ def _pierced(
     return tuple(fixed), tuple(integers), tuple(reals)
 
 
+def _whole(values: tuple[Any, ...]) -> tuple[tuple[Any, ...], tuple[int, ...], tuple[float, ...]]:
+    return values, _NOTHING, _NOTHING
+
+
 def fields_of(context: Context) -> Mapping[str, Any]:
     """Return a context as one mapping."""
     if not context.inferred:
@@ -343,7 +350,8 @@ class Groups:
         numbers."""
         for turn in itertools.count():
             row = self._maps.row_of(one, turn)
-            if taken.setdefault(row, one).exact == one.exact:
+            first = taken.setdefault(row, one)
+            if first is one or first.takes_as(one):
                 return row
         raise AssertionError
 

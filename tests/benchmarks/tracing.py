@@ -12,8 +12,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from tcstatic.check.replay import judged
 from tcstatic.model import Event, Invariant, ProbeCounts, Recording
@@ -36,7 +37,8 @@ def main() -> None:
         rules = load_invariants(Request("", ""))
         run = open_trace(Path(folder, f"trace-{PAIRS - 1}")).runs[0]
         print(f"bytes an event, {run.count} events: {run.size / run.count:.1f} (bound {BYTES:.0f})")
-        checking(run, Path(folder, "long"), rules)
+        for name, course in COURSES.items():
+            checking(run, Path(folder, name.replace(" ", "-")), rules, name, course)
         for count in LEARNT_FROM:
             learning(run, Path(folder, f"learnt-{count}"), count)
 
@@ -57,26 +59,70 @@ def recording(folder: Path) -> None:
     )
 
 
-def checking(run: Run, folder: Path, rules: Sequence[Invariant]) -> None:
-    """Print how fast a long trace is written, read, and checked, in CPU seconds."""
+def checking(run: Run, folder: Path, rules: Sequence[Invariant], name: str, course: Course) -> None:
+    """Print how fast a long trace of a kind is written, read, and checked, in CPU seconds: by the
+    rules alone, and with what is learnt from it."""
     start = time.process_time()
-    long = written_longer(run, folder, EVENTS)
+    long = written_longer(run, folder, EVENTS, course)
     written = time.process_time() - start
     count = long.count
     start = time.process_time()
     sum(1 for _ in long.events())
     read = time.process_time() - start
-    start = time.process_time()
-    report = judged(long, rules)
-    took = time.process_time() - start
-    print(f"writing, with making the events: {count / written:,.0f} events a second")
-    print(f"bytes an event, {count:,} events: {long.size / count:.1f} (bound {BYTES:.0f})")
-    print(f"reading: {count / read:,.0f} events a second")
-    print(
-        f"check, {len(report.invariants.in_scope)} rules, {len(report.findings)} findings:"
-        f" {count / took:,.0f} events a second (bound {SPEED:,.0f})",
-        flush=True,
+    print(f"{name}: writing, with making the events: {count / written:,.0f} events a second")
+    print(f"{name}: bytes an event: {long.size / count:.1f} (bound {BYTES:.0f})")
+    print(f"{name}: reading: {count / read:,.0f} events a second")
+    learnt = folder.with_suffix(".yaml")
+    words = [sys.executable, "-m", "tcstatic", "infer", str(folder), "-o", str(learnt)]
+    subprocess.run(words, check=True, capture_output=True)
+    more = load_invariants(Request("", "", invariants=(str(learnt),)))
+    for what, asked in (("rules", rules), ("rules and learnt invariants", more)):
+        start = time.process_time()
+        report = judged(long, asked)
+        took = time.process_time() - start
+        print(
+            f"{name}: check, {len(report.invariants.in_scope)} {what}, {len(report.findings)}"
+            f" findings: {count / took:,.0f} events a second (bound {SPEED:,.0f})",
+            flush=True,
+        )
+
+
+def as_it_was(event: Event) -> Event:
+    """Rounds repeat themselves."""
+    return event
+
+
+def scheduled(event: Event) -> Event:
+    """The learning rate is another one at each step."""
+    return _members(event, lambda number: {"learning_rate": 0.1 / (1 + event.step)})
+
+
+def converged(event: Event) -> Event:
+    """At each step it is not decided of other parameters whether they have changed."""
+    open_ = {"changed": None, "since": event.step}
+    return _members(event, lambda number: open_ if hash((event.step, number)) % 4 == 0 else {})
+
+
+def uneven(event: Event) -> Event | None:
+    """Of the forward passes some are left out: no two rounds have as many."""
+    left_out = event.kind == "model.forward" and hash((event.step, event.sequence)) % 2
+    return None if left_out else event
+
+
+def _members(event: Event, more: Callable[[int], Mapping[str, Any]]) -> Event:
+    members = tuple(
+        one._replace(fields={**one.fields, **more(one.number)}) for one in event.members
     )
+    return event._replace(members=members) if members else event
+
+
+Course = Callable[[Event], Event | None]
+COURSES: Mapping[str, Course] = {
+    "rounds alike": as_it_was,
+    "another rate at each step": scheduled,
+    "converged": converged,
+    "uneven rounds": uneven,
+}
 
 
 def learning(run: Run, folder: Path, count: int) -> None:
@@ -93,10 +139,10 @@ def learning(run: Run, folder: Path, count: int) -> None:
     )
 
 
-def written_longer(run: Run, folder: Path, count: int) -> Run:
-    """Write a trace of so many events, as if the run had gone on."""
+def written_longer(run: Run, folder: Path, count: int, course: Course = lambda one: one) -> Run:
+    """Write a trace of so many events, as if the run had gone on, and in this way."""
     recorder = Recorder(Recording(str(folder), "", "", out_of_scope=run.facts.out_of_scope))
-    for event in lengthened(list(run.events()), count):
+    for event in filter(None, map(course, lengthened(list(run.events()), count))):
         recorder.take(event)
         if event.kind == "optimizer.step":
             recorder.settled()
