@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from tcstatic.program.paths import lookup
@@ -13,6 +14,10 @@ from tcstatic.program.paths.values import Const, Listing, Object, Value
 _MULTIPLIES: Final = frozenset(
     """StepLR MultiStepLR ExponentialLR LambdaLR MultiplicativeLR ConstantLR LinearLR
     ReduceLROnPlateau PolynomialLR""".split()
+)
+# What gives a group another rate by hand.
+_SETS: Final = re.compile(
+    r"""\[["']lr["']\]\s*[-+*/]?=[^=]|param_groups\s*=|\bin\s+\S*param_groups"""
 )
 _POSITIONAL: Final = 1  # where torch's optimizers take the rate
 
@@ -37,7 +42,7 @@ def rates(m: Machine, block: Block) -> None:
         made = one.result if one.kind == "optimizer.new" else None
         if not isinstance(made, Object) or made.number not in stepped - driven:
             continue
-        if _is_nothing(m, made) and "param_groups" not in one.place.module.text.text:
+        if _is_nothing(m, made) and not _SETS.search(one.place.module.text.text):
             about: dict[str, tuple[int, ...]] = {"optimizer": (made.number,)}
             values = {"operation": "rate_of_nothing", "rate_of_nothing": True}
             block.steps.append(Happening("call", one.place, about, values=values))
