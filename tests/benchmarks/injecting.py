@@ -145,7 +145,7 @@ def judge(bench: Bench, script: str, mutant: Mutant, original: Effect) -> Judged
         return Judged(script, mutant, "crashed", ())
     if effect == original:
         return Judged(script, mutant, "equivalent", ())
-    if not any(one.line in mutant.lines for one in found):
+    if not any(one.line in mutant.lines and one.severity != "note" for one in found):
         found += bench.linted(script)
     if any(one.line in mutant.lines for one in found):
         return Judged(script, mutant, "at line", tuple(found))
@@ -229,6 +229,12 @@ def shares(judged: list[Judged]) -> tuple[int, float, float]:
     return total, found / max(1, total), counts["at line"] / max(1, total)
 
 
+def noted(judged: list[Judged]) -> int:
+    """Return how many were told by notes alone, which fail no command."""
+    told = [one.found for one in judged if one.found]
+    return sum(all(each.severity == "note" for each in found) for found in told)
+
+
 def survivors(judged: list[Judged]) -> str:
     """List what was missed, and what was told about another line, each with the reason."""
     rows = []
@@ -268,8 +274,10 @@ def main() -> int:
     for one in loud:
         print(f"original {one.script}: {one.found or 'fails'}")
     total, found, here = shares(judged)
-    print(f"\n{total} mutants count: {found:.1%} found, {here:.1%} at the mutated line;", end=" ")
-    print(f"{len(loud)} of {len(paths)} originals with findings")
+    print(f"\n{total} mutants count: {found:.1%} found, {here:.1%} at the mutated line")
+    print(
+        f"{noted(judged)} of them by notes alone; {len(loud)} of {len(paths)} originals have findings"
+    )
     if options.script or options.operator:
         return bool(loud)
     return bool(loud) or total < BOUNDS[0] or found < BOUNDS[1] or here < BOUNDS[2]

@@ -4,8 +4,62 @@ from __future__ import annotations
 
 from typing import Final
 
+_FLOW: Final = (
+    "the value reaches the loss through lists, dicts or attributes that lint does not follow"
+)
+_TAKEN: Final = "programs do this on purpose, and nothing in it or in its run tells this one apart"
+_NEEDED: Final = "no invariant watches it yet: "
+
 # By operator, or by operator, program and line where mutants of one operator differ.
-REASONS: Final[dict[str | tuple[str, str, int], str]] = {}
+REASONS: Final[dict[str | tuple[str, str, int], str]] = {
+    "backward-of-a-part": "the total is used for more than being shown",
+    "backward-twice": "no optimizer steps: the update is written by hand",
+    "batch-not-first": _NEEDED + "that one example's output does not depend on the others",
+    "data-of-input": "weights behind the cut were loaded, are tied, or reach the loss another way; "
+    + "else "
+    + _FLOW,
+    "detach-in-forward": "weights behind the cut were loaded; else " + _FLOW,
+    "detach-part-of-loss": _FLOW,
+    "drop-clearing": "each step is told at its own line, where clearing is missing before",
+    "drop-log-softmax": _FLOW,
+    "drop-mode": "a generator draws samples in train mode: " + _TAKEN,
+    "drop-parameters": "told where the model is made or trained; " + _TAKEN,
+    "drop-resumed-state": _NEEDED + "an optimizer's state is resumed, its model's is not",
+    "drop-schedule": "told where the optimizer steps",
+    "drop-shuffle": "data without an order of its own: " + _TAKEN,
+    "drop-target-update": _NEEDED + "a network that should follow another one stands still",
+    "drop-update": "a model that only makes features is trained in a function of its own",
+    "drop-update-bn": _NEEDED + "statistics that no forward has updated are evaluated with",
+    "drop-wrapper": "each rank trains a model of its own: populations do so on purpose",
+    "freeze-a-part": "the text freezes or thaws elsewhere as well, or hands the model on",
+    "layer-without-gradients": "weights behind it are tied or loaded; else " + _FLOW,
+    "mode-of-other-model": "told where the model is evaluated",
+    "model-made-again": "told where the optimizer steps",
+    "no-rate": "code that is not known may set the rate",
+    "number-in-loss": _FLOW,
+    "optimizer-each-batch": "an optimizer that has no state to lose, or steps with a closure",
+    "optimizer-of-a-part": _TAKEN,
+    "optimizer-of-other-model": "told where the optimizer steps",
+    "optimizer-takes-other-model-too": "each of the two steps from a backward of its own",
+    "other-mode": "the model was loaded, or draws samples; else told where it is evaluated",
+    "other-model-is-the-same": _NEEDED + "a model is loaded from itself under another name",
+    "probabilities-for-logs": "a loss written by hand, not one of torch's",
+    "all-data-for-all": _NEEDED + "ranks read different parts of the data",
+    "same-numbers-on-all": _NEEDED + "ranks draw different batches",
+    "same-part-for-all": _NEEDED + "ranks read different parts of the data",
+    "schedule-each-batch": "a decay without an end: " + _TAKEN,
+    "schedule-each-epoch": _NEEDED + "a schedule of a known length is not used up",
+    "schedule-of-other-optimizer": _NEEDED + "two schedules drive one optimizer",
+    "schedule-twice": "the second call lies in a branch or a loop of its own",
+    "scheduler-first-in-epoch": "the loop that steps may be empty for all that is known",
+    "seed-each-batch": "the numbers that are drawn after the seed do not matter to training",
+    "shape-left": "a loss that compares equal shapes again: both sides were changed",
+    "softmax-over-batch": "attention, or a target that no label stands beside",
+    "step-after-loop": "another branch or code that is not known may use the gradients",
+    "step-on-one-rank": "told where the ranks part, at the backward or the step beside it",
+    "tied-by-data": _NEEDED + "two parameters share one memory",
+    "weights-changed-on-one-rank": "told at the first step at which the replicas differ",
+}
 
 
 def reason_of(operator: str, script: str, line: int) -> str:

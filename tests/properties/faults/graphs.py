@@ -162,17 +162,6 @@ def _softmax_over_batch(source: Source) -> Edits:
 
 
 @operator("wrong dimension")
-def _normalize_over_batch(source: Source) -> Edits:
-    """Features are scaled by those of the other examples of the batch."""
-    for call in source.calls("normalize"):
-        for keyword in call.keywords:
-            if keyword.arg == "dim" and text_of(keyword.value) in ("1", "-1"):
-                draft = source.draft()
-                draft.replace(keyword.value, "0")
-                yield draft
-
-
-@operator("wrong dimension")
 def _shape_left(source: Source) -> Edits:
     """A column against a row: the loss, or what it is compared with, is taken over all pairs."""
     for call in source.calls("squeeze", "unsqueeze"):
@@ -280,8 +269,15 @@ def _probabilities_for_logs(source: Source) -> Edits:
     for call in source.calls("log_softmax", "LogSoftmax"):
         draft = source.draft()
         draft.replace(call.func, draft.source(call.func).replace("log_s", "s").replace("LogS", "S"))
-        draft.mark(*_losses(source))
+        draft.mark(*_losses(source), *_uses(source, call))
         yield draft
+
+
+def _uses(source: Source, made: ast.Call) -> list[ast.Call]:
+    """The calls of the attribute that a layer is kept in."""
+    names = [text_of(node.targets[0]) for _, _, node in source.assignments if node.value is made]
+    calls = [node for node in source.file.nodes if isinstance(node, ast.Call)]
+    return [node for node in calls if text_of(node.func) in names]
 
 
 @operator("swap")

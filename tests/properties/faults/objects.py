@@ -247,15 +247,6 @@ def _tensor_for_parameter(source: Source) -> Edits:
         yield draft
 
 
-@operator("wrong object")
-def _plain_tensor_for_parameter(source: Source) -> Edits:
-    """A weight that is no parameter stays as it was made."""
-    for call in source.calls("Parameter"):
-        draft = source.draft()
-        draft.replace(call, draft.source(call.args[0]))
-        yield draft
-
-
 @operator("drop")
 def _drop_target_update(source: Source) -> Edits:
     """A network that should follow another one stays as it was at the start."""
@@ -334,6 +325,9 @@ def _mode_of_other_model(source: Source) -> Edits:
                 draft = source.draft()
                 draft.replace(act.call.func.value, others[0])
                 draft.mark(*neighbours(act.place))
+                for node in ast.walk(act.scope):
+                    if isinstance(node, ast.Call) and text_of(node.func) == act.subject:
+                        draft.mark(node)
                 yield draft
 
 
@@ -410,7 +404,13 @@ def _is_loader(node: ast.expr) -> bool:
 
 @operator("drop")
 def _drop_shuffle(source: Source) -> Edits:
-    """Each epoch shows the training examples in the same order."""
+    """Each epoch shows the training examples in the order in which they are stored.
+
+    What a random split has mixed, or a dataset draws at random, is left out: nothing tells that
+    one fixed order of it was not meant.
+    """
+    if "random_split" in source.text or "randint" in source.text:
+        return
     for call in source.calls("DataLoader"):
         for keyword in call.keywords:
             if keyword.arg == "shuffle" and text_of(keyword.value) == "True":

@@ -121,7 +121,7 @@ def _drop_epoch_of_sampler(source: Source) -> Edits:
             draft.mark(*neighbours(place))
             for scope in source.file.functions:
                 if place.node in scope.body:
-                    draft.mark(scope)
+                    draft.mark(scope, *(one for one in scope.body if one is not place.node))
                     draft.mark(*_loops_around(source, scope.name))
             draft.mark(*(c for c in source.calls("DistributedSampler")))
             yield draft
