@@ -258,8 +258,10 @@ class Driver:
         for code, times in held:
             self._checked[code] += times
         for rule in known.rest if known else kind.rules:
+            unseen = self._unseen[rule.code]
             taken = self._judge_by(rule, event)
-            if taken is None or not rule.repeats:
+            # What is held back is counted as checked alone.
+            if taken is None or not rule.repeats or self._unseen[rule.code] != unseen:
                 again.append(rule)
             else:
                 kind.held.append((rule.code, taken[0]))

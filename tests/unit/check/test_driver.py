@@ -47,6 +47,22 @@ def found(rules: list[Invariant], *stream: Event) -> tuple[Finding, ...]:
     return driver.findings()
 
 
+def test_each_failure_in_a_context_never_seen_is_counted() -> None:
+    learnt = rule(
+        relation="result",
+        params={"of": "optimizer.step", "value": "flag", "is": 1},
+        seen="usual",
+    )
+    stream = [event(flag=0, usual=False) for _ in range(5)]
+    stream += [event(flag=1, usual=False), event(flag=0, usual=False), event(flag=0, usual=False)]
+    driver = Driver([learnt])
+    for one in stream:
+        driver.feed(one)
+    driver.settle(final=True)
+    assert driver.counts().unseen == {"T1": 7}
+    assert driver.counts().checked == {"T1": 1}
+
+
 @pytest.mark.parametrize(
     ("when", "unless", "values", "checked", "violated"),
     [
