@@ -10,6 +10,7 @@ from tcstatic.model import Location
 from tcstatic.runtime.probes import measure
 from tcstatic.runtime.probes.forwards import Forwards
 from tcstatic.runtime.probes.graphs import Graphs
+from tcstatic.runtime.probes.halves import Halves
 from tcstatic.runtime.probes.nonfinite import Around, NonFinite
 from tcstatic.runtime.probes.optimizers import Interval, Optimizer, Snapshot, keep_suspects
 from tcstatic.runtime.probes.ownership import Ownership
@@ -58,6 +59,7 @@ class Updates:
         self.untracked = Untracked(stream, ownership)
         self.vain = Vain(stream)
         self.nonfinite = NonFinite(stream, self._around)
+        self.halves = Halves(stream)
         self._facts = StepFacts(stream.registry, ownership, self.untracked, structure)
         self.in_backward = False
         self._where: Location | None = None
@@ -121,14 +123,7 @@ class Updates:
             return
         self.in_backward = True
         self._where = where
-        if loss is not None:
-            self._graphs.read(loss, where)
-        self._loss = measure.scalar(loss) if loss is not None else None
-        if self._loss is not None:
-            said = self.nonfinite.backward_begins(loss, self._loss)
-            if said:
-                for optimizer in self.live():
-                    optimizer.interval.origin = said
+        self._loss = self._read(loss, where) if loss is not None else None
         self._round_begins()
         starved = any([optimizer.starved for optimizer in self.optimizers.values()])
         self.untracked.settle_update(self.optimizers, self._finish_step)
@@ -143,6 +138,18 @@ class Updates:
         if loss is not None and (bare or starved or not self.untracked.looked):
             self.untracked.find_leaves(loss, lasting=not bare)
         self.untracked.backward_begins(self.forwards.roots(), tuple(held))
+
+    def _read(self, loss: Any, where: Location | None) -> measure.Pending:
+        """Read the graph of a loss where that is due, and return its number."""
+        if self._graphs.due:
+            self._graphs.read(loss, where)
+            self.halves.read(loss, where)
+        number = measure.scalar(loss)
+        said = self.nonfinite.backward_begins(loss, number)
+        if said:
+            for optimizer in self.live():
+                optimizer.interval.origin = said
+        return number
 
     def backward_ends(self) -> None:
         """The backward is over, or must be: something else happens."""
