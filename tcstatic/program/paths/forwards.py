@@ -97,9 +97,9 @@ def _template(
     keywords: Keywords,
     at: syntax.expr,
 ) -> Value:
-    """What ``forward`` returns; run once for each mode, for most of it does not depend on what
-    it is given."""
-    key = (model.number, mode(m, model), parameters.version(m, model))
+    """What ``forward`` returns; run once for each mode, with and without gradients, for most of it
+    does not depend on what it is given."""
+    key = (model.number, (mode(m, model), m.grad_enabled()), parameters.version(m, model))
     known = m.templates.get(key)
     if known is None:
         m.templates[key] = Unknown("recursion")
