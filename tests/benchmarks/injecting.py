@@ -275,9 +275,7 @@ def main() -> int:
         print(f"original {one.script}: {one.found or 'fails'}")
     total, found, here = shares(judged)
     print(f"\n{total} mutants count: {found:.1%} found, {here:.1%} at the mutated line")
-    print(
-        f"{noted(judged)} of them by notes alone; {len(loud)} of {len(paths)} originals have findings"
-    )
+    print(f"{noted(judged)} of them by notes alone; {len(loud)} of {len(paths)} originals have any")
     if options.script or options.operator:
         return bool(loud)
     return bool(loud) or total < BOUNDS[0] or found < BOUNDS[1] or here < BOUNDS[2]
