@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import final
 
 from tcstatic.check.doubts import Doubts
+from tcstatic.check.failing import Failure, follows, is_given, rank
 from tcstatic.check.history import History
 from tcstatic.check.repeating import MOVING, Repetition, Standing
 from tcstatic.check.working import LEARNT, Kind, Rule, explained, keys_of, labels_needed
@@ -48,30 +49,6 @@ def _nothing() -> None:
 
 # By how much an event has a count grow, by name and code.
 Counted = tuple[tuple[str, str, int], ...]
-# With how often it was seen.
-_Failure = tuple[Rule, Observation, tuple[Event, ...], int]
-
-
-def _follows(rule: Rule, observation: Observation, cause: Rule, event: Event) -> bool:
-    """Whether what was learnt fails as a consequence: of a fault with a name, or of what differed
-    first in the same step."""
-    if rule.invariant.status != LEARNT or rule is cause:
-        return False
-    return cause.invariant.status != LEARNT or event.step == observation.event.step
-
-
-def _rank(rule: Rule, failed: list[_Failure]) -> int:
-    """Return how many of the failed rules may explain this one: causes come first."""
-    if rule.invariant.status == LEARNT:
-        return len(failed) + 1  # faults that have a name come first
-    others = {other.invariant.code: other.explains for other, *_ in failed}
-    return sum(rule.invariant.code in explains for explains in others.values())
-
-
-def _is_given(rule: Rule, observation: Observation, *others: object) -> bool:
-    """Whether a failure is not about what a function of the user's own does: that comes first."""
-    does = rule.invariant.relation in ("result", "effect")
-    return not (does and "home" in observation.event.values)
 
 
 @final
@@ -99,8 +76,8 @@ class Driver:
             calls |= needs.calls
         self.needs = Needs(frozenset(kinds), frozenset(state), frozenset(calls))
         self._history = History()
-        self._failed: list[_Failure] = []
-        self._doubts: Doubts[_Failure] = Doubts()
+        self._failed: list[Failure] = []
+        self._doubts: Doubts[Failure] = Doubts()
         self._findings: dict[str, Finding] = {}
         self._causes: dict[str, tuple[Rule, Event]] = {}
         self._checked: Counter[str] = Counter()
@@ -347,7 +324,7 @@ class Driver:
             return ()
         fresh: list[str] = []
         for rule, observation, trail, times in sorted(
-            failed, key=lambda one: (_rank(one[0], failed), _is_given(*one), one[1].event.sequence)
+            failed, key=lambda one: (rank(one[0], failed), is_given(*one), one[1].event.sequence)
         ):
             cause = self._explained_by(rule, observation)
             if cause is not None:
@@ -371,7 +348,7 @@ class Driver:
     def _explained_by(self, rule: Rule, observation: Observation) -> str | None:
         mine = set(observation.event.subjects.get("optimizer", ()))
         for name, (cause, event) in self._causes.items():
-            if rule.invariant.code not in cause.explains and not _follows(
+            if rule.invariant.code not in cause.explains and not follows(
                 rule, observation, cause, event
             ):
                 continue

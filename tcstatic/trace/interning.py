@@ -118,7 +118,7 @@ class Maps:
                 for position, (name, type_) in enumerate(zip(names, types, strict=True))
                 if type_ in (int, float) and name in self._moving_members
             )
-        fixed, integers, reals = _pierced(values, holes, step, epoch) if holes else _whole(values)
+        fixed, integers, reals = _pierced(values, holes, step, epoch)
         dated = any(fixed[position] in _DATES for position, _ in holes)
         content: Any = (names, types, fixed)
         if types.count(float) > len(reals):
@@ -246,10 +246,6 @@ def _pierced(
             integers.append(value)
             fixed[position] = MOVES[NEXT_INTEGER]
     return tuple(fixed), tuple(integers), tuple(reals)
-
-
-def _whole(values: tuple[Any, ...]) -> tuple[tuple[Any, ...], tuple[int, ...], tuple[float, ...]]:
-    return values, _NOTHING, _NOTHING
 
 
 def fields_of(context: Context) -> Mapping[str, Any]:
