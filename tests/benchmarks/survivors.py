@@ -37,7 +37,7 @@ REASONS: Final[dict[str | tuple[str, str, int], str]] = {
     "model-made-again": "told where the optimizer steps",
     "no-rate": "code that is not known may set the rate",
     "number-in-loss": _FLOW,
-    "optimizer-each-batch": "it steps with a closure, trains an input, or is made in a generator function",
+    "optimizer-each-batch": "it steps with a closure, trains an input, or lies in a generator",
     "optimizer-of-a-part": _TAKEN,
     "optimizer-of-other-model": "told where the optimizer steps",
     "optimizer-takes-other-model-too": "each of the two steps from a backward of its own",
