@@ -94,10 +94,10 @@ class StepReading:
     def bad_norms(self) -> list[float]:
         """Return the norms of parameters and gradients where they are at hand, and a gradient is
         not finite while the losses are."""
-        gradients, before = self._gradients.at_hand, self._snapshot.norms.at_hand
-        if gradients is None or before is None or self._after.at_hand is None:
+        if self._after.at_hand is None or self.signs() is not None:
             return []
-        if self.signs() is not None or math.isfinite(sum(gradients)):
+        gradients, before = self._gradients.values(), self._snapshot.norms.values()
+        if math.isfinite(sum(gradients)):
             return []
         losses = [number for loss in self._losses for number in loss.at_hand or [math.nan]]
         return [*before, *gradients] if all(map(math.isfinite, losses)) else []
