@@ -127,7 +127,14 @@ def _never_in_train(m: Machine, block: Block, model: Object, every: list[Happeni
         or (one.wild and parts & one.maybe)
         for one in every
     )
-    if not known or loaded:
+    stepped = {
+        number
+        for one in every
+        if one.kind == "optimizer.step"
+        for number in one.subjects.get("optimizer", ())
+    }
+    tokens = parameters.tokens_of_model(m, model)
+    if not known or loaded or not stepped & set(parameters.owners(m, tokens)):
         return
     seen: set[Happening | None] = set()
 
