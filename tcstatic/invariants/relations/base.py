@@ -148,6 +148,10 @@ class Selection:
             chosen = Selection._chosen[self._text] = self._choose(event.members)
         return chosen
 
+    def meets(self, member: Member) -> bool:
+        """Whether the condition is known to hold for a member."""
+        return self._judge is None or self._judge(member.fields) is True
+
     def _choose(self, members: tuple[Member, ...]) -> list[Member]:
         judge = self._judge
         if judge is None:

@@ -51,6 +51,8 @@ class _EffectMonitor:
     def feed(self, event: Event) -> Sequence[Observation]:
         if event.kind != self._kind:
             return ()
+        if self._some and self._wanted and self._one_moved(event.members):
+            return (observed(event, event.subjects.get("optimizer", ()), holds=True),)
         chosen = self._selection.of(event)
         decided = [member for member in chosen if member.fields.get(self._field) is not None]
         if not self._some:
@@ -61,6 +63,14 @@ class _EffectMonitor:
         if chosen and (moved or len(decided) == len(chosen)):
             return (self._some_of(event, decided, holds=moved == self._wanted),)
         return ()
+
+    def _one_moved(self, members: tuple[Member, ...]) -> bool:
+        """Whether some member moved, as the first one does that can: not all need be asked for."""
+        field, meets = self._field, self._selection.meets
+        for member in members:
+            if member.fields.get(field) is True and meets(member):
+                return True
+        return False
 
     def reads(self) -> Reads:
         """Whether members have changed, where that is known."""
