@@ -67,10 +67,7 @@ class _EffectMonitor:
     def _one_moved(self, members: tuple[Member, ...]) -> bool:
         """Whether some member moved, as the first one does that can: not all need be asked for."""
         field, meets = self._field, self._selection.meets
-        for member in members:
-            if member.fields.get(field) is True and meets(member):
-                return True
-        return False
+        return any(member.fields.get(field) is True and meets(member) for member in members)
 
     def reads(self) -> Reads:
         """Whether members have changed, where that is known."""
