@@ -6,13 +6,13 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
-from tcstatic.program.paths import lookup, parameters
+from tcstatic.program.paths import parameters
 from tcstatic.program.paths.facts.registry import surveys
 from tcstatic.program.paths.machine import Machine
 from tcstatic.program.paths.project import definitions_around
 from tcstatic.program.paths.tree import Block, Branch, Called, Exit, Happening, Loop, happenings
 from tcstatic.program.paths.values import Const, Listing, Node, Object, Phi, Place, Value
-from tcstatic.program.paths.walking import upstream
+from tcstatic.program.paths.walking import listed, upstream
 from tcstatic.program.source import syntax
 
 # Operations that give the same tensors again.
@@ -121,6 +121,7 @@ def _states(m: Machine, one: Happening) -> list[Node]:
     waiting: list[Value] = list(one.arguments[:1])
     seen: set[int] = set()
     found: list[Node] = []
+    copied: set[int] = set()
     while waiting and len(seen) < 400:
         value = waiting.pop()
         if id(value) in seen:
@@ -128,13 +129,22 @@ def _states(m: Machine, one: Happening) -> list[Node]:
         seen.add(id(value))
         if isinstance(value, Node) and value.op == "state_dict":
             found.append(value)
-        elif isinstance(value, Phi):
-            waiting.extend(value.options)
-        elif isinstance(value, Listing):
-            waiting.extend(lookup.items(m, value))
+        elif isinstance(value, Phi | Listing):
+            among = list(listed(m, value))
+            copied.update(_copied(m, among))
+            waiting.extend(among)
         elif isinstance(value, Node) and value.op in _ALIASING:
             waiting.extend(value.inputs[:1])
-    return found
+    return [one for one in found if id(one) not in copied]
+
+
+def _copied(m: Machine, among: list[Value]) -> Iterator[int]:
+    """The states that are copied where they hold tensors, ``v.clone() if is_tensor(v) else v``."""
+    for option in among:
+        if isinstance(option, Node) and option.op not in ("state_dict", *_ALIASING):
+            for one in upstream(m, option, lambda _: True):
+                if isinstance(one, Node) and one.op == "state_dict":
+                    yield id(one)
 
 
 def _trains(m: Machine, number: int, step: Happening) -> bool:
