@@ -231,7 +231,9 @@ class _File:
         return self._is_of_loss(self._values.get(_span(site.location)))
 
     def _of_given(self, site: Site, call: Call | None) -> str:
-        """What a call gives to a model or a loss."""
+        """What a call gives to a model or a loss: asked of ranks, and of a first batch alone."""
+        if self._world.alone and self._world.passing:
+            return UNASKED
         seen = self._scoping.seen(self._path, call, self._facts)
         if site.kind == "loss.forward" or seen is None:
             return ""

@@ -34,6 +34,7 @@ _WRAPPER: Final = re.compile(rb"DataParallel|FullySharded|FSDP|DDP|fully_shard|r
 _SENSITIVE: Final = re.compile(rb"Dropout|BatchNorm|InstanceNorm|Transformer|\w+(Dropout|Norm)\b")
 _INSENSITIVE: Final = re.compile(rb"\b(nn\.)?(LayerNorm|GroupNorm|RMSNorm|LocalResponseNorm)\b")
 _LOADED: Final = re.compile(rb"(?<!load_state_dict\()\btorch\.load\s*\((?![^()]*weights_only=True)")
+_FIRST: Final = re.compile(rb"\bnext\s*\(\s*iter\b")
 _AUTOCAST: Final = re.compile(rb"autocast|\bamp\b")
 # torch.optim.swa_utils has a scheduler of its own.
 _SCHEDULER: Final = re.compile(rb"lr_scheduler|[Ss]chedul|swa_utils|SWALR")
@@ -54,7 +55,8 @@ class World:
 
     `alone`: no other process can hold copies; `modeless`: no layer behaves otherwise in evaluation;
     `castless`: nothing is autocast; `unscheduled`: no scheduler sets the learning rate; `steady`:
-    names and attributes are bound where the source shows it.
+    names and attributes are bound where the source shows it; `passing`: no iterator is made for its
+    first item alone.
     """
 
     alone: bool = False
@@ -64,6 +66,7 @@ class World:
     castless: bool = False
     unscheduled: bool = False
     steady: bool = False
+    passing: bool = False
 
 
 def world_of(files: Iterable[tuple[bytes, ModuleFacts]], *, complete: bool) -> World:
@@ -92,6 +95,7 @@ def world_of(files: Iterable[tuple[bytes, ModuleFacts]], *, complete: bool) -> W
         castless=not _AUTOCAST.search(text),
         unscheduled=not _SCHEDULER.search(text),
         steady=steady,
+        passing=not _FIRST.search(text),
     )
 
 

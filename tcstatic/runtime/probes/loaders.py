@@ -139,9 +139,7 @@ class Loaders:
         if not self._batches.due:
             load.looking = load.workers > 1 or load.shared
             return
-        alike, _, where = self._batches.begins(load.turns, item)
-        if alike >= TURNS and self._once("unused", loop.site.number):
-            self._tell(where, 0, {"batch_unused": True, "loop_line": loop.where.line})
+        self._batches.begins(load.turns, item)
 
     def _compare_workers(self, loop: Loop, load: Pass, item: Any) -> None:
         registry = self._stream.registry
