@@ -207,15 +207,19 @@ def test_surveys_that_are_joined_are_one_survey() -> None:
 @pytest.mark.parametrize(
     "content, said",
     [
-        (None, "No such file"),
-        (b"", "ends in the middle"),
-        (b"not packed", "incorrect header"),
-        (gzip.compress(b"[]"), "TypeError"),
-        (gzip.compress(b"{"), "JSONDecodeError"),
-        (gzip.compress(b"[" * 100_000), "RecursionError"),
-        (gzip.compress(b'{"schema": "tcstatic-observed/2"}'), "tcstatic-observed/2"),
-        (gzip.compress(bytes(1 << 20))[:-9], "ends in the middle"),
-        (
+        pytest.param(None, "No such file", id="missing"),
+        pytest.param(b"", "ends in the middle", id="empty"),
+        pytest.param(b"not packed", "incorrect header", id="not packed"),
+        pytest.param(gzip.compress(b"[]"), "TypeError", id="a list"),
+        pytest.param(gzip.compress(b"{"), "JSONDecodeError", id="not json"),
+        pytest.param(gzip.compress(b"[" * 100_000), "RecursionError", id="deep"),
+        pytest.param(
+            gzip.compress(b'{"schema": "tcstatic-observed/2"}'),
+            "tcstatic-observed/2",
+            id="a later schema",
+        ),
+        pytest.param(gzip.compress(bytes(1 << 20))[:-9], "ends in the middle", id="cut"),
+        pytest.param(
             gzip.compress(
                 json.dumps(
                     {
@@ -227,6 +231,7 @@ def test_surveys_that_are_joined_are_one_survey() -> None:
                 ).encode()
             ),
             "ValueError",
+            id="a short event",
         ),
     ],
 )
