@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from tcstatic.program.paths.facts.following import State, follow
+from tcstatic.program.paths.facts.orders import tell
 from tcstatic.program.paths.facts.registry import surveys
 from tcstatic.program.paths.machine import Machine
 from tcstatic.program.paths.operations import CUTS
@@ -42,7 +43,7 @@ def switched_off(m: Machine, block: Block) -> None:
         if isinstance(node.subject, Object) and written_by_hand(node.subject):
             continue
         if isinstance(place, Const) and isinstance(place.value, Place):
-            block.steps.append(_told(m, place.value, node))
+            _tell_region(m, block, place.value, node)
 
 
 def written_by_hand(model: Object) -> bool:
@@ -62,11 +63,11 @@ def _frozen(m: Machine, every: list[Happening]) -> frozenset[Token]:
     return found
 
 
-def _told(m: Machine, place: Place, node: Node) -> Happening:
+def _tell_region(m: Machine, block: Block, place: Place, node: Node) -> None:
     subjects = {"optimizer": owners(m, _tokens(node))}
     if node.subject is not None:
         subjects["model"] = (node.subject.number,)
-    return Happening("call", place, subjects, values={"grad_region": "off"})
+    tell(block, "grad_region", place, says="off", subjects=subjects)
 
 
 def _training(
@@ -158,9 +159,7 @@ def _statements(block: Block, every: list[Happening], trained: frozenset[Token])
     follow(block, update)
     subjects = {"optimizer": tuple(sorted(set(_stepped(every))))}
     for one in blamed.values():
-        block.steps.append(
-            Happening("call", one.place, dict(subjects), values={"grad_left": "off"})
-        )
+        tell(block, "grad_left", one.place, says="off", subjects=subjects)
 
 
 def _after_statement(one: Happening) -> State:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from tcstatic.program.paths import parameters
+from tcstatic.program.paths.facts.orders import tell
 from tcstatic.program.paths.facts.registry import surveys
 from tcstatic.program.paths.machine import Machine
 from tcstatic.program.paths.project import definitions_around
@@ -40,7 +41,7 @@ def kept(m: Machine, block: Block) -> None:
                 made = next((e for e in every if e.node is state), None)
                 if made is not None:
                     stale = _stepped(m, made, one, steps, where, inside)
-                    _tell(block, made, "stale_state", truth=stale)
+                    tell(block, "stale_state", made.place, says=stale, subjects=made.subjects)
         elif one.values.get("operation") == "alias" and _BEST.search(str(one.values.get("name"))):
             _alias(m, block, one, steps, where, inside)
 
@@ -60,9 +61,7 @@ def kept_between_calls(m: Machine, block: Block) -> None:
         for where, state in _kept_by_others(one.place, given):
             if syntax.unparse(state.func) == f"{syntax.unparse(method)}.state_dict":
                 place = Place(one.place.module, state, where)
-                values = {"stale_state": True}
-                subjects = dict(one.subjects)
-                block.steps.append(Happening("call", place, subjects, assumed=True, values=values))
+                tell(block, "stale_state", place, assumed=True, subjects=one.subjects)
 
 
 def _is_best(node: syntax.AST | None) -> bool:
@@ -96,10 +95,6 @@ def _kept_by_others(place: Place, given: syntax.AST | None) -> Iterator[tuple[st
                 continue
             if text in [syntax.unparse(target) for target in node.targets]:
                 yield f"{owner.name}.{method.name}", node.value
-
-
-def _tell(block: Block, one: Happening, text: str, *, truth: bool = True) -> None:
-    block.steps.append(Happening("call", one.place, dict(one.subjects), values={text: truth}))
 
 
 def _loops(block: Block, around: tuple[Loop, ...]) -> Iterator[tuple[int, tuple[Loop, ...]]]:
@@ -196,7 +191,7 @@ def _alias(
     mine = [step for step in steps if _trains(m, number, step)]
     trained = any(loop in inside.get(id(step), ()) for loop in around for step in mine)
     stale = bool(around) and trained and not _leaves(around[-1].body, one)
-    _tell(block, one, "stale_model", truth=stale)
+    tell(block, "stale_model", one.place, says=stale, subjects=one.subjects)
 
 
 def _leaves(block: Block, one: Happening) -> bool:

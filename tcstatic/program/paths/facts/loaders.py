@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Final, final
 
 from tcstatic.program.paths import lookup
+from tcstatic.program.paths.facts.orders import tell
 from tcstatic.program.paths.facts.ranks import rank_in
 from tcstatic.program.paths.facts.registry import surveys
 from tcstatic.program.paths.machine import Machine
@@ -81,14 +82,13 @@ def readings(m: Machine, block: Block) -> None:
     training = [one for one in found if one.trains]
     _ranks(m, every, training, block)
     for one in training:
-        _tell(block, one.loader, "stored_order", truth=_is_stored_order(m, one))
+        _tell_of(block, one.loader, "stored_order", truth=_is_stored_order(m, one))
     _held_out(m, block, training, [one for one in found if one.evaluates])
 
 
-def _tell(block: Block, loader: Object, text: str, *, truth: bool = True) -> None:
+def _tell_of(block: Block, loader: Object, text: str, *, truth: bool = True) -> None:
     if loader.place is not None:
-        subjects: dict[str, tuple[int, ...]] = {"loader": (loader.number,)}
-        block.steps.append(Happening("call", loader.place, subjects, values={text: truth}))
+        tell(block, text, loader.place, says=truth, subjects={"loader": (loader.number,)})
 
 
 def _readings(m: Machine, block: Block, around: tuple[Loop, ...]) -> Iterator[Reading]:
@@ -182,7 +182,7 @@ def _ranks(m: Machine, every: list[Happening], training: list[Reading], block: B
             for number in step.subjects.get("model", ())
         }
         if used & wrappers and _is_whole(m, one.loader, bool(seeds)):
-            _tell(block, one.loader, "whole_data")
+            _tell_of(block, one.loader, "whole_data")
 
 
 def _is_seed(one: Happening) -> bool:
@@ -289,7 +289,7 @@ def _held_out(m: Machine, block: Block, training: list[Reading], evaluating: lis
             continue
         read = [one.loader, *(other.loader for other in training)]
         if id(data) in trained and all(_has_no_sampler(m, loader) for loader in read):
-            _tell(block, one.loader, "trained_on")
+            _tell_of(block, one.loader, "trained_on")
     _splits(m, block, training, others)
     if evaluating and not others:
         _unread(m, block, training)
@@ -308,7 +308,7 @@ def _unread(m: Machine, block: Block, training: list[Reading]) -> None:
         if data is None or id(data) in trained or not any(map(_HELD_OUT.search, names)):
             continue
         if not any(_is_read(one.place.module.tree, name) for name in names):
-            _tell(block, made, "unread")
+            _tell_of(block, made, "unread")
 
 
 def _is_read(tree: syntax.AST, name: str) -> bool:
@@ -348,8 +348,7 @@ def _splits(m: Machine, block: Block, training: list[Reading], evaluating: list[
                 if again and index != other_index and later.number not in told:
                     told.add(later.number)
                     if later.place is not None and not _seeded(later):
-                        event = Happening("call", later.place, values={"split_again": True})
-                        block.steps.append(event)
+                        tell(block, "split_again", later.place)
 
 
 def _parts_of(m: Machine, loader: Object) -> Iterator[tuple[Node, object]]:

@@ -8,7 +8,7 @@ from typing import Final, TypeGuard
 
 from tcstatic.program.paths import parameters
 from tcstatic.program.paths.facts.following import State, follow
-from tcstatic.program.paths.facts.orders import innermost
+from tcstatic.program.paths.facts.orders import innermost, tell
 from tcstatic.program.paths.facts.registry import surveys
 from tcstatic.program.paths.machine import Machine
 from tcstatic.program.paths.operations import MODE_SENSITIVE
@@ -110,11 +110,8 @@ def _left_in_eval(m: Machine, block: Block, number: int) -> None:
 
     follow(block, update, unset=True)
     for last, certain in blamed.values():
-        values = {"left_in_eval": True}
-        subjects: dict[str, tuple[int, ...]] = {"model": (number,)}
-        block.steps.append(
-            Happening("call", last.place, subjects, values=values, assumed=not certain)
-        )
+        about = {"model": (number,)}
+        tell(block, "left_in_eval", last.place, assumed=not certain, subjects=about)
 
 
 def _never_in_train(m: Machine, block: Block, model: Object, every: list[Happening]) -> None:
@@ -148,10 +145,8 @@ def _never_in_train(m: Machine, block: Block, model: Object, every: list[Happeni
     follow(block, update, unset=True)
     told = [one for one in seen if one is not None and one.values.get("training") is False]
     if told and len(told) == len(seen):
-        about: dict[str, tuple[int, ...]] = {"model": (model.number,)}
-        values = {"operation": "never_in_train", "never_in_train": True}
         first = min(told, key=lambda one: one.place.node.lineno)
-        block.steps.append(Happening("call", first.place, about, values=values))
+        tell(block, "never_in_train", first.place, subjects={"model": (model.number,)})
 
 
 def _by_round(m: Machine, one: Happening) -> bool:

@@ -33,19 +33,21 @@ def tell(
     what: str,
     place: Place,
     *,
-    wrong: bool = True,
+    says: bool | str = True,
     assumed: bool = False,
     subjects: Mapping[str, tuple[int, ...]] | None = None,
+    facts: Mapping[str, Any] | None = None,
     **values: Any,
 ) -> None:
-    """Write a happening that says whether `what` is the case at a place."""
+    """Write a happening that says what of `what` is the case at a place."""
     block.steps.append(
         Happening(
             "call",
             place,
             dict(subjects or {}),
             assumed=assumed,
-            values={"operation": what, what: wrong, **values},
+            values={"operation": what, what: says, **values},
+            facts=dict(facts or {}),
         )
     )
 

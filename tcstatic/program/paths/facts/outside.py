@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tcstatic.program.paths.facts.orders import all_loops, own
+from tcstatic.program.paths.facts.orders import all_loops, own, tell
 from tcstatic.program.paths.facts.registry import surveys
 from tcstatic.program.paths.machine import Machine
 from tcstatic.program.paths.tree import Block, Branch, Called, Happening, Loop, happenings
@@ -25,9 +25,7 @@ def outside(m: Machine, block: Block) -> None:
                 number = next(iter(one.subjects.get("optimizer", ())), 0)
                 if one.kind == "optimizer.step" and number in thrown and id(one) not in told:
                     told.add(id(one))
-                    values = {"operation": "behind_loop", "behind_loop": True}
-                    about = dict(one.subjects)
-                    block.steps.append(Happening("call", one.place, about, values=values))
+                    tell(block, "behind_loop", one.place, subjects=one.subjects)
 
 
 def _blocks(block: Block) -> Iterator[Block]:

@@ -11,6 +11,7 @@ from typing import Any, Final, final
 
 from tcstatic.program.paths import lookup
 from tcstatic.program.paths.conditions import unflipped
+from tcstatic.program.paths.facts.orders import tell
 from tcstatic.program.paths.facts.registry import surveys
 from tcstatic.program.paths.machine import Machine
 from tcstatic.program.paths.project import definitions_around
@@ -245,9 +246,10 @@ def ranks(m: Machine, block: Block) -> None:
         return
     sided = [] if _undecided(first, second) else _one_sided(first, second)
     for one in sided:
-        block.steps.append(_told(one, first.certain and second.certain))
+        assumed = not (first.certain and second.certain)
+        tell(block, "one_sided", one.place, assumed=assumed, call=one.values.get("operation", ""))
     if collectives and not sided:
-        block.steps.append(Happening("call", collectives[0].place, values={"one_sided": False}))
+        tell(block, "one_sided", collectives[0].place, says=False)
     both = {id(one) for one in first.seen} & {id(one) for one in second.seen}
     both -= first.doubtful | second.doubtful
     for one in saves if distributed else ():
@@ -265,11 +267,6 @@ def _is_decorated(one: Happening) -> bool:
         if not isinstance(node, syntax.ClassDef)
         for part in node.decorator_list
     )
-
-
-def _told(one: Happening, certain: bool) -> Happening:
-    values = {"one_sided": True, "call": one.values.get("operation", "")}
-    return Happening("call", one.place, {}, assumed=not certain, values=values)
 
 
 def _one_sided(first: _Rank, second: _Rank) -> list[Happening]:

@@ -6,6 +6,7 @@ import re
 from typing import Final
 
 from tcstatic.program.paths import lookup
+from tcstatic.program.paths.facts.orders import tell
 from tcstatic.program.paths.facts.registry import surveys
 from tcstatic.program.paths.machine import Machine
 from tcstatic.program.paths.tree import Block, Happening, happenings
@@ -43,9 +44,7 @@ def rates(m: Machine, block: Block) -> None:
         if not isinstance(made, Object) or made.number not in stepped - driven:
             continue
         if _is_nothing(m, made) and not _SETS.search(one.place.module.text.text):
-            about: dict[str, tuple[int, ...]] = {"optimizer": (made.number,)}
-            values = {"operation": "rate_of_nothing", "rate_of_nothing": True}
-            block.steps.append(Happening("call", one.place, about, values=values))
+            tell(block, "rate_of_nothing", one.place, subjects={"optimizer": (made.number,)})
 
 
 def _may_set_rates(one: Happening) -> bool:

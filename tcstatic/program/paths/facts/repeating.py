@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from tcstatic.program.paths.facts.orders import all_loops
+from tcstatic.program.paths.facts.orders import all_loops, tell
 from tcstatic.program.paths.facts.registry import surveys
 from tcstatic.program.paths.facts.starving import held_by
 from tcstatic.program.paths.machine import Machine
@@ -33,9 +33,7 @@ def repeats(m: Machine, block: Block) -> None:
             for one, what in [*_again(m, run), *_advanced(run)]:
                 if id(one) not in told:
                     told.add(id(one))
-                    values = {"operation": what, what: True}
-                    about = dict(one.subjects)
-                    block.steps.append(Happening("call", one.place, about, values=values))
+                    tell(block, what, one.place, subjects=one.subjects)
 
 
 def _runs(block: Block) -> Iterator[list[Happening]]:
@@ -128,9 +126,7 @@ def doubled(m: Machine, block: Block) -> None:
             for wide, one in _doubled(m, run):
                 if wide not in told:
                     told.add(wide)
-                    about: dict[str, tuple[int, ...]] = {"optimizer": (wide,)}
-                    values = {"operation": "stepped_by_two", "stepped_by_two": True}
-                    block.steps.append(Happening("call", one.place, about, values=values))
+                    tell(block, "stepped_by_two", one.place, subjects={"optimizer": (wide,)})
 
 
 def _doubled(m: Machine, run: list[Happening]) -> Iterator[tuple[int, Happening]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from tcstatic.program.paths.facts.orders import tell
 from tcstatic.program.paths.facts.registry import surveys
 from tcstatic.program.paths.machine import Machine
 from tcstatic.program.paths.tree import Block, Happening, Loop, happenings, loops
@@ -35,10 +36,7 @@ def splits(m: Machine, block: Block) -> None:
             continue
         if _trains(loop) and _is_told_the_order(m, loader) and _is_stored(m, loader):
             assert loader.place is not None
-            subjects: dict[str, tuple[int, ...]] = {"loader": (loader.number,)}
-            block.steps.append(
-                Happening("call", loader.place, subjects, values={"stored_order": True})
-            )
+            tell(block, "stored_order", loader.place, subjects={"loader": (loader.number,)})
 
 
 def _read_by(loop: Loop) -> Object | None:

@@ -6,6 +6,7 @@ import re
 from typing import Final
 
 from tcstatic.program.paths.facts.grad_modes import recorded
+from tcstatic.program.paths.facts.orders import tell
 from tcstatic.program.paths.facts.registry import surveys
 from tcstatic.program.paths.facts.terms import behind
 from tcstatic.program.paths.machine import Machine
@@ -53,8 +54,7 @@ def starving(m: Machine, block: Block) -> None:
             if before and _cuts(m, before[-1], mine):
                 told.add(number)
                 place = _place(m, before[-1], every, mine)
-                subjects: dict[str, tuple[int, ...]] = {"optimizer": (number,)}
-                block.steps.append(Happening("call", place, subjects, values={"starved": True}))
+                tell(block, "starved", place, subjects={"optimizer": (number,)})
 
 
 @surveys
@@ -142,11 +142,8 @@ def severed(m: Machine, block: Block) -> None:
         if step is None or not step.subjects.get("optimizer"):
             continue
         told.add(id(cut.place.node))
-        subjects = {"optimizer": step.subjects["optimizer"][:1]}
-        values = {"starved": True}
-        block.steps.append(
-            Happening("call", cut.place, subjects, values=values, assumed=step.assumed)
-        )
+        about = {"optimizer": step.subjects["optimizer"][:1]}
+        tell(block, "starved", cut.place, assumed=step.assumed, subjects=about)
 
 
 def _is_tried(place: Place) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from tcstatic.program.paths import lookup
+from tcstatic.program.paths.facts.orders import tell
 from tcstatic.program.paths.facts.registry import surveys
 from tcstatic.program.paths.machine import Machine
 from tcstatic.program.paths.tree import Block, Happening, happenings
@@ -37,22 +38,18 @@ def terms(m: Machine, block: Block) -> None:
         for cut in found:
             if cut.number not in told:
                 told.add(cut.number)
-                block.steps.append(_event(one, cut))
+                _tell_cut(block, one, cut)
         if not found and one.values.get("connected"):
-            values = {"lost_term": False, "chosen_term": False}
-            block.steps.append(Happening("call", one.place, dict(one.subjects), values=values))
+            for what in ("lost_term", "chosen_term"):
+                tell(block, what, one.place, says=False, subjects=one.subjects)
 
 
-def _event(backward: Happening, cut: Node) -> Happening:
+def _tell_cut(block: Block, backward: Happening, cut: Node) -> None:
     assert cut.place is not None
     chosen = cut.op in _CHOICES or cut.op in _COMPARISONS or is_choice(cut)
-    return Happening(
-        "call",
-        cut.place,
-        dict(backward.subjects),
-        values={"chosen_term" if chosen else "lost_term": True, "cut": cut.op.removesuffix("()")},
-        facts=dict(backward.facts),
-    )
+    what = "chosen_term" if chosen else "lost_term"
+    about, facts, name = backward.subjects, backward.facts, cut.op.removesuffix("()")
+    tell(block, what, cut.place, subjects=about, facts=facts, cut=name)
 
 
 def _terms(m: Machine, value: Value, seen: set[int]) -> Iterator[Value]:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
+from tcstatic.program.paths.facts.orders import tell
 from tcstatic.program.paths.facts.registry import surveys
 from tcstatic.program.paths.machine import Machine
 from tcstatic.program.paths.project import function_around
-from tcstatic.program.paths.tree import Block, Happening, happenings
+from tcstatic.program.paths.tree import Block, happenings
 from tcstatic.program.source import syntax
 
 # What only looks at a loss.
@@ -27,9 +28,7 @@ def totals(m: Machine, block: Block) -> None:
         scope = function_around(one.place.module.tree, call.lineno) or one.place.module.tree
         calls = [n for n in syntax.walk(scope) if isinstance(n, syntax.Call)]
         if sum(_goes_back(n) for n in calls) == 1 and _total(scope, subject.id, call.lineno):
-            values = {"operation": "total_unused", "total_unused": True}
-            about = dict(one.subjects)
-            block.steps.append(Happening("call", one.place, about, values=values))
+            tell(block, "total_unused", one.place, subjects=one.subjects)
 
 
 def _subject(call: syntax.AST) -> syntax.Name | None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from tcstatic.program.paths import guesses, lookup
+from tcstatic.program.paths.facts.orders import tell
 from tcstatic.program.paths.facts.registry import provides, surveys
 from tcstatic.program.paths.machine import Machine
 from tcstatic.program.paths.project import function_around, statements_in
@@ -175,8 +176,7 @@ def named_only(m: Machine, block: Block) -> None:
     for node, function in _bare(module.tree, ""):
         place = Place(module, node, function)
         if not _is_awaited(place):
-            values = {"operation": "not-called", "uncalled": True, "name": syntax.unparse(node)}
-            block.steps.append(Happening("call", place, values=values, assumed=True))
+            tell(block, "uncalled", place, assumed=True, name=syntax.unparse(node))
 
 
 def _bare(around: syntax.AST, function: str) -> Iterator[tuple[syntax.Attribute, str]]:
