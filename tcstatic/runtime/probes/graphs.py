@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final, final
 
 from tcstatic.model import Location, Site
+from tcstatic.runtime.probes.nodes import kind_of
 from tcstatic.runtime.probes.stream import HEARD, Stream
 
 _NOTE: Final = "tcstatic"
@@ -153,7 +154,7 @@ def _losses(root: Any) -> Iterator[_Loss]:
         if node in seen:
             continue
         seen.add(node)
-        kind = _kind(node)
+        kind = kind_of(node)
         where = node.metadata.get(_NOTE, above)
         if kind in _LOSSES:
             yield _loss(node, _LOSSES[kind], where)
@@ -173,11 +174,11 @@ def _losses(root: Any) -> Iterator[_Loss]:
 
 def _loss(node: Any, name: str, where: Location | None) -> _Loss:
     below = _below(node)
-    if name == "nll_loss" and below is not None and _kind(below) == "LogSoftmax":
+    if name == "nll_loss" and below is not None and kind_of(below) == "LogSoftmax":
         if _is_over_batch(node, below):
             return replace(_made(name, where, below), over_batch=True)
         return _made("cross_entropy", where, _below(below))
-    if below is not None and _kind(below) == "Expand":
+    if below is not None and kind_of(below) == "Expand":
         child = below.next_functions[0][0]
         shapes = _outer(_shape(child), _shape(below))
         return _Loss(name, where, shapes=shapes) if shapes else _made(name, where, _past(child))
@@ -185,7 +186,7 @@ def _loss(node: Any, name: str, where: Location | None) -> _Loss:
 
 
 def _made(name: str, where: Location | None, node: Any) -> _Loss:
-    made_by = _MAKERS.get(_kind(node), "") if node is not None else ""
+    made_by = _MAKERS.get(kind_of(node), "") if node is not None else ""
     return _Loss(name, where, made_by, node.metadata.get(_NOTE) if made_by else None)
 
 
@@ -194,10 +195,10 @@ def _is_over_batch(loss: Any, softmax: Any) -> bool:
     for a loss of rows; nothing between them may have turned the dimensions."""
     node = loss.next_functions[0][0]
     shape, rows = _shape(softmax), _shape(node)
-    while node is not softmax and _kind(node) in _KEEPS_LAST and node.next_functions:
+    while node is not softmax and kind_of(node) in _KEEPS_LAST and node.next_functions:
         node = node.next_functions[0][0]
     dimension = getattr(softmax, "_saved_dim", None)
-    if node is not softmax or not isinstance(dimension, int) or _kind(loss) != "NllLoss":
+    if node is not softmax or not isinstance(dimension, int) or kind_of(loss) != "NllLoss":
         return False
     if len(shape) < 2 or len(rows) != 2 or rows[1] != shape[-1]:
         return False
@@ -213,7 +214,7 @@ def _below(node: Any) -> Any:
 
 def _past(node: Any) -> Any:
     for _ in range(_MOST_NODES):
-        if node is None or _kind(node) not in _SHAPE or not node.next_functions:
+        if node is None or kind_of(node) not in _SHAPE or not node.next_functions:
             break
         node = node.next_functions[0][0]
     return node
@@ -226,16 +227,16 @@ def _spread(node: Any) -> str:
     if len(children) != 1:
         return ""
     child = children[0]
-    if _kind(child) == "Expand":  # as torch's own l1_loss does before it takes the difference
+    if kind_of(child) == "Expand":  # as torch's own l1_loss does before it takes the difference
         child, node = child.next_functions[0][0], child
-    if child is None or _kind(child) in _SPREAD:
+    if child is None or kind_of(child) in _SPREAD:
         return ""
     return _outer(_shape(child), _shape(node))
 
 
 def _compared(node: Any, above: Any) -> bool:
     """Whether differences are compared with given ones: those of all pairs are meant then."""
-    return _kind(node) == _kind(above) == "Sub" and _shape(node) == _shape(above)
+    return kind_of(node) == kind_of(above) == "Sub" and _shape(node) == _shape(above)
 
 
 def _of_pairs(node: Any, children: list[Any]) -> bool:
@@ -274,7 +275,3 @@ def _shape(node: Any) -> tuple[int, ...]:
         return ()
     shape = tuple(described[0].shape)
     return shape if all(type(size) is int for size in shape) else ()
-
-
-def _kind(node: Any) -> str:
-    return type(node).__name__.rstrip("0123456789").removesuffix("Backward")

@@ -6,6 +6,7 @@ import sys
 from typing import Any, Final, final
 
 from tcstatic.model import Location
+from tcstatic.runtime.probes.nodes import kind_of
 from tcstatic.runtime.probes.stream import Stream
 
 _MOST_NODES: Final = 64
@@ -46,15 +47,11 @@ class Halves:
             stream.tell(stream.make("state", where, {}, values))
 
 
-def _kind(node: Any) -> str:
-    return type(node).__name__.rstrip("0123456789").removesuffix("Backward")
-
-
 def _is_multiplied(node: Any) -> bool:
     """Whether what backward is called on was multiplied by something last, as scaling does."""
-    while _kind(node) in _BETWEEN and node.next_functions[0][0] is not None:
+    while kind_of(node) in _BETWEEN and node.next_functions[0][0] is not None:
         node = node.next_functions[0][0]
-    return _kind(node) == "Mul"
+    return kind_of(node) == "Mul"
 
 
 def _casts_parameters(root: Any) -> bool:
@@ -64,7 +61,7 @@ def _casts_parameters(root: Any) -> bool:
     while waiting and len(seen) < _MOST_NODES:
         node = waiting.pop(0)
         made = getattr(node, "_input_metadata", ())
-        cast = _kind(node) == "ToCopy" and any(one.dtype == torch.float16 for one in made)
+        cast = kind_of(node) == "ToCopy" and any(one.dtype == torch.float16 for one in made)
         for below, _ in node.next_functions:
             if below is None or below in seen:
                 continue

@@ -16,6 +16,7 @@ from typing import Any, Final, final
 from tcstatic.model import Location
 from tcstatic.runtime.probes import codes
 from tcstatic.runtime.probes.measure import Pending
+from tcstatic.runtime.probes.nodes import kind_of
 from tcstatic.runtime.probes.stream import HEARD, Stream
 
 _MOST_NODES: Final = 20_000
@@ -150,7 +151,7 @@ class NonFinite:
         loss = self._loss()
         kinds = set(_STEEP) - {"Pow"}  # most powers are squares
         if loss is not None:
-            kinds = {_kind(node) for node in _forward(loss.grad_fn)}
+            kinds = {kind_of(node) for node in _forward(loss.grad_fn)}
         wanted = [_STEEP[kind] for kind in sorted(kinds & _STEEP.keys())]
         words = "the slope of a root, a norm or an arc is infinite at the end of its range"
         return self._tell(wanted, words) if wanted else ""
@@ -178,10 +179,6 @@ def _nothing() -> None:
     return None
 
 
-def _kind(node: Any) -> str:
-    return type(node).__name__.rstrip("0123456789").removesuffix("Backward")
-
-
 def _forward(root: Any) -> list[Any]:
     """Return the nodes of a graph in the order in which they were made; leaves come first."""
     waiting, seen = [root], {root}
@@ -194,8 +191,7 @@ def _forward(root: Any) -> list[Any]:
 
 
 def _order(node: Any) -> int:
-    number = -1 if hasattr(node, "variable") else int(node._sequence_nr())
-    return number
+    return -1 if hasattr(node, "variable") else int(node._sequence_nr())
 
 
 def _first(nodes: list[Any]) -> tuple[str, str] | None:
@@ -207,7 +203,7 @@ def _first(nodes: list[Any]) -> tuple[str, str] | None:
             if _is_readable(variable) and _is_bad(variable):
                 return "", "a parameter was not finite before"
             continue
-        kind, saved = _kind(node), dict(_saved(node))
+        kind, saved = kind_of(node), dict(_saved(node))
         operation = _OPERATIONS.get(kind)
         words = operation.fault(saved) if operation is not None else ""
         if words:
