@@ -10,8 +10,8 @@ from typing import Any, Final, final
 
 from tcstatic.model import Location, Site
 from tcstatic.runtime.probes.forwards import Forward
+from tcstatic.runtime.probes.samples import Sample, sample_of, tensors_in
 from tcstatic.runtime.probes.stream import Stream
-from tcstatic.runtime.probes.traces import Trace, tensors_in, trace_of
 
 # Steps whose batches are looked at: more than it takes to show that they stay the same.
 _FIRST_STEPS: Final = 10
@@ -20,7 +20,7 @@ TURNS: Final = 4
 _MOST_TARGETS: Final = 64  # of one turn
 _TARGETS: Final = frozenset({"1", "target"})  # where a loss is given them
 
-Given = tuple[Trace | None, ...]
+Given = tuple[Sample | None, ...]
 
 
 @final
@@ -54,7 +54,7 @@ class Batches:
         self._stream = stream
         self._turns: Turns | None = None
         self._inputs: set[tuple[int, Given]] = set()
-        self._targets: set[Trace] = set()
+        self._targets: set[Sample] = set()
         self._blind = False
         self._where: Location | None = None
 
@@ -63,25 +63,25 @@ class Batches:
         """Whether the batches of this step are looked at."""
         return self._stream.step < _FIRST_STEPS
 
-    def trace(self, value: Any) -> Trace | None:
+    def sample(self, value: Any) -> Sample | None:
         """Return what tells a tensor from others."""
-        return trace_of(value, self._stream.registry)
+        return sample_of(value, self._stream.registry)
 
     def given(self, site: Site, value: Any, record: Forward | None) -> None:
         """A call is about to be given something: that of a model, or of a loss."""
         at_loss = site.kind == "loss.forward" or (record is not None and not record.number)
         if at_loss and site.arguments.get("at", "target") in _TARGETS:
-            found = self.trace(value) if len(self._targets) < _MOST_TARGETS else None
+            found = self.sample(value) if len(self._targets) < _MOST_TARGETS else None
             self._blind = self._blind or found is None
             self._targets |= set() if found is None else {found}
         elif record is not None and not at_loss:
-            record.given.append((int(site.arguments["of"]), self.trace(value)))
+            record.given.append((int(site.arguments["of"]), self.sample(value)))
 
     def trained(self, record: Forward) -> None:
         """A step used the gradients of a model's call."""
         if not self.due:
             return
-        given = tuple(trace for _, trace in record.given)
+        given = tuple(sample for _, sample in record.given)
         wanted = record.given[0][0] if record.given else -1
         self._where = record.where
         self._blind = self._blind or len(given) != wanted or None in given
@@ -93,10 +93,10 @@ class Batches:
         a model was called."""
         inputs, targets, blind = frozenset(self._inputs), frozenset(self._targets), self._blind
         other = self._turns is not turns
-        traces = tuple(self.trace(tensor) for tensor in tensors_in(item))
-        now: object = item if type(item) is int else traces
+        samples = tuple(self.sample(tensor) for tensor in tensors_in(item))
+        now: object = item if type(item) is int else samples
         before, turns.item = turns.item, now
-        readable = type(item) is int or (bool(traces) and None not in traces)
+        readable = type(item) is int or (bool(samples) and None not in samples)
         if other or not readable or (inputs and (blind or not targets)):
             turns.last, turns.alike, turns.again = None, 0, 0
         elif inputs:
@@ -104,7 +104,7 @@ class Batches:
             turns.last = (inputs, targets)
             changed = before != now
             turns.alike = turns.alike + 1 if same and changed else 0
-            used = same and not changed and _comes_from(inputs, traces)
+            used = same and not changed and _comes_from(inputs, samples)
             turns.again = turns.again + 1 if used else 0
         if other or inputs:
             self._inputs, self._targets, self._blind = set(), set(), False

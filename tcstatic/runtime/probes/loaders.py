@@ -16,9 +16,9 @@ from tcstatic.runtime.probes.loops import Loop
 from tcstatic.runtime.probes.portions import Portions
 from tcstatic.runtime.probes.roles import LOADER, role_of
 from tcstatic.runtime.probes.rows import Rows, rows_of
+from tcstatic.runtime.probes.samples import Sample, sample_of, tells, tensors_in
 from tcstatic.runtime.probes.signatures import looked_up, unwrapped
 from tcstatic.runtime.probes.stream import HEARD, Stream
-from tcstatic.runtime.probes.traces import Trace, tells, tensors_in, trace_of
 
 _FIRST_LISTENER: Final = -3_000_000  # below those of graphs
 # Words in names of what measures, and of what does so with the data of training on purpose.
@@ -38,7 +38,7 @@ class Pass:
 
     `begun` is the step in which it began, `graphless` whether gradients were not recorded then,
     `epoch` what its sampler had been told. `looking` tells whether its items are looked at:
-    `traces` are those of the first, to compare what the `workers` give (0: they are not compared);
+    `samples` are those of the first, to compare what the `workers` give (0: they are not compared);
     `turns` is what was trained on, `shared` whether other ranks are told of its items.
     """
 
@@ -48,8 +48,8 @@ class Pass:
         "graphless",
         "loader",
         "looking",
+        "samples",
         "shared",
-        "traces",
         "turns",
         "workers",
     )
@@ -63,7 +63,7 @@ class Pass:
         self.looking = True
         self.shared = False
         self.workers = 0
-        self.traces: list[tuple[Trace, ...]] = []
+        self.samples: list[tuple[Sample, ...]] = []
 
 
 @final
@@ -143,10 +143,10 @@ class Loaders:
 
     def _compare_workers(self, loop: Loop, load: Pass, item: Any) -> None:
         registry = self._stream.registry
-        traces = [trace_of(tensor, registry) for tensor in tensors_in(item)]
-        load.traces.append(tuple(one for one in traces if one is not None and tells(one)))
+        samples = [sample_of(tensor, registry) for tensor in tensors_in(item)]
+        load.samples.append(tuple(one for one in samples if one is not None and tells(one)))
         rounds = 3 if load.workers < _MANY_WORKERS else 2
-        if len(load.traces) < rounds * load.workers:
+        if len(load.samples) < rounds * load.workers:
             return
         workers, load.workers = load.workers, 0
         loader = load.loader()
@@ -154,7 +154,7 @@ class Loaders:
         if loader is None or number in self._compared:
             return
         self._compared.add(number)
-        alike = _alike(load.traces, workers)
+        alike = _alike(load.samples, workers)
         where = self._drawn_at(loader) or self._made.get(number) or loop.where
         self._tell(where, number, {"workers_alike": alike, "workers": workers})
 
@@ -324,9 +324,9 @@ def _distributed(loader: Any) -> Any:
     return sampler if stock and getattr(sampler, "shuffle", False) else None
 
 
-def _alike(traces: list[tuple[Trace, ...]], workers: int) -> bool:
+def _alike(samples: list[tuple[Sample, ...]], workers: int) -> bool:
     """Whether all workers give the same in each round, and each round something else."""
-    rounds = [traces[first : first + workers] for first in range(0, len(traces), workers)]
+    rounds = [samples[first : first + workers] for first in range(0, len(samples), workers)]
     if not all(one for turn in rounds for one in turn):
         return False
     same = all(one == turn[0] for turn in rounds for one in turn)

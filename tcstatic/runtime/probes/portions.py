@@ -9,9 +9,9 @@ import hashlib
 from typing import Any, Final, final
 
 from tcstatic.runtime.probes.replicas import Replicas
+from tcstatic.runtime.probes.samples import sample_of, tells, tensors_in
 from tcstatic.runtime.probes.stream import Stream
 from tcstatic.runtime.probes.structure import Structure
-from tcstatic.runtime.probes.traces import tells, tensors_in, trace_of
 
 BATCHES: Final = 3  # of the first pass of a loop
 
@@ -39,8 +39,8 @@ class Portions:
 
     def takes(self, site: int, item: Any) -> bool:
         """A turn of a loop takes an item; return whether the next is wanted as well."""
-        traces = [trace_of(tensor, self._stream.registry) for tensor in tensors_in(item)]
-        told = [one for one in traces if one is not None and tells(one)]
+        samples = [sample_of(tensor, self._stream.registry) for tensor in tensors_in(item)]
+        told = [one for one in samples if one is not None and tells(one)]
         if not told or not all(isinstance(one[2], bytes) for one in told):
             self._done.add(site)
             return False

@@ -1,4 +1,4 @@
-"""Traces of tensors: a few of their bytes, enough to tell one batch from another.
+"""Samples of tensors: a few of their bytes, enough to tell one batch from another.
 
 Read on the CPU alone, straight from memory: no operation of torch's, no random number, nothing
 that waits for a device. Elsewhere a tensor's own identity and version have to do.
@@ -15,14 +15,14 @@ from tcstatic.runtime.probes.registry import Registry
 from tcstatic.runtime.probes.roles import TENSOR, role_of
 
 # Shape, then type and bytes; or, of a tensor elsewhere, its number and version.
-Trace = tuple[tuple[int, ...], object, object]
+Sample = tuple[tuple[int, ...], object, object]
 _WHOLE: Final = 512  # bytes up to which all of a tensor is taken
 _PIECES: Final = 16  # else so many pieces of it, from its beginning to its end,
 _PIECE: Final = 32  # of so many bytes
 _DEEPEST: Final = 3  # containers within one another
 
 
-def trace_of(tensor: Any, registry: Registry) -> Trace | None:
+def sample_of(tensor: Any, registry: Registry) -> Sample | None:
     """Return what tells a tensor from others, None where nothing does for certain."""
     torch: Any = sys.modules["torch"]
     if type(tensor) is not torch.Tensor or tensor.layout != torch.strided or not tensor.numel():
@@ -48,9 +48,9 @@ def _bytes(pointer: int, size: int) -> bytes:
     return b"".join([read(pointer + index * stride, _PIECE) for index in range(_PIECES)])
 
 
-def tells(trace: Trace) -> bool:
-    """Whether a trace has anything to tell: not the same byte all over."""
-    told = trace[2]
+def tells(sample: Sample) -> bool:
+    """Whether a sample has anything to tell: not the same byte all over."""
+    told = sample[2]
     return not isinstance(told, bytes) or bool(told.strip(told[:1]))
 
 
