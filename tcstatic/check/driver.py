@@ -103,7 +103,7 @@ class Driver:
                     return
                 self._catch_up()
             event = events[position]
-            self._judge(event)
+            self.judge(event)
             repetition.seen(event)
             position += 1
 
@@ -113,7 +113,16 @@ class Driver:
 
     def judge(self, event: Event) -> None:
         """Judge an event, which is held back in no case."""
-        self._judge(event)
+        self._history.note(event)
+        self._last = event.sequence
+        name = event.kind
+        if name == "gap":
+            self._disprove(event)
+        if name != CALL:
+            self._judge_as(name, event)
+            return
+        for label in keys_of(event):
+            self._judge_as(label, event)
 
     def note(self, event: Event) -> None:
         """Remember what happened to objects."""
@@ -158,18 +167,6 @@ class Driver:
             for number in event.subjects.get("optimizer", ()):
                 self._doubts.disprove((number,))
 
-    def _judge(self, event: Event) -> None:
-        self._history.note(event)
-        self._last = event.sequence
-        name = event.kind
-        if name == "gap":
-            self._disprove(event)
-        if name != CALL:
-            self._judge_as(name, event)
-            return
-        for label in keys_of(event):
-            self._judge_as(label, event)
-
     def _judge_as(self, label: str, event: Event) -> None:
         kind = self._kinds.get(label)
         if kind is None:
@@ -213,7 +210,7 @@ class Driver:
             for event in held.last:
                 self._remember(event)
         for event in held.since:
-            self._judge(event)
+            self.judge(event)
 
     def _remember(self, event: Event) -> None:
         """Let an event be the last of its like, for all who remember one; it was counted."""

@@ -20,7 +20,7 @@ from tcstatic.runtime.probes.callfields import fields_told, more_told
 from tcstatic.runtime.probes.entry import Handler
 from tcstatic.runtime.probes.holdings import parts_of, told_after
 from tcstatic.runtime.probes.making import is_made_alone, made
-from tcstatic.runtime.probes.opencalls import CallSites, OpenCall
+from tcstatic.runtime.probes.opencalls import OpenCall, SourceCall
 from tcstatic.runtime.probes.origins import Origins
 from tcstatic.runtime.probes.provenance import Provenance
 from tcstatic.runtime.probes.registry import Registry
@@ -82,7 +82,7 @@ class Calls:
         self._sources = Provenance(lost=bool(named))
         self._origins = Origins(self._sources, lambda: stream.step)
         know_own_classes(self._callees.foreign_name)
-        self._calls: dict[tuple[str, str], CallSites] = {}
+        self._calls: dict[tuple[str, str], SourceCall] = {}
         self._open: dict[tuple[int, int], OpenCall] = {}
         self._kept: dict[object, Mapping[str, Scalar]] = {}
         self._moment: Moment | None = None
@@ -120,7 +120,7 @@ class Calls:
 
     def _add(self, site: Site) -> None:
         said = site.arguments
-        call = self._calls.setdefault((site.location.file, said["call"]), CallSites())
+        call = self._calls.setdefault((site.location.file, said["call"]), SourceCall())
         if said["part"] == "callee":
             call.callee, call.stars = site.number, "stars" in said
         elif said["part"] == "argument":
@@ -133,7 +133,7 @@ class Calls:
 
     # -- what is done at each part ------------------------------------------------------------
 
-    def _at_callee(self, call: CallSites) -> Handler:
+    def _at_callee(self, call: SourceCall) -> Handler:
         budget, callees, number = self._budget, self._callees, call.callee
         for at, name in call.arguments.items():
             call.handlers[at] = self._at_argument(call, name)
@@ -160,7 +160,7 @@ class Calls:
 
         return begins
 
-    def _opens(self, call: CallSites, key: tuple[int, int], one: OpenCall) -> None:
+    def _opens(self, call: SourceCall, key: tuple[int, int], one: OpenCall) -> None:
         opened = self._open
         if not call.attached:
             call.attached = True
@@ -171,7 +171,7 @@ class Calls:
             del opened[next(iter(opened))]
             self.lost += 1
 
-    def _moves(self, call: CallSites, callee: Callee, owner: Any, key: tuple[int, int]) -> None:
+    def _moves(self, call: SourceCall, callee: Callee, owner: Any, key: tuple[int, int]) -> None:
         """A call begins that gives the data that it is given: where those come from is kept."""
         if self._named or not self._sources.any_known:
             self._passed(call, key)
@@ -185,7 +185,7 @@ class Calls:
         else:
             self._opens(call, key, one)
 
-    def _begun(self, call: CallSites, callee: Callee, owner: Any, role: str) -> OpenCall:
+    def _begun(self, call: SourceCall, callee: Callee, owner: Any, role: str) -> OpenCall:
         one = OpenCall(callee, role, self._stream.last, call.stars)
         if call.seen <= MOST_HELD and not callee.name.startswith("torch."):
             one.held = []
@@ -226,7 +226,7 @@ class Calls:
             library = not (one.role or said.startswith("torch."))
             self._sources.remember(value, said, apart=library)
 
-    def _passed(self, call: CallSites, key: tuple[int, int]) -> None:
+    def _passed(self, call: SourceCall, key: tuple[int, int]) -> None:
         """A call begins that is in no event: look at its parts no more, until one is due."""
         if call.open:
             # What an exception has left of an earlier call is not this call's.
@@ -239,7 +239,7 @@ class Calls:
         if call.unwanted >= MOST_UNWANTED and not call.seen:
             self._receivers.pop(call.callee, None)
 
-    def _at_argument(self, call: CallSites, name: str) -> Handler:
+    def _at_argument(self, call: SourceCall, name: str) -> Handler:
         opened, number = self._open, call.callee
 
         def given(value: Any, frame: FrameType) -> None:
@@ -254,7 +254,7 @@ class Calls:
 
         return given
 
-    def _at_value(self, call: CallSites) -> Handler:
+    def _at_value(self, call: SourceCall) -> Handler:
         opened, number, stream = self._open, call.callee, self._stream
 
         def returned(value: Any, frame: FrameType) -> None:
@@ -280,7 +280,7 @@ class Calls:
 
         return returned
 
-    def _made(self, call: CallSites, one: OpenCall, value: Any) -> None:
+    def _made(self, call: SourceCall, one: OpenCall, value: Any) -> None:
         number = self._objects.number(value)
         one.subjects |= {"made": (number,)} if number else {}
         if number and not call.foreign and call.where is not None:
@@ -288,14 +288,14 @@ class Calls:
         if is_made_alone(one.callee.name, makes=True):
             one.given = [*made(one.callee.name, value)]
 
-    def _role(self, callee: Callee, call: CallSites, frame: FrameType) -> str:
+    def _role(self, callee: Callee, call: SourceCall, frame: FrameType) -> str:
         """What a library knows a function as that is the user's: what it overrides, or the place
         where it is called."""
         if callee.role or not (callee.own and call.foreign):
             return callee.role
         return f"{frame.f_globals.get('__name__')}.{call.role}"
 
-    def _where(self, call: CallSites, callee: Callee, frame: FrameType) -> Location | None:
+    def _where(self, call: SourceCall, callee: Callee, frame: FrameType) -> Location | None:
         """The user's line that a call within a library is due to: where a function of the user's
         gives its result, or the nearest line of the user's that led there."""
         if callee.home is not None:
@@ -330,7 +330,7 @@ class Calls:
             if number:
                 one.subjects[role] = (*one.subjects.get(role, ()), number)
 
-    def _is_due(self, call: CallSites) -> bool:
+    def _is_due(self, call: SourceCall) -> bool:
         call.seen += 1
         if call.seen <= self.full_events:
             return True

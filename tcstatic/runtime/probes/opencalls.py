@@ -12,7 +12,7 @@ from tcstatic.runtime.probes.summaries import Brief
 
 
 @final
-class CallSites:
+class SourceCall:
     """One call in the source; `foreign`: of an included package, which knows what it calls as
     `role` where that is the user's; `stars`: what it gives is not all seen.
 
