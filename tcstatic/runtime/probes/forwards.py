@@ -233,7 +233,7 @@ class Forwards:
         mine = [record for record in self.pending if self._holds(optimizer, record)]
         if not mine or any(record.recorded for record in mine):
             return False
-        subjects = {HEARD: (listener(optimizer.number),)}
+        subjects = {HEARD: (listener("optimizer", optimizer.number),)}
         self._stream.tell(
             self._stream.make("model.forward", mine[-1].where, subjects, {"stage": "unknown"})
         )

@@ -14,7 +14,7 @@ from typing import Any, Final, final
 
 from tcstatic.model import Location, Site
 from tcstatic.runtime.probes.nodes import kind_of
-from tcstatic.runtime.probes.stream import HEARD, Stream
+from tcstatic.runtime.probes.stream import HEARD, Stream, listener
 
 _NOTE: Final = "tcstatic"
 # Steps whose graphs are read, and then one in so many: what a loss is made of stays.
@@ -22,7 +22,6 @@ _FIRST_STEPS: Final = 8
 _NOW_AND_THEN: Final = 64
 _MOST_NODES: Final = 64
 _MOST_TOLD: Final = 64
-_FIRST_LISTENER: Final = -2_000_000  # below those of optimizers
 # What lies between a loss and the number that backward is called on, by the name of its node.
 _TOP: Final = frozenset(
     "Add Sub Rsub Mul Div Neg Mean Sum Pow Abs Sqrt Stack Cat Gather NanToNum Where Square".split()
@@ -122,7 +121,7 @@ class Graphs:
 
     def _tell(self, one: _Loss) -> None:
         stream = self._stream
-        subjects = {HEARD: (_FIRST_LISTENER - len(self._told),)}
+        subjects = {HEARD: (listener("loss", len(self._told)),)}
         if one.made_at is not None:
             stream.tell(stream.make("call", one.made_at, subjects, {"operation": one.made_by}))
         values = {

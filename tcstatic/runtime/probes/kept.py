@@ -16,13 +16,12 @@ from tcstatic.model import Location, Site
 from tcstatic.runtime.probes.ledger import VERSION
 from tcstatic.runtime.probes.optimizers import Optimizer
 from tcstatic.runtime.probes.roles import MODULE, role_of
-from tcstatic.runtime.probes.stream import HEARD, Stream
+from tcstatic.runtime.probes.stream import HEARD, Stream, listener
 from tcstatic.runtime.probes.updates import Updates
 
 _MOST_RECORDS: Final = 64  # states that are still held by someone; older ones are not judged
 _MARKED: Final = 4  # tensors by which a state is known again, whatever dict holds them
 _PRUNED: Final = 32  # steps, after which those that nobody holds any more are dropped
-_FIRST_LISTENER: Final = -3_000_000  # below those of graphs
 
 
 @final
@@ -107,7 +106,7 @@ class Kept:
     def _tell(self, site: Site, module: Any, one: _Taken) -> None:
         """What is loaded is what is there, and was to be something else."""
         stream = self._stream
-        heard = _FIRST_LISTENER - self._told
+        heard = listener("state", self._told)
         self._told += 1
         values = {"how": "state_dict", "kept": True}
         stream.tell(

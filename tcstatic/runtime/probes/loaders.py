@@ -18,9 +18,8 @@ from tcstatic.runtime.probes.roles import LOADER, role_of
 from tcstatic.runtime.probes.rows import Rows, rows_of
 from tcstatic.runtime.probes.samples import Sample, sample_of, tells, tensors_in
 from tcstatic.runtime.probes.signatures import looked_up, unwrapped
-from tcstatic.runtime.probes.stream import HEARD, Stream
+from tcstatic.runtime.probes.stream import HEARD, Stream, listener
 
-_FIRST_LISTENER: Final = -3_000_000  # below those of graphs
 # Words in names of what measures, and of what does so with the data of training on purpose.
 _MEASURES: Final = re.compile(
     r"(?<![a-z])([Vv]al|[Vv]alid\w*|[Tt]est|[Ee]val\w*|[Dd]ev|[Hh]old_?out|[Hh]eld)(?![a-z])"
@@ -216,7 +215,7 @@ class Loaders:
         same = before == load.epoch
         if self._once("epoch", number, same):
             if same and where is not None:
-                heard = {HEARD: (_FIRST_LISTENER - number,)}
+                heard = {HEARD: (listener("loader", number),)}
                 self._stream.tell(self._stream.make("sampler.set_epoch", where, heard))
             values = {"same_epoch": same, "epoch_told": load.epoch, "told": where is not None}
             self._tell(loop.where, number, values)
@@ -301,7 +300,7 @@ class Loaders:
         """Tell where a loader was made, for whoever may have to name it."""
         where = self._made.get(number)
         if where is not None:
-            heard = {HEARD: (_FIRST_LISTENER - number,)}
+            heard = {HEARD: (listener("loader", number),)}
             self._stream.tell(self._stream.make("loader.new", where, heard))
 
     def _once(self, *said: object) -> bool:
@@ -311,9 +310,10 @@ class Loaders:
         return True
 
     def _tell(self, where: Location | None, number: int, values: Mapping[str, Any]) -> None:
+        """Tell of a loader; where its number is 0, one place is told of, and no other event."""
         stream = self._stream
-        subjects = {"loader": (number,), HEARD: (_FIRST_LISTENER - number,)}
-        stream.tell(stream.make("loader.next", where, subjects, values))
+        heard = {HEARD: (listener("loader", number),)} if number else {}
+        stream.tell(stream.make("loader.next", where, {"loader": (number,), **heard}, values))
 
 
 def _distributed(loader: Any) -> Any:

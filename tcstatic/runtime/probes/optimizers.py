@@ -87,7 +87,7 @@ class Optimizer:
         self, number: int, thing: Any, where: Location | None, *, manual: bool = False
     ) -> None:
         self.number = number
-        self.heard = listener(number)
+        self.heard = listener("optimizer", number)
         self.thing = thing
         self.where = where
         self.manual = manual

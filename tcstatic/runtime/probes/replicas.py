@@ -269,7 +269,7 @@ class Replicas:
         event = stream.make(
             "state",
             stream.last_step_where,
-            {**subjects, HEARD: (listener(0),)},
+            {**subjects, HEARD: (listener("optimizer", 0),)},
             {**values, "world_size": self._world},
             stream.context(world_size=self._world, stage="train"),
             members,

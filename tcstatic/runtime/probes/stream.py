@@ -7,7 +7,7 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, final
+from typing import Any, Final, Literal, final, get_args
 
 from tcstatic.model import Context, Event, Location, Member, Site
 from tcstatic.model.events import quick_context, quick_event
@@ -20,11 +20,16 @@ Draft = Callable[[], Event]
 Moment = tuple[int, int, bool, bool | None, int | None]
 _NONE: Final[frozenset[str]] = frozenset()
 HEARD: Final = "heard"  # the role under which an event is kept for whoever may name it as a cause
+# For whom: what is told of an optimizer, a loss, a loader, a kept state, or a tie of parameters.
+Listener = Literal["optimizer", "loss", "loader", "state", "tie"]
+_LISTENERS: Final = {kind: turn for turn, kind in enumerate(get_args(Listener))}
+_FIRST_LISTENER: Final = -1_000_000  # apart from all numbers of objects, which are not negative
 
 
-def listener(optimizer: int) -> int:
-    """Return the number under which events are kept for an optimizer (0: for all ranks' state)."""
-    return -1_000_000 - optimizer
+def listener(kind: Listener, number: int) -> int:
+    """Return the number under which events are kept for one of a kind, alone; that of optimizer 0
+    is for the state of all ranks. The kinds take turns, so that no number is two listeners'."""
+    return _FIRST_LISTENER - number * len(_LISTENERS) - _LISTENERS[kind]
 
 
 @final

@@ -16,9 +16,8 @@ from tcstatic.model import Context, Location
 from tcstatic.runtime.probes.optimizers import Optimizer
 from tcstatic.runtime.probes.ownership import Ownership
 from tcstatic.runtime.probes.roles import MODULE, role_of
-from tcstatic.runtime.probes.stream import HEARD, Stream
+from tcstatic.runtime.probes.stream import HEARD, Stream, listener
 
-_FIRST_LISTENER: Final = -4_000_000  # below those of kept states
 _MOST_FRAMES: Final = 64  # between a registration and the loading that it is part of
 _LOADING: Final = "load_state_dict"
 How = Literal["loaded", "set", "replaced", "moved"]
@@ -160,7 +159,7 @@ class Ties:
         self, tie: _Tie, root: Any, change: _Change, optimizer: Optimizer, *, sure: bool
     ) -> None:
         stream = self._stream
-        heard = _FIRST_LISTENER - self._told
+        heard = listener("tie", self._told)
         self._told += 1
         names = [".".join(parts) for parts in tie.names]
         if change.where is not None:

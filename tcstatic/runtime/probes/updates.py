@@ -23,7 +23,7 @@ from tcstatic.runtime.probes.torch_hooks import steps_in_progress
 from tcstatic.runtime.probes.untracked import Untracked
 from tcstatic.runtime.probes.vain import Vain
 
-_ALL_RANKS: Final = listener(0)
+_ALL_RANKS: Final = listener("optimizer", 0)
 MAX_LOSSES: Final = 64  # kept per step: microbatches beyond that are not looked at
 
 
