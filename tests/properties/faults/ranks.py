@@ -63,23 +63,22 @@ def _wrapped_twice(source: Source) -> Edits:
 @operator("wrong rank")
 def _same_part_for_all(source: Source) -> Edits:
     """All ranks train on the same part of the data; the other parts are never seen."""
-    for call in source.calls("DistributedSampler"):
-        draft = source.draft()
-        given = [draft.source(one) for one in call.args]
-        given += [f"{one.arg}={draft.source(one.value)}" for one in call.keywords]
-        draft.replace(call, f"{draft.source(call.func)}({', '.join([*given, 'rank=0'])})")
-        yield draft
+    yield from _sampled_with(source, "rank=0")
 
 
 @operator("wrong rank")
 def _all_data_for_all(source: Source) -> Edits:
     """Each rank trains on all of the data, in the same order: a second rank adds nothing."""
+    yield from _sampled_with(source, "num_replicas=1", "rank=0")
+
+
+def _sampled_with(source: Source, *more: str) -> Edits:
+    """Distributed samplers that are given more."""
     for call in source.calls("DistributedSampler"):
         draft = source.draft()
         given = [draft.source(one) for one in call.args]
         given += [f"{one.arg}={draft.source(one.value)}" for one in call.keywords]
-        text = ", ".join([*given, "num_replicas=1", "rank=0"])
-        draft.replace(call, f"{draft.source(call.func)}({text})")
+        draft.replace(call, f"{draft.source(call.func)}({', '.join([*given, *more])})")
         yield draft
 
 

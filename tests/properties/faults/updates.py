@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Iterator
 
 from tests.properties.faults.reading import (
     Act,
@@ -12,6 +13,7 @@ from tests.properties.faults.reading import (
     neighbours,
     operator,
 )
+from tests.properties.mutants.drafts import Draft
 from tests.properties.mutants.kinds import same_block
 from tests.properties.mutants.loops import text_of
 
@@ -20,6 +22,35 @@ def _update(source: Source, act: Act) -> list[ast.stmt]:
     """The statements of the update that an act belongs to, and what the optimizer is made of."""
     made = [node for _, _, node in source.optimizers if text_of(node.targets[0]) == act.subject]
     return [*(one.node for one in source.beside(act, "zero", "backward", "step")), *made]
+
+
+def _schedulers(source: Source, act: Act) -> list[ast.Assign]:
+    """Where the scheduler of an act is made."""
+    return [node for _, _, node in source.schedulers if text_of(node.targets[0]) == act.subject]
+
+
+def _pairs(source: Source, kind: str, other: str) -> Iterator[tuple[Act, Act]]:
+    """Acts of two kinds that stand in one block."""
+    for act in source.of(kind):
+        for one in source.beside(act, other):
+            if same_block(act, one):
+                yield act, one
+
+
+def _before(source: Source, act: Act, other: Act) -> Draft:
+    """The program with an act moved before another."""
+    draft = source.draft()
+    draft.move_before(act.node, act.place.block, other.node)
+    draft.mark(other.node)
+    return draft
+
+
+def _twice(source: Source, act: Act) -> Draft:
+    """The program with an act done twice."""
+    draft = source.draft()
+    draft.insert_after(act.node, draft.rows(act.node, draft.indent(act.node)))
+    draft.mark(act.node)
+    return draft
 
 
 @operator("drop")
@@ -50,20 +81,15 @@ def _drop_schedule(source: Source) -> Edits:
     """A schedule is built and never advances, so the rate stays where it starts."""
     for act in source.of("schedule"):
         if sum(one.subject == act.subject for one in source.of("schedule")) == 1:
-            made = [n for _, _, n in source.schedulers if text_of(n.targets[0]) == act.subject]
-            yield dropped(source, act.place, *made)
+            yield dropped(source, act.place, *_schedulers(source, act))
 
 
 @operator("move")
 def _clear_before_step(source: Source) -> Edits:
     """Gradients are thrown away between the backward that made them and the step."""
-    for step in source.of("step"):
-        for zero in source.beside(step, "zero"):
-            if same_block(step, zero) and not step.call.args:
-                draft = source.draft()
-                draft.move_before(zero.node, zero.place.block, step.node)
-                draft.mark(step.node)
-                yield draft
+    for step, zero in _pairs(source, "step", "zero"):
+        if not step.call.args:
+            yield _before(source, zero, step)
 
 
 @operator("move")
@@ -72,46 +98,35 @@ def _step_before_backward(source: Source) -> Edits:
     for step in source.of("step"):
         backward = [one for one in source.beside(step, "backward") if same_block(one, step)]
         if len(backward) == 1 and not step.call.args:
-            draft = source.draft()
-            draft.move_before(step.node, step.place.block, backward[0].node)
-            draft.mark(backward[0].node, *_update(source, step))
+            draft = _before(source, step, backward[0])
+            draft.mark(*_update(source, step))
             yield draft
 
 
 @operator("move")
 def _schedule_before_step(source: Source) -> Edits:
     """The schedule advances before the optimizer: its first rate is skipped."""
-    for act in source.of("schedule"):
-        for step in source.beside(act, "step"):
-            if same_block(act, step):
-                draft = source.draft()
-                draft.move_before(act.node, act.place.block, step.node)
-                draft.mark(step.node)
-                yield draft
+    for act, step in _pairs(source, "schedule", "step"):
+        yield _before(source, act, step)
 
 
 @operator("move")
 def _clip_after_step(source: Source) -> Edits:
     """Gradients are bounded after they have been applied."""
-    for act in source.of("clip"):
-        for step in source.beside(act, "step"):
-            if same_block(act, step) and isinstance(act.node, ast.Expr):
-                draft = source.draft()
-                draft.move_after(act.node, act.place.block, step.node)
-                draft.mark(step.node)
-                yield draft
+    for act, step in _pairs(source, "clip", "step"):
+        if isinstance(act.node, ast.Expr):
+            draft = source.draft()
+            draft.move_after(act.node, act.place.block, step.node)
+            draft.mark(step.node)
+            yield draft
 
 
 @operator("move")
 def _clip_before_backward(source: Source) -> Edits:
     """Gradients of the step before are bounded, or none at all."""
-    for act in source.of("clip"):
-        for backward in source.beside(act, "backward"):
-            if same_block(act, backward) and isinstance(act.node, ast.Expr):
-                draft = source.draft()
-                draft.move_before(act.node, act.place.block, backward.node)
-                draft.mark(backward.node)
-                yield draft
+    for act, backward in _pairs(source, "clip", "backward"):
+        if isinstance(act.node, ast.Expr):
+            yield _before(source, act, backward)
 
 
 @operator("move")
@@ -136,8 +151,7 @@ def _schedule_each_batch(source: Source) -> Edits:
         if steps:
             draft = source.draft()
             draft.move_after(act.node, act.place.block, steps[-1].node)
-            made = [n for _, _, n in source.schedulers if text_of(n.targets[0]) == act.subject]
-            draft.mark(*made)
+            draft.mark(*_schedulers(source, act))
             yield draft
 
 
@@ -149,8 +163,7 @@ def _schedule_each_epoch(source: Source) -> Edits:
         if len(loops) > 1 and source.beside(act, "step") and act.place.around[-1] is loops[-1]:
             draft = source.draft()
             draft.move_after(act.node, act.place.block, loops[-1])
-            made = [n for _, _, n in source.schedulers if text_of(n.targets[0]) == act.subject]
-            draft.mark(loops[-1], *made)
+            draft.mark(loops[-1], *_schedulers(source, act))
             yield draft
 
 
@@ -186,10 +199,7 @@ def _step_twice(source: Source) -> Edits:
     """Each gradient is applied twice."""
     for act in source.of("step"):
         if isinstance(act.node, ast.Expr) and not act.call.args:
-            draft = source.draft()
-            draft.insert_after(act.node, draft.rows(act.node, draft.indent(act.node)))
-            draft.mark(act.node)
-            yield draft
+            yield _twice(source, act)
 
 
 @operator("duplicate")
@@ -197,10 +207,7 @@ def _schedule_twice(source: Source) -> Edits:
     """The schedule runs at twice the speed it was built for."""
     for act in source.of("schedule"):
         if isinstance(act.node, ast.Expr):
-            draft = source.draft()
-            draft.insert_after(act.node, draft.rows(act.node, draft.indent(act.node)))
-            draft.mark(act.node)
-            yield draft
+            yield _twice(source, act)
 
 
 @operator("wrong object")
@@ -254,8 +261,7 @@ def _schedule_steps_other(source: Source) -> Edits:
             draft = source.draft()
             draft.replace(act.call.func.value, others.pop())
             draft.mark(*(one.node for one in source.beside(act, "schedule")))
-            made = [n for _, _, n in source.schedulers if text_of(n.targets[0]) == act.subject]
-            draft.mark(*made)
+            draft.mark(*_schedulers(source, act))
             yield draft
 
 
