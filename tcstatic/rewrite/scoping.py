@@ -231,8 +231,8 @@ class _File:
         return self._is_of_loss(self._values.get(_span(site.location)))
 
     def _of_given(self, site: Site, call: Call | None) -> str:
-        """What a call gives to a model or a loss: asked of ranks, and of a first batch alone."""
-        if self._world.alone and self._world.passing:
+        """What a call gives to a model or a loss: asked where a first batch is fetched alone."""
+        if self._world.passing:
             return UNASKED
         seen = self._scoping.seen(self._path, call, self._facts)
         if site.kind == "loss.forward" or seen is None:

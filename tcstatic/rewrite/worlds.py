@@ -10,6 +10,7 @@ from typing import Final, final
 
 from tcstatic.model import Fact
 from tcstatic.program.source import ModuleFacts
+from tcstatic.rewrite.inputsites import first_batches
 from tcstatic.rewrite.vocabulary import DROPOUTS
 
 # Libraries that start no processes, and make no scalers or wrappers of their own accord.
@@ -34,7 +35,6 @@ _WRAPPER: Final = re.compile(rb"DataParallel|FullySharded|FSDP|DDP|fully_shard|r
 _SENSITIVE: Final = re.compile(rb"Dropout|BatchNorm|InstanceNorm|Transformer|\w+(Dropout|Norm)\b")
 _INSENSITIVE: Final = re.compile(rb"\b(nn\.)?(LayerNorm|GroupNorm|RMSNorm|LocalResponseNorm)\b")
 _LOADED: Final = re.compile(rb"(?<!load_state_dict\()\btorch\.load\s*\((?![^()]*weights_only=True)")
-_FIRST: Final = re.compile(rb"\bnext\s*\(\s*iter\b")
 _AUTOCAST: Final = re.compile(rb"autocast|\bamp\b")
 # torch.optim.swa_utils has a scheduler of its own.
 _SCHEDULER: Final = re.compile(rb"lr_scheduler|[Ss]chedul|swa_utils|SWALR")
@@ -51,12 +51,13 @@ _OWN_GRADIENTS: Final = "the program makes a use of gradients of its own"
 @final
 @dataclass(frozen=True, slots=True)
 class World:
-    """What is known to be absent from a program; all False where something unknown takes part.
+    """What is known to be absent from a program; where something unknown takes part, that is only
+    what no site tells of.
 
     `alone`: no other process can hold copies; `modeless`: no layer behaves otherwise in evaluation;
     `castless`: nothing is autocast; `unscheduled`: no scheduler sets the learning rate; `steady`:
-    names and attributes are bound where the source shows it; `passing`: no iterator is made for its
-    first item alone.
+    names and attributes are bound where the source shows it; `passing`: no site is of an iterator
+    that is made for its first item alone.
     """
 
     alone: bool = False
@@ -82,11 +83,14 @@ def world_of(files: Iterable[tuple[bytes, ModuleFacts]], *, complete: bool) -> W
     }
     packages = {name.partition(".")[0] for name in own}
     strange = {root for root in roots if root not in _KNOWN and root not in packages}
-    if not complete or _DYNAMIC.search(text):
+    if not complete:
         return World()
+    passing = not any(_fetches(facts) for _, facts in given)
+    if _DYNAMIC.search(text):
+        return World(passing=passing)
     steady = not _REBINDING.search(text)
     if strange:
-        return World(steady=steady)
+        return World(steady=steady, passing=passing)
     return World(
         alone=not _RANKS.search(text),
         modeless=not roots & _MODELS and not _may_switch(text),
@@ -95,8 +99,13 @@ def world_of(files: Iterable[tuple[bytes, ModuleFacts]], *, complete: bool) -> W
         castless=not _AUTOCAST.search(text),
         unscheduled=not _SCHEDULER.search(text),
         steady=steady,
-        passing=not _FIRST.search(text),
+        passing=passing,
     )
+
+
+def _fetches(facts: ModuleFacts) -> bool:
+    """Whether a file has a site of a loader's first batch."""
+    return any(True for call in facts.calls for _ in first_batches(call, facts))
 
 
 def _may_switch(text: bytes) -> bool:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tcstatic.model import RunOptions
+from tcstatic.model import ProbePlan, RunOptions
 from tcstatic.pipeline import Request, load_invariants
 from tcstatic.rewrite import compile_plan
 
@@ -45,14 +45,19 @@ for step in range(3):
 """
 
 
-def planned(
-    folder: Path, setup: str = "model = Net()", imports: str = ""
-) -> tuple[set[tuple[str, str, int]], dict[str, str]]:
-    """The probes of a program as (probe, kind, line), and what is out of its scope."""
+def plan_of(folder: Path, setup: str, imports: str) -> ProbePlan:
     script = folder / "train.py"
     script.write_text(MODEL.format(setup=setup, imports=imports))
     plan = compile_plan(script, folder, load_invariants(Request("", "")), RunOptions())
     assert plan.skipped == ()
+    return plan
+
+
+def planned(
+    folder: Path, setup: str = "model = Net()", imports: str = ""
+) -> tuple[set[tuple[str, str, int]], dict[str, str]]:
+    """The probes of a program as (probe, kind, line), and what is out of its scope."""
+    plan = plan_of(folder, setup, imports)
     sites = {(site.probe, site.kind, site.location.line) for site in plan.sites}
     return sites, {code: verdict.reason for code, verdict in plan.out_of_scope}
 
@@ -90,6 +95,25 @@ def test_what_is_known_is_not_probed(tmp_path: Path) -> None:
     assert outside["TCS501"] == "one process trains: no process group is made"
     assert outside["TCS114"] == "no loss scaler is made"
     assert outside["TCS112"].startswith("proved from the source: ")
+
+
+@pytest.mark.parametrize(
+    "imports", ["", "import torch.distributed as dist", "import accelerate", "exec('')"]
+)
+@pytest.mark.parametrize(
+    ("setup", "asked"),
+    [
+        ("model = Net()", False),
+        ("model = Net()\nbatches = iter([])", False),
+        ("model = Net()\nbatch = next(iter([0]))", True),
+        ("model = Net()\nbatch = next(  # the first\n    (iter)([0]))", True),
+    ],
+)
+def test_what_a_model_is_given_is_asked_where_a_first_batch_is_fetched(
+    tmp_path: Path, setup: str, imports: str, asked: bool
+) -> None:
+    sites = plan_of(tmp_path, setup, imports).sites
+    assert any(site.attribute == "given" for site in sites) == asked
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any, Final, final
 
 from tcstatic.model import Location, Site
-from tcstatic.runtime.probes.batches import TURNS, Batches, Turns
+from tcstatic.runtime.probes.batches import TIMES, Batches, Fetches
 from tcstatic.runtime.probes.loops import Loop
 from tcstatic.runtime.probes.portions import Portions
 from tcstatic.runtime.probes.roles import LOADER, role_of
@@ -33,12 +33,12 @@ _MANY_WORKERS: Final = 4
 
 @final
 class Pass:
-    """One pass over a loader, or over batches of another kind.
+    """One pass over a loader.
 
     `begun` is the step in which it began, `graphless` whether gradients were not recorded then,
     `epoch` what its sampler had been told. `looking` tells whether its items are looked at:
     `samples` are those of the first, to compare what the `workers` give (0: they are not compared);
-    `turns` is what was trained on, `shared` whether other ranks are told of its items.
+    `shared` whether other ranks are told of its items.
     """
 
     __slots__ = (
@@ -49,17 +49,15 @@ class Pass:
         "looking",
         "samples",
         "shared",
-        "turns",
         "workers",
     )
 
-    def __init__(self, loader: Any, begun: int, turns: Turns, *, graphless: bool) -> None:
-        self.loader = loader
+    def __init__(self, loader: Any, begun: int, *, graphless: bool) -> None:
+        self.loader = weakref.ref(loader)
         self.begun = begun
         self.graphless = graphless
-        self.turns = turns
         self.epoch: Any = None
-        self.looking = True
+        self.looking = False
         self.shared = False
         self.workers = 0
         self.samples: list[tuple[Sample, ...]] = []
@@ -74,15 +72,14 @@ class Loaders:
     their loader and the function;
     `_epochs` what a sampler had been told in the last pass of a loop, `_told_at` where;
     `_left` how many passes of a loop ended with their first batch, -1 once one went on;
-    `_compared` the loaders whose workers were compared; `_fetches` what was trained on between two
-    fetches of a first batch, by site.
+    `_compared` the loaders whose workers were compared; `_fetches` the first batches, by site.
     """
 
     def __init__(self, stream: Stream, batches: Batches, portions: Portions) -> None:
         self._stream = stream
         self._portions = portions
         self._batches = batches
-        self._fetches: dict[int, Turns] = {}
+        self._fetches: dict[int, Fetches] = {}
         self._passing: Any = None
         self._made: dict[int, Location] = {}
         self._rows: dict[int, Rows | None] = {}
@@ -115,18 +112,14 @@ class Loaders:
     # -- a pass ---------------------------------------------------------------------------------
 
     def begins(self, loop: Loop, loader: Any) -> None:
-        """A pass over batches begins."""
+        """A pass over a loader begins."""
         recording = sys.modules["torch"].is_grad_enabled()
-        turns = Turns(loader.step if loop.sliced else 0)
-        known = role_of(loader) == LOADER
-        of = weakref.ref(loader) if known else None
-        loop.load = load = Pass(of, self._stream.step, turns, graphless=not recording)
-        if known:
-            load.epoch = getattr(_distributed(loader), "epoch", None)
-            if self._stream.registry.number(loader) not in self._compared:
-                load.workers = int(getattr(loader, "num_workers", 0) or 0)
-            load.shared = self._portions.wanted(loop.site.number)
-        load.looking = load.workers > 1 or load.shared or self._batches.due
+        loop.load = load = Pass(loader, self._stream.step, graphless=not recording)
+        load.epoch = getattr(_distributed(loader), "epoch", None)
+        if self._stream.registry.number(loader) not in self._compared:
+            load.workers = int(getattr(loader, "num_workers", 0) or 0)
+        load.shared = self._portions.wanted(loop.site.number)
+        load.looking = load.workers > 1 or load.shared
 
     def takes(self, loop: Loop, item: Any) -> None:
         """A pass takes the next item, which is looked at."""
@@ -135,10 +128,7 @@ class Loaders:
             self._compare_workers(loop, load, item)
         if load.shared:
             load.shared = self._portions.takes(loop.site.number, item)
-        if not self._batches.due:
-            load.looking = load.workers > 1 or load.shared
-            return
-        self._batches.begins(load.turns, item)
+        load.looking = load.workers > 1 or load.shared
 
     def _compare_workers(self, loop: Loop, load: Pass, item: Any) -> None:
         registry = self._stream.registry
@@ -160,7 +150,7 @@ class Loaders:
     def ends(self, loop: Loop) -> None:
         """A pass is over."""
         load = loop.load
-        loader = load.loader() if load.loader is not None else None
+        loader = load.loader()
         if loader is None or loop.index < 0:
             return
         if self._stream.step > load.begun:
@@ -173,12 +163,10 @@ class Loaders:
         loader = self.taken()
         if loader is None or not self._batches.due:
             return
-        turns = self._fetches.setdefault(site.number, Turns())
-        _, again, where = self._batches.begins(turns, item)
-        batches = _batches_of(loader) if again >= TURNS else 0
+        again = self._batches.fetched(self._fetches.setdefault(site.number, Fetches()), item)
+        batches = _batches_of(loader) if again >= TIMES else 0
         if batches > 1 and self._once("fetched", site.number) and not self._meant(site.location):
-            values = {"first_again": True, "batches": batches, "trained_at": where is not None}
-            self._tell(site.location, 0, values)
+            self._tell(site.location, 0, {"first_again": True, "batches": batches})
 
     def _meant(self, where: Location) -> bool:
         """Whether a comment beside a line says that one batch is meant."""

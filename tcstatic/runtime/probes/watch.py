@@ -208,7 +208,7 @@ class Watch:
                 iterable = iter(iterable)
             except Exception:
                 return iterable  # and raises again, from the user's own line
-        if loop.batches:
+        if loop.loaded:
             self._guarded("loader.next", self._parts.loaders.begins, loop, loader)
         return watched(iterable, loop, self._loop_turns, self._loop_ends, self._loop_gives)
 

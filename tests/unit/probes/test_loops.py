@@ -174,34 +174,30 @@ def test_a_comprehension_over_slices_counts_as_a_loop(watched: Watched) -> None:
 class Items(Dataset[Any]):
     """Gives items that can be seen to die; the one after the last fails."""
 
-    def __init__(self, made: list[weakref.ref[Item]]) -> None:
-        self.made = made
-
     def __len__(self) -> int:
         return 5
 
     def __getitem__(self, index: int) -> Item:
         if index == 4:
             raise LookupError("the data ends here")
-        item = Item()
-        self.made.append(weakref.ref(item))
-        return item
+        return Item()
 
 
 def _first(batch: list[Item]) -> Item:
     return batch[0]
 
 
-def test_items_of_a_loader_are_looked_at_and_not_kept(watched: Watched) -> None:
-    made: list[weakref.ref[Item]] = []
-    loader = DataLoader(Items(made), collate_fn=_first)
+@pytest.mark.parametrize("workers", [0, 2])
+def test_items_of_a_loader_that_are_looked_at_are_not_kept(watched: Watched, workers: int) -> None:
+    given: list[weakref.ref[Item]] = []
+    loader = DataLoader(Items(), collate_fn=_first, num_workers=workers)
     alive = []
     with pytest.raises(LookupError) as caught:
         for item in entry.loop(LOOP, loader):
-            assert watched.parts.stream.loops[-1].load.looking
-            assert item is made[-1]()
+            assert watched.parts.stream.loops[-1].load.looking == (workers > 1)
+            given.append(weakref.ref(item))
             del item
-            alive.append(sum(one() is not None for one in made))
+            alive.append(sum(one() is not None for one in given))
     assert alive == [0, 0, 0, 0]
     own = [frame for frame in traceback.extract_tb(caught.tb) if "tcstatic/" in frame.filename]
     assert own == []
