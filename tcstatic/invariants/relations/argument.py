@@ -16,11 +16,9 @@ from typing import Any, ClassVar, Final, final
 from tcstatic.invariants.relations.base import Monitor, Params, check_keys, observed, register
 from tcstatic.invariants.relations.called import (
     CALL,
-    called_in,
     check_label,
-    is_called,
-    kind_of,
     label_of_call,
+    matcher,
     needs_labels,
 )
 from tcstatic.invariants.relations.callproposing import arguments
@@ -55,7 +53,7 @@ _OBJECT: Final = object()  # given, and no scalar
 @final
 class _ArgumentMonitor:
     def __init__(self, params: Params) -> None:
-        self._kind, self._called = kind_of(params["of"]), called_in(params["of"])
+        self._concerns = matcher(params["of"])
         self._argument = params["argument"]
         self._field = params.get("equals_field")
         self._value = params.get("equals")
@@ -72,10 +70,10 @@ class _ArgumentMonitor:
         return _OBJECT if self._field is None and f"{name}_type" in values else _ABSENT
 
     def feed(self, event: Event) -> Sequence[Observation]:
-        if event.kind != self._kind:
+        if not self._concerns(event):
             return ()
         got = self._given(event)
-        if got is _ABSENT or (self._called and not is_called(event, self._called)):
+        if got is _ABSENT:
             return ()
         expected = event.values.get(self._field) if self._field else self._value
         if self._field and not is_told_alike(self._field, expected):

@@ -216,6 +216,11 @@ def widened(event: Event, fields: Mapping[str, Any]) -> Context:
     return Context({**context_of(event).fields, **fields}, event.context.inferred)
 
 
+def leaves_out(event: Event) -> bool:
+    """Whether events are missing here: steps that are not watched, or calls that are not told."""
+    return event.kind == "gap" or bool(event.values.get("sampled"))
+
+
 def observed(
     event: Event,
     key: tuple[Any, ...],

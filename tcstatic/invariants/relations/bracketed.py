@@ -12,8 +12,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
 from typing import Final, final
 
-from tcstatic.invariants.relations.base import Params, observed
-from tcstatic.invariants.relations.called import called_in, has_label
+from tcstatic.invariants.relations.base import Params, leaves_out, observed
+from tcstatic.invariants.relations.called import called_in, matcher
 from tcstatic.invariants.relations.callstreams import Run
 from tcstatic.invariants.relations.proposing import is_argument
 from tcstatic.model import Event, Observation
@@ -150,16 +150,16 @@ class _Open:
     """State: the objects on which it is `open`, each with what opened it; the `last` event that
     opened or closed; whether it was ever `opened`."""
 
-    __slots__ = ("_first", "_last", "last", "open", "opened")
+    __slots__ = ("_closes", "_opens", "last", "open", "opened")
 
     def __init__(self, first: str, last: str) -> None:
-        self._first, self._last = first, last
+        self._opens, self._closes = matcher(first), matcher(last)
         self.open: dict[int, Event] = {}
         self.last: Event | None = None
         self.opened = False
 
     def take(self, event: Event) -> None:
-        opens, closes = has_label(event, self._first), has_label(event, self._last)
+        opens, closes = self._opens(event), self._closes(event)
         if not (opens or closes):
             return
         self.last = event
@@ -181,19 +181,19 @@ class Bracketed:
 
     def __init__(self, params: Params) -> None:
         self._wanted = WITHIN in params
-        self._what = params[WITHIN if self._wanted else OUTSIDE]
+        self._concerns = matcher(params[WITHIN if self._wanted else OUTSIDE])
         self._open = _Open(*params["between"])
         self._off = False
 
     def feed(self, event: Event) -> Sequence[Observation]:
         """Judge an event of the label."""
-        if event.kind == "gap" or event.values.get("sampled"):
+        if leaves_out(event):
             self._off = True
         if self._off:
             return ()
         state = self._open
         found: Sequence[Observation] = ()
-        if state.last is not None and state.opened and has_label(event, self._what):
+        if state.last is not None and state.opened and self._concerns(event):
             begun = event.sequence - event.values.get("lasted", 0)
             if begun > state.last.sequence:
                 holds = bool(state.open) == self._wanted

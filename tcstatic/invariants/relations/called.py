@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from tcstatic.model import EVENT_KINDS, Event, Needs
 
 CALL: Final = "call"
 _PREFIX: Final = "call "
+Matcher = Callable[[Event], bool]
 _NAME: Final = re.compile(r"[^\W\d]\w*(\.[\w<>]+)*( -> \S.*)?")
 
 
@@ -51,9 +52,12 @@ def is_called(event: Event, name: str) -> bool:
     return bool(values.get("name") == name or values.get("role") == name)
 
 
-def has_label(event: Event, label: str) -> bool:
-    """Whether an event has a label."""
-    return event.kind == kind_of(label) and (label == event.kind or label in labels_of(event))
+def matcher(label: str) -> Matcher:
+    """Return what tells whether an event has a label."""
+    kind, name = kind_of(label), called_in(label)
+    if not name:
+        return lambda event: event.kind == kind
+    return lambda event: event.kind == kind and is_called(event, name)
 
 
 def check_label(label: Any, key: str) -> str:

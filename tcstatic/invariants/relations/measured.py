@@ -7,7 +7,7 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any, Final, final
 
 from tcstatic.invariants.relations.base import Params, observed
-from tcstatic.invariants.relations.called import called_in, is_called, kind_of
+from tcstatic.invariants.relations.called import matcher
 from tcstatic.invariants.relations.reading import Reads, exactly
 from tcstatic.model import Event, Location, Observation
 
@@ -96,13 +96,13 @@ class Bounded:
     """Judges a number by its bounds; what is not a number is not judged."""
 
     def __init__(self, label: str, field: str, params: Params) -> None:
-        self._kind, self._called, self._field = kind_of(label), called_in(label), field
+        self._concerns, self._field = matcher(label), field
         self._bounds = [(_BOUND[key], params[key]) for key in BOUNDS if key in params]
 
     def feed(self, event: Event) -> Sequence[Observation]:
         """Judge an event."""
-        got: Any = event.values.get(self._field) if event.kind == self._kind else None
-        if type(got) not in (int, float) or (self._called and not is_called(event, self._called)):
+        got: Any = event.values.get(self._field)
+        if type(got) not in (int, float) or not self._concerns(event):
             return ()
         holds = self._within(got)
         return (observed(event, (object_of(event),), holds=holds),)
@@ -123,12 +123,11 @@ class NeverFrom:
     """Judges a tensor by the function whose result it is, where that is known."""
 
     def __init__(self, label: str, field: str, source: str) -> None:
-        self._kind, self._called = kind_of(label), called_in(label)
-        self._field, self._source = field, source
+        self._concerns, self._field, self._source = matcher(label), field, source
 
     def feed(self, event: Event) -> Sequence[Observation]:
         """Judge an event."""
-        if event.kind != self._kind or (self._called and not is_called(event, self._called)):
+        if not self._concerns(event):
             return ()
         if f"{self._field}_dtype" not in event.values:
             return ()
@@ -145,14 +144,14 @@ class Changing:
     """Judges whether a call has changed what an object holds that it was made on, or given."""
 
     def __init__(self, params: Params) -> None:
-        self._kind, self._called = kind_of(params["call"]), called_in(params["call"])
+        self._concerns = matcher(params["call"])
         self._wanted = "changes" in params
         self._field = f"after_{params['changes' if self._wanted else 'leaves']}_changed"
 
     def feed(self, event: Event) -> Sequence[Observation]:
         """Judge an event."""
         got = event.values.get(self._field)
-        if type(got) is not bool or event.kind != self._kind or not is_called(event, self._called):
+        if type(got) is not bool or not self._concerns(event):
             return ()
         return (observed(event, (object_of(event),), holds=got == self._wanted),)
 
@@ -169,7 +168,7 @@ class OverTime:
     """
 
     def __init__(self, label: str, field: str, params: Params) -> None:
-        self._kind, self._called, self._field = kind_of(label), called_in(label), field
+        self._concerns, self._field = matcher(label), field
         self._whole = STREAM in params
         self._judge = {
             "constant": self._stays,
@@ -182,7 +181,7 @@ class OverTime:
 
     def feed(self, event: Event) -> Sequence[Observation]:
         """Judge an event by the earlier ones; the first is not judged."""
-        if event.kind != self._kind or (self._called and not is_called(event, self._called)):
+        if not self._concerns(event):
             return ()
         got = event.values.get(self._field, _ABSENT)
         if got is _ABSENT:

@@ -24,10 +24,8 @@ from tcstatic.invariants.relations.base import (
 )
 from tcstatic.invariants.relations.called import (
     CALL,
-    called_in,
     check_label,
-    is_called,
-    kind_of,
+    matcher,
     needs_labels,
 )
 from tcstatic.invariants.relations.callproposing import results
@@ -62,7 +60,7 @@ def _type_of(value: object) -> Hashable:
 @final
 class _ResultMonitor:
     def __init__(self, params: Params) -> None:
-        self._kind, self._called = kind_of(params["of"]), called_in(params["of"])
+        self._concerns = matcher(params["of"])
         self._value, self._expected = params["value"], params.get("is")
         self._field = params.get("equals_field", "")
         self._since = params.get("since", "")
@@ -71,9 +69,7 @@ class _ResultMonitor:
         self._selection = Selection(self._over)
 
     def feed(self, event: Event) -> Sequence[Observation]:
-        if event.kind != self._kind:
-            return ()
-        if self._called and not is_called(event, self._called):
+        if not self._concerns(event):
             return ()
         if not self._each:
             got = value_of(event, self._value)

@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, final
 
-from tcstatic.invariants.relations.base import Params, context_of, observed
-from tcstatic.invariants.relations.called import has_label
+from tcstatic.invariants.relations.base import Params, context_of, leaves_out, observed
+from tcstatic.invariants.relations.called import matcher
 from tcstatic.model import Event, Observation
 
 CONTAINS: Final = ("contains", "lacks")
@@ -46,9 +46,9 @@ class Containing:
     """
 
     def __init__(self, params: Params) -> None:
-        self._call = params["call"]
+        self._is_call = matcher(params["call"])
         self._wanted = "contains" in params
-        self._inner = params["contains" if self._wanted else "lacks"]
+        self._is_inner = matcher(params["contains" if self._wanted else "lacks"])
         self._last: Event | None = None
         self._gap: Event | None = None
 
@@ -57,7 +57,7 @@ class Containing:
         found: Sequence[Observation] = ()
         if event.kind == "gap":
             self._gap = event
-        elif has_label(event, self._call):
+        elif self._is_call(event):
             begun = event.sequence - event.values.get("lasted", 0)
             unseen = event.values.get("sampled") or self._is_within(self._gap, begun)
             if not unseen:
@@ -66,7 +66,7 @@ class Containing:
                 holds = inside == self._wanted
                 key = event.subjects.get("self", ())
                 found = (observed(event, key, holds=holds, trail=() if holds else trail),)
-        if has_label(event, self._inner):
+        if self._is_inner(event):
             self._last = event
         return found
 
@@ -98,7 +98,8 @@ class CountedPer:
     """
 
     def __init__(self, params: Params) -> None:
-        self._of, self._per, self._role = params["of"], params["per"], params.get("same", "")
+        self._counts, self._closes = matcher(params["of"]), matcher(params["per"])
+        self._whole, self._role = params["per"] == END, params.get("same", "")
         self._least = params.get("at_least", 0)
         self._most = params.get("at_most", float("inf"))
         self._states: dict[int, _Counted] = {}
@@ -109,17 +110,17 @@ class CountedPer:
         """Judge at the closing event; at once where there are too many."""
         if event.kind == "gap":
             self._states.clear()
-            self._off = self._off or self._per == END
+            self._off = self._off or self._whole
             return ()
         if self._off or event.values.get("sampled"):
             self._off = True
             return ()
         found: list[Observation] = []
-        if has_label(event, self._per):
+        if self._closes(event):
             everything = event.kind == END
             numbers = tuple(self._states) if everything else _numbers(event, self._role)
             found += [one for number in numbers for one in self._close(event, number)]
-        if has_label(event, self._of):
+        if self._counts(event):
             found += [one for n in _numbers(event, self._role) for one in self._count(event, n)]
         return found
 
@@ -136,10 +137,9 @@ class CountedPer:
 
     def _count(self, event: Event, number: int) -> Sequence[Observation]:
         self._seen = event
-        whole = self._per == END
         state = self._states.get(number)
         if state is None:
-            if not whole:
+            if not self._whole:
                 return ()
             state = self._states[number] = _Counted()
         state.count += 1
@@ -178,25 +178,24 @@ class LabelOrder:
 
     def __init__(self, params: Params) -> None:
         self._pattern = next(p for p in ("existence", "absence", "precedence") if p in params)
-        self._what = params[self._pattern]
         between: Any = params.get("between")
-        self._first: str = between[0] if between else ""
-        self._last: str = between[1] if between else params["before"]
+        first, last = between or ("", params["before"])
+        self._whole = last == END
+        self._counts, self._opens, self._closes = map(matcher, (params[self._pattern], first, last))
         self._role = params.get("same", "")
         self._states: dict[int, _Order] = {}
         self._off = False
 
     def feed(self, event: Event) -> Sequence[Observation]:
         """Judge at the closing event."""
-        if event.kind == "gap" or event.values.get("sampled"):
+        if leaves_out(event):
             self._off = True
         if self._off:
             return ()
         if event.kind == END:
-            closed = tuple(self._states) if self._last == END else ()
+            closed = tuple(self._states) if self._whole else ()
             return [one for number in closed for one in self._close(event, self._states[number])]
-        closes, opens = has_label(event, self._last), has_label(event, self._first)
-        counts = has_label(event, self._what)
+        closes, opens, counts = self._closes(event), self._opens(event), self._counts(event)
         if not (closes or opens or counts):
             return ()
         found: list[Observation] = []
@@ -238,13 +237,16 @@ class Matched:
     other. State: the last event of each that says something."""
 
     def __init__(self, params: Params) -> None:
-        self._sides = ((params["of"], params["field"]), (params["as"], params["as_field"]))
+        self._sides = (
+            (matcher(params["of"]), params["field"]),
+            (matcher(params["as"]), params["as_field"]),
+        )
         self._last: list[Event | None] = [None, None]
 
     def feed(self, event: Event) -> Sequence[Observation]:
         """Judge an event of either by the last one of the other."""
-        for mine, (label, field) in enumerate(self._sides):
-            if field not in event.values or not has_label(event, label):
+        for mine, (concerns, field) in enumerate(self._sides):
+            if field not in event.values or not concerns(event):
                 continue
             self._last[mine] = event
             other = self._last[1 - mine]
