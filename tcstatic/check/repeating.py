@@ -21,9 +21,8 @@ ENDS: Final = "optimizer.step"
 # Fields of a context that differ at every event.
 MOVING: Final = frozenset({"step", "optimizer_step", "epoch", "loss"})
 LONGEST: Final = 1024  # events of a round that is kept
-LONGEST_REST: Final = (
-    63  # rounds that go by between two looks at a program that never repeats itself
-)
+# Rounds that go by between two looks at a program that never repeats itself.
+LONGEST_REST: Final = 63
 
 # Kind, place, subjects, values, members and rank of an event.
 _STILL: Final[Callable[[Event], tuple[Any, ...]]] = operator.itemgetter(0, 2, 3, 4, 6, 9)

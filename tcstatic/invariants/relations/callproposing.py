@@ -1,7 +1,7 @@
 """What calls suggest: hypotheses about what functions are given and give, and the limits they keep.
 
 One event says of a call what was given and what came of it: up to 32 fields. Proposed are, of each
-function: for each field at most MOST_VALUES values, the natural bounds of a number, and how it goes
+function: for each field at most MOST_TOLD values, the natural bounds of a number, and how it goes
 on over time; and pairs of fields that agree, of one sort each. So their number grows with the
 functions that several programs call, and not with calls, programs, or pairs of functions.
 
@@ -25,19 +25,18 @@ from tcstatic.invariants.relations.measured import (
     WHOLE_RUN,
     is_from,
 )
-from tcstatic.invariants.relations.proposing import is_passing
+from tcstatic.invariants.relations.proposing import EQUAL_SHARE, is_passing
 from tcstatic.invariants.relations.sequences import OBJECT
 from tcstatic.model import FieldSeen, Group, Hypothesis, Scalar, Vocabulary
 
 MOST_FUNCTIONS: Final = 256  # of which something is proposed, those of most programs first
 # What they are given and give is up to what each program puts into them; but its type stays.
 CONTAINERS: Final = frozenset({"torch.nn.Sequential"})
-MOST_VALUES: Final = 2
-LEAST_TIMES: Final = 4
+MOST_TOLD: Final = 2  # of the values of a field
+LEAST_CALLS: Final = 4  # with a value, or with two that agree
 # A flag may be one thing in one context and another in the next; a word is proposed if it is usual.
 FLAG_SHARE: Final = 0.2
 WORD_SHARE: Final = 0.9
-EQUAL_SHARE: Final = 0.9
 # Numbers that are proposed to lie within natural bounds take so many different values.
 LEAST_NUMBERS: Final = 3
 MANY_NUMBERS: Final = 6  # where none of them is to exceed one
@@ -238,7 +237,7 @@ def _usual(name: str, seen: FieldSeen, runs: int, *, library: bool) -> list[tupl
     kept: tuple[str, ...] = _BUILT if name.startswith("arg_") else (*_BUILT, "_type", "_trainable")
     for (kind, value), times in seen.values.items():
         share = FLAG_SHARE if kind in ("bool", "float") else WORD_SHARE
-        if times < max(LEAST_TIMES, share * total) or not _is_sayable(name, kind, value):
+        if times < max(LEAST_CALLS, share * total) or not _is_sayable(name, kind, value):
             continue
         if kind == "float" and not (library and name.startswith("arg_")):
             continue  # a loss may vanish, and functions of torch are given what programs choose
@@ -247,7 +246,7 @@ def _usual(name: str, seen: FieldSeen, runs: int, *, library: bool) -> list[tupl
         needed = weak(runs) if name.endswith(kept) else choice(runs)
         found.append((-times, str(value), value, needed))
     found.sort(key=lambda one: one[:2])
-    return [(value, needed) for _, _, value, needed in found][:MOST_VALUES]
+    return [(value, needed) for _, _, value, needed in found][:MOST_TOLD]
 
 
 def _is_sayable(name: str, kind: str, value: Scalar) -> bool:
@@ -310,7 +309,7 @@ def _agreeing(
     for other, (same, both) in sorted(seen.equals.items()):
         if not other.startswith(prefix) or not agree_in_sort(name, other):
             continue
-        if same >= max(LEAST_TIMES, EQUAL_SHARE * both):
+        if same >= max(LEAST_CALLS, EQUAL_SHARE * both):
             yield other, needed
 
 
