@@ -150,6 +150,7 @@ def _check_output(path: Path) -> None:
 def _runs(traces: tuple[str, ...]) -> dict[str, Run]:
     """The runs of all traces by name: that of the folder as it can be printed, and the rank where
     there are several."""
+    from tcstatic.infer.merging import free_name
     from tcstatic.report.lines import shown
     from tcstatic.trace import open_trace
 
@@ -159,7 +160,5 @@ def _runs(traces: tuple[str, ...]) -> dict[str, Run]:
         for run in trace.runs:
             name = shown(Path(folder).resolve().name)
             name = f"{name}:{run.facts.rank}" if len(trace.runs) > 1 else name
-            while name in found:
-                name += "'"
-            found[name] = run
+            found[free_name(name, found)] = run
     return found

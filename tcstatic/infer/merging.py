@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import count
 from pathlib import Path
@@ -32,6 +32,7 @@ from tcstatic.model import Invariant
 
 _BLOCK: Final = re.compile(r"^(?=- )", re.MULTILINE)
 _CODE: Final = re.compile(r"^(?:- |  )code: *([^\s#]+)", re.MULTILINE)
+_AGAIN: Final = "'"  # behind the name of a run that another one has
 
 
 @final
@@ -86,6 +87,13 @@ def read_earlier(path: Path) -> Earlier:
     return Earlier(read_kept(beside(path)), texts, rules)
 
 
+def free_name(name: str, taken: Container[str]) -> str:
+    """Return a name for a run that no other has."""
+    while name in taken:
+        name += _AGAIN
+    return name
+
+
 def together(
     earlier: Mapping[str, Survey], new: Mapping[str, Survey]
 ) -> tuple[dict[str, Survey], list[str]]:
@@ -97,13 +105,11 @@ def together(
     again = []
     for name, survey in sorted(new.items()):
         told = plain(survey)
-        alike = [one for one in every if one.rstrip("'") == name and plain(every[one]) == told]
+        alike = [one for one in every if one.rstrip(_AGAIN) == name and plain(every[one]) == told]
         if alike:
             again.append(name)
             continue
-        free = name
-        while free in every:
-            free += "'"
+        free = free_name(name, every)
         every[free] = restored(free, told) if free != name else survey
     return every, again
 
