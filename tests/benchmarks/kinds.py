@@ -87,6 +87,7 @@ KINDS: Final[dict[str, tuple[str, ...]]] = {
     "several losses": (
         "healthy/pcgrad",
         "healthy/sam",
+        "healthy/sam_one_call",
         "healthy/two_backwards_per_step",
     ),
     "several optimizers": (

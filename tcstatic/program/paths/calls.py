@@ -99,7 +99,7 @@ def _arguments(m: Machine, node: syntax.Call) -> tuple[tuple[Value, ...], dict[s
             if isinstance(value, Listing) and not lookup.is_open(m, value):
                 positional.extend(known)
             else:
-                positional.append(m.node("*", (value, *known), argument))
+                positional.append(m.node("starred", (value, *known), argument))
         else:
             positional.append(value)
     for keyword in node.keywords:

@@ -215,7 +215,7 @@ def bind(m: Machine, function: Function, arguments: tuple[Value, ...], keywords:
     positional = [*spec.posonlyargs, *spec.args]
     number = m.frame.number
     rest = list(arguments)
-    starred = next((a for a in rest if isinstance(a, Node) and a.op == "*"), None)
+    starred = next((a for a in rest if isinstance(a, Node) and a.op == "starred"), None)
     for index, parameter in enumerate(positional):
         value: Value | None = None
         if index < len(rest) and not (isinstance(rest[index], Node) and rest[index] is starred):

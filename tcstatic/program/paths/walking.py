@@ -22,6 +22,8 @@ from tcstatic.program.paths.values import (
 _LIMIT: Final = 3000
 _CHOOSERS: Final = frozenset({"max", "min", "topk", "sort", "kthvalue", "median", "mode"})
 Token = tuple[int, int]
+# Values that may have come about in any way.
+_UNTOLD: Final = frozenset({"attribute", "budget", "name", "recursion", "starred"})
 # How often the parameters of an object were replaced as a whole: the second part of its token.
 VERSION: Final = "#version"
 
@@ -85,7 +87,7 @@ def reach(m: Machine, value: Value) -> Reach:
                 forwards.append(one)
             unknown = unknown or one.op.startswith("call")
         elif isinstance(one, Unknown):
-            unknown = unknown or one.origin in ("budget", "recursion", "attribute", "name")
+            unknown = unknown or one.origin in _UNTOLD
     return Reach(frozenset(tokens), tuple(forwards), unknown, tuple(cuts))
 
 

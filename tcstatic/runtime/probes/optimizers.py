@@ -204,6 +204,12 @@ class Optimizer:
         self.discards.cleared(backward, self.parameters(), self.last, alone=alone)
 
     @property
+    def has_moved(self) -> bool:
+        """Whether its step is in progress, and has written to its parameters."""
+        before = self.before
+        return before is not None and before.versions != list(map(VERSION, self.parameters()))
+
+    @property
     def has_trained(self) -> bool:
         """Whether its parameters are others than at first, whoever watched it."""
         now = measure.norms(self.parameters()).values() if self.first is not None else []

@@ -34,7 +34,8 @@ class Updates:
     State: `optimizers` by number, `_gone` whether one of them is no more; `in_backward` whether a
     backward has begun and not ended, `_where` and `_loss` of it; `_stepping` the optimizers whose
     step is in progress, outermost first, and from where; `last_write` the place of the last write
-    to a gradient that the source shows; `readings` of the steps since the last round.
+    to a gradient that the source shows; `readings` of the steps since the last round; `_used` the
+    clearings of gradients by the very step that has used them.
     """
 
     def __init__(
@@ -67,6 +68,7 @@ class Updates:
         self._stepping: list[tuple[Any, Location | None, Optimizer | None]] = []
         self.last_write: Location | None = None
         self.readings: list[StepReading] = []
+        self._used: list[tuple[Optimizer, Location | None]] = []
 
     # -- who is there -------------------------------------------------------------------------
 
@@ -121,6 +123,8 @@ class Updates:
         """A backward starts: told by its call site, or by a gradient that reaches a model."""
         if self.in_backward:
             return
+        if self._used:
+            self._tell_used()
         self.in_backward = True
         self._where = where
         self._loss = self._read(loss, where) if loss is not None else None
@@ -222,9 +226,20 @@ class Updates:
         for optimizer in self.live():
             if not optimizer.manual and optimizer.thing() is thing:
                 optimizer.ledger.announce_clearing()
-                self._tell_cleared(optimizer, where)
+                if optimizer.has_moved:
+                    self._used.append((optimizer, where))
+                else:
+                    self._tell_cleared(optimizer, where)
             elif optimizer.ledger.observe(optimizer.parameters()):
                 self._tell_cleared(optimizer, where)
+
+    def _tell_used(self) -> None:
+        """Tell of gradients that a step cleared once it had used them: at its end, or when
+        it computes others."""
+        used, self._used = self._used, []
+        for optimizer, where in used:
+            optimizer.ledger.announce_clearing()
+            self._tell_cleared(optimizer, where)
 
     def _tell_cleared(
         self, optimizer: Optimizer, where: Location | None, *, observed: bool = False
@@ -290,6 +305,8 @@ class Updates:
         snapshot, optimizer.before = optimizer.before, None
         if snapshot is not None:
             self._finish_step(optimizer, snapshot, where)
+        if self._used:
+            self._tell_used()
 
     def _finish_step(
         self, optimizer: Optimizer, snapshot: Snapshot, where: Location | None
@@ -379,4 +396,5 @@ class Updates:
             optimizer.starved = 0
             optimizer.discards.forget()
             optimizer.interval = Interval()
+        self._used = []
         self.untracked.forget()

@@ -16,6 +16,8 @@ from tcstatic.program.paths.tree import Block, Happening, happenings
 from tcstatic.program.paths.values import Const, Listing, Node, Object, Phi, Place, Unknown, Value
 from tcstatic.program.paths.walking import Reach, Token, upstream
 
+# Values that may be the outputs of models.
+_UNTOLD: Final = frozenset({"attribute", "starred"})
 _REGIONS: Final = frozenset(
     "enable_grad grad_on no_grad inference_mode grad_off grad_unknown unknown".split()
 )
@@ -106,7 +108,7 @@ def recorded(m: Machine, loss: Value) -> tuple[frozenset[Token], list[Node], boo
 
     for one in upstream(m, loss, through):
         if not isinstance(one, Node):
-            unknown = unknown or (isinstance(one, Unknown) and one.origin == "attribute")
+            unknown = unknown or (isinstance(one, Unknown) and one.origin in _UNTOLD)
             continue
         if one.op == "forward":
             if "#grad" in one.keywords:

@@ -178,7 +178,7 @@ def _listings(one: Happening) -> Iterator[Listing]:
         for value in options(argument, 4):
             if isinstance(value, Listing):
                 yield value
-            elif isinstance(value, Node) and value.op == "*":
+            elif isinstance(value, Node) and value.op == "starred":
                 yield from (inner for inner in value.inputs if isinstance(inner, Listing))
 
 
