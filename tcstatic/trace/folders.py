@@ -18,13 +18,12 @@ def prepare_folder(folder: Path, *, joins: bool = False) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         entries = sorted(os.listdir(folder))
+    except FileExistsError:
+        raise _refusal(folder, "a file") from None
     except OSError as error:
-        reason = error.strerror or type(error).__name__
-        problem = f"no trace can be recorded here ({reason})"
-        raise InputError(input_problem(problem, where=str(folder))) from None
+        raise _refusal(folder, error.strerror or type(error).__name__) from None
     if not os.access(folder, os.W_OK | os.X_OK):
-        problem = "no trace can be recorded here (no right to write)"
-        raise InputError(input_problem(problem, where=str(folder)))
+        raise _refusal(folder, "a folder without the right to write")
     own = job()
     foreign = [
         name
@@ -32,15 +31,14 @@ def prepare_folder(folder: Path, *, joins: bool = False) -> None:
         if not (name.startswith("rank-") and (joins or (own and _is_of(folder / name, own))))
     ]
     if foreign:
-        raise InputError(
-            input_problem(
-                "no trace can be recorded here",
-                where=str(folder),
-                got=f"a folder that holds {foreign[0]!r}",
-                expected="a new or an empty folder",
-                cure="name another, or delete it",
-            )
-        )
+        raise _refusal(folder, f"a folder that holds {foreign[0]!r}", "name another, or delete it")
+
+
+def _refusal(folder: Path, got: str, cure: str = "name another") -> InputError:
+    problem, expected = "no trace can be recorded here", "a new or an empty folder"
+    return InputError(
+        input_problem(problem, where=str(folder), got=got, expected=expected, cure=cure)
+    )
 
 
 def parts_of(folder: Path) -> list[Path]:

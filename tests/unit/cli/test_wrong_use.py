@@ -53,6 +53,12 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("lint --quux", "`tcstatic lint --help` shows"),
         ("run --trace= train.py", "'--trace': got ''; expected a path"),
         ("run --report= train.py", "'--report': got ''; expected a path"),
+        (
+            "run --trace broken.py train.py",
+            "no trace can be recorded here, got a file; expected a new or an empty folder; name an",
+        ),
+        ("run --trace broken.py/t train.py", "got Not a directory; expected a new or an empty f"),
+        ("run --trace app train.py", "a folder that holds '__main__.py'; expected a new or an em"),
         ("rewrite broken.py -o copy", "broken.py:2: syntax error"),
         ("rewrite latin.py --diff", "latin.py: cannot be decoded"),
         ("run pipe.py", "pipe.py: this is a pipe"),
