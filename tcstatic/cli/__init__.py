@@ -12,7 +12,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Sequence
-from typing import NoReturn
+from typing import Any, NoReturn, final
 
 import click
 
@@ -43,7 +43,18 @@ EPILOG = (
 )
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]}, epilog=EPILOG)
+@final
+class _Commands(click.Group):
+    """To click, the end of any file is a Ctrl-D; that of a damaged one must be told."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except EOFError as error:
+            return _own_bug(error)
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]}, epilog=EPILOG)
 @click.version_option(__version__, "-V", "--version", message="tcstatic %(version)s")
 def tcstatic() -> None:
     """Find silent errors in PyTorch training: runs that do not crash, but train the wrong thing."""
@@ -155,9 +166,25 @@ def _refused(error: OSError) -> int:
 
 def _own_bug(error: Exception) -> int:
     reason = " ".join(f"{type(error).__name__}: {error}".split())
+    damaged = _damaged_module(error)
+    if damaged:
+        problem = f"this compiled module is damaged ({reason})"
+        cure = "delete it, and Python makes it again"
+        return _say(input_problem(problem, where=damaged, cure=cure), 2)
     if os.environ.get("TCSTATIC_DEBUG"):
         import traceback
 
         traceback.print_exception(error)
     cure = "please report it with the traceback that TCSTATIC_DEBUG=1 prints"
     return _say(f"this is a bug in tcstatic ({reason}); {cure}", 3)
+
+
+def _damaged_module(error: Exception) -> str:
+    """The file of compiled code that could not be imported, if that is what has raised."""
+    traceback = error.__traceback__
+    while traceback is not None and traceback.tb_next is not None:
+        traceback = traceback.tb_next
+    frame = traceback.tb_frame if traceback is not None else None
+    if frame is None or frame.f_code.co_name != "_compile_bytecode":
+        return ""
+    return str(frame.f_locals.get("bytecode_path") or "")

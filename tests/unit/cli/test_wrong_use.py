@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import py_compile
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -155,3 +157,53 @@ def test_a_stream_that_is_full_or_closed_is_no_bug_of_ours(
     (folder / "finding.py").write_text(FINDING)
     done = ended(folder, repo, line, PYTHONUNBUFFERED=unbuffered)
     assert (done.returncode, done.stdout, done.stderr) == (status, "", said)
+
+
+@pytest.mark.parametrize(
+    ("left", "reason"),
+    [(100, "EOFError: marshal data too short"), (16, "EOFError: EOF read where object expected")],
+)
+def test_a_damaged_module_is_named(repo: Path, tmp_path: Path, left: int, reason: str) -> None:
+    shutil.copytree(
+        repo / "tcstatic", tmp_path / "tcstatic", ignore=shutil.ignore_patterns("__pycache__")
+    )
+    module = tmp_path / "tcstatic" / "pipeline.py"
+    compiled = Path(py_compile.compile(str(module), doraise=True))
+    compiled.write_bytes(compiled.read_bytes()[:left])
+    (tmp_path / "train.py").write_text("print('trained')\n")
+    ran = subprocess.run(
+        [sys.executable, "-m", "tcstatic", "run", "train.py"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(tmp_path), "TCSTATIC_CACHE": str(tmp_path / "c")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (ran.returncode, ran.stdout) == (2, "")
+    assert ran.stderr == (
+        f"tcstatic: {compiled}: this compiled module is damaged ({reason}); delete it, and Python"
+        " makes it again\n"
+    )
+
+
+@pytest.mark.parametrize("damaged", [False, True])
+def test_a_damaged_module_of_the_program_is_reported_by_python(
+    tmp_path: Path, damaged: bool
+) -> None:
+    (tmp_path / "helper.py").write_text("TOLD = 'trained'\n")
+    (tmp_path / "train.py").write_text("import helper\nprint(helper.TOLD)\n")
+    compiled = Path(py_compile.compile(str(tmp_path / "helper.py"), doraise=True))
+    if damaged:
+        compiled.write_bytes(compiled.read_bytes()[:-9])
+    environment = {**os.environ, "TCSTATIC_CACHE": str(tmp_path / "c")}
+    words = [sys.executable, "train.py"], [sys.executable, "-m", "tcstatic", "run", "train.py"]
+    plain, watched = (
+        subprocess.run(
+            one, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+        )
+        for one in words
+    )
+    assert plain.returncode == watched.returncode == int(damaged)
+    assert plain.stdout == watched.stdout
+    assert watched.stderr.startswith(plain.stderr)
+    assert ("EOFError: marshal data too short" in plain.stderr) == damaged
