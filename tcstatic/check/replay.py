@@ -10,6 +10,7 @@ from typing import Final
 
 from tcstatic.check.driver import Driver
 from tcstatic.check.scope import MayHold, outside_of, told_cheaply
+from tcstatic.check.silencing import parted
 from tcstatic.check.tabling import Tabled
 from tcstatic.invariants.relations import needs_of
 from tcstatic.model import Invariant, Report, RunFacts, RunView
@@ -28,15 +29,17 @@ def judged(
     outside = _out_of_scope(facts, invariants, may_hold)
     driver = replay(run, [one for one in invariants if one.code not in outside])
     counts = driver.counts()
+    findings, silenced = parted(driver.findings(), facts.suppressions)
     return Report(
         command="check",
         script=facts.script,
         exit_status=facts.exit_status,
         invariants=replace(counts, out_of_scope={**outside, **counts.out_of_scope}),
-        findings=driver.findings(),
+        findings=findings,
         probes=facts.probes,
         ranks=(facts.rank,),
         incomplete=tuple(_gaps(facts)),
+        silenced=silenced,
     )
 
 

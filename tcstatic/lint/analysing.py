@@ -15,8 +15,8 @@ from tcstatic.lint.importers import importers
 from tcstatic.lint.index import reach_of
 from tcstatic.lint.jobs import Outcome, analyse_all, jobs_for
 from tcstatic.lint.results import Analysis
+from tcstatic.lint.silencing import marker
 from tcstatic.lint.sources import read_source
-from tcstatic.lint.suppressions import marker
 from tcstatic.model import Failed, Skipped
 
 # Of what imports the given files, so much is analysed, or as much as is given: some 0.1 s.

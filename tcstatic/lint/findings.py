@@ -14,7 +14,6 @@ from tcstatic.lint.fingerprints import place, with_fingerprints
 from tcstatic.lint.results import Analysis
 from tcstatic.lint.silencing import silence
 from tcstatic.lint.sources import Sources
-from tcstatic.lint.suppressions import find_suppressions
 from tcstatic.lint.walking import is_covered, patterns
 from tcstatic.model import Finding
 
@@ -84,11 +83,18 @@ def _elsewhere(
             for one in analysis.findings:
                 if one.where.file not in told and one.severity != "note":
                     found.setdefault(project.root / one.where.file, []).append(one)
+    if not found:
+        return ()
+    from tcstatic.program.source import suppressions_in
+
     return tuple(
         path
         for path, findings in sorted(found.items())
         if not all(
-            any(mark.covers(one) for mark in find_suppressions(_content(path, sources) or b""))
+            any(
+                mark.covers(one)
+                for mark in suppressions_in(_content(path, sources) or b"", one.where.file)
+            )
             for one in findings
         )
     )

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, final
+from typing import TYPE_CHECKING, Final, final
 
 from tcstatic.lint.own_rules import USELESS
-from tcstatic.lint.suppressions import Suppression, find_suppressions
-from tcstatic.model import Edit, Finding, Fix, Invariant, Location
+from tcstatic.model import Edit, Finding, Fix, Invariant, Location, Suppression
 
+if TYPE_CHECKING:
+    from tcstatic.program.source import Comment
+
+_ALLOWED: Final = rb"#[ \t]*tcstatic:[ \t]*allow"
 _WHOLE: Final = re.compile(r"#\s*(noqa\s*:[^#]*|tcstatic:\s*allow\b[^#]*)", re.IGNORECASE)
 
 
@@ -23,6 +26,17 @@ class Silenced:
     kept: tuple[Finding, ...]
     silenced: int
     useless: tuple[Finding, ...]
+
+
+def marker(codes: Iterable[str]) -> re.Pattern[bytes]:
+    """Return a pattern for files that hold comments about one of our rules, to be told if useless.
+
+    What others are told by (a bare ``noqa``, one with their codes) it passes over.
+    """
+    prefixes = sorted({code.rstrip("0123456789") for code in codes})
+    named = b"|".join(re.escape(one.encode()) for one in prefixes)
+    noqa = rb"noqa[ \t]*:[^\n]*\b(?:" + named + rb")[0-9]"
+    return re.compile(noqa + b"|" + _ALLOWED, re.IGNORECASE)
 
 
 def silence(
@@ -37,16 +51,19 @@ def silence(
     `known` maps codes and names to rules; `judged` are the codes of which this run knows that they
     find nothing more here: a comment for any other rule is not called useless.
     """
-    comments = find_suppressions(source)
-    kept = tuple(one for one in findings if not any(mark.covers(one) for mark in comments))
+    from tcstatic.program.source import find_comments
+
+    comments = find_comments(source, file)
+    marks = [comment.suppression for comment in comments]
+    kept = tuple(one for one in findings if not any(mark.covers(one) for mark in marks))
     useless = []
-    for mark in comments:
+    for comment, mark in zip(comments, marks, strict=True):
         reasons = {word: _uselessness(mark, word, findings, known, judged) for word in mark.words}
         words = {word: reason for word, reason in reasons.items() if reason}
         if words:
-            useless.append(_finding(file, mark, words))
+            useless.append(_finding(comment, words))
         elif mark.kind == "allow" and not mark.words:
-            useless.append(_finding(file, mark, {"": "it names no rule"}))
+            useless.append(_finding(comment, {"": "it names no rule"}))
     return Silenced(kept, len(findings) - len(kept), tuple(useless))
 
 
@@ -78,33 +95,33 @@ def _is_ours(code: str, known: Mapping[str, Invariant]) -> bool:
     return code.upper().rstrip("0123456789") in prefixes
 
 
-def _finding(file: str, mark: Suppression, words: Mapping[str, str]) -> Finding:
-    end = mark.column + len(mark.text)
+def _finding(comment: Comment, words: Mapping[str, str]) -> Finding:
+    file, line, end = comment.suppression.file, comment.line, comment.column + len(comment.text)
     return Finding(
         code=USELESS.code,
         name=USELESS.name,
         severity=USELESS.severity,
         message=USELESS.message.format(reason="; ".join(words.values())),
-        where=Location(file, mark.line, mark.column, mark.line, end),
+        where=Location(file, line, comment.column, line, end),
         why=USELESS.why,
         cure=USELESS.cure,
-        fix=_removal(file, mark, words),
+        fix=_removal(comment, words),
     )
 
 
-def _removal(file: str, mark: Suppression, words: Mapping[str, str]) -> Fix | None:
+def _removal(comment: Comment, words: Mapping[str, str]) -> Fix | None:
     """The comment goes, or only the words that are useless; none where it says other things too."""
-    end = mark.column + len(mark.text)
-    rest = [word for word in mark.words if word not in words]
+    file, line, end = comment.suppression.file, comment.line, comment.column + len(comment.text)
+    rest = [word for word in comment.suppression.words if word not in words]
     if not rest:
-        if not _WHOLE.fullmatch(mark.text):
+        if not _WHOLE.fullmatch(comment.text):
             return None
-        edit = Edit(file, mark.line, mark.code_end, mark.line, end, "")
-        if mark.code_end == 1:
-            edit = Edit(file, mark.line, 1, mark.line + 1, 1, "")
+        edit = Edit(file, line, comment.code_end, line, end, "")
+        if comment.code_end == 1:
+            edit = Edit(file, line, 1, line + 1, 1, "")
         return Fix("remove the comment", True, (edit,))
-    text = mark.text
+    text = comment.text
     for word in words:
         text = re.sub(rf"(?i)(,\s*\b{word}\b|\b{word}\b[\s,]*)(?![\w-])", "", text, count=1)
-    edit = Edit(file, mark.line, mark.column, mark.line, end, text)
+    edit = Edit(file, line, comment.column, line, end, text)
     return Fix("remove what is useless in the comment", True, (edit,))

@@ -35,6 +35,7 @@ from tcstatic.model.plans import (
     Unprobed,
 )
 from tcstatic.model.sites import Location, Probe, Site
+from tcstatic.model.suppressions import Suppression
 from tcstatic.model.traces import (
     ABSENT,
     TRACE_SCHEMA,
@@ -103,6 +104,7 @@ __all__ = [
     "Skipped",
     "Stretch",
     "Support",
+    "Suppression",
     "TraceView",
     "Unchanged",
     "Unprobed",

@@ -116,7 +116,8 @@ class ProbeCounts:
 class Report:
     """Everything that a command has to say; written by `report`, schema ``tcstatic-report/1``.
 
-    `verdicts` are filled where an explanation was asked for.
+    `verdicts` are filled where an explanation was asked for; `silenced` is what was found and a
+    comment allows.
     """
 
     command: str
@@ -128,3 +129,4 @@ class Report:
     ranks: tuple[int, ...] = (0,)
     incomplete: tuple[str, ...] = ()
     verdicts: tuple[RuleVerdict, ...] = ()
+    silenced: tuple[Finding, ...] = ()

@@ -8,6 +8,7 @@ from typing import Final, Literal, final
 from tcstatic.model.events import Scalar
 from tcstatic.model.invariants import Invariant, Verdict
 from tcstatic.model.sites import Probe, Site
+from tcstatic.model.suppressions import Suppression
 
 PLAN_SCHEMA: Final = "tcstatic-plan/1"
 OnViolation = Literal["warn", "fail", "stop"]
@@ -86,7 +87,7 @@ class ProbePlan:
 
     `root` is the folder that locations are relative to (the script's own folder), `assumed` what
     its source tells of every run. Calls of the functions of `libraries` (names of packages) are
-    comparable between programs, where calls are told of.
+    comparable between programs, where calls are told of. `suppressions` are what comments silence.
     """
 
     root: str
@@ -100,3 +101,4 @@ class ProbePlan:
     unprobed: tuple[Unprobed, ...] = ()
     assumed: tuple[Fact, ...] = ()
     libraries: tuple[str, ...] = ()
+    suppressions: tuple[Suppression, ...] = ()

@@ -10,6 +10,7 @@ from tcstatic.model.events import Event
 from tcstatic.model.findings import ProbeCounts
 from tcstatic.model.plans import Fact
 from tcstatic.model.sites import Site
+from tcstatic.model.suppressions import Suppression
 
 TRACE_SCHEMA: Final = "tcstatic-trace/1"
 
@@ -26,6 +27,7 @@ class Recording:
     in_scope: tuple[str, ...] = ()
     out_of_scope: Mapping[str, str] = field(default_factory=dict)
     assumed: tuple[Fact, ...] = ()
+    suppressions: tuple[Suppression, ...] = ()
 
 
 class EventSink(Protocol):
@@ -72,7 +74,7 @@ class RunFacts:
     `rank` is 0, and `ranked` false, where the process was a rank of no group; `finished` says that
     it has had its last word (it was not killed); `problem` why recording stopped before, if it
     did; `seed` is torch's at the end; a version is empty where the library was not loaded;
-    `assumed` is what the source tells of every run.
+    `assumed` is what the source tells of every run, `suppressions` what its comments silence.
     """
 
     name: str
@@ -95,6 +97,7 @@ class RunFacts:
     dropped: tuple[Dropped, ...] = ()
     problem: str = ""
     assumed: tuple[Fact, ...] = ()
+    suppressions: tuple[Suppression, ...] = ()
 
 
 ABSENT: Final = object()  # what a question is asked of a field that is not there

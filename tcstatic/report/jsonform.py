@@ -61,6 +61,8 @@ def to_json(report: Report, *, coverage: Mapping[str, Any] | None = None) -> str
     }
     if report.verdicts:
         data["verdicts"] = [_verdict(one) for one in report.verdicts]
+    if report.silenced:
+        data["silenced"] = [finding_data(finding) for finding in report.silenced]
     if coverage is not None:
         data["coverage"] = coverage
     return json.dumps(plain(data), indent=2, allow_nan=False) + "\n"
@@ -176,6 +178,7 @@ def _report(data: Mapping[str, Any]) -> Report:
         ranks=tuple(data.get("ranks", (0,))),
         incomplete=tuple(data.get("incomplete", ())),
         verdicts=tuple(map(_to_verdict, data.get("verdicts", ()))),
+        silenced=tuple(map(finding_from, data.get("silenced", ()))),
     )
 
 

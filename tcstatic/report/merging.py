@@ -33,6 +33,7 @@ def merge(reports: Sequence[Report]) -> Report:
         probes=_probes([report.probes for report in ordered]),
         ranks=tuple(sorted({rank for report in ordered for rank in report.ranks})),
         incomplete=_unique(line for report in ordered for line in report.incomplete),
+        silenced=_findings(finding for report in ordered for finding in report.silenced),
     )
 
 

@@ -48,11 +48,9 @@ def _lines(rule: Invariant, fix: str) -> Iterator[str]:
 
 def _allowing(rule: Invariant) -> Iterator[str]:
     comment = f"`# noqa: {rule.code}`, or `# tcstatic: allow {rule.name}`"
-    said = {
-        "lint": f"- for `tcstatic lint`: {comment} with the reason behind it, on the line",
-        "run": f"- for `tcstatic run`, which reads no comments: `--ignore {rule.code}`",
-    }
-    yield from (said[one] for one in rule.feeds)
+    yield f"- {comment} with the reason behind it, on the line"
+    if "run" in rule.feeds:
+        yield f"- for a whole `tcstatic run`: `--ignore {rule.code}`"
 
 
 def _sentence(message: str) -> str:

@@ -73,7 +73,8 @@ def _chain(witness: tuple[Witness, ...]) -> str:
 
 
 def _summary_lines(report: Report) -> Iterator[str]:
-    yield _found(report.findings)
+    aside = f"; {len(report.silenced):,} silenced by comments" if report.silenced else ""
+    yield _found(report.findings) + aside
     counts = report.invariants
     observations = sum(counts.checked.values())
     yield (

@@ -39,6 +39,7 @@ from tcstatic.program.source import (
     module_name,
     parse,
     read_tree,
+    suppressions_in,
 )
 from tcstatic.rewrite.callplan import Asked, CallPlan, named_by
 from tcstatic.rewrite.instrumenting import compile_instrumented, instrument
@@ -115,6 +116,7 @@ def compile_plan(
         unprobed=unprobed,
         assumed=scope.assumed,
         libraries=include if asked else (),
+        suppressions=tuple(mark for one in read for mark in suppressions_in(one.source, one.name)),
     )
 
 

@@ -26,6 +26,7 @@ from tcstatic.model import (
     Recording,
     RunFacts,
     Site,
+    Suppression,
 )
 
 MANIFEST: Final = "manifest.json"
@@ -149,6 +150,7 @@ def told(recording: Recording) -> dict[str, Any]:
         "out_of_scope": dict(recording.out_of_scope),
         "sites": [asdict(site) for site in recording.sites],
         "assumed": [asdict(fact) for fact in recording.assumed],
+        "suppressions": [asdict(one) for one in recording.suppressions],
     }
 
 
@@ -212,6 +214,7 @@ def _facts(name: str, data: Mapping[str, Any]) -> RunFacts:
         ),
         problem=_text(data["problem"]),
         assumed=tuple(map(_assumed, _list(data.get("assumed", [])))),
+        suppressions=tuple(map(_suppression, _list(data.get("suppressions", [])))),
     )
 
 
@@ -220,6 +223,12 @@ def _assumed(data: Mapping[str, Any]) -> Fact:
     if not all(isinstance(one, bool | int | float | str | None) for one in values):
         raise TypeError("a value is none")
     return Fact(_text(data["reason"]), _texts(data["words"]), _text(data["field"]), values)
+
+
+def _suppression(data: Mapping[str, Any]) -> Suppression:
+    kind: Any = _text(data["kind"])
+    words, lines = _texts(data["words"]), (_whole(data["first"]), _whole(data["last"]))
+    return Suppression(_text(data["file"]), kind, words, *lines)
 
 
 def _site(data: Mapping[str, Any]) -> Site:

@@ -1,5 +1,6 @@
 """Text -> facts of one module. The only room that imports ``ast``."""
 
+from tcstatic.program.source.comments import Comment, find_comments, suppressions_in
 from tcstatic.program.source.facts import (
     Argument,
     Call,
@@ -29,6 +30,7 @@ __all__ = [
     "PROBES",
     "Argument",
     "Call",
+    "Comment",
     "Found",
     "Import",
     "LocalFiles",
@@ -44,6 +46,7 @@ __all__ = [
     "absent_candidates",
     "compile_probed",
     "decode",
+    "find_comments",
     "find_local_files",
     "linked",
     "local_modules",
@@ -53,5 +56,6 @@ __all__ = [
     "probes_in",
     "read_module",
     "read_tree",
+    "suppressions_in",
     "uses_gradients",
 ]

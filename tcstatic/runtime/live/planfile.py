@@ -21,6 +21,7 @@ from tcstatic.model import (
     RunOptions,
     Site,
     Skipped,
+    Suppression,
     Unprobed,
     Verdict,
 )
@@ -48,6 +49,8 @@ def dump(plan: ProbePlan) -> str:
     }
     if plan.libraries:
         body["libraries"] = list(plan.libraries)
+    if plan.suppressions:
+        body["suppressions"] = [asdict(one) for one in plan.suppressions]
     head = {"schema": PLAN_SCHEMA, "version": __version__, "sha256": _digest(body)}
     return json.dumps({**head, "plan": body}, indent=1) + "\n"
 
@@ -104,6 +107,10 @@ def _plan(body: dict[str, Any]) -> ProbePlan:
             for one in body["assumed"]
         ),
         libraries=tuple(body.get("libraries", ())),
+        suppressions=tuple(
+            Suppression(**{**fields, "words": tuple(fields["words"])})
+            for fields in body.get("suppressions", ())
+        ),
     )
 
 

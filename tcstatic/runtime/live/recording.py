@@ -33,6 +33,7 @@ def sink_for(plan: ProbePlan, calling: Calling, job: Job) -> EventSink | None:
                 in_scope=tuple(one.code for one in plan.invariants),
                 out_of_scope={code: verdict.reason for code, verdict in plan.out_of_scope},
                 assumed=plan.assumed,
+                suppressions=plan.suppressions,
             )
         )
     except TcstaticError as error:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, final
 
-from tcstatic.check import Driver
+from tcstatic.check import Driver, parted
 from tcstatic.model import (
     Event,
     EventSink,
@@ -178,8 +178,10 @@ class Session:
         probes = self._last_counts if self._finished else self._counts()
         counts = InvariantCounts()
         findings: tuple[Finding, ...] = ()
+        silenced: tuple[Finding, ...] = ()
         with self._contained("report"):
-            counts, findings = driver.counts(), driver.findings()
+            counts = driver.counts()
+            findings, silenced = parted(driver.findings(), plan.suppressions)
         out = {code: verdict.reason for code, verdict in plan.out_of_scope}
         skipped = tuple((file.path, file.reason) for file in plan.skipped)
         if self._sink is not None and self._sink.problem:
@@ -196,6 +198,7 @@ class Session:
                 skipped=(*probes.skipped, *skipped),
             ),
             ranks=(self.job.learn_rank() or 0,),
+            silenced=silenced,
         )
 
     def _emit(self, events: Sequence[Event]) -> None:
@@ -215,7 +218,8 @@ class Session:
     def _judge(self, *, final: bool) -> None:
         new: tuple[Finding, ...] = ()
         with self._contained("monitors"):
-            new = self._driver.settle(final=final, whole=not self.status)
+            settled = self._driver.settle(final=final, whole=not self.status)
+            new, _ = parted(settled, self.plan.suppressions)
         if self._sink is not None and not final:
             self._sink.settled()
         self._errors = self._errors or _has_error(new)

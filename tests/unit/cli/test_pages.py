@@ -23,20 +23,21 @@ def test_a_page(word: str, capfd: pytest.CaptureFixture[str]) -> None:
     assert [head for head in HEADS if f"\n## {head}\n" in page] == list(HEADS)
     assert "## Look-alikes that are fine" in page
     assert "`insert-zero-grad`: clear the gradients after the step (unsafe" in page
-    assert "- for `tcstatic lint`: `# noqa: TCS112`, or `# tcstatic: allow gradients-not-c" in page
-    assert "- for `tcstatic run`, which reads no comments: `--ignore TCS112`" in page
+    assert "- `# noqa: TCS112`, or `# tcstatic: allow gradients-not-cleared` with the re" in page
+    assert "- for a whole `tcstatic run`: `--ignore TCS112`" in page
     assert "optimizer.step()  # TCS112, in step 1\n" in page
     assert "# expect" not in page
     assert "\n```\n\n" in page and not re.search(r"\n```\n[^\n]", page)
 
 
-def test_a_comment_is_no_way_to_allow_what_only_a_run_finds(
-    capfd: pytest.CaptureFixture[str],
+@pytest.mark.parametrize(("code", "ignored"), [("TCS502", True), ("TCS131", False)])
+def test_a_comment_allows_what_a_run_finds_and_what_lint_does(
+    capfd: pytest.CaptureFixture[str], code: str, ignored: bool
 ) -> None:
-    assert cli.main(["explain", "TCS502"]) == 0
+    assert cli.main(["explain", code]) == 0
     page = capfd.readouterr().out
-    assert "noqa" not in page
-    assert "`--ignore TCS502`" in page
+    assert f"- `# noqa: {code}`, or `# tcstatic: allow " in page
+    assert (f"`--ignore {code}`" in page) == ignored
 
 
 def test_the_page_of_our_own_rule(capfd: pytest.CaptureFixture[str]) -> None:

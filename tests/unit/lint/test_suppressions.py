@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from tcstatic.lint.suppressions import find_suppressions
+from tcstatic.program.source import suppressions_in
 from tests.unit.lint.projects import BAD, GOOD, Folder
 
 STEP = "    optimizer.step()\n"
 
 
 def spans(text: str) -> list[tuple[str, tuple[str, ...], int, int]]:
-    return [(one.kind, one.words, one.first, one.last) for one in find_suppressions(text.encode())]
+    found = suppressions_in(text.encode(), "train.py")
+    return [(one.kind, one.words, one.first, one.last) for one in found]
 
 
 @pytest.mark.parametrize(

@@ -176,6 +176,20 @@ def test_what_was_not_told_in_full_is_no_probe_that_was_switched_off() -> None:
     assert merge([thin, thin]).probes.thinned == thin.probes.thinned
 
 
+def test_what_comments_silence_is_counted_once_for_all_ranks() -> None:
+    quiet = replace(REPORT, findings=(), silenced=(FINDING, replace(FINDING, fingerprint="d")))
+    assert summary(quiet).startswith("tcstatic: no finding; 2 silenced by comments\n")
+    told = replace(quiet, findings=REPORT.findings)
+    assert "TCS201 train.py:41 x12; 2 silenced by comments\n" in summary(told)
+    assert from_json(to_json(quiet)) == quiet
+    assert json.loads(to_json(quiet))["silenced"] == json.loads(to_json(told))["findings"] + [
+        {**json.loads(to_json(told))["findings"][0], "fingerprint": "d"}
+    ]
+    job = merge([quiet, replace(quiet, ranks=(1,))])
+    assert [(one.fingerprint, one.count) for one in job.silenced] == [("abc", 24), ("d", 24)]
+    assert job.findings == ()
+
+
 def test_the_summary_of_a_healthy_job() -> None:
     healthy = Report("", "x.py", 0, ranks=(0, 1), incomplete=("rank 1 was killed",))
     assert summary(healthy).splitlines() == [

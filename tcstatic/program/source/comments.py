@@ -8,14 +8,13 @@ from __future__ import annotations
 import io
 import re
 import tokenize
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final, Literal, final
 
-from tcstatic.model import Finding
+from tcstatic.model import Suppression
 
 _WORDS: Final = re.compile(rb"#[^\n]*?(?:noqa|tcstatic)", re.IGNORECASE)
-_ALLOWED: Final = rb"#[ \t]*tcstatic:[ \t]*allow"
 _NOQA: Final = re.compile(r"#\s*noqa\b(?P<codes>\s*:\s*[A-Z]+[0-9]+(?:[,\s]+[A-Z]+[0-9]+)*)?", re.I)
 _ALLOW: Final = re.compile(r"#\s*tcstatic:\s*allow\b\s*(?P<rules>[\w-]+(?:\s*,\s*[\w-]+)*)?", re.I)
 _CODE: Final = re.compile(r"[A-Z]+[0-9]+", re.I)
@@ -27,50 +26,23 @@ _BLANK: Final = frozenset(
 
 @final
 @dataclass(frozen=True, slots=True)
-class Suppression:
-    """One comment. `words` are codes or names, none where all is silenced (a bare ``noqa``).
+class Comment:
+    """One comment that silences something. It begins at `column` of its `line`; what stands before
+    it there ends before `code_end` (1: nothing does)."""
 
-    It holds for findings on the lines `first` to `last`. It begins at `column`, what stands before
-    it on its line ends before `code_end` (1: nothing does).
-    """
-
-    kind: Literal["noqa", "allow"]
-    words: tuple[str, ...]
+    suppression: Suppression
     line: int
     column: int
     code_end: int
     text: str
-    first: int
-    last: int
-
-    def covers(self, finding: Finding) -> bool:
-        """Return whether it silences a finding of its file."""
-        if not self.first <= finding.where.line <= self.last:
-            return False
-        return self.is_blanket or any(self.names(word, finding) for word in self.words)
-
-    @property
-    def is_blanket(self) -> bool:
-        """Return whether it silences whatever is found."""
-        return self.kind == "noqa" and not self.words
-
-    def names(self, word: str, finding: Finding) -> bool:
-        """Return whether one of its words means the rule of a finding."""
-        return word.upper() == finding.code or word == finding.name
 
 
-def marker(codes: Iterable[str]) -> re.Pattern[bytes]:
-    """Return a pattern for files that hold comments about one of our rules, to be told if useless.
-
-    What others are told by (a bare ``noqa``, one with their codes) it passes over.
-    """
-    prefixes = sorted({code.rstrip("0123456789") for code in codes})
-    named = b"|".join(re.escape(one.encode()) for one in prefixes)
-    noqa = rb"noqa[ \t]*:[^\n]*\b(?:" + named + rb")[0-9]"
-    return re.compile(noqa + b"|" + _ALLOWED, re.IGNORECASE)
+def suppressions_in(source: bytes, file: str) -> tuple[Suppression, ...]:
+    """Return what the comments of a file silence."""
+    return tuple(one.suppression for one in find_comments(source, file))
 
 
-def find_suppressions(source: bytes) -> tuple[Suppression, ...]:
+def find_comments(source: bytes, file: str) -> tuple[Comment, ...]:
     """Return the comments of a file that silence something; none of a file that is no Python."""
     if not _WORDS.search(source):
         return ()
@@ -78,10 +50,10 @@ def find_suppressions(source: bytes) -> tuple[Suppression, ...]:
         tokens = list(tokenize.tokenize(io.BytesIO(source).readline))
     except (tokenize.TokenError, SyntaxError, UnicodeDecodeError, ValueError):
         return ()
-    return tuple(_suppressions(tokens))
+    return tuple(_comments(tokens, file))
 
 
-def _suppressions(tokens: list[tokenize.TokenInfo]) -> Iterator[Suppression]:
+def _comments(tokens: list[tokenize.TokenInfo], file: str) -> Iterator[Comment]:
     lines = list(_logical_lines(tokens))
     first_code = next((first for first, _ in lines), len(tokens) + 1)
     for token in tokens:
@@ -94,7 +66,8 @@ def _suppressions(tokens: list[tokenize.TokenInfo]) -> Iterator[Suppression]:
                 continue
             line, column = token.start[0], token.start[1] + 1
             code_end = len(token.line[: column - 1].rstrip()) + 1
-            yield Suppression(kind, words, line, column, code_end, token.string, *span)
+            silenced = Suppression(file, kind, words, *span)
+            yield Comment(silenced, line, column, code_end, token.string)
 
 
 def _read(comment: str) -> Iterator[tuple[Literal["noqa", "allow"], tuple[str, ...]]]:
