@@ -9,7 +9,7 @@ import platform
 import re
 import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
@@ -52,7 +52,12 @@ LAUNCHERS: Final = (
     "MASTER_PORT",
     "SLURM_JOB_ID",
     "SLURM_STEP_ID",
+    "PMIX_NAMESPACE",
 )
+# How many processes a launcher has started, in all and on this host.
+_STEP: Final = "SLURM_STEP_NUM_TASKS"
+_WORLDS: Final = ("WORLD_SIZE", "OMPI_COMM_WORLD_SIZE", "PMI_SIZE", _STEP)
+_LOCALS: Final = ("LOCAL_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_SIZE", "MPI_LOCALNRANKS", "LOCAL_SIZE")
 _SECRET: Final = re.compile(r"key|token|secret|passw|credential|auth|cookie", re.IGNORECASE)
 _TOKEN: Final = re.compile(
     r"\b(?:hf|gh[opsu]|github_pat|sk|xox[a-z]|glpat)[-_][\w-]{8,}|://[^/@\s]+@"
@@ -116,17 +121,19 @@ def world_size() -> int:
 
 def job() -> str:
     """Return a name that all ranks which one launcher has started derive alike, '' for others."""
-    get = os.environ.get
-    try:
-        world, local = int(get("WORLD_SIZE", "1")), int(get("LOCAL_WORLD_SIZE", "0"))
-    except ValueError:
-        return ""
+    world, local = _most_told(_WORLDS), _most_told(_LOCALS)
     if world < 2:
         return ""
-    known = [get(name, "") for name in LAUNCHERS]
-    if not 0 < local < world:
+    known = [os.environ.get(name, "") for name in LAUNCHERS]
+    if not 0 < local < world and _most_told((_STEP,)) < 2:
         known.append(str(os.getppid()))  # all are on this host, and have one parent
     return hashlib.sha256("\0".join(known).encode()).hexdigest()[:16]
+
+
+def _most_told(names: Iterable[str]) -> int:
+    """The largest number that the environment has under some names."""
+    found = (os.environ.get(name, "") for name in names)
+    return max((int(text) for text in found if text.isdecimal()), default=0)
 
 
 def job_of(part: Path) -> str | None:

@@ -208,3 +208,25 @@ def test_a_folder_in_use_is_refused_before_the_script_begins(shell: Shell) -> No
     assert (ran.returncode, ran.stdout) == (2, "")
     assert ran.stderr.count("\n") == 1
     assert "expected a new or an empty folder" in ran.stderr
+
+
+def test_a_folder_into_which_nothing_is_written_yet_is_in_use(shell: Shell) -> None:
+    first = [sys.executable, *shell.recorded("train.py", "3", tcstatic=AT_THE_END)]
+    with subprocess.Popen(
+        first,
+        cwd=shell.folder,
+        env=shell.environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline().startswith("0 ")
+        second = shell.python(*shell.recorded("train.py", "2"))
+        process.communicate(timeout=300)
+    assert process.returncode == 0
+    assert (second.returncode, second.stdout) == (2, "")
+    assert second.stderr.count("\n") == 1
+    assert "got a folder that another run records into" in second.stderr
+    (run,) = open_trace(shell.trace).runs
+    assert run.facts.finished

@@ -23,7 +23,7 @@ def sink_for(plan: ProbePlan, calling: Calling, job: Job) -> EventSink | None:
         return None
     try:
         room = importlib.import_module(ROOM)
-        room.prepare_folder(Path(folder), joins=job.child)
+        room.claim_folder(Path(folder), joins=job.child)
         sink: EventSink = room.Recorder(
             Recording(
                 folder=folder,
