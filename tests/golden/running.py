@@ -20,7 +20,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType, ModuleType, SimpleNamespace
@@ -186,22 +186,27 @@ def serve() -> None:
     for name in IMPORTED:
         importlib.import_module(name)
     for line in sys.stdin:
-        print(json.dumps(_answer(**json.loads(line))), flush=True)
+        request = json.loads(line)
+        words = request.pop("words")
+        print(json.dumps(forked(functools.partial(_python, words), **request)), flush=True)
 
 
-def _answer(
-    words: Sequence[str],
+def forked(
+    work: Callable[[], int],
+    *,
     cwd: str,
     environment: Mapping[str, str],
     outputs: Sequence[str],
-    seconds: int,
+    seconds: int = SECONDS,
 ) -> list[int]:
+    """Do something in a fork for each of the `outputs`, which are ranks where there are several;
+    return how each has ended. What has not ended after `seconds` is killed."""
     children = {}
     for rank, output in enumerate(outputs):
         own = {"RANK": str(rank), "LOCAL_RANK": str(rank)} if len(outputs) > 1 else {}
         if (pid := os.fork()) == 0:
             _prepare(cwd, {**environment, **own}, output)
-            _live(words)
+            _live(work)
         children[pid] = rank
     ends: dict[int, int] = {}
     until = time.monotonic() + seconds
@@ -237,10 +242,15 @@ def _prepare(cwd: str, environment: Mapping[str, str], output: str) -> None:
         Observer(Path(environment["OBSERVED"]))
 
 
-def _live(words: Sequence[str]) -> NoReturn:
-    """Be ``python words...`` to the end, but for taking the interpreter itself down."""
+def _python(words: Sequence[str]) -> int:
+    """Be ``python words...``."""
+    return _command(words[2:]) if tuple(words[:2]) == TCSTATIC else _script(words)
+
+
+def _live(work: Callable[[], int]) -> NoReturn:
+    """Be a process that does this, to its end, but for taking the interpreter itself down."""
     try:
-        status = _command(words[2:]) if tuple(words[:2]) == TCSTATIC else _script(words)
+        status = work()
     except SystemExit as end:
         status = end.code if isinstance(end.code, int) else int(end.code is not None)
         if isinstance(end.code, str):

@@ -73,15 +73,15 @@ class Runner:
         self._process.stdin.write(json.dumps(request) + "\n")
         self._process.stdin.flush()
         answer = json.loads(self._process.stdout.readline())
-        return _ran(answer, (folder / "output.txt").read_text())
+        return _ran(answer)
 
     def close(self) -> None:
         """End the process."""
         self._process.communicate()
 
 
-def _ran(answer: dict[str, Any], output: str) -> Ran:
-    report = answer["report"]
+def _ran(answer: dict[str, Any]) -> Ran:
+    report, output = answer["report"], answer["output"]
     assert answer["status"] == 0 and report is not None, output
     assert report["probes"]["disabled"] == []
     assert report.get("incomplete", []) == []
