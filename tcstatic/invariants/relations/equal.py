@@ -1,8 +1,7 @@
 """`equal`: a state is the same on all ranks, or two functions are given the same.
 
 ``{state: param.data, over: rank}``: judged on ``state`` events of that quantity; each member is
-one object whose copies were compared, with the fields `equal` and `declared` (its replication is
-declared by a wrapper, or else observed).
+one object whose copies were compared, with the field `equal`.
 ``{of: call lib.Tokenizer, field: arg_pad, as: call lib.loss, as_field: arg_ignore}``: what the last
 calls of two functions were given, or gave, is one value.
 """

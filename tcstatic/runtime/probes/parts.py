@@ -65,7 +65,7 @@ class Parts:
         self.graphs = Graphs(stream, wanted="loss.forward" in needs.events)
         self.schedules = Schedules(stream)
         self.batches = Batches(stream)
-        self.replicas = Replicas(stream, ownership, self.structure)
+        self.replicas = Replicas(stream, ownership, self.structure, self._rates)
         portions = Portions(stream, self.replicas, self.structure)
         self.loaders = Loaders(stream, self.batches, portions)
         self.updates = Updates(
@@ -151,10 +151,12 @@ class Parts:
         kind = site.kind
         if kind in _ANSWERED:
             self._calls[kind] = thing
-        self.replicas.passed(site)
-        if not watching and kind != "model.freeze":
-            return
-        role = role_of(thing)
+        if watching or kind == "model.freeze":
+            self._about_to_call(site, thing)
+        self.replicas.passed(site)  # now that gradients are noted as the backward left them
+
+    def _about_to_call(self, site: Site, thing: Any) -> None:
+        kind, role = site.kind, role_of(thing)
         if kind == "sampler.set_epoch":
             self.loaders.told_epoch(thing, site.location)
         elif kind == "model.freeze":
@@ -310,6 +312,9 @@ class Parts:
 
     def _before_update(self, stepping: bool = False) -> None:
         self.replicas.before_update(stepping=stepping)
+
+    def _rates(self) -> list[float | None]:
+        return [rate for one in self.updates.live() for rate in one.group_rates()]
 
     def _round_begins(self) -> None:
         if self.replicas.expected:

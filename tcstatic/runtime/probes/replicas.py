@@ -1,20 +1,30 @@
 """Copies on several ranks: published to the launcher's store, compared when they have arrived.
 
 No rank waits for another: each writes what it has under (step, rank), and rank 0 compares what is
-there. What must be equal is declared by a wrapper, or observed: a parameter that was equal before
-a step and had equal, non-zero gradients and rates in it must be equal after it.
+there. What must be equal is declared by a wrapper, or observed: see `partings`.
 """
 
 from __future__ import annotations
 
-import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Final, final
 
 from tcstatic.model import Member, Site
 from tcstatic.runtime.probes import measure
 from tcstatic.runtime.probes.ownership import Ownership
+from tcstatic.runtime.probes.partings import (
+    ALONE,
+    ORDER,
+    Parting,
+    Round,
+    Verdict,
+    first_difference,
+    gradients_parted,
+    passed_by_some,
+    values_parted,
+)
 from tcstatic.runtime.probes.stream import HEARD, Stream, listener
 from tcstatic.runtime.probes.structure import Structure
 
@@ -28,35 +38,47 @@ MAX_SITES: Final = 256  # sites passed between backward and step, per step
 class Family:
     """The parameters that one backward trains together, and what this rank knows of them.
 
-    State, reset each round: `gradients` digests before the first update, `sites` the sites passed
-    since, `results` the norms that clipping returned. `round` counts the updates so far; `records`
-    holds what this rank published, by round, until it is compared; `equal_before` the round last
-    compared, with the names found equal in it.
+    `group`: the ranks whose copies a wrapper keeps equal, empty where none does. State, reset each
+    round: `gradients` digests before the first update, `sites` the sites passed since, `results`
+    the norms that clipping returned. `round` counts the updates so far; `rounds` holds what this
+    rank noted, by round, until it is compared; `compared` the round last compared and what the
+    ranks had noted in it; `meant` the sites that only some of them passed while no copies parted.
     """
 
-    def __init__(self, index: int, parameters: list[tuple[str, Any]], *, declared: bool) -> None:
+    def __init__(
+        self, index: int, parameters: list[tuple[str, Any]], group: tuple[int, ...]
+    ) -> None:
         self.index = index
         self.parameters = parameters
-        self.declared = declared
+        self.group = group
         self.round = -1
         self.gradients: measure.Pending | None = None
         self.sites: list[int] = []
         self.results: dict[int, float] = {}
-        self.records: dict[int, dict[str, Any]] = {}
-        self.equal_before: tuple[int, set[str]] = (-1, set())
+        self.rounds: dict[int, Round] = {}
+        self.compared: tuple[int, dict[int, Round]] = (-1, {})
+        self.meant: set[int] = set()
 
-    def record(self) -> dict[str, Any]:
+    def close(self, step: int, rates: Sequence[float | None]) -> Round:
         """Close the round: return what is to be compared with other ranks."""
+        names = [name for name, _ in self.parameters]
         values = measure.digests([p for _, p in self.parameters]).values()
-        closed = {
-            "names": [name for name, _ in self.parameters],
-            "values": values,
-            "gradients": self.gradients.values() if self.gradients is not None else None,
-            "sites": self.sites,
-            "results": self.results,
-        }
-        self.gradients, self.sites, self.results = None, [], {}
+        gradients = self.gradients.values() if self.gradients is not None else None
+        closed = Round(
+            step,
+            dict(zip(names, values, strict=True)),
+            None if gradients is None else dict(zip(names, gradients, strict=True)),
+            self.group,
+            tuple(self.sites),
+            self.results,
+            tuple(rates),
+        )
+        self.open()
         return closed
+
+    def open(self) -> None:
+        """A round begins: nothing is noted."""
+        self.gradients, self.sites, self.results = None, [], {}
 
 
 @final
@@ -68,10 +90,17 @@ class Replicas:
     gradients on this rank on purpose (``no_sync()``).
     """
 
-    def __init__(self, stream: Stream, ownership: Ownership, structure: Structure) -> None:
+    def __init__(
+        self,
+        stream: Stream,
+        ownership: Ownership,
+        structure: Structure,
+        rates: Callable[[], Sequence[float | None]],
+    ) -> None:
         self._stream = stream
         self._ownership = ownership
         self._structure = structure
+        self._rates = rates
         self._store: Any = None
         self._dist: Any = None
         self._world = 1
@@ -130,18 +159,33 @@ class Replicas:
 
     def _family(self, roots: Sequence[Any]) -> Family | None:
         registry = self._stream.registry
-        declared = [r for r in roots if registry.number(r) in self._structure.replicating]
+        wrappers = [r for r in roots if registry.number(r) in self._structure.replicating]
+        ignored = {name for one in wrappers for name in getattr(one, "parameters_to_ignore", ())}
         chosen = [
             (name, p)
-            for name, p in self._ownership.parameters_of(declared or roots)
-            if p.requires_grad
+            for name, p in self._ownership.parameters_of(wrappers or roots)
+            if p.requires_grad and name.removeprefix("module.") not in ignored
         ]
         key = tuple(sorted(registry.number(p) for _, p in chosen))
         if key and key not in self._families:
             if len(self._families) >= MAX_FAMILIES:
                 return None
-            self._families[key] = Family(len(self._families), chosen, declared=bool(declared))
+            self._families[key] = Family(len(self._families), chosen, self._declared(wrappers))
         return self._families.get(key)
+
+    def _declared(self, wrappers: Sequence[Any]) -> tuple[int, ...]:
+        """Return the ranks among which wrappers average all gradients, none where one does not.
+
+        What a communication hook does with the gradients is its own affair (local SGD averages
+        among some ranks only, or none).
+        """
+        groups = {
+            ()
+            if getattr(one, "_comm_hooks", ())
+            else tuple(self._dist.get_process_group_ranks(one.process_group))
+            for one in wrappers
+        }
+        return groups.pop() if len(groups) == 1 else ()
 
     def before_update(self, *, stepping: bool = False) -> None:
         """Something will use or change the gradients: note them as the backward left them.
@@ -169,9 +213,9 @@ class Replicas:
         """Steps go by unwatched: the next comparison starts afresh."""
         self._current = None
         for family in self._families.values():
-            family.gradients, family.sites, family.results = None, [], {}
-            family.records = {}
-            family.equal_before = (-1, set())
+            family.open()
+            family.rounds = {}
+            family.compared = (-1, {})
             # All ranks watch the same steps, so all go on at the same round.
             family.round = (self._stream.step << 8) - 1 if family.round >= 0 else -1
 
@@ -196,144 +240,112 @@ class Replicas:
         return True
 
     def _publish(self, family: Family) -> None:
-        record = {**family.record(), "step": self._stream.step}
-        family.records[family.round] = record
-        for old in [r for r in family.records if r <= family.round - KEPT_STEPS]:
-            del family.records[old]
+        noted = family.close(self._stream.step, self._rates())
+        family.rounds[family.round] = noted
+        for old in [r for r in family.rounds if r <= family.round - KEPT_STEPS]:
+            del family.rounds[old]
         if self._stream.rank != 0:
-            key = f"{family.index}/{family.round}/{self._stream.rank}"
-            self._store.set(key, json.dumps(record))
+            self._store.set(self._key(family, family.round, self._stream.rank), noted.to_json())
+
+    @staticmethod
+    def _key(family: Family, turn: int, rank: int) -> str:
+        return f"{family.index}/{turn}/{rank}"
 
     def _compare(self, family: Family) -> None:
         if self._stream.rank != 0:
             return
-        for turn in sorted(family.records):
-            keys = [f"{family.index}/{turn}/{rank}" for rank in range(1, self._world)]
+        for turn in sorted(family.rounds):
+            keys = [self._key(family, turn, rank) for rank in range(1, self._world)]
             if not self._store.check(keys):
                 continue
-            others = {
-                rank: json.loads(self._store.get(key)) for rank, key in enumerate(keys, start=1)
-            }
-            for key in keys:
+            noted = {0: family.rounds.pop(turn)}
+            for rank, key in enumerate(keys, start=1):
+                noted[rank] = Round.from_json(self._store.get(key))
                 self._store.delete_key(key)
-            mine = family.records.pop(turn)
-            if all(other["names"] == mine["names"] for other in others.values()):
-                self._judge(family, turn, mine, others)
+            self._judge(family, turn, noted)
 
-    def _judge(
-        self, family: Family, turn: int, mine: dict[str, Any], others: dict[int, dict[str, Any]]
-    ) -> None:
-        names: list[str] = mine["names"]
-        last, before = family.equal_before
-        equal, culprits = _equal_names(mine, others, "values")
-        same_gradients, _ = _equal_names(mine, others, "gradients")
-        family.equal_before = (turn, equal)
-        if mine["gradients"] is None and not family.declared:
-            return
-        zero = {n for n, g in zip(names, mine["gradients"] or (), strict=False) if g in (0.0, -1.0)}
-        if family.declared:
-            expected = set(names)
-            if mine["gradients"] is not None:
-                self._tell_gradients(family, turn, names, same_gradients)
-        elif last == turn - 1:
-            expected = (before & same_gradients) - zero
-        else:
-            return
-        parted = [n for n in names if n in expected and n not in equal]
-        step = family_step(turn)
-        subjects, facts = self._divergence(step, mine, others) if parted else ({}, {})
-        if parted:
-            facts["culprit_rank"] = culprits.get(parted[0], 0)
-        values = {"quantity": "param.data", "declared": family.declared, **facts}
-        members = tuple(
-            Member(0, n, {"equal": n in equal, "declared": family.declared})
-            for n in names
-            if n in expected
-        )
-        if mine["gradients"] is not None or parted:
-            self._tell(step, subjects, values, members)
-
-    def _tell_gradients(self, family: Family, turn: int, names: list[str], same: set[str]) -> None:
-        members = tuple(Member(0, n, {"equal": n in same, "declared": True}) for n in names)
-        values = {"quantity": "param.grad", "declared": True}
-        self._tell(family_step(turn), {}, values, members)
+    def _judge(self, family: Family, turn: int, now: dict[int, Round]) -> None:
+        last, noted = family.compared
+        family.compared = (turn, now)
+        now = {rank: one.without(family.meant) for rank, one in now.items()}
+        gradients = gradients_parted(now)
+        if gradients.names:
+            self._tell(family_step(turn), "param.grad", gradients, {})
+        values = values_parted(noted if last == turn - 1 else None, now)
+        updated = any(one.gradients is not None for one in now.values())
+        if values.partings:
+            subjects, facts = self._divergence(turn, values.partings[0], now)
+            self._tell(family_step(turn), "param.data", values, facts, subjects)
+        elif values.names and updated:
+            self._tell(family_step(turn), "param.data", values, {})
+        if not gradients.partings and not values.partings:
+            family.meant |= passed_by_some(now)
 
     def _tell(
         self,
         step: int,
-        subjects: Mapping[str, tuple[int, ...]],
-        values: dict[str, Any],
-        members: tuple[Member, ...],
+        quantity: str,
+        verdict: Verdict,
+        facts: Mapping[str, Any],
+        subjects: Mapping[str, tuple[int, ...]] = MappingProxyType({}),
     ) -> None:
         stream = self._stream
+        values = {"quantity": quantity, "world_size": self._world, **facts}
+        if verdict.partings:
+            first = verdict.partings[0]
+            values["culprit_rank"] = first.apart[0]
+            values["ranks"] = ", ".join(map(str, first.ranks))
+        parted = {one.name for one in verdict.partings}
         event = stream.make(
             "state",
             stream.last_step_where,
             {**subjects, HEARD: (listener("optimizer", 0),)},
-            {**values, "world_size": self._world},
+            values,
             stream.context(world_size=self._world, stage="train"),
-            members,
+            tuple(Member(0, name, {"equal": name not in parted}) for name in verdict.names),
             step=step,
         )
         stream.tell(event)
 
     def _divergence(
-        self, step: int, mine: dict[str, Any], others: dict[int, dict[str, Any]]
+        self, turn: int, parting: Parting, now: Mapping[int, Round]
     ) -> tuple[dict[str, tuple[int, ...]], dict[str, Any]]:
-        """Return the first site after backward that only some ranks passed, or passed otherwise."""
-        for rank, other in others.items():
-            number, owner, how = _first_parting(mine, other, rank)
-            site = self._places.get(number) if number else None
-            if number and site is None:
-                site = self._stream.site(number)
-            if site is None:
-                continue
-            mark = self._stream.sequence()
-            subjects: dict[str, tuple[int, ...]] = {"parting": (-mark,)}
-            values = {"only_on_rank": owner, "how": how, "held": True}
-            self._stream.tell(
-                self._stream.make("grad.write", site.location, subjects, values, step=step)
-            )
-            return subjects, {"parted_at_site": True, "only_on_rank": owner, "how": how}
-        return {}, {"parted_at_site": False}
+        """Return the first site after backward that only some ranks passed, or passed otherwise,
+        and in words what they did otherwise."""
+        apart = parting.apart[0]
+        usual = next(rank for rank in parting.ranks if rank not in parting.apart)
+        found = first_difference(now[usual], now[apart])
+        site = self._places.get(found.site) or self._stream.site(found.site)
+        if site is None:
+            because = _rates_differ(apart, now[apart].rates, usual, now[usual].rates)
+            return {}, {"parted_at_site": False, "because": because}
+        owner, line = usual if found.alone else apart, site.location.line
+        because = {
+            ALONE: f"; only rank {owner} passes line {line}",
+            ORDER: f"; rank {owner} passes line {line} in another order",
+        }.get(found.how, f"; the norm at line {line} is another on rank {owner}")
+        where = {"only_on_rank": owner, "how": found.how}
+        mark = self._stream.sequence()
+        subjects: dict[str, tuple[int, ...]] = {"parting": (-mark,)}
+        told = {**where, "held": True}
+        event = self._stream.make(
+            "grad.write", site.location, subjects, told, step=family_step(turn)
+        )
+        self._stream.tell(event)
+        return subjects, {"parted_at_site": True, "because": because, **where}
+
+
+def _rates_differ(
+    rank: int, its: Sequence[float | None], other: int, theirs: Sequence[float | None]
+) -> str:
+    """Return in words how the learning rates of two ranks differ, '' where they do not."""
+    differing = [pair for pair in zip(its, theirs, strict=False) if pair[0] != pair[1]]
+    if not differing:
+        return ""
+    mine, yours = ("unknown" if rate is None else f"{rate:.4g}" for rate in differing[0])
+    return f"; the learning rate of rank {rank} was {mine}, that of rank {other} {yours}"
 
 
 def family_step(turn: int) -> int:
     """Return the step whose outcome a round shows: the update before it."""
     return max(turn - 1, 0) if turn < 256 else (turn >> 8) + (turn & 255) - 1
-
-
-def _equal_names(
-    mine: dict[str, Any], others: dict[int, dict[str, Any]], key: str
-) -> tuple[set[str], dict[str, int]]:
-    if mine[key] is None:
-        return set(), {}
-    own = dict(zip(mine["names"], mine[key], strict=True))
-    equal = set(own)
-    culprits: dict[str, int] = {}
-    for rank, other in others.items():
-        theirs = dict(zip(other["names"], other[key] or (), strict=False))
-        for name, value in own.items():
-            if theirs.get(name) != value:
-                equal.discard(name)
-                culprits.setdefault(name, rank)
-    return equal, culprits
-
-
-def _first_parting(mine: dict[str, Any], other: dict[str, Any], rank: int) -> tuple[int, int, str]:
-    """Return (site, rank that passed it, how) of the first difference; site 0 for none."""
-    ours, theirs = mine["sites"], other["sites"]
-    for position in range(max(len(ours), len(theirs))):
-        a = ours[position] if position < len(ours) else 0
-        b = theirs[position] if position < len(theirs) else 0
-        if a == b:
-            continue
-        if a and a not in theirs[position:]:
-            return a, 0, "passed by one rank only"
-        if b and b not in ours[position:]:
-            return b, rank, "passed by one rank only"
-        return (a or b), (0 if a else rank), "passed in another order"
-    for number, value in mine["results"].items():
-        if other["results"].get(str(number), value) != value:
-            return int(number), rank, "gave another result"
-    return 0, 0, ""

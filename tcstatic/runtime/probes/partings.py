@@ -1,0 +1,194 @@
+"""Which copies on several ranks parted: what ranks noted of one update, held side by side.
+
+Nothing is asked of the ranks here and no tensor is read: a `Round` is numbers. Copies need not be
+on all ranks. Ranks that hold one value of a parameter and have one gradient for it must hold one
+value after the update, whatever the others hold (shards of tensor parallelism, experts, stages).
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Collection, Hashable, Iterable, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import Final, final
+
+ALONE, ORDER, RESULT = "passed by one rank only", "passed in another order", "gave another result"
+NO_GRADIENT: Final = (0.0, -1.0)  # digests of zeros, and of a gradient that is not there
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Round:
+    """What one rank notes of its copies from one update to the next.
+
+    `values` after the update and `gradients` as the backward left them are digests by name;
+    `group` the ranks whose copies a wrapper keeps equal, empty where nothing declares it; `sites`
+    the numbers of the sites passed between backward and update, `results` the norms that clipping
+    gave at them, `rates` the learning rates of all groups of all optimizers.
+    """
+
+    step: int
+    values: dict[str, float]
+    gradients: dict[str, float] | None = None
+    group: tuple[int, ...] = ()
+    sites: tuple[int, ...] = ()
+    results: dict[int, float] = field(default_factory=dict)
+    rates: tuple[float | None, ...] = ()
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self), separators=(",", ":"))
+
+    def without(self, sites: Collection[int]) -> Round:
+        """Return what is left when it does not count who passed these sites."""
+        return replace(self, sites=tuple(site for site in self.sites if site not in sites))
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> Round:
+        data = json.loads(text)
+        for key in ("group", "sites", "rates"):
+            data[key] = tuple(data[key])
+        data["results"] = {int(site): norm for site, norm in data["results"].items()}
+        return cls(**data)
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Parting:
+    """Copies of one parameter that parted: `ranks` held one value, and `apart` now differ."""
+
+    name: str
+    ranks: tuple[int, ...]
+    apart: tuple[int, ...]
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Of a quantity: the names whose copies were compared, and those that parted."""
+
+    names: tuple[str, ...]
+    partings: tuple[Parting, ...]
+
+
+def values_parted(before: Mapping[int, Round] | None, now: Mapping[int, Round]) -> Verdict:
+    """Judge the values after an update, by rank.
+
+    `before` is the update before it, None where that was not compared; what a wrapper declares
+    equal is judged without it. Copies part once: what differed before is not told again. Of as
+    many ranks on either side, those are apart that alone passed a site.
+    """
+    names, found = [], []
+    values = {rank: one.values for rank, one in now.items()}
+    for name in _names(now.values()):
+        declared = {r: one.group for r, one in now.items() if one.group and name in one.values}
+        observed = {
+            rank: (before[rank].values.get(name), one.gradients[name])
+            for rank, one in now.items()
+            if before and rank in before and one.gradients and _has_gradient(one, name)
+        }
+        together = [*_classes(declared), *_classes(observed)]
+        if together:
+            names.append(name)
+        new = [ranks for ranks in together if not before or _were_equal(before, name, ranks)]
+        found += _parted(name, new, values, now)
+    return Verdict(tuple(names), tuple(found))
+
+
+def gradients_parted(now: Mapping[int, Round]) -> Verdict:
+    """Judge the gradients that a wrapper declares equal, before anything used them."""
+    names, found = [], []
+    gradients = {r: one.gradients for r, one in now.items() if one.group and one.gradients}
+    for name in _names(now[rank] for rank in gradients):
+        together = _classes({r: now[r].group for r, theirs in gradients.items() if name in theirs})
+        if together:
+            names.append(name)
+        found += _parted(name, together, gradients, now)
+    return Verdict(tuple(names), tuple(found))
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """The first site between backward and update at which two ranks differ, and how.
+
+    `alone`: whether the first of the two was there alone, None where both were. Site 0: none.
+    """
+
+    site: int = 0
+    alone: bool | None = None
+    how: str = ""
+
+
+def first_difference(one: Round, other: Round) -> Difference:
+    """Return where two ranks differ first."""
+    ours, theirs = one.sites, other.sites
+    for position in range(max(len(ours), len(theirs))):
+        a = ours[position] if position < len(ours) else 0
+        b = theirs[position] if position < len(theirs) else 0
+        if a == b:
+            continue
+        if a and a not in theirs[position:]:
+            return Difference(a, True, ALONE)
+        if b and b not in ours[position:]:
+            return Difference(b, False, ALONE)
+        return Difference(a or b, bool(a), ORDER)
+    for site, norm in one.results.items():
+        if other.results.get(site, norm) != norm:
+            return Difference(site, None, RESULT)
+    return Difference()
+
+
+def passed_by_some(now: Mapping[int, Round]) -> set[int]:
+    """Return the sites that ranks passed another number of times than others."""
+    counts = [Counter(one.sites) for one in now.values()]
+    every = set[int]().union(*counts)
+    return {site for site in every if len({count[site] for count in counts}) > 1}
+
+
+def _names(rounds: Iterable[Round]) -> list[str]:
+    return list(dict.fromkeys(name for one in rounds for name in one.values))
+
+
+def _has_gradient(one: Round, name: str) -> bool:
+    return (one.gradients or {}).get(name, -1.0) not in NO_GRADIENT
+
+
+def _were_equal(before: Mapping[int, Round], name: str, ranks: Iterable[int]) -> bool:
+    return len({before[rank].values.get(name) for rank in ranks if rank in before}) < 2
+
+
+def _classes(keys: Mapping[int, Hashable]) -> list[tuple[int, ...]]:
+    """Return the sets of two and more ranks that have one key."""
+    found: dict[Hashable, list[int]] = {}
+    for rank, key in keys.items():
+        found.setdefault(key, []).append(rank)
+    return [tuple(members) for members in found.values() if len(members) > 1]
+
+
+def _parted(
+    name: str,
+    together: Iterable[tuple[int, ...]],
+    numbers: Mapping[int, Mapping[str, float]],
+    now: Mapping[int, Round],
+) -> list[Parting]:
+    """Return where most ranks should hold one number and do not; the fewest are apart."""
+    found: list[Parting] = []
+    for ranks in together:
+        values = {rank: numbers[rank][name] for rank in ranks}
+        if len(set(values.values())) < 2:
+            continue
+        held: dict[float, list[int]] = {}
+        for rank, value in values.items():
+            held.setdefault(value, []).append(rank)
+        stayed = max(held.values(), key=lambda those: (len(those), _usual(those, ranks, now)))
+        found.append(Parting(name, ranks, tuple(r for r in ranks if r not in stayed)))
+    return sorted(found, key=lambda one: -len(one.ranks))[:1]
+
+
+def _usual(those: list[int], ranks: tuple[int, ...], now: Mapping[int, Round]) -> tuple[bool, int]:
+    """Order sets of as many ranks: whoever passed a site that the others did not stands out."""
+    mine = now[those[0]]
+    others = [now[rank] for rank in ranks if rank not in those]
+    alone = any(first_difference(mine, other).alone is True for other in others)
+    return not alone, -those[0]
