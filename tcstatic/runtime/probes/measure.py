@@ -29,12 +29,16 @@ def local(tensor: Any) -> Any:
 
 
 def readable(tensor: Any) -> bool:
-    """Tell whether norms and digests of `tensor` can be taken."""
+    """Tell whether norms and digests of `tensor` can be taken.
+
+    A wrapper that shards its parameters frees the storage of the whole ones between their uses.
+    """
     return bool(
         tensor.layout == torch.strided
         and tensor.device.type != "meta"
         and (tensor.is_floating_point() or tensor.is_complex())
         and tensor.numel() > 0
+        and local(tensor).untyped_storage().nbytes() > 0
     )
 
 

@@ -1,0 +1,134 @@
+"""What ranks noted of one update, held side by side."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import permutations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tcstatic.runtime.probes.partings import (
+    ALONE,
+    ORDER,
+    RESULT,
+    Difference,
+    Parting,
+    Round,
+    first_difference,
+    gradients_parted,
+    passed_by_some,
+    values_parted,
+)
+
+DIGESTS = st.sampled_from([-1.0, 0.0, 1.0, 2.0])
+
+
+def noted(value: float, gradient: float | None = 5.0, **more: object) -> Round:
+    gradients = None if gradient is None else {"w": gradient}
+    return replace(Round(0, {"w": value}, gradients), **more)
+
+
+def test_ranks_with_one_value_and_one_gradient_must_hold_one_value() -> None:
+    before = {rank: noted(1.0) for rank in range(3)}
+    now = {0: noted(2.0), 1: noted(2.0), 2: noted(3.0)}
+    verdict = values_parted(before, now)
+    assert verdict.names == ("w",)
+    assert verdict.partings == (Parting("w", (0, 1, 2), (2,)),)
+
+
+def test_shards_are_compared_with_their_copies_only() -> None:
+    """Two copies of each of two shards: those of ranks 0 and 2, and of 1 and 3."""
+    before = {0: noted(1.0), 1: noted(7.0), 2: noted(1.0), 3: noted(7.0)}
+    now = {0: noted(2.0), 1: noted(8.0), 2: noted(2.0), 3: noted(8.0)}
+    assert values_parted(before, now).partings == ()
+    now[3] = noted(9.0)
+    assert values_parted(before, now).partings == (Parting("w", (1, 3), (3,)),)
+
+
+def test_nothing_is_expected_of_copies_with_other_gradients_or_none() -> None:
+    before = {0: noted(1.0), 1: noted(1.0)}
+    for gradients in ((5.0, 6.0), (0.0, 0.0), (-1.0, -1.0), (None, None)):
+        now = {rank: noted(2.0 + rank, gradient) for rank, gradient in enumerate(gradients)}
+        assert values_parted(before, now).names == ()
+    assert values_parted(None, {0: noted(2.0), 1: noted(3.0)}).names == ()
+
+
+def test_a_wrapper_speaks_for_its_group_only() -> None:
+    now = {rank: noted(2.0 + rank % 2, group=(rank % 2, rank % 2 + 2)) for rank in range(4)}
+    assert values_parted(None, now).partings == gradients_parted(now).partings == ()
+    now[2] = noted(9.0, 6.0, group=(0, 2))
+    assert values_parted(None, now).partings == (Parting("w", (0, 2), (2,)),)
+    assert gradients_parted(now).partings == (Parting("w", (0, 2), (2,)),)
+
+
+def test_copies_part_once() -> None:
+    before = {0: noted(2.0, group=(0, 1)), 1: noted(3.0, group=(0, 1))}
+    now = {0: noted(4.0, group=(0, 1)), 1: noted(5.0, group=(0, 1))}
+    assert values_parted(before, now).partings == ()
+    assert values_parted(None, now).partings != ()
+
+
+def test_of_two_ranks_the_one_that_did_more_is_apart() -> None:
+    before = {0: noted(1.0), 1: noted(1.0)}
+    for clipping in (0, 1):
+        now = {
+            rank: noted(2.0 + rank, sites=(4, 7) if rank == clipping else (4,)) for rank in (0, 1)
+        }
+        assert values_parted(before, now).partings == (Parting("w", (0, 1), (clipping,)),)
+
+
+def test_parameters_that_few_ranks_have_are_compared_there() -> None:
+    """Stages of a pipeline, the second of them twice."""
+    stage = Round(0, {"head": 1.0}, {"head": 5.0})
+    before = {0: noted(1.0), 1: stage, 2: stage}
+    now = {0: noted(2.0), 1: stage, 2: replace(stage, values={"head": 3.0})}
+    verdict = values_parted(before, now)
+    assert verdict.names == ("head",)
+    assert verdict.partings == (Parting("head", (1, 2), (2,)),)
+
+
+def test_the_first_difference_between_two_ranks() -> None:
+    def between(one: tuple[int, ...], other: tuple[int, ...]) -> Difference:
+        return first_difference(noted(0.0, sites=one), noted(0.0, sites=other))
+
+    assert between((1, 2), (1, 2)) == Difference()
+    assert between((1, 2, 3), (1, 3)) == Difference(2, True, ALONE)
+    assert between((1, 3), (1, 2, 3)) == Difference(2, False, ALONE)
+    assert between((1, 2), (2, 1)) == Difference(1, True, ORDER)
+    one, other = noted(0.0, results={9: 1.5}), noted(0.0, results={9: 2.5})
+    assert first_difference(one, other) == Difference(9, None, RESULT)
+
+
+def test_sites_that_some_ranks_pass_are_left_out_once_they_are_meant() -> None:
+    now = {0: noted(1.0, sites=(1, 2, 2)), 1: noted(1.0, sites=(1, 2))}
+    assert passed_by_some(now) == {2}
+    kept = {rank: one.without({2}) for rank, one in now.items()}
+    assert first_difference(kept[0], kept[1]) == Difference()
+
+
+def test_a_round_survives_the_way_through_the_store() -> None:
+    one = Round(3, {"w": 1.0}, {"w": -1.0}, (0, 1), (4, 4), {4: 0.1 + 0.2}, (0.1, None))
+    assert Round.from_json(one.to_json()) == one
+
+
+@given(st.lists(st.tuples(DIGESTS, DIGESTS, DIGESTS), min_size=2, max_size=5))
+def test_ranks_that_should_agree_and_do_not_are_told_whatever_their_order(
+    ranks: list[tuple[float, float, float]],
+) -> None:
+    """Against the definition, pair by pair."""
+    before = {rank: noted(value) for rank, (value, _, _) in enumerate(ranks)}
+    now = {rank: noted(after, gradient) for rank, (_, gradient, after) in enumerate(ranks)}
+    pairs = [
+        (one, other)
+        for one, other in permutations(range(len(ranks)), 2)
+        if ranks[one][:2] == ranks[other][:2] and ranks[one][1] not in (0.0, -1.0)
+    ]
+    parted = [pair for pair in pairs if ranks[pair[0]][2] != ranks[pair[1]][2]]
+    verdict = values_parted(before, now)
+    assert bool(verdict.names) == bool(pairs)
+    assert bool(verdict.partings) == bool(parted)
+    for parting in verdict.partings:
+        stayed = [rank for rank in parting.ranks if rank not in parting.apart]
+        assert stayed and len({ranks[rank][2] for rank in stayed}) == 1
+        assert all((stayed[0], rank) in parted for rank in parting.apart)
