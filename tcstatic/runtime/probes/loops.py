@@ -107,7 +107,7 @@ def watched(
     on_item: Callable[[Loop, Any], None],
 ) -> Iterator[Any]:
     """Return an iterator over the same items that tells of each turn and of the end, and in a pass
-    over batches of the items that are looked at."""
+    over a loader of the items that are looked at."""
     items = itertools.chain.from_iterable((iterable,))  # asks for its iterator at the first turn
     ticker = _Ticker(loop, on_turn, on_end, on_item)
     return itertools.compress(items, ticker) if loop.load is None else map(ticker.take, items)
