@@ -13,7 +13,7 @@ from tcstatic.check.history import History
 from tcstatic.check.repeating import MOVING, Repetition, Standing
 from tcstatic.check.working import LEARNT, Kind, Rule, explained, keys_of, labels_needed
 from tcstatic.invariants.relations import needs_of
-from tcstatic.invariants.relations.called import CALL
+from tcstatic.invariants.relations.called import CALL, called_in, is_named
 from tcstatic.invariants.relations.sequences import END, OBJECT
 from tcstatic.model import (
     Event,
@@ -74,6 +74,7 @@ class Driver:
             for kind in labels_needed(needs):
                 self._kinds.setdefault(kind, Kind()).rules.append(rule)
             calls |= needs.calls
+        self._hears_named = any(map(called_in, self._kinds))
         self.needs = Needs(frozenset(kinds), frozenset(state), frozenset(calls))
         self._history = History()
         self._failed: list[Failure] = []
@@ -95,6 +96,9 @@ class Driver:
 
     def feed_all(self, events: Sequence[Event]) -> None:
         """Take the next events, in their order."""
+        if events and not self._hears_named:
+            self._last = max(self._last, events[-1].sequence)
+            events = [event for event in events if event.kind != CALL or not is_named(event)]
         repetition, position = self._repetition, 0
         while position < len(events):
             if repetition.holding:

@@ -43,6 +43,9 @@ class EventSink(Protocol):
     def take(self, event: Event) -> None:
         """Keep an event."""
 
+    def take_all(self, events: Sequence[Event]) -> None:
+        """Keep some events."""
+
     def settled(self) -> None:
         """The driver has settled what was taken so far."""
 

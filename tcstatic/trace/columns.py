@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from array import array
+from collections.abc import Iterable
+from itertools import repeat
 from typing import Any, Final, final
 
 import pyarrow as pa
@@ -46,6 +48,12 @@ class Texts:
         self._bytes += text
         self._ends.append(len(self._bytes))
 
+    def extend(self, texts: Iterable[bytes]) -> None:
+        """Add some texts."""
+        for text in texts:
+            self._bytes += text
+            self._ends.append(len(self._bytes))
+
     def arrow(self) -> Any:
         buffers = [None, pa.py_buffer(self._ends.tobytes()), pa.py_buffer(bytes(self._bytes))]
         return pa.Array.from_buffers(pa.string(), len(self._ends) - 1, buffers)
@@ -70,6 +78,44 @@ class Ends:
             pa.int32(), len(self._ends), [None, pa.py_buffer(self._ends.tobytes())]
         )
         return pa.ListArray.from_arrays(ends, items)
+
+
+@final
+class Row:
+    """Which row of a segment is being written."""
+
+    __slots__ = ("number",)
+
+    def __init__(self) -> None:
+        self.number = 0
+
+
+@final
+class Sparse:
+    """Where the lists of a column end of which each row has one, and most rows an empty one."""
+
+    __slots__ = ("_ends", "_row", "items")
+
+    def __init__(self, row: Row) -> None:
+        self._row = row
+        self._ends = array("i", [0])
+        self.items = 0
+
+    def grow(self, items: int) -> None:
+        """Items were added to the list of the row that is being written."""
+        self._close(self._row.number)
+        self.items += items
+
+    def arrow(self, items: Any, rows: int) -> Any:
+        self._close(rows)
+        ends = pa.Array.from_buffers(
+            pa.int32(), rows + 1, [None, pa.py_buffer(self._ends.tobytes())]
+        )
+        return pa.ListArray.from_arrays(ends, items)
+
+    def _close(self, rows: int) -> None:
+        """End the lists of all rows before this one."""
+        self._ends.extend(repeat(self.items, rows + 1 - len(self._ends)))
 
 
 def structs(**columns: Any) -> Any:

@@ -17,7 +17,7 @@ from tcstatic.trace.cells import (
     STEP,
     cell,
 )
-from tcstatic.trace.columns import Ends, Numbers, Texts, structs
+from tcstatic.trace.columns import Ends, Numbers, Row, Sparse, Texts, structs
 
 # Fields that differ at nearly every event, by their name; others are found out.
 MOVING_NAMES: Final = frozenset({"step", "optimizer_step", "epoch"})
@@ -30,7 +30,7 @@ MOST_HELD: Final = 1024
 
 # The row of a mapping, and what in it moves.
 Interned = tuple[int, tuple[int, ...], tuple[float, ...]]
-_EMPTY: Final[Interned] = (-1, _NOTHING, _NOTHING)
+EMPTY: Final[Interned] = (-1, _NOTHING, _NOTHING)
 _DATES: Final = (MOVES[STEP], MOVES[EPOCH])
 
 
@@ -57,16 +57,17 @@ class Pierced(NamedTuple):
 class Maps:
     """Mappings from names to values, interned by equality and by the types of their values.
 
-    State: `_rows` by content, of subjects alone `_objects`; `_same` the rows of mappings that are
-    held, by ``id``; `_seen` the values of each whole number by name, and `_moving` the names that
-    have too many; `_holes` which positions move, by names and types. The same for the mappings of
-    members: `_seen_members`, `_moving_members`, `_in_members`.
+    State: `_rows` by content, of subjects alone `_objects`; `same` the rows of mappings that are
+    held, by ``id``, and `_same_objects` those of subjects; `_seen` the values of each whole number
+    by name, and `_moving` the names that have too many; `_holes` which positions move, by names and
+    types. The same for the mappings of members: `_seen_members`, `_moving_members`, `_in_members`.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, row: Row) -> None:
         self._rows: dict[Any, int] = {}
         self._objects: dict[Any, int] = {}
-        self._same: dict[int, tuple[Mapping[str, Any], Interned]] = {}
+        self.same: dict[int, tuple[Mapping[str, Any], Interned]] = {}
+        self._same_objects: dict[int, tuple[Mapping[str, tuple[int, ...]], int]] = {}
         self._seen: dict[str, set[int]] = {}
         self._moving = set(MOVING_NAMES)
         self._holes: dict[Any, tuple[tuple[int, bool], ...]] = {}
@@ -76,14 +77,16 @@ class Maps:
         self._names, self._types = Texts(), Numbers("b")
         self._integers, self._reals, self._texts = Numbers("q"), Numbers("d"), Texts()
         self._numbers, self._number = Ends(), Numbers("q")
-        self._fields, self._perevent = Ends(), Ends()
+        self._fields, self._perevent = Ends(), Sparse(row)
 
-    def __len__(self) -> int:
+    @property
+    def items(self) -> int:
+        """How many fields and numbers are written."""
         return self._fields.items + self._numbers.items
 
     def intern(self, mapping: Mapping[str, Any], step: int, epoch: int | None) -> Interned:
         """Return the row of a mapping, and the numbers in it that move."""
-        held = self._same.get(id(mapping))
+        held = self.same.get(id(mapping))
         if held is not None and held[0] is mapping:
             return held[1]
         names, values = tuple(mapping), tuple(mapping.values())
@@ -97,7 +100,7 @@ class Maps:
             values, integers, reals = _pierced(values, holes, step, epoch)
         row = self._row(names, types, values)
         if not holes:
-            _hold(self._same, mapping, (row, _NOTHING, _NOTHING))
+            _hold(self.same, mapping, (row, _NOTHING, _NOTHING))
         return row, integers, reals
 
     def fixed(self, mapping: Mapping[str, Any]) -> int:
@@ -144,10 +147,14 @@ class Maps:
 
     def objects(self, subjects: Mapping[str, tuple[int, ...]]) -> int:
         """Return the row of a mapping to tuples of whole numbers."""
+        held = self._same_objects.get(id(subjects))
+        if held is not None and held[0] is subjects:
+            return held[1]
         key = (tuple(subjects), tuple(subjects.values()))
         row = self._objects.get(key)
         if row is None:
             row = self._objects[key] = self.fixed(subjects)
+        _hold(self._same_objects, subjects, row)
         return row
 
     def _row(self, names: Any, types: Any, values: Any, *, moving: bool = True) -> int:
@@ -181,7 +188,7 @@ class Maps:
             self._numbers.close()
             self._fields.items += 1
         self._fields.close()
-        self._perevent.items += 1
+        self._perevent.grow(1)
 
     def _count(self, names: Any, types: Any, values: Any) -> None:
         """Find out which whole numbers move."""
@@ -203,12 +210,8 @@ class Maps:
         self._holes[names, types] = plan
         return plan
 
-    def close_event(self) -> None:
-        """End what is written where one event is."""
-        self._perevent.close()
-
-    def arrow(self) -> Any:
-        """Return, event by event, the mappings that are first said there."""
+    def arrow(self, rows: int) -> Any:
+        """Return, row by row, the mappings that are first said there."""
         fields = structs(
             name=self._names.arrow(),
             type=self._types.arrow(),
@@ -217,7 +220,7 @@ class Maps:
             text=self._texts.arrow(),
             numbers=self._numbers.arrow(self._number.arrow()),
         )
-        return self._perevent.arrow(self._fields.arrow(fields))
+        return self._perevent.arrow(self._fields.arrow(fields), rows)
 
 
 def _hold(held: dict[int, tuple[Any, Any]], thing: Any, row: Any) -> None:
@@ -259,14 +262,14 @@ def fields_of(context: Context) -> Mapping[str, Any]:
 class Places:
     """Locations; -1 stands for none. State: rows by location, and by ``id`` of those held."""
 
-    def __init__(self) -> None:
+    def __init__(self, row: Row) -> None:
         self._rows: dict[Location, int] = {}
         self._same: dict[int, tuple[Location, int]] = {}
         self._texts = {name: Texts() for name in ("file", "function")}
         self._numbers = {
             name: Numbers("i") for name in ("line", "column", "end_line", "end_column")
         }
-        self._perevent = Ends()
+        self._perevent = Sparse(row)
 
     def intern(self, where: Location | None) -> int:
         """Return the row of a location."""
@@ -282,18 +285,14 @@ class Places:
                 texts.append(getattr(where, name).encode("utf-8", "backslashreplace"))
             for name, numbers in self._numbers.items():
                 numbers.append(getattr(where, name))
-            self._perevent.items += 1
+            self._perevent.grow(1)
         _hold(self._same, where, row)
         return row
 
-    def close_event(self) -> None:
-        """End what is written where one event is."""
-        self._perevent.close()
-
-    def arrow(self) -> Any:
-        """Return, event by event, the locations that are first said there."""
+    def arrow(self, rows: int) -> Any:
+        """Return, row by row, the locations that are first said there."""
         columns: dict[str, Any] = {**self._texts, **self._numbers}
-        return self._perevent.arrow(structs(**{n: c.arrow() for n, c in columns.items()}))
+        return self._perevent.arrow(structs(**{n: c.arrow() for n, c in columns.items()}), rows)
 
 
 @final
@@ -304,23 +303,25 @@ class Groups:
     content.
     """
 
-    def __init__(self, maps: Maps) -> None:
+    def __init__(self, maps: Maps, row: Row) -> None:
         self._maps = maps
         self._rows: dict[tuple[int, ...], int] = {}
         self._same: dict[int, tuple[tuple[Member, ...], Interned]] = {}
         self._members: dict[tuple[int, str, int], int] = {}
         self._members_same: dict[int, tuple[Member, Pierced]] = {}
         self._number, self._name, self._fields = Numbers("q"), Texts(), Numbers("i")
-        self._new_members = Ends()
-        self._rows_of, self._ends, self._perevent = Numbers("i"), Ends(), Ends()
+        self._new_members = Sparse(row)
+        self._rows_of, self._ends, self._perevent = Numbers("i"), Ends(), Sparse(row)
 
-    def __len__(self) -> int:
+    @property
+    def items(self) -> int:
+        """How many members of groups are written."""
         return self._ends.items
 
     def intern(self, members: tuple[Member, ...], step: int, epoch: int | None) -> Interned:
         """Return the row of a tuple of members, and the numbers in them that move."""
         if not members:
-            return _EMPTY
+            return EMPTY
         held = self._same.get(id(members))
         if held is not None and held[0] is members:
             return held[1]
@@ -359,7 +360,7 @@ class Groups:
                 self._rows_of.append(one)
             self._ends.items += len(rows)
             self._ends.close()
-            self._perevent.items += 1
+            self._perevent.grow(1)
         return row
 
     def _mapping(self, member: Member, step: int, epoch: int | None) -> Pierced:
@@ -380,18 +381,13 @@ class Groups:
             self._number.append(number)
             self._name.append(name.encode("utf-8", "backslashreplace"))
             self._fields.append(fields)
-            self._new_members.items += 1
+            self._new_members.grow(1)
         return row
 
-    def close_event(self) -> None:
-        """End what is written where one event is."""
-        self._new_members.close()
-        self._perevent.close()
-
-    def arrow(self) -> tuple[Any, Any]:
-        """Return, event by event, the members and the tuples of them that are first said there."""
+    def arrow(self, rows: int) -> tuple[Any, Any]:
+        """Return, row by row, the members and the tuples of them that are first said there."""
         members = structs(
             number=self._number.arrow(), name=self._name.arrow(), fields=self._fields.arrow()
         )
-        rows = self._ends.arrow(self._rows_of.arrow())
-        return self._new_members.arrow(members), self._perevent.arrow(rows)
+        groups = self._ends.arrow(self._rows_of.arrow())
+        return self._new_members.arrow(members, rows), self._perevent.arrow(groups, rows)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import threading
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final, final
@@ -16,7 +17,8 @@ from tcstatic.trace.pressure import Pressure
 from tcstatic.trace.segments import Segment
 from tcstatic.trace.shielding import shielded
 
-MOST_PENDING: Final = 4096  # events that wait as they are; then they become rows
+# Events that wait as they are; then they become rows. So few that no device runs dry meanwhile.
+MOST_PENDING: Final = 256
 LOOKS: Final = 64  # a process group may be taken down again before anything is written
 
 
@@ -47,6 +49,8 @@ class Recorder:
         self._fresh = False
         self._dropped: dict[str, Dropped] = {}
         self._pressure = Pressure()
+        # The first table that a process writes loads what writes it: now, rather than in a step.
+        self._segment.parquet()
 
     def take(self, event: Event) -> None:
         """Keep an event."""
@@ -56,6 +60,17 @@ class Recorder:
             return
         self._pending.append(event)
         self._fresh = True
+        if len(self._pending) >= MOST_PENDING:
+            self._safely(self._drain)
+
+    def take_all(self, events: Sequence[Event]) -> None:
+        """Keep some events."""
+        if self._dropped:
+            for event in events:
+                self.take(event)
+            return
+        self._pending += events
+        self._fresh = self._fresh or bool(events)
         if len(self._pending) >= MOST_PENDING:
             self._safely(self._drain)
 
@@ -116,9 +131,11 @@ class Recorder:
                 self._segment = Segment()
                 self._number += 1
             self._segment.add(event)
-            self._pressure.count(event.kind)
+            kind = event.kind
+            self._pressure.count(kind)
             self._events += 1
-            self._steps += event.kind == "optimizer.step"
+            self._steps += kind == "optimizer.step"
+        self._segment.gather()
 
     def _flush(self) -> None:
         self._drain()

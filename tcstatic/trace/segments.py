@@ -7,14 +7,15 @@ where it is first said, in the columns ``new_...``, and named by a number from t
 
 from __future__ import annotations
 
+from itertools import repeat
 from typing import Any, Final, final
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tcstatic.model import Event
-from tcstatic.trace.columns import Ends, Numbers, Texts
-from tcstatic.trace.interning import Groups, Maps, Places, fields_of
+from tcstatic.model import Context, Event
+from tcstatic.trace.columns import Numbers, Row, Sparse, Texts
+from tcstatic.trace.interning import EMPTY, Groups, Interned, Maps, Places, fields_of
 
 MOST_ROWS: Final = 1 << 16  # events in a segment
 MOST_NAMED: Final = 1 << 19  # fields and members in it: what a process holds stays bounded
@@ -68,94 +69,122 @@ SCHEMA: Final = pa.schema(
         ("new_groups", _list(_list(pa.int32()))),
     ]
 )
+# The columns of numbers of each event, in their order.
+_COLUMNS: Final = {
+    "sequence": "q",
+    "rank": "i",
+    "step": "q",
+    "epoch": "q",
+    "place": "i",
+    "subjects": "i",
+    "values": "i",
+    "context": "i",
+    "members": "i",
+}
 _DELTA: Final = {"sequence": "DELTA_BINARY_PACKED", "step": "DELTA_BINARY_PACKED"}
 
 
 @final
 class Segment:
-    """Takes events until it is full; what it holds can be written at any time, and again."""
+    """Takes events until it is full; what it holds can be written at any time, and again.
+
+    State: `_told` the rows that are not yet in `_columns`, with the kind first; `_around` the last
+    context, with the moment and the row that it had.
+    """
 
     def __init__(self) -> None:
-        self.rows = 0
-        self._maps = Maps()
-        self._places = Places()
-        self._groups = Groups(self._maps)
+        self._row = Row()
+        self._maps = Maps(self._row)
+        self._places = Places(self._row)
+        self._groups = Groups(self._maps, self._row)
         self._kinds = Texts()
         self._names: dict[str, bytes] = {}
-        self._columns = {
-            name: Numbers(code)
-            for name, code in {
-                "sequence": "q",
-                "rank": "i",
-                "step": "q",
-                "epoch": "q",
-                "settled": "b",
-                "place": "i",
-                "subjects": "i",
-                "values": "i",
-                "context": "i",
-                "members": "i",
-            }.items()
-        }
-        self._integers, self._integer = Ends(), Numbers("q")
-        self._reals, self._real = Ends(), Numbers("d")
+        self._told: list[tuple[Any, ...]] = []
+        self._columns = {name: Numbers(code) for name, code in _COLUMNS.items()}
+        self._settled = Numbers("b")
+        self._around: tuple[Context | None, int, int | None, Interned] = (None, 0, None, EMPTY)
+        self._integers, self._integer = Sparse(self._row), Numbers("q")
+        self._reals, self._real = Sparse(self._row), Numbers("d")
+
+    @property
+    def rows(self) -> int:
+        """How many events it holds."""
+        return self._row.number
 
     @property
     def full(self) -> bool:
-        return self.rows >= MOST_ROWS or len(self._maps) + len(self._groups) >= MOST_NAMED
+        named = self._maps.items + self._groups.items
+        return self._row.number >= MOST_ROWS or named >= MOST_NAMED
 
     def settled(self) -> None:
         """The driver has settled after the last event."""
         if self.rows:
-            self._columns["settled"].kept[-1] = 1
+            self._settle_until(self.rows)
+            self._settled.kept[-1] = 1
+
+    def _settle_until(self, rows: int) -> None:
+        self._settled.kept.extend(repeat(0, rows - len(self._settled.kept)))
 
     def add(self, event: Event) -> None:
-        """Take an event."""
+        """Take one event."""
         kind, sequence, where, subjects, values, context, members, step, epoch, rank = event
         maps = self._maps
-        name = self._names.get(kind)
-        if name is None:
-            name = self._names[kind] = kind.encode()
-        self._kinds.append(name)
-        said, integers, reals = maps.intern(values, step, epoch)
-        around, more_integers, more_reals = maps.intern(fields_of(context), step, epoch)
-        group, own_integers, own_reals = self._groups.intern(members, step, epoch)
-        row = (
-            sequence,
-            rank,
-            step,
-            -1 if epoch is None else epoch,
-            0,
-            self._places.intern(where),
-            maps.objects(subjects),
-            said,
-            around,
-            group,
-        )
-        for column, number in zip(self._columns.values(), row, strict=True):
-            column.append(number)
-        if integers := integers + more_integers + own_integers:
-            self._integer.kept.extend(integers)
-            self._integers.items += len(integers)
-        if reals := reals + more_reals + own_reals:
-            self._real.kept.extend(reals)
-            self._reals.items += len(reals)
-        for part in (self._integers, self._reals):
-            part.close()
-        for table in (maps, self._places, self._groups):
-            table.close_event()
-        self.rows += 1
+        held = maps.same.get(id(values))
+        if held is not None and held[0] is values:
+            said, integers, reals = held[1]
+        else:
+            said, integers, reals = maps.intern(values, step, epoch)
+        known, at_step, at_epoch, told = self._around
+        if known is not context or at_step != step or at_epoch != epoch:
+            told = maps.intern(fields_of(context), step, epoch)
+            self._around = (context, step, epoch, told)
+        around, more_integers, more_reals = told
+        group = -1
+        if members:
+            group, own_integers, own_reals = self._groups.intern(members, step, epoch)
+            more_integers += own_integers
+            more_reals += own_reals
+        if integers or more_integers:
+            self._take(self._integers, self._integer, integers + more_integers)
+        if reals or more_reals:
+            self._take(self._reals, self._real, reals + more_reals)
+        place = -1 if where is None else self._places.intern(where)
+        objects = maps.objects(subjects)
+        late = -1 if epoch is None else epoch
+        self._told.append((kind, sequence, rank, step, late, place, objects, said, around, group))
+        self._row.number += 1
+
+    @staticmethod
+    def _take(ends: Sparse, column: Numbers, numbers: tuple[float, ...]) -> None:
+        ends.grow(len(numbers))
+        column.kept.extend(numbers)
+
+    def gather(self) -> None:
+        """Put the rows that were taken since the last time into columns."""
+        if not self._told:
+            return
+        kinds, *columns = zip(*self._told, strict=True)
+        self._told.clear()
+        for kind in set(kinds).difference(self._names):
+            self._names[kind] = kind.encode()
+        self._kinds.extend(map(self._names.__getitem__, kinds))
+        for column, numbers in zip(self._columns.values(), columns, strict=True):
+            column.kept.extend(numbers)
 
     def parquet(self) -> bytes:
         """Return the file that holds all events so far."""
-        new_members, new_groups = self._groups.arrow()
+        self.gather()
+        rows = self.rows
+        self._settle_until(rows)
+        new_members, new_groups = self._groups.arrow(rows)
         columns = {
             "kind": self._kinds.arrow(),
             **{name: column.arrow() for name, column in self._columns.items()},
-            "integers": self._integers.arrow(self._integer.arrow()),
-            "reals": self._reals.arrow(self._real.arrow()),
-            "new_places": self._places.arrow(),
-            "new_maps": self._maps.arrow(),
+            "settled": self._settled.arrow(),
+            "integers": self._integers.arrow(self._integer.arrow(), rows),
+            "reals": self._reals.arrow(self._real.arrow(), rows),
+            "new_places": self._places.arrow(rows),
+            "new_maps": self._maps.arrow(rows),
             "new_members": new_members,
             "new_groups": new_groups,
         }

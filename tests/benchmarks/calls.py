@@ -73,7 +73,7 @@ def measured(folder: Path, text: str) -> tuple[float, float, float]:
             watch = Watch(
                 plan.sites, str(folder), Needs(frozenset()), 1.0, _nothing, _nothing, files
             )
-            watch._calls.full_events = limit
+            watch._calls.sampling.full_events = limit
             builtins._tcstatic = watch  # type: ignore[attr-defined]
             best[index] = min(best[index], _run(fetch(plan.files[0].code), watch))
             watch.close()

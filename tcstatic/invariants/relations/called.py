@@ -46,6 +46,11 @@ def labels_of(event: Event) -> tuple[str, ...]:
     )
 
 
+def is_named(event: Event) -> bool:
+    """Whether a call tells what was called."""
+    return isinstance(event.values.get("name"), str)
+
+
 def is_called(event: Event, name: str) -> bool:
     """Whether a call is one of this function, by name or by role."""
     values = event.values

@@ -206,8 +206,7 @@ class Session:
             if self._finished:
                 return
             if self._sink is not None:
-                for event in events:
-                    self._sink.take(event)
+                self._sink.take_all(events)
             if "monitors" in self._failures:
                 return
             try:

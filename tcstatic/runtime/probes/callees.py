@@ -88,8 +88,9 @@ class Callees:
     functions other programs know, whoever's files they lie in; `named` are
     functions whose calls are told of wherever they are defined, and the only ones if there are any.
 
-    State: what was found, by ``id`` of what is held with it (a class weakly); the
-    `_public` names of torch's functions, by ``id``, once torch is there."""
+    State: what was found, by ``id`` of what is held with it (a class weakly), of `_instances` by
+    that of their class; the `_public` names of torch's functions, by ``id``, once torch is
+    there."""
 
     def __init__(
         self,
@@ -103,6 +104,7 @@ class Callees:
         self._libraries = frozenset(name.partition(".")[0] for name in libraries)
         self._named_only = named
         self._known: dict[int, tuple[Any, Callee | None]] = {}
+        self._instances: dict[int, tuple[weakref.ref[type], Callee | None]] = {}
         self._builtins: dict[str, Callee] = {}
         self._own: dict[str, bool] = {}
         self._public: dict[int, tuple[Any, str]] = {}
@@ -110,6 +112,9 @@ class Callees:
     def of(self, called: Any) -> tuple[Callee | None, Any]:
         """The callee, None where it is not wanted, and the object that it is called on."""
         kind = type(called)
+        known = self._instances.get(id(kind))
+        if known is not None and known[0]() is kind:
+            return known[1], called
         if kind is MethodType:
             inner, owner = called.__func__, called.__self__
             if type(inner) is not FunctionType:
@@ -126,7 +131,9 @@ class Callees:
             if found is not None and called.args:
                 found = replace(found, parameters=found.parameters[len(called.args) :])
             return found, owner
-        return self._of_class(kind, 1), called
+        callee = self._of_class(kind, 1)
+        self._instances[id(kind)] = (weakref.ref(kind), callee)
+        return callee, called
 
     def _of_function(self, function: Any, bound: int, owner: Any = None) -> Callee | None:
         """Functions that are made anew, as closures are, share their code."""

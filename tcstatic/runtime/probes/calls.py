@@ -8,12 +8,13 @@ nor a generator that is left and entered again, nor a call that never returned c
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from types import FrameType
 from typing import Any, Final, final
 
-from tcstatic.model import Context, Location, Site
+from tcstatic.model import Location, Site
 from tcstatic.runtime.probes.budget import Budget
 from tcstatic.runtime.probes.callees import Callee, Callees
 from tcstatic.runtime.probes.callfields import fields_told, more_told
@@ -21,11 +22,14 @@ from tcstatic.runtime.probes.entry import Handler
 from tcstatic.runtime.probes.holdings import parts_of, told_after
 from tcstatic.runtime.probes.making import is_made_alone, made
 from tcstatic.runtime.probes.opencalls import OpenCall, SourceCall
-from tcstatic.runtime.probes.origins import Origins
+from tcstatic.runtime.probes.openings import Openings
+from tcstatic.runtime.probes.origins import CONTAINERS, Origins
 from tcstatic.runtime.probes.provenance import Provenance
 from tcstatic.runtime.probes.registry import Registry
 from tcstatic.runtime.probes.roles import MODULE, OPTIMIZER, TENSOR
-from tcstatic.runtime.probes.stream import Moment, Stream
+from tcstatic.runtime.probes.sampling import Sampling
+from tcstatic.runtime.probes.shares import Optimizers, Structure
+from tcstatic.runtime.probes.stream import Stream
 from tcstatic.runtime.probes.summaries import (
     MODULE as MODULE_BRIEF,
 )
@@ -34,15 +38,12 @@ from tcstatic.runtime.probes.summaries import (
     TYPE,
     Brief,
     Scalar,
-    autocast_dtype,
+    autocast_reader,
     brief_and_role,
     brief_of_result,
     know_own_classes,
 )
 
-FULL_EVENTS: Final = 1_000  # at one place; from then on,
-EVERY: Final = 16  # only in each n-th step, so that all places are told of in the same steps,
-STEP_EVENTS: Final = 64  # and in such a step so many
 MOST_UNWANTED: Final = 256  # calls of what is not wanted; then a place that had no other is left
 MOST_OPEN: Final = 4_096  # calls that have not returned: more than Python's own limit of depth
 MOST_HELD: Final = 256  # calls at one place around which what objects hold is compared
@@ -60,8 +61,8 @@ class Calls:
 
     State: `_open` by frame and site; `_sources` which function a tensor comes from, and `_origins`
     what is told of that; `_places` where the user has made objects;
-    `_kept` the values of events that say the same, by what they say, and `_last` the context of
-    `_moment`; `left` the calls that were wanted and in no event, `lost` those given up unreturned.
+    `_kept` the values of events that say the same, by what they say; `lost` the calls that
+    were given up unreturned.
     """
 
     def __init__(
@@ -80,17 +81,17 @@ class Calls:
         self._objects = Registry(FIRST_OBJECT)
         self._places: dict[int, str] = {}
         self._sources = Provenance(lost=bool(named))
-        self._origins = Origins(self._sources, lambda: stream.step)
+        self._origins = Origins(self._sources, stream)
+        self._openings = Openings(self._origins, stream.registry)
         know_own_classes(self._callees.foreign_name)
         self._calls: dict[tuple[str, str], SourceCall] = {}
         self._open: dict[tuple[int, int], OpenCall] = {}
         self._kept: dict[object, Mapping[str, Scalar]] = {}
-        self._moment: Moment | None = None
-        self._last = Context()
         self._values: dict[int, Handler] = {}
         self._receivers: dict[int, Handler] = {}
-        self.full_events = FULL_EVENTS
-        self.left = self.lost = 0
+        self._autocast: Callable[[], str] = str
+        self.sampling = Sampling(stream)
+        self.lost = 0
         for site in sites:
             self._add(site)
 
@@ -98,22 +99,23 @@ class Calls:
         self,
         values: dict[int, Handler],
         receivers: dict[int, Handler],
-        optimizers: Callable[[], Iterable[Any]],
-        version: Callable[[], int],
+        optimizers: Optimizers,
+        structure: Structure,
     ) -> None:
         """Put what is done at a callee into `receivers`; the rest follows once one is wanted.
-        `optimizers` and `version` are as `Shares` takes them."""
+        `optimizers` and `structure` are as `Shares` takes them."""
         self._values, self._receivers = values, receivers
-        self._origins.follow(optimizers, version)
+        self._origins.follow(optimizers, structure)
+        self._autocast = autocast_reader(sys.modules["torch"])
         for call in self._calls.values():
             receivers[call.callee] = self._at_callee(call)
 
     def notes(self) -> tuple[tuple[str, str], ...]:
         """What is in no event, and why."""
         found = []
-        if self.left:
-            limits = f"after {self.full_events:,} events of one place, one step in {EVERY} is told"
-            found.append(("call", f"{self.left:,} calls are in no event: {limits}"))
+        sampled = self.sampling.note()
+        if sampled:
+            found.append(("call", sampled))
         if self.lost:
             found.append(("call", f"{self.lost:,} calls that did not return are in no event"))
         return tuple(found)
@@ -134,10 +136,12 @@ class Calls:
     # -- what is done at each part ------------------------------------------------------------
 
     def _at_callee(self, call: SourceCall) -> Handler:
-        budget, callees, number = self._budget, self._callees, call.callee
+        budget, number = self._budget, call.callee
         for at, name in call.arguments.items():
             call.handlers[at] = self._at_argument(call, name)
         call.handlers[call.value] = self._at_value(call)
+
+        openings, simple = self._openings, not (call.foreign or self._named)
 
         def begins(called: Any, frame: FrameType) -> None:
             key = (id(frame), number)
@@ -145,20 +149,52 @@ class Calls:
                 self._sources.lost = True
                 self._passed(call, key)
                 return
-            callee, owner = callees.of(called)
-            if callee is not None and callee.moving:
-                self._moves(call, callee, owner, key)
-                return
-            role = self._role(callee, call, frame) if callee is not None else ""
-            if callee is not None and callee.own and self._named and role not in self._named:
-                callee = None
-            if callee is None or not self._is_due(call):
-                call.unwanted += callee is None
+            known = openings.of(called) if simple else None
+            if known is None:
+                self._begins_anew(call, called, frame, key)
+            elif self._is_due(call):
+                one = self._begun(call, known.callee, known.callee.role)
+                one.given += known.given
+                one.subjects = known.subjects
+                self._opens(call, key, one)
+            else:
                 self._passed(call, key)
-                return
-            self._opens(call, key, self._begun(call, callee, owner, role))
 
         return begins
+
+    def _begins_anew(
+        self, call: SourceCall, called: Any, frame: FrameType, key: tuple[int, int]
+    ) -> None:
+        """A call begins of something of which it is not known what to tell."""
+        callee, owner = self._callees.of(called)
+        if callee is not None and callee.moving:
+            self._moves(call, callee, owner, key)
+            return
+        role = self._role(callee, call, frame) if callee is not None else ""
+        if callee is None or (callee.own and self._named and role not in self._named):
+            call.unwanted += 1
+            self._passed(call, key)
+            return
+        if not self._is_due(call):
+            self._passed(call, key)
+            return
+        one = self._begun(call, callee, role)
+        if owner is not None:
+            self._note_owner(one, owner, whole=owner is called)
+        self._opens(call, key, one)
+
+    def _is_due(self, call: SourceCall) -> bool:
+        call.seen += 1
+        if call.seen <= self.sampling.full_events or self.sampling.is_due(call):
+            return True
+        self._sources.lost = True
+        return False
+
+    def _begun(self, call: SourceCall, callee: Callee, role: str) -> OpenCall:
+        one = OpenCall(callee, role, self._stream.last, call.stars)
+        if call.seen <= MOST_HELD and not callee.name.startswith("torch."):
+            one.held = []
+        return one
 
     def _opens(self, call: SourceCall, key: tuple[int, int], one: OpenCall) -> None:
         opened = self._open
@@ -185,21 +221,20 @@ class Calls:
         else:
             self._opens(call, key, one)
 
-    def _begun(self, call: SourceCall, callee: Callee, owner: Any, role: str) -> OpenCall:
-        one = OpenCall(callee, role, self._stream.last, call.stars)
-        if call.seen <= MOST_HELD and not callee.name.startswith("torch."):
-            one.held = []
-        if owner is not None:
-            brief, kind = brief_and_role(owner)
-            if kind:
-                self._note(one, callee.on or "self", owner, brief, kind)
-            number = self._objects.number(owner) if kind != TENSOR else 0
-            if number:
-                one.subjects["self"] = (number,)
-                one.subjects.pop("given", None)
-            if not kind:
-                self._hold(one, "self", owner)
-        return one
+    def _note_owner(self, one: OpenCall, owner: Any, *, whole: bool) -> None:
+        """Tell of what a call is made on; `whole`: it is itself what is called."""
+        callee = one.callee
+        brief, kind = brief_and_role(owner)
+        if kind:
+            self._note(one, callee.on or "self", owner, brief, kind)
+        number = self._objects.number(owner) if kind != TENSOR else 0
+        if number:
+            others = {role: those for role, those in one.subjects.items() if role != "given"}
+            one.subjects = {**others, "self": (number,)}
+        if not kind:
+            self._hold(one, "self", owner)
+        if kind == MODULE and whole and callee.on:
+            self._openings.keep(one, owner, brief)
 
     def _hold(self, one: OpenCall, name: str, value: Any) -> None:
         """Keep what an object holds."""
@@ -218,11 +253,13 @@ class Calls:
                 name = names[int(name)] if int(name) < len(names) else name
             one.given += told_after(name, before, parts_of(value))
 
-    def _remember(self, one: OpenCall, value: Any) -> None:
+    def _remember(self, one: OpenCall, value: Any, role: str) -> None:
         """Keep by which function a tensor was given, for as long as it lives; by which part of its
         result, where that is not the user's."""
         said = one.role or ("" if one.callee.own else one.callee.name)
-        if said:
+        if said and role == TENSOR:
+            self._sources.keep(value, said)
+        elif said and type(value) in CONTAINERS:
             library = not (one.role or said.startswith("torch."))
             self._sources.remember(value, said, apart=library)
 
@@ -240,17 +277,27 @@ class Calls:
             self._receivers.pop(call.callee, None)
 
     def _at_argument(self, call: SourceCall, name: str) -> Handler:
-        opened, number = self._open, call.callee
+        opened, number, stream, sources = self._open, call.callee, self._stream, self._sources
+        named = f"{name}_from"
 
         def given(value: Any, frame: FrameType) -> None:
             one = opened.get((id(frame), number))
-            if one is not None and one.callee.moving:
-                one.moved = one.moved or self._sources.of_any(value)
-            elif one is not None:
-                whole = type(value) in _WHOLE
-                brief, role = (brief_of_result(value), "") if whole else brief_and_role(value)
+            if one is None:
+                return
+            if one.callee.moving:
+                one.moved = one.moved or sources.of_any(value)
+                return
+            brief, role = brief_and_role(value)
+            if role == TENSOR:
+                said = sources.of(value)
+                if said:
+                    one.given.append((named, (PLAIN, str, said)))
+                one.given.append((name, brief))
+            else:
+                if type(value) in _WHOLE:
+                    brief, role = brief_of_result(value)
                 self._note(one, name, value, brief, role)
-                one.since = self._stream.last
+            one.since = stream.last
 
         return given
 
@@ -259,30 +306,35 @@ class Calls:
 
         def returned(value: Any, frame: FrameType) -> None:
             one = opened.pop((id(frame), number), None)
-            if one is not None:
-                call.open -= 1
-                if one.callee.moving:
-                    if one.moved:
-                        call.seen += 1
-                        self._sources.remember(value, one.moved)
-                    return
-                if one.callee.makes:
-                    self._made(call, one, value)
+            if one is None:
+                return
+            call.open -= 1
+            callee = one.callee
+            if callee.moving:
+                if one.moved:
+                    call.seen += 1
+                    self._sources.remember(value, one.moved)
+                return
+            if callee.makes:
+                self._made(call, one, value)
+            if one.held:
                 self._let_go(one)
-                maker = self._maker(frame) if call.foreign else ""
-                if maker:
-                    one.given.append(("after_maker", (PLAIN, str, maker)))
-                alone = is_made_alone(one.callee.name, one.callee.makes)
-                values = self._said(one, NOTHING if alone else brief_of_result(value))
-                self._remember(one, value)
-                where = self._where(call, one.callee, frame) if call.foreign else call.where
-                stream.tell(stream.make("call", where, one.subjects, values, self._context()))
+            maker = self._maker(frame) if call.foreign else ""
+            if maker:
+                one.given.append(("after_maker", (PLAIN, str, maker)))
+            brief, role = brief_of_result(value)
+            alone = callee.makes and is_made_alone(callee.name, makes=True)
+            values = self._said(one, NOTHING if alone else brief)
+            self._remember(one, value, role)
+            where = self._where(call, callee, frame) if call.foreign else call.where
+            stream.tell_call(where, one.subjects, values)
 
         return returned
 
     def _made(self, call: SourceCall, one: OpenCall, value: Any) -> None:
         number = self._objects.number(value)
-        one.subjects |= {"made": (number,)} if number else {}
+        if number:
+            one.subjects = {**one.subjects, "made": (number,)}
         if number and not call.foreign and call.where is not None:
             self._places[number] = f"{call.where.file}:{call.where.line}"
         if is_made_alone(one.callee.name, makes=True):
@@ -298,15 +350,7 @@ class Calls:
     def _where(self, call: SourceCall, callee: Callee, frame: FrameType) -> Location | None:
         """The user's line that a call within a library is due to: where a function of the user's
         gives its result, or the nearest line of the user's that led there."""
-        if callee.home is not None:
-            return callee.home
-        locator = self._stream.locator
-        above: FrameType | None = frame
-        while above is not None:
-            if locator.is_users(above.f_code.co_filename):
-                return locator.place(above)
-            above = above.f_back
-        return call.where
+        return callee.home or self._stream.locator.nearest(frame) or call.where
 
     def _maker(self, frame: FrameType) -> str:
         """Where the user has made the object whose method makes this call, within a library."""
@@ -322,52 +366,31 @@ class Calls:
         if role != TENSOR and brief[0] in (MODULE_BRIEF, TYPE):
             number = self._objects.number(value)
             if number:
-                one.subjects["given"] = (*one.subjects.get("given", ()), number)
+                self._is_about(one, "given", number)
             if name != one.callee.on:
                 self._hold(one, name, value)
         if role in _SUBJECTS:
             number = self._stream.registry.known(value)
             if number:
-                one.subjects[role] = (*one.subjects.get(role, ()), number)
+                self._is_about(one, role, number)
 
-    def _is_due(self, call: SourceCall) -> bool:
-        call.seen += 1
-        if call.seen <= self.full_events:
-            return True
-        step = self._stream.step
-        if step != call.step:
-            call.step, call.in_step = step, 0
-        call.in_step += 1
-        if step % EVERY or call.in_step > STEP_EVENTS:
-            if not self.left:
-                stream = self._stream
-                stream.tell(stream.make("call", None, {}, {"sampled": True}, self._context()))
-            self.left += 1
-            self._sources.lost = True
-            return False
-        return True
+    def _is_about(self, one: OpenCall, role: str, number: int) -> None:
+        one.subjects = {**one.subjects, role: (*one.subjects.get(role, ()), number)}
 
     # -- the fields of an event ---------------------------------------------------------------
 
-    def _context(self) -> Context:
-        """The context of this moment; that of the call before, where nothing has changed."""
-        moment = self._stream.moment()
-        if moment != self._moment:
-            self._moment, self._last = moment, self._stream.context_at(moment)
-        return self._last
-
     def _said(self, one: OpenCall, result: Brief) -> Mapping[str, Scalar]:
-        autocast = autocast_dtype()
+        autocast = self._autocast()
         lasted = self._stream.last - one.since
-        told = (autocast, one.role, lasted)
-        key = (one.callee.name, one.stars, told, tuple(one.given), result)
+        given = tuple(one.given)
+        key = (one.callee.name, one.stars, autocast, one.role, lasted, given, result)
         known = self._kept.get(key)
         if known is None:
             if len(self._kept) >= MOST_KEPT:
                 self._kept.clear()
             callee = replace(one.callee, defaults=()) if one.stars else one.callee
             known = self._kept[key] = {
-                **fields_told(callee, one.given, result),
-                **dict(more_told(*told)),
+                **fields_told(callee, given, result),
+                **dict(more_told(autocast, one.role, lasted)),
             }
         return known

@@ -57,9 +57,13 @@ class Locator:
         """Return the user's line that is being executed, in `thread` if it is given."""
         frame = self.frame(depth + 1)
         if frame is None and thread is not None:
-            frame = sys._current_frames().get(thread)
-            while frame is not None and not self.is_users(frame.f_code.co_filename):
-                frame = frame.f_back
+            return self.nearest(sys._current_frames().get(thread))
+        return self.place(frame) if frame is not None else None
+
+    def nearest(self, frame: FrameType | None) -> Location | None:
+        """Return the user's line that is executed in `frame`, or that led there."""
+        while frame is not None and not self.is_users(frame.f_code.co_filename):
+            frame = frame.f_back
         return self.place(frame) if frame is not None else None
 
     def place(self, frame: FrameType) -> Location:

@@ -3,14 +3,14 @@ come from, and how much of what an optimizer trains lies in it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
 from types import GeneratorType
 from typing import Any, Final, final
 
 from tcstatic.runtime.probes.holdings import Parts
 from tcstatic.runtime.probes.provenance import Provenance
 from tcstatic.runtime.probes.roles import MODULE, TENSOR
-from tcstatic.runtime.probes.shares import Shares
+from tcstatic.runtime.probes.shares import Optimizers, Shares, Standing, Structure
+from tcstatic.runtime.probes.stream import Stream
 from tcstatic.runtime.probes.summaries import MOST_KEYS, MOST_PARTS, PLAIN, Brief, brief_and_role
 
 CONTAINERS: Final = (list, tuple, dict)
@@ -19,20 +19,24 @@ _Told = tuple[str, Brief]
 
 @final
 class Origins:
-    """`sources` tells which function a tensor comes from; `step` is the number of the step.
+    """`sources` tells which function a tensor comes from.
 
     State: what trains, once it is known who does."""
 
-    __slots__ = ("_shares", "_step", "sources")
+    __slots__ = ("_shares", "_stream", "sources")
 
-    def __init__(self, sources: Provenance, step: Callable[[], int]) -> None:
+    def __init__(self, sources: Provenance, stream: Stream) -> None:
         self.sources = sources
-        self._step = step
+        self._stream = stream
         self._shares: Shares | None = None
 
-    def follow(self, optimizers: Callable[[], Iterable[Any]], version: Callable[[], int]) -> None:
+    def follow(self, optimizers: Optimizers, structure: Structure) -> None:
         """Know what trains; as `Shares` takes it."""
-        self._shares = Shares(optimizers, version)
+        self._shares = Shares(optimizers, structure)
+
+    def standing(self) -> Standing | None:
+        """What is told of modules, as long as this is the same object; None before it is known."""
+        return self._shares.standing(self._stream.step) if self._shares is not None else None
 
     def tell(self, given: list[_Told], name: str, value: Any, role: str) -> None:
         """Add to `given` what is told of a value under a name."""
@@ -43,13 +47,13 @@ class Origins:
             return
         shares, said = self._shares, ""
         if role == MODULE:
-            said = shares.of_module(value, self._step()) if shares is not None else ""
+            said = shares.of_module(value, self._stream.step) if shares is not None else ""
         elif type(value) in CONTAINERS:
             if self.sources.any_known:
                 self._look_into(given, name, value)
-            said = shares.of_container(value, self._step()) if shares is not None else ""
+            said = shares.of_container(value, self._stream.step) if shares is not None else ""
         elif type(value) is GeneratorType and shares is not None:
-            said = shares.of_container(value, self._step())
+            said = shares.of_container(value, self._stream.step)
         if said:
             given.append((f"{name}_optimized", (PLAIN, str, said)))
 
@@ -58,7 +62,7 @@ class Origins:
         if self._shares is None:
             return
         said = self._shares.of_holding(
-            [one for _, holding in parts for one in holding], self._step()
+            [one for _, holding in parts for one in holding], self._stream.step
         )
         if said:
             given.append((f"{name}_optimized", (PLAIN, str, said)))

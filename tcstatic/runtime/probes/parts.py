@@ -364,13 +364,21 @@ def _untouchable(torch: Any) -> Callable[[], bool]:
     """Return what is asked at every probe, bound to as little as possible."""
     transform: Callable[[], Any] = torch._C._functorch.peek_interpreter_stack
     tracing: Callable[[], bool] = torch._C._is_tracing
-    initialized, capturing = torch.cuda.is_initialized, torch.cuda.is_current_stream_capturing
+    initialized = torch.cuda.is_initialized
+    capturing: Callable[[], bool] = torch._C._cuda_isCurrentStreamCapturing
+    # Once it is there, CUDA stays: a forked child, in which it cannot be asked, is not watched.
+    there = False
 
     def transformed() -> bool:
         return transform() is not None or tracing()
 
     def untouchable() -> bool:
-        return transformed() or (initialized() and bool(capturing()))
+        nonlocal there
+        if transform() is not None or tracing():
+            return True
+        if not there:
+            there = initialized()
+        return there and capturing()
 
     # Without CUDA in torch there is nothing to capture.
     return untouchable if torch.backends.cuda.is_built() else transformed

@@ -6,8 +6,10 @@ the tensor that it is a view of.
 
 from __future__ import annotations
 
+import functools
 import sys
 import weakref
+from collections.abc import Callable
 from typing import Any, Final, final
 
 from tcstatic.runtime.probes.holdings import unseen
@@ -15,6 +17,7 @@ from tcstatic.runtime.probes.roles import TENSOR
 from tcstatic.runtime.probes.summaries import MOST_KEYS, brief_and_role
 
 MOST_KNOWN: Final = 32_768  # tensors alive at once whose source is told: about 6 MiB
+LEAST_ROOM: Final = 512  # few enough to stay in a cache
 MOST_PARTS: Final = 8  # of a container
 UNKNOWN: Final = "?"
 # What gives the data that it is given, in another place, order or type.
@@ -27,13 +30,14 @@ MOVING: Final = frozenset(
 @final
 class Provenance:
     """State: `_known` by ``id`` of a tensor, with a weak reference; `lost` once a tensor without a
-    known source may have one."""
+    known source may have one; `_room` for how many there is, before the dead are looked for."""
 
-    __slots__ = ("_known", "lost")
+    __slots__ = ("_known", "_room", "lost")
 
     def __init__(self, *, lost: bool = False) -> None:
         self._known: dict[int, tuple[weakref.ref[Any], str]] = {}
         self.lost = lost
+        self._room = LEAST_ROOM
 
     @property
     def any_known(self) -> bool:
@@ -43,11 +47,16 @@ class Provenance:
     def of(self, tensor: Any) -> str:
         """The function that a tensor comes from; '' where it comes from none, UNKNOWN where that
         cannot be told."""
-        found = self._at(tensor)
-        if not found and self._known:
-            base = _base(tensor)
-            found = self._at(base) if base is not None else ""
-        return found or (UNKNOWN if self.lost else "")
+        everything = self._known
+        known = everything.get(id(tensor))
+        if known is not None and known[0]() is tensor:
+            return known[1]
+        base = _base(tensor) if everything else None
+        if base is not None:
+            known = everything.get(id(base))
+            if known is not None and known[0]() is base:
+                return known[1]
+        return UNKNOWN if self.lost else ""
 
     def of_all(self, parts: list[Any] | tuple[Any, ...]) -> str:
         """The one function that all of the first tensors of a list come from."""
@@ -82,27 +91,40 @@ class Provenance:
             self._keep(value, said)
 
     def _keep(self, part: Any, said: str) -> None:
-        if brief_and_role(part)[1] != TENSOR:
-            return
-        if len(self._known) >= MOST_KNOWN:
-            self._known = {k: one for k, one in self._known.items() if one[0]() is not None}
-            if len(self._known) >= MOST_KNOWN // 2:
-                self._known = {}
-                self.lost = True
-        self._known[id(part)] = (weakref.ref(part), said)
+        if brief_and_role(part)[1] == TENSOR:
+            self.keep(part, said)
 
-    def _at(self, tensor: Any) -> str:
-        known = self._known.get(id(tensor))
-        return known[1] if known is not None and known[0]() is tensor else ""
+    def keep(self, tensor: Any, said: str) -> None:
+        """As `remember`, of one tensor."""
+        if len(self._known) >= self._room:
+            self._forget_dead()
+        self._known[id(tensor)] = (weakref.ref(tensor), said)
+
+    def _forget_dead(self) -> None:
+        full = len(self._known) >= MOST_KNOWN
+        self._known = {k: one for k, one in self._known.items() if one[0]() is not None}
+        if full and len(self._known) >= MOST_KNOWN // 2:
+            self._known = {}
+            self.lost = True
+        self._room = min(max(LEAST_ROOM, 2 * len(self._known)), MOST_KNOWN)
 
 
 def _base(tensor: Any) -> Any:
     """What a tensor is a view of; of a subclass, attributes may be code of the user's."""
-    torch: Any = sys.modules["torch"]
-    if type(tensor) not in (torch.Tensor, torch.nn.Parameter):
+    plain, parameter, watched = _torch()
+    kind = type(tensor)
+    if kind is not plain and kind is not parameter:
         return None
     try:
+        if not watched():
+            return tensor._base
         with unseen():
             return tensor._base
     except RuntimeError:  # of what functorch wraps
         return None
+
+
+@functools.cache
+def _torch() -> tuple[type, type, Callable[[], bool]]:
+    torch: Any = sys.modules["torch"]
+    return torch.Tensor, torch.nn.Parameter, torch._C._is_torch_function_mode_enabled

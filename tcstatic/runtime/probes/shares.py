@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import sys
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from types import GeneratorType
-from typing import Any, Final, final
+from typing import Any, Final, Protocol, final
 
 from tcstatic.runtime.probes.holdings import DICT, MOST_TENSORS, unseen
 
@@ -19,44 +19,68 @@ MOST_MODULES: Final = 4_096
 DEPTH: Final = 3  # containers within one another
 ALL, PART, NONE = "all", "part", "none"
 _Ids = frozenset[int]
+Standing = tuple[tuple[_Ids, ...], int]
+
+
+class Optimizers(Protocol):
+    """`live` gives the records of those that exist."""
+
+    def live(self) -> list[Any]: ...
+
+
+class Structure(Protocol):
+    """Of all modules: its version grows with each change of any."""
+
+    @property
+    def version(self) -> int: ...
 
 
 @final
 class Shares:
-    """State: `_trained` what each optimizer trains, by ``id`` of a parameter, as of `_moment`;
-    `_known` by ``id`` of a module what was said of it, with what that rests on."""
+    """State: `_standing` what each optimizer trains, by ``id`` of a parameter, as of `_moment`,
+    and the version of all structure; `_known` by ``id`` of a module what was said of it, with what
+    that rests on."""
 
-    __slots__ = ("_known", "_moment", "_optimizers", "_trained", "_version")
+    __slots__ = ("_known", "_moment", "_optimizers", "_standing", "_structure")
 
-    def __init__(self, optimizers: Callable[[], Iterable[Any]], version: Callable[[], int]) -> None:
-        """`optimizers` gives the records of those that exist; `version` grows with each change of
-        any module's structure."""
+    def __init__(self, optimizers: Optimizers, structure: Structure) -> None:
         self._optimizers = optimizers
-        self._version = version
+        self._structure = structure
         self._moment: tuple[int, int] = (-1, -1)
-        self._trained: tuple[_Ids, ...] = ()
-        self._known: dict[int, tuple[weakref.ref[Any], int, tuple[_Ids, ...], str]] = {}
+        self._standing: Standing = ((), -1)
+        self._known: dict[int, tuple[weakref.ref[Any], Standing, str]] = {}
+
+    def standing(self, step: int) -> Standing:
+        """What the shares of modules rest on: the same object, as long as that stays the same."""
+        version, live = self._structure.version, self._optimizers.live()
+        if (step, len(live)) != self._moment:
+            self._moment = (step, len(live))
+            with unseen():
+                every = [
+                    frozenset(id(p) for p in one.parameters() if p.requires_grad) for one in live
+                ]
+            found = tuple(filter(None, every))
+            if found != self._standing[0]:
+                self._standing = (found, version)
+        if version != self._standing[1]:
+            self._standing = (self._standing[0], version)
+        return self._standing
 
     def of_module(self, module: Any, step: int) -> str:
         """How much of what some optimizer trains a module holds; '' where it holds no parameters,
         or there is no optimizer."""
-        trained = self._now(step)
+        standing = self.standing(step)
+        trained = standing[0]
         if not trained:
             return ""
-        version = self._version()
         known = self._known.get(id(module))
-        if (
-            known is not None
-            and known[0]() is module
-            and known[1] == version
-            and known[2] is trained
-        ):
-            return known[3]
+        if known is not None and known[0]() is module and known[1] is standing:
+            return known[2]
         held = frozenset(map(id, _of_module(module)))
         said = _share(held, trained)
         if len(self._known) >= MOST_MODULES:
             self._known.clear()
-        self._known[id(module)] = (weakref.ref(module), version, trained, said)
+        self._known[id(module)] = (weakref.ref(module), standing, said)
         return said
 
     def of_container(self, value: Any, step: int) -> str:
@@ -69,30 +93,15 @@ class Shares:
         first = next(iter(value.values())) if type(value) is dict else value[0]
         if not (_is_container(first) or _is_parameter(first)):
             return ""
-        trained = self._now(step)
+        trained = self.standing(step)[0]
         held = frozenset(_in_containers(value, DEPTH, [MOST_LOOKED_AT])) if trained else ()
         return _share(frozenset(held), trained) if held else ""
 
     def of_holding(self, tensors: Sequence[tuple[int, int, bool]], step: int) -> str:
         """The same of the tensors that an object holds; '' where those are not all known."""
-        trained = self._now(step) if len(tensors) < MOST_TENSORS else ()
+        trained = self.standing(step)[0] if len(tensors) < MOST_TENSORS else ()
         held = frozenset(one[0] for one in tensors if one[2]) if trained else frozenset()
         return _share(held, trained) if held else ""
-
-    def _now(self, step: int) -> tuple[_Ids, ...]:
-        optimizers = [*self._optimizers()]
-        moment = (step, len(optimizers))
-        if moment != self._moment:
-            self._moment = moment
-            with unseen():
-                every = [
-                    frozenset(id(p) for p in one.parameters() if p.requires_grad)
-                    for one in optimizers
-                ]
-            found = tuple(filter(None, every))
-            if found != self._trained:
-                self._trained = found
-        return self._trained
 
 
 def _share(held: _Ids, trained: tuple[_Ids, ...]) -> str:

@@ -37,8 +37,9 @@ class Stream:
     """Makes events in order; a draft is an event whose state is still on its way from a device.
 
     State: `step` counts the steps of the optimizer that stepped most often, `loops` are the
-    active loops from the outermost, `_queue` the drafts in order of their making; `_context` the
-    last moment whose context was made, with that.
+    active loops from the outermost, `_around` the one around that over batches; `last` is the last
+    place in the order of events that is taken, `_queue` the drafts in order of their making;
+    `_context` the last moment whose context was made, with that.
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class Stream:
         self.locator = Locator(root)
         self.registry = Registry()
         self.loops: list[Loop] = []
+        self._around: Loop | None = None
         self.step = 0
         self.rank = int(os.environ.get("RANK", "0") or 0)
         self.thread = threading.get_ident()
@@ -55,7 +57,7 @@ class Stream:
         self.last_step_where: Location | None = None
         self._sites = sites
         self._emit = emit
-        self._sequence = 0
+        self.last = 0
         self._queue: deque[Event | Draft] = deque()
         self._recording: Callable[[], bool] | None = None
         self._context: tuple[Moment | None, Context] = (None, Context())
@@ -66,24 +68,26 @@ class Stream:
 
     def sequence(self) -> int:
         """Return the next place in the order of events."""
-        self._sequence += 1
-        return self._sequence
-
-    @property
-    def last(self) -> int:
-        """The last place in the order of events that is taken."""
-        return self._sequence
+        self.last += 1
+        return self.last
 
     @property
     def epoch(self) -> int | None:
         """The iteration of the loop around the loop over batches, if there is one."""
-        loops = self.loops
-        if len(loops) < 2:
-            return None
-        for position, loop in enumerate(loops):
-            if loop.loaded:
-                return loops[position - 1].index if position else None
-        return loops[0].index
+        return None if self._around is None else self._around.index
+
+    def enter(self, loop: Loop) -> None:
+        """A loop begins, within those that are active."""
+        self.loops.append(loop)
+        self._around = _around(self.loops)
+
+    def leave(self, loop: Loop) -> bool:
+        """A loop ends; whether it was active."""
+        if loop not in self.loops:
+            return False
+        self.loops.remove(loop)
+        self._around = _around(self.loops)
+        return True
 
     def context(self, **more: Any) -> Context:
         """Return the context of this moment, with further fields."""
@@ -99,7 +103,7 @@ class Stream:
             self.rank,
             self.loss_scaled,
             None if recording is None else recording(),
-            self.epoch if len(self.loops) > 1 else None,
+            None if self._around is None else self._around.index,
         )
 
     def context_at(self, moment: Moment, **more: Any) -> Context:
@@ -132,10 +136,10 @@ class Stream:
         if context is None:
             moment = self.moment()
             context, epoch = self.context_at(moment), moment[4]
-        elif epoch is None and len(self.loops) > 1:
+        elif epoch is None:
             epoch = self.epoch
         if not sequence:
-            self._sequence = sequence = self._sequence + 1
+            self.last = sequence = self.last + 1
         if step is None:
             step = self.step
         told = values or {}
@@ -146,6 +150,22 @@ class Stream:
     def tell(self, event: Event) -> None:
         """Queue an event that is complete."""
         self._queue.append(event)
+
+    def tell_call(
+        self,
+        where: Location | None,
+        subjects: Mapping[str, tuple[int, ...]],
+        values: Mapping[str, Any],
+    ) -> None:
+        """Queue a `call` event of this moment."""
+        moment = self.moment()
+        before, context = self._context
+        if moment != before:
+            context = self.context_at(moment)
+        self.last = sequence = self.last + 1
+        step, rank, _, _, epoch = moment
+        told = ("call", sequence, where, subjects, values, context, (), step, epoch, rank)
+        self._queue.append(quick_event(told))
 
     def draft(self, draft: Draft) -> None:
         """Queue an event that will be complete once the device has got there."""
@@ -167,3 +187,13 @@ class Stream:
             self.events += before - len(self._queue)
             if ready:
                 self._emit(ready)
+
+
+def _around(loops: list[Loop]) -> Loop | None:
+    """Return the loop around the loop over batches, of those that are active."""
+    if len(loops) < 2:
+        return None
+    for position, loop in enumerate(loops):
+        if loop.loaded:
+            return loops[position - 1] if position else None
+    return loops[0]

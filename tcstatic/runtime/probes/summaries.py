@@ -6,6 +6,7 @@ event carries are made of it once for all calls alike.
 
 from __future__ import annotations
 
+import functools
 import re
 import sys
 import weakref
@@ -23,15 +24,18 @@ _SECRET: Final = re.compile(r"(?i)token|pass|secret|key|auth|cred|login|user")
 MOST_PARTS: Final = 3  # of a tuple
 MOST_KEYS: Final = 6  # of a dict
 _KEY: Final = re.compile(r"[^\W\d]\w{0,23}")
+MOST_TENSORS: Final = 1_024  # different shapes and types, of which the briefs are kept
 _HIGHEST: Final = (1 << 63) - 1
-_PLAIN: Final = frozenset(map(id, (bool, float, type(None))))
+_DEVICES: Final = ("cuda", "cpu")
 _SIZED: Final = (list, tuple, dict, set, frozenset, bytes)
 
 _NAME: Final[Any] = type.__dict__["__name__"]
-_Reader = Callable[[Any], Brief]
+_Reader = Callable[[Any], tuple[Brief, str]]
 _name_of: Callable[[type], str] = _NAME.__get__  # its metaclass is not asked
-# By ``id``: a class of the user's may say itself how it is hashed; and it is not kept alive.
-_readers: dict[int, tuple[weakref.ref[type], _Reader, str]] = {}
+# By ``id``: a class of the user's may say itself how it is hashed. It is not kept alive: what is
+# known of it ends with it.
+_readers: dict[int, _Reader] = {}
+_classes: dict[int, weakref.ref[type]] = {}
 
 
 def know_own_classes(name: Callable[[type], str]) -> None:
@@ -39,6 +43,7 @@ def know_own_classes(name: Callable[[type], str]) -> None:
     global _name_of
     _name_of = name
     _readers.clear()
+    _classes.clear()
 
 
 def brief_of(value: Any) -> Brief:
@@ -48,16 +53,19 @@ def brief_of(value: Any) -> Brief:
 
 def brief_and_role(value: Any) -> tuple[Brief, str]:
     """What is kept of a value, and its role if it is a module, an optimizer or a tensor."""
-    kind = type(value)
-    key = id(kind)
-    if key in _PLAIN:
-        return (PLAIN, kind, value), ""
-    known = _readers.get(key)
-    if known is None or known[0]() is not kind:
-        known = (weakref.ref(kind), _reader(kind), _role(kind))
-        if "torch" in sys.modules:
-            _readers[key] = known
-    return known[1](value), known[2]
+    read = _readers.get(id(type(value)))
+    return read(value) if read is not None else _found(type(value))(value)
+
+
+def _found(kind: type) -> _Reader:
+    read = _reader(kind)
+    if "torch" in sys.modules:
+        key = id(kind)
+        _readers[key] = read
+        _classes[key] = weakref.ref(
+            kind, lambda _: (_readers.pop(key, None), _classes.pop(key, None))
+        )
+    return read
 
 
 def _role(kind: type) -> str:
@@ -71,27 +79,39 @@ def _role(kind: type) -> str:
     return ""
 
 
-def brief_of_result(value: Any) -> Brief:
-    """What is kept of a result, or of a tuple or a dict that is given: of its first parts what is
-    kept of each, and the keys of a dict where all are plain words."""
-    if type(value) is tuple and value:
-        return (PARTS, len(value), tuple(map(brief_of, value[:MOST_PARTS])))
-    if type(value) is dict and 0 < len(value) <= MOST_KEYS:
+def brief_of_result(value: Any) -> tuple[Brief, str]:
+    """What is kept of a result, or of a tuple or a dict that is given, and its role: of its first
+    parts what is kept of each, and the keys of a dict where all are plain words."""
+    kind = type(value)
+    if kind is tuple and value:
+        return (PARTS, len(value), tuple(map(brief_of, value[:MOST_PARTS]))), ""
+    if kind is dict and 0 < len(value) <= MOST_KEYS:
         keys = tuple(key for key in value if type(key) is str and _KEY.fullmatch(key))
         if len(keys) == len(value) and not _SECRET.search(" ".join(keys)):
-            return (KEYED, len(value), keys, tuple(map(brief_of, value.values())))
-    return brief_of(value)
+            return (KEYED, len(value), keys, tuple(map(brief_of, value.values()))), ""
+    return brief_and_role(value)
 
 
-def autocast_dtype() -> str:
-    """The type that autocast computes in at this moment, '' where it is off."""
-    torch: Any = sys.modules.get("torch")
-    if torch is None or not torch._C._is_any_autocast_enabled():
-        return ""
-    for device in ("cuda", "cpu"):
-        if torch.is_autocast_enabled(device):
-            return str(torch.get_autocast_dtype(device)).removeprefix("torch.")
-    return "on"
+def autocast_reader(torch: Any) -> Callable[[], str]:
+    """What tells the type that autocast computes in at a moment, '' where it is off."""
+    any_enabled: Callable[[], bool] = torch._C._is_any_autocast_enabled
+    enabled: Callable[[str], bool] = torch.is_autocast_enabled
+    dtype: Callable[[str], Any] = torch.get_autocast_dtype
+
+    def autocast_dtype() -> str:
+        if not any_enabled():
+            return ""
+        for device in _DEVICES:
+            if enabled(device):
+                return _word(dtype(device))
+        return "on"
+
+    return autocast_dtype
+
+
+@functools.cache
+def _word(dtype: Any) -> str:
+    return str(dtype).removeprefix("torch.")
 
 
 def fields_of(prefix: str, brief: Brief) -> Iterator[tuple[str, Scalar]]:
@@ -145,68 +165,87 @@ def _reader(kind: type) -> _Reader:
         return _integer
     if kind is str:
         return _text
-    named = _name_of(kind)
+    if kind is bool or kind is float or kind is type(None):
+        return lambda value: ((PLAIN, kind, value), "")
+    named, role = _name_of(kind), _role(kind)
     for base in _SIZED:
         if issubclass(kind, base):
             length = base.__len__
-            return lambda value: (SIZED, named, length(value))
+            return lambda value: ((SIZED, named, length(value)), role)
+    alone: Brief = (TYPE, named)
     if torch is None or not hasattr(torch, "nn"):
-        return lambda value: (TYPE, named)
+        return lambda value: (alone, role)
     words = (torch.dtype, torch.device, torch.layout, torch.memory_format)
     if any(kind is one for one in words):
-        return lambda value: (PLAIN, str, str(value).removeprefix("torch."))
+        return lambda value: ((PLAIN, str, _word(value)), role)
     if issubclass(kind, torch.nn.Module):
-        return _module(named)
+        return _module(named, role)
     plain = (torch.Tensor, torch.nn.Parameter, getattr(torch.nn, "Buffer", None))
     if any(kind is one for one in plain):
-        return _tensor(torch, named)
-    return lambda value: (TYPE, named)
+        return _tensor(torch, named, role)
+    return lambda value: (alone, role)
 
 
-def _integer(value: int) -> Brief:
-    return (PLAIN, int, value) if -_HIGHEST <= value <= _HIGHEST else (TYPE, "int")
+def _integer(value: int) -> tuple[Brief, str]:
+    return ((PLAIN, int, value) if -_HIGHEST <= value <= _HIGHEST else (TYPE, "int")), ""
 
 
-def _text(value: str) -> Brief:
+def _text(value: str) -> tuple[Brief, str]:
     """A word that chooses something; not a path, an address or what may be a key to something."""
     if len(value) <= LONGEST and _WORDS.fullmatch(value):
-        return (PLAIN, str, value)
-    return (SIZED, "str", len(value))
+        return (PLAIN, str, value), ""
+    return (SIZED, "str", len(value)), ""
 
 
-def _module(named: str) -> _Reader:
-    def read(value: Any) -> Brief:
+def _module(named: str, role: str) -> _Reader:
+    on, off = ((MODULE, named, True), role), ((MODULE, named, False), role)
+    neither = ((TYPE, named), role)
+
+    def read(value: Any) -> tuple[Brief, str]:
         # Not by attribute, which a class of the user's may answer by its own code.
         training = object.__getattribute__(value, "__dict__").get("training")
-        return (MODULE, named, training) if type(training) is bool else (TYPE, named)
+        return on if training is True else off if training is False else neither
 
     return read
 
 
-def _tensor(torch: Any, named: str) -> _Reader:
+def _tensor(torch: Any, named: str, role: str) -> _Reader:
     """The reader of torch's own tensors: of a subclass, each attribute may be code of the user's.
 
     A mode that sees all functions of torch sees attributes of tensors too: it must not see ours.
     """
     watched: Callable[[], bool] = torch._C._is_torch_function_mode_enabled
     unseen: Any = torch._C.DisableTorchFunction
+    kept: dict[Any, tuple[Brief, str]] = {}
 
-    def read(value: Any) -> Brief:
+    def read(value: Any) -> tuple[Brief, str]:
         if watched():
             with unseen():
                 return metadata(value)
-        return metadata(value)
+        try:
+            return kept[value.shape, value.dtype, value.device, value.requires_grad]
+        # not seen before; or nested, or of symbolic sizes, which have no hash
+        except (KeyError, RuntimeError, TypeError):
+            return metadata(value)
 
-    def metadata(value: Any) -> Brief:
+    def metadata(value: Any) -> tuple[Brief, str]:
+        dtype, device, grad = value.dtype, value.device, value.requires_grad
         shape: tuple[int, ...] | None = None
+        fixed = False
         try:
             size = value.shape
             rows, width = (size[0], size[-1]) if size else (0, 0)
             second = size[1] if len(size) > 2 else 0
             if type(rows) is int and type(width) is int and type(second) is int:
                 shape = (len(size), rows, width, second)
+                fixed = all([type(one) is int for one in size])
         except RuntimeError:  # nested: its rows have lengths of their own
             pass
-        return (TENSOR, named, value.dtype, value.device.type, value.requires_grad, shape)
+        told = (TENSOR, named, dtype, device.type, grad, shape), role
+        if fixed:
+            if len(kept) >= MOST_TENSORS:
+                kept.clear()
+            kept[size, dtype, device, grad] = told
+        return told
 
     return read

@@ -62,6 +62,7 @@ class Watch:
         self._settle = settle
         self._stream = Stream(root, emit, self._sites)
         self._budget = Budget(budget)
+        self._timed = budget < 1.0  # nothing depends on it where every step is watched
         recorded = [site for site in sites if files and "part" in site.arguments]
         named = frozenset() if all_calls else needs.calls
         self._calls = Calls(recorded, self._stream, self._budget, files, libraries, named)
@@ -119,8 +120,7 @@ class Watch:
             self.receivers[number] = self._of_receiver(site)
             self.targets[number] = self._of_target(site)
         parts = self._parts
-        live, ownership = parts.updates.live, parts.ownership
-        self._calls.install(self.values, self.receivers, live, lambda: ownership.version)
+        self._calls.install(self.values, self.receivers, parts.updates, parts.ownership)
         self._remove, self._hooks = torch_hooks.install(self)
         entry.attach(self)
 
@@ -181,7 +181,7 @@ class Watch:
             return
         before = entry.switch(None)
         self._busy = True
-        start = perf_counter()
+        start = perf_counter() if self._timed else 0.0
         try:
             if not self._untouchable():
                 handler(thing, _getframe(2))
@@ -189,7 +189,8 @@ class Watch:
             self._site_off(number, problem)
         finally:
             self._busy = False
-            self._budget.spent += perf_counter() - start
+            if self._timed:
+                self._budget.spent += perf_counter() - start
             if before is not None:
                 entry.switch(before)
 
@@ -214,15 +215,13 @@ class Watch:
 
     def _loop_turns(self, loop: Loop) -> None:
         if loop.index == 0:
-            self._stream.loops.append(loop)
+            self._stream.enter(loop)
 
     def _loop_gives(self, loop: Loop, item: Any) -> None:
         self._guarded("loader.next", self._parts.loaders.takes, loop, item)
 
     def _loop_ends(self, loop: Loop) -> None:
-        loops = self._stream.loops
-        if loop in loops:
-            del loops[loops.index(loop)]
+        if self._stream.leave(loop):
             if loop.load is not None:
                 self._guarded("loader.next", self._parts.loaders.ends, loop)
             if self._budget.watching and self._parts is not None:

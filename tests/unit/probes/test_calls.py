@@ -237,7 +237,7 @@ def test_nothing_is_kept_alive(tmp_path: Path) -> None:
 
 def test_after_many_events_of_one_place_some_steps_are_told(tmp_path: Path) -> None:
     program = Recorded(tmp_path, "def f(x): return 1\nfor i in range(300): f(0)\nf(1)\n")
-    program.calls.full_events = 100
+    program.calls.sampling.full_events = 100
     counts = program.run()
     assert len(program.values("program.f")) == 100 + 64 + 1
     ((what, why),) = counts.thinned
@@ -258,7 +258,7 @@ def test_steps_that_are_told_are_the_same_at_all_places(tmp_path: Path) -> None:
     )
     stream = program.watch._stream
     program.module.__dict__["tick"] = lambda step: setattr(stream, "step", step)
-    program.calls.full_events = 10
+    program.calls.sampling.full_events = 10
     program.run()
     told = {name: [one["arg_x"] for one in program.values(f"program.{name}")] for name in "fg"}
     assert told["f"] == [*sorted([*range(10)] * 2), 16, 16, 32, 32, 48, 48]
@@ -335,9 +335,32 @@ def test_recursion_beyond_the_limit(tmp_path: Path) -> None:
         f(30); f(40)
         """,
     )
-    program.calls.full_events = 5
+    program.calls.sampling.full_events = 5
     program.calls._stream.step = 1
     program.run()
     inner = [one for one in program.events if one.where and one.where.function == "f"]
     assert [one.values["arg_n"] for one in inner] == [25, 26, 27, 28, 29]
     assert program.calls._open == {}
+
+
+def test_of_a_module_it_is_told_what_has_changed_since_its_last_call(tmp_path: Path) -> None:
+    program = recorded(
+        tmp_path,
+        """
+        import torch
+        from torch import nn
+        class Other(nn.Linear):
+            def forward(self, input, scale=1): return input
+        x, layer = torch.ones(1, 2), nn.Linear(2, 2)
+        def use(): return layer(x)
+        use(); use()
+        layer.eval(); use()
+        optimizer = torch.optim.SGD(layer.parameters(), 0.1); use()
+        layer.add_module("more", nn.Linear(2, 2)); use()
+        layer.__class__ = Other; use()
+        """,
+    )
+    linear = program.values("torch.nn.Linear")
+    assert [one["arg_self_training"] for one in linear] == [True, True, False, False, False]
+    assert [one.get("arg_self_optimized") for one in linear] == [None, None, None, "all", "all"]
+    assert [one["arg_scale"] for one in program.values("program.Other.forward")] == [1]

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from tcstatic.runtime.probes.provenance import UNKNOWN, Provenance
+from tcstatic.runtime.probes.provenance import LEAST_ROOM, UNKNOWN, Provenance
 from tests.unit.probes.recording import Recorded, recorded
 
 RELU = "torch.nn.functional.relu"
@@ -68,6 +68,17 @@ def test_the_parts_of_a_result_are_told_apart_and_nothing_is_kept_alive() -> Non
     assert {sources.of(one) for one in again} == {""}
     sources.lost = True
     assert sources.of(again[0]) == UNKNOWN
+
+
+def test_the_dead_take_no_room() -> None:
+    sources, alive = Provenance(), [torch.ones(1) for _ in range(LEAST_ROOM)]
+    for tensor in alive:
+        sources.keep(tensor, "lib.f")
+    for _ in range(4 * LEAST_ROOM):
+        sources.keep(torch.ones(1), "lib.g")
+    assert len(sources._known) <= 2 * LEAST_ROOM + 1
+    assert {sources.of(tensor) for tensor in alive} == {"lib.f"}
+    assert not sources.lost
 
 
 def test_how_much_of_what_is_trained_is_given(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from tcstatic.runtime.probes.callees import Callees
 from tcstatic.runtime.probes.locate import Locator
 from tcstatic.runtime.probes.summaries import (
-    autocast_dtype,
+    autocast_reader,
     brief_and_role,
     brief_of,
     brief_of_result,
@@ -117,7 +117,7 @@ def test_tensors_of_no_one_shape() -> None:
 
 
 def test_tuples_that_are_returned() -> None:
-    brief = brief_of_result((1, torch.ones(2), "c", 4, 5))
+    brief, _ = brief_of_result((1, torch.ones(2), "c", 4, 5))
     fields = dict(fields_of("result", brief))
     assert (fields["result_length"], fields["result_0"], fields["result_2"]) == (5, 1, "c")
     assert fields["result_1_dtype"] == "float32"
@@ -170,11 +170,12 @@ def test_modes_do_not_see_us(mode: Any) -> None:
     x = torch.ones(2, requires_grad=True)
     with mode() as seen:
         assert said(x)["rows"] == 2
-        autocast_dtype()
+        autocast_reader(torch)()
     assert seen.functions == []
 
 
 def test_autocast() -> None:
+    autocast_dtype = autocast_reader(torch)
     assert autocast_dtype() == ""
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert autocast_dtype() == "bfloat16"

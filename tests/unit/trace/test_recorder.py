@@ -129,8 +129,7 @@ def test_under_pressure_a_whole_kind_is_given_up(
     calls = [event._replace(kind="call") for event in ordinary]
     sink = Recorder(recording(tmp_path / "t"))
     for events in (calls, [*calls, *ordinary[:8]], [*calls, *ordinary[8:]]):
-        for event in events:
-            sink.take(event)
+        sink.take_all(events)
         if events[-1] is not ordinary[-1]:
             sink.flush(0)
     sink.end(0, 0, ProbeCounts())
