@@ -73,6 +73,12 @@ class Pending:
         """The numbers where nothing has to be waited for, None elsewhere."""
         return self._known
 
+    def arrived(self) -> list[float] | None:
+        """Return the numbers where the device has got there, None elsewhere."""
+        if self._known is None and self._host is not None and self._event is not None:
+            return self.values() if self._event.query() else None
+        return self.values()
+
     def values(self) -> list[float]:
         """Return the numbers; waits only if the device has not reached them yet."""
         if self._known is not None:

@@ -8,6 +8,7 @@ from types import FrameType
 from typing import Any, Final, final
 
 from tcstatic.model import Needs, Site
+from tcstatic.runtime.probes.averages import Averages
 from tcstatic.runtime.probes.batches import Batches
 from tcstatic.runtime.probes.clipping import Clipping
 from tcstatic.runtime.probes.forwards import Forwards
@@ -64,6 +65,7 @@ class Parts:
         self.structure = Structure(stream, ownership, self.ties)
         self.graphs = Graphs(stream, wanted="loss.forward" in needs.events)
         self.schedules = Schedules(stream)
+        self.averages = Averages(stream)
         self.batches = Batches(stream)
         self.replicas = Replicas(stream, ownership, self.structure, self._rates)
         portions = Portions(stream, self.replicas, self.structure)
@@ -143,8 +145,15 @@ class Parts:
         if not watching:
             return
         self.updates.backward_ends()
+        if role_of(thing) == TENSOR:
+            self.updates.cuts.loss(thing, site.location)
         whole = role_of(thing) == TENSOR and thing.numel() == 1 and thing.requires_grad
         self.updates.backward_begins(site.location, thing if whole else None)
+
+    def backward_over(self) -> None:
+        """The call of a backward has returned."""
+        self.updates.backward_ends()
+        self.updates.cuts.backward_over()
 
     def called(self, site: Site, thing: Any, *, watching: bool) -> None:
         """Another method of `thing` is about to be called."""
@@ -174,7 +183,7 @@ class Parts:
     def _froze(self, site: Site, thing: Any, role: str) -> None:
         if role in (MODULE, TENSOR):
             parameters = list(thing.parameters()) if role == MODULE else [thing]
-            self.updates.froze(thing, parameters, site.location)
+            self.structure.froze(thing, parameters, site.location)
 
     def _scaled(self, site: Site, scaler: Any) -> None:
         """A method of a loss scaler is about to be called."""
@@ -216,6 +225,12 @@ class Parts:
         elif kind == "call" and site.arguments.keys() & {"makes", "layer"}:
             self.graphs.made(site, value)
 
+    def called_model(self, site: Site, model: Any, frame: FrameType) -> None:
+        """A model, or a loss, is about to be called."""
+        self.updates.cuts.calls(model)
+        self.averages.called(model, site.location)
+        self.forwards.begins(model, site.location, frame)
+
     def given(self, site: Site, value: Any, frame: FrameType) -> None:
         """A model or a loss is about to be given something."""
         if self.batches.due:
@@ -227,7 +242,7 @@ class Parts:
         if role_of(thing) != TENSOR:
             return
         if site.attribute == "requires_grad" and thing.is_leaf:
-            self.updates.froze(thing, [thing], site.location)
+            self.structure.froze(thing, [thing], site.location)
         if site.attribute == "grad":
             number = self.stream.registry.number(thing)
             if watching:
@@ -299,6 +314,7 @@ class Parts:
         record = self.updates.known(optimizer, None)
         tell_rates(self.stream, record, self.updates.optimizers.values())
         record.steps += 1
+        self.updates.cuts.passed(record)
         if self.kept.taken:
             self.kept.stepped(record)
         if record.steps > self.stream.step:
@@ -341,6 +357,8 @@ class Parts:
         several = len(self.updates.optimizers) > 1
         meant = several or self.stream.loss_scaled or self.forwards.discarded_in_eval
         self.updates.vain.settle(meant=meant)
+        self.updates.cuts.settle()
+        self.averages.settle()
         self.schedules.finish()
 
     def finish(self) -> None:

@@ -53,6 +53,19 @@ class StepReading:
             told = self._said_of_losses = _of_losses([loss.values()[0] for loss in self._losses])
         return told
 
+    def gradient_norms(self) -> list[float | None] | None:
+        """Return the norms of the gradients, None for a missing one; None while the device has not
+        got there."""
+        norms = self._gradients.arrived()
+        if norms is None:
+            return None
+        present = self._snapshot.gradients
+        return [norm if there else None for norm, there in zip(norms, present, strict=True)]
+
+    def norms(self) -> list[float] | None:
+        """Return the norms of the parameters after the step, as soon as they are there."""
+        return self._after.arrived()
+
     def members(self) -> tuple[tuple[Member, ...], dict[str, Any]]:
         """Return how each parameter fared, and the sums over all."""
         before, after = self._snapshot.norms.values(), self._after.values()

@@ -32,7 +32,8 @@ class Structure:
     that are copies of others; `wrappers` inner module number -> numbers of its data-parallel
     wrappers; `modes` module number -> sequence of the last train()/eval() call on it;
     `watchful` is set once an optimizer exists: from then on each change of a module's
-    structure is an event.
+    structure is an event; `born` the versions of parameters when the model that holds them was
+    first seen, by number.
     """
 
     def __init__(self, stream: Stream, ownership: Ownership, ties: Ties) -> None:
@@ -48,6 +49,7 @@ class Structure:
         self.replicating: set[int] = set()
         self.modes: dict[int, int] = {}
         self.watchful = False
+        self.born: dict[int, int] = {}
 
     def model_returned(self, module: Any, site: Site, where: Location | None) -> None:
         """A site returned a module: note it if it is new, wrapped or copied."""
@@ -68,6 +70,8 @@ class Structure:
         if not first and not fresh:
             return
         numbers = [registry.number(p) for p in module.parameters()]
+        if first and site.kind != "model.load":
+            self._note_born(module)
         subjects = {"model": (number,), "parameter": tuple(fresh if not first else numbers)}
         values: dict[str, Any] = {"type": type(module).__name__, "fresh": len(fresh)}
         kind = "model.new"
@@ -83,6 +87,12 @@ class Structure:
         elif site.kind == "model.load":
             kind = "model.load"
         self._stream.tell(self._stream.make(kind, where, subjects, values))
+
+    def _note_born(self, module: Any) -> None:
+        known = self._stream.registry.known
+        for parameter in module.parameters():
+            if not parameter.is_inference():
+                self.born.setdefault(known(parameter), parameter._version)
 
     def _handed_on(self, module: Any, number: int, site: Site, where: Location | None) -> None:
         """A function returned a module that it made: where it makes many, its caller counts."""
@@ -170,6 +180,15 @@ class Structure:
         for related in self.related(module):
             self.modes[related] = event.sequence
         self._stream.tell(event)
+
+    def froze(self, thing: Any, parameters: list[Any], where: Location | None) -> None:
+        """``requires_grad`` was set on a model or on tensors, to whatever value."""
+        registry = self._stream.registry
+        subjects = {
+            "model": (registry.number(thing),),
+            "parameter": tuple(registry.number(p) for p in parameters),
+        }
+        self._stream.tell(self._stream.make("model.freeze", where, subjects))
 
     def alone(self, module: Any, number: int) -> bool:
         """Tell whether the module with this number wraps nothing, and nothing wraps it."""

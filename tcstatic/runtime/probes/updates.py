@@ -8,11 +8,13 @@ from typing import Any, Final, final
 
 from tcstatic.model import Location
 from tcstatic.runtime.probes import measure
+from tcstatic.runtime.probes.cuts import Cuts
 from tcstatic.runtime.probes.forwards import Forwards
 from tcstatic.runtime.probes.graphs import Graphs
 from tcstatic.runtime.probes.halves import Halves
 from tcstatic.runtime.probes.nonfinite import Around, NonFinite
 from tcstatic.runtime.probes.optimizers import Interval, Optimizer, Snapshot, keep_suspects
+from tcstatic.runtime.probes.origin import Origin
 from tcstatic.runtime.probes.ownership import Ownership
 from tcstatic.runtime.probes.readings import StepReading, resolved
 from tcstatic.runtime.probes.schedules import tell_rates
@@ -62,6 +64,8 @@ class Updates:
         self.nonfinite = NonFinite(stream, self._around)
         self.halves = Halves(stream)
         self._facts = StepFacts(stream.registry, ownership, self.untracked, structure)
+        origin = Origin(stream, ownership, structure, lambda: self.forwards.roots())
+        self.cuts = Cuts(stream, origin)
         self.in_backward = False
         self._where: Location | None = None
         self._loss: measure.Pending | None = None
@@ -81,15 +85,6 @@ class Updates:
             self.optimizers[number] = record
             self._tell_new(record, where if made else None)
         return record
-
-    def froze(self, thing: Any, parameters: list[Any], where: Location | None) -> None:
-        """``requires_grad`` was set on a model or on tensors, to whatever value."""
-        registry = self._stream.registry
-        subjects = {
-            "model": (registry.number(thing),),
-            "parameter": tuple(registry.number(p) for p in parameters),
-        }
-        self._stream.tell(self._stream.make("model.freeze", where, subjects))
 
     def regrouped(self, thing: Any, where: Location | None) -> None:
         """Parameters were added to an optimizer."""
@@ -281,6 +276,7 @@ class Updates:
         parameters = optimizer.parameters()
         if optimizer.ledger.observe(parameters):
             self._tell_cleared(optimizer, self.last_write or where, observed=True)
+        self.cuts.step_begins(optimizer)
         snapshot = optimizer.before = Snapshot(optimizer, parameters, optimizer.last)
         if optimizer.suspects:
             keep_suspects(optimizer, snapshot, self._stream.registry)
@@ -324,6 +320,8 @@ class Updates:
             values = {**values, "origin": optimizer.interval.origin}
         if values["starved"]:
             values = {**values, **self._about_starving(optimizer, values)}
+        if self.cuts.is_asked(optimizer):
+            self.cuts.stepped(optimizer, snapshot, reading)
         self.forwards.stepped(optimizer)
         event = stream.make(
             "optimizer.step",
@@ -346,7 +344,8 @@ class Updates:
         """Return what the models of an optimizer without gradients were doing."""
         called, unused = self.forwards.called_for(optimizer)
         unrecorded = self.forwards.tell_unrecorded(optimizer)
-        found = {"forward_unused": unused, "forward_unrecorded": unrecorded}
+        named = self.cuts.name(optimizer, others=values["others_reached"])
+        found = {"forward_unused": unused, "forward_unrecorded": unrecorded, "cut_known": named}
         if called and values["others_reached"] and not values["trained_before"]:
             found["backward_reached_nothing"] = True
         return found
@@ -388,6 +387,7 @@ class Updates:
         """Steps go by unwatched: nothing seen before may be compared with what comes after."""
         self.in_backward = False
         self._stepping = []
+        self.cuts.leave()
         for optimizer in self.live():
             optimizer.ledger.forget()
             optimizer.suspects = {}

@@ -13,17 +13,13 @@ from typing import Any, Final, final
 
 from tcstatic.model import Event, Needs, ProbeCounts, Site
 from tcstatic.runtime.probes import entry
+from tcstatic.runtime.probes.averages import AVERAGED
 from tcstatic.runtime.probes.budget import Budget
 from tcstatic.runtime.probes.calls import Calls
 from tcstatic.runtime.probes.entry import Handler
 from tcstatic.runtime.probes.graphs import notes_alone
 from tcstatic.runtime.probes.loops import Loop, loop_over, watched
-from tcstatic.runtime.probes.roles import (
-    MODULE,
-    OPTIMIZER,
-    SCHEDULER,
-    role_of,
-)
+from tcstatic.runtime.probes.roles import MODULE, OPTIMIZER, SCHEDULER, role_of
 from tcstatic.runtime.probes.stream import Stream
 
 _MADE: Final = frozenset({MODULE, OPTIMIZER})
@@ -166,6 +162,8 @@ class Watch:
     def pause(self) -> None:
         """Stop watching without a word (a forked child)."""
         entry.attach(None)
+        if self._parts is not None:
+            self._parts.updates.cuts.leave()
         if self._remove is not None:
             self._remove()
             self._remove = None
@@ -248,7 +246,7 @@ class Watch:
 
         def went_back(value: Any, frame: FrameType) -> None:
             if budget.watching:
-                parts.updates.backward_ends()
+                parts.backward_over()
 
         return went_back if kind == "loss.backward" else returned
 
@@ -288,7 +286,9 @@ class Watch:
 
         def forward(thing: Any, frame: FrameType) -> None:
             if budget.watching and role_of(thing) == MODULE:
-                parts.forwards.begins(thing, site.location, frame)
+                parts.called_model(site, thing, frame)
+            elif type(thing).__name__ == AVERAGED:  # one is evaluated once all steps are done
+                parts.averages.called(thing, site.location)
 
         return forward
 

@@ -24,7 +24,8 @@ _REGIONS: Final = frozenset(
 
 # What changes weights in place, or puts others in their stead: those of a slow copy.
 _WRITES: Final = re.compile(
-    r"\.(copy_|mul_|lerp_|set_|swap_tensors)\(|\.data\b[^\n=]*[^=!<>\n]=[^=]|_foreach_"
+    r"\.(copy_|mul_|lerp_|set_|swap_tensors|index_add_|index_copy_|scatter_|scatter_add_)\(|"
+    r"\.load_state_dict\(\s*[\w.]+\.state_dict\(\)|\.data\b[^\n=#]*[^=!<>\n#]=[^=]|_foreach_"
 )
 
 

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from typing import Final
 
 from tcstatic.program.paths import parameters
+from tcstatic.program.paths.facts.grad_modes import written_by_hand
+from tcstatic.program.paths.facts.membership import is_fresh
 from tcstatic.program.paths.facts.orders import tell
 from tcstatic.program.paths.facts.registry import surveys
 from tcstatic.program.paths.machine import Machine
@@ -234,6 +236,53 @@ def resuming(m: Machine, block: Block) -> None:
                 if any(_trains(m, n, s) for n in one.subjects.get("model", ()) for s in later):
                     one.values["half_resumed"] = True
                     one.subjects["optimizer"] = later[0].subjects["optimizer"]
+
+
+@surveys
+def resuming_alone(m: Machine, block: Block) -> None:
+    """``resumed_alone``: a checkpoint gives the optimizer its state, and the weights that it steps
+    are those that the model was made with."""
+    every = list(happenings(block))
+    for load in every:
+        checkpoint = load.result
+        if load.values.get("path") != "torch.load" or not isinstance(checkpoint, Node):
+            continue
+        after = every[every.index(load) + 1 :]
+        if any(one.wild or one.kind == "model.load" for one in after):
+            continue
+        for one in after:
+            if one.kind == "optimizer.load" and _is_of(m, one, checkpoint):
+                _tell_alone(m, one, after[after.index(one) :], _loaded(m, every))
+
+
+def _loaded(m: Machine, every: list[Happening]) -> set[int]:
+    """The models, and parts of models, that a state was loaded into at some time."""
+    found: set[int] = set()
+    for one in every:
+        for number in one.subjects.get("model", ()) if one.kind == "model.load" else ():
+            known = m.objects.get(number)
+            found |= {number} if known is None else {p.number for p in parameters.tree(m, known)}
+    return found
+
+
+def _tell_alone(m: Machine, one: Happening, after: list[Happening], loaded: set[int]) -> None:
+    """Judge an optimizer that a checkpoint gives its state, by the steps that come `after`."""
+    mine = set(one.subjects.get("optimizer", ()))
+    steps = [
+        step
+        for step in after
+        if step.kind == "optimizer.step" and mine & set(step.subjects.get("optimizer", ()))
+    ]
+    models = [
+        model
+        for number, model in m.objects.items()
+        if model.role == "model" and any(_trains(m, number, step) for step in steps)
+    ]
+    fresh = all(is_fresh(m, model) and not written_by_hand(model) for model in models)
+    parts = {part.number for model in models for part in parameters.tree(m, model)}
+    if steps and models and fresh and not parts & loaded:
+        one.values["resumed_alone"] = True
+        one.subjects["model"] = (models[-1].number,)
 
 
 def _optimizers(m: Machine) -> frozenset[int]:

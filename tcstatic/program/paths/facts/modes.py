@@ -11,7 +11,7 @@ from tcstatic.program.paths.facts.following import State, follow
 from tcstatic.program.paths.facts.orders import innermost, tell
 from tcstatic.program.paths.facts.registry import surveys
 from tcstatic.program.paths.machine import Machine
-from tcstatic.program.paths.operations import MODE_SENSITIVE
+from tcstatic.program.paths.operations import MODE_SENSITIVE, WRAPPERS
 from tcstatic.program.paths.project import statements_in
 from tcstatic.program.paths.tree import Block, Branch, Called, Happening, Loop, happenings, loops
 from tcstatic.program.paths.values import Const, Node, Object, Phi, Unknown, Value
@@ -77,7 +77,11 @@ def _switches(m: Machine, one: Happening, number: int) -> bool:
         return False
     for subject in one.subjects.get("model", ()):
         known = m.objects.get(subject)
-        if known is not None and any(part.number == number for part in parameters.tree(m, known)):
+        if known is None:
+            continue
+        copies = WRAPPERS.get(known.type_name) == "copies"
+        parts = (known,) if copies else parameters.tree(m, known)
+        if any(part.number == number for part in parts):
             return True
     return False
 

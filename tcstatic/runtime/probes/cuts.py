@@ -1,0 +1,316 @@
+"""Parameters that a loss was made with and that no gradient ever reaches: where the graph is cut.
+
+An optimizer whose first steps find parameters without a gradient has one round of its training
+looked at closely (`Lineage`), later another one or two. What is found is told at the end of the
+run, since a cut that is mended in time (a warm-up, a phase) is no fault.
+"""
+
+from __future__ import annotations
+
+import sys
+import weakref
+from dataclasses import dataclass, field
+from typing import Any, Final, final
+
+from tcstatic.model import Location
+from tcstatic.runtime.probes.lineage import Cut, Lineage, mode_of
+from tcstatic.runtime.probes.optimizers import Optimizer, Snapshot
+from tcstatic.runtime.probes.origin import Origin
+from tcstatic.runtime.probes.readings import StepReading
+from tcstatic.runtime.probes.stream import HEARD, Stream
+
+# Steps of an optimizer after which it is looked at, if there is a reason: at first all that is
+# missing is a gradient; one that is there and zero is missing for good only after a few steps.
+DUE: Final = (1, 3, 16)
+_SETTLED: Final = 3
+_MOST_WINDOWS: Final = 12
+_MOST_SUSPECTS: Final = 4_096
+_MOST_TOLD: Final = 16
+_MOST_NAMED: Final = 4
+_LOOKED_AT: Final = 1_024  # elements of a gradient, in a step that nobody watches
+
+
+@final
+@dataclass(slots=True)
+class _Window:
+    """A round that is looked at: of which optimizer, with which parameters in question; `paused`
+    while the mode is off the stack."""
+
+    mode: Any
+    number: int
+    positions: list[int]
+    parameters: list[Any]
+    paused: bool = False
+
+
+@final
+@dataclass(slots=True)
+class _Starved:
+    """A parameter behind a cut, as it was when that was seen; `shared` where several losses were
+    made past the cut. A gradient of zero may leave the values, and moves their `version`, which is
+    -1 then."""
+
+    cut: Cut
+    shared: bool
+    name: str
+    fresh: bool
+    parameter: weakref.ref[Any]
+    version: int
+    norm: float = -1.0
+
+
+@final
+@dataclass(slots=True)
+class _Case:
+    """What is known of one optimizer: `first` its first readings, `last` the last; `windows` how
+    often a look at a round began, `tries` how often it ended with a loss; `starved` by position;
+    `trained` whether a gradient was seen that is not zero; `told` whether its cut was named for a
+    failing step."""
+
+    first: list[StepReading] = field(default_factory=list)
+    last: StepReading | None = None
+    tries: int = 0
+    windows: int = 0
+    starved: dict[int, _Starved] = field(default_factory=dict)
+    steps: int = 0
+    trained: bool = False
+    title: str = ""
+    told: bool = False
+
+
+@final
+class Cuts:
+    """Finds the cuts of one process.
+
+    State: `_cases` by optimizer; `_window` the round that is looked at, `_left` the modes that
+    could not be taken off torch's stack yet.
+    """
+
+    def __init__(self, stream: Stream, origin: Origin) -> None:
+        self._stream = stream
+        self._origin = origin
+        self._cases: dict[int, _Case] = {}
+        self._window: _Window | None = None
+        self._left: list[Any] = []
+
+    # -- one round --------------------------------------------------------------------------------
+
+    def loss(self, tensor: Any, where: Location) -> None:
+        """A backward from this tensor is about to be called: nothing is looked at in it."""
+        window = self._window
+        if window is not None and window.mode.lineage is not None and not window.paused:
+            window.mode.lineage.loss(tensor, where)
+            window.paused = _is_on_top(window.mode)
+            if window.paused:
+                _overrides()._pop_mode()
+
+    def backward_over(self) -> None:
+        """The backward has returned: look on."""
+        window = self._window
+        if window is not None and window.paused:
+            window.paused = False
+            if _overrides()._get_current_function_mode() is None:
+                window.mode.__enter__()
+            else:
+                self._window = None
+
+    def calls(self, module: Any) -> None:
+        """A model is about to be called: an evaluation is none of a round of training."""
+        if self._window is None or module.training or sys.modules["torch"].is_grad_enabled():
+            return
+        held = set(map(id, self._window.parameters))
+        if any(id(p) in held for p in module.parameters()) or self._origin.is_swift(module):
+            self.leave()
+
+    def step_begins(self, optimizer: Optimizer) -> None:
+        """An optimizer is about to step: its round is over."""
+        if self._left:
+            self._left = [mode for mode in self._left if not _taken_off(mode)]
+        window = self._window
+        if window is not None and window.number == optimizer.number:
+            lineage = window.mode.lineage
+            if lineage is None or lineage.losses:
+                self._close(window, optimizer)
+
+    def leave(self) -> None:
+        """Stop looking, whatever was seen."""
+        window, self._window = self._window, None
+        if window is not None and not window.paused and not _taken_off(window.mode):
+            self._left.append(window.mode)
+
+    def _close(self, window: _Window, optimizer: Optimizer) -> None:
+        self.leave()
+        lineage, case = window.mode.lineage, self._cases[optimizer.number]
+        window.mode.lineage = None
+        if lineage is None or not lineage.losses:
+            return
+        case.tries += 1
+        for place, parameter in enumerate(window.parameters):
+            found = lineage.cut_of(place)
+            if found is not None and len(case.starved) < _MOST_SUSPECTS:
+                cut, shared = found
+                name = self._origin.name_of(parameter)
+                fresh = self._origin.is_fresh(parameter, window.parameters)
+                version = -1 if parameter.grad is not None else parameter._version
+                one = _Starved(cut, shared, name, fresh, weakref.ref(parameter), version)
+                case.starved[window.positions[place]] = one
+
+    # -- steps ------------------------------------------------------------------------------------
+
+    def is_asked(self, optimizer: Optimizer) -> bool:
+        """Whether anything is to be done after a step of this optimizer."""
+        case = self._cases.get(optimizer.number)
+        if case is None:
+            return optimizer.steps < DUE[-1] and not optimizer.manual
+        return bool(case.starved) or case.tries < len(DUE) or self._window is not None
+
+    def stepped(self, optimizer: Optimizer, snapshot: Snapshot, reading: StepReading) -> None:
+        """A step is read and about to be counted."""
+        if self._window is not None and self._window.number == optimizer.number:
+            self._close(self._window, optimizer)
+        case = self._cases.setdefault(optimizer.number, _Case(title=optimizer.title))
+        case.steps = optimizer.steps + 1
+        if len(case.first) < _SETTLED:
+            case.first.append(reading)
+        if case.starved and case.last is not None:
+            self._disprove(case, snapshot, case.last)
+        case.last = reading
+        self._look(case, optimizer, snapshot)
+
+    def _disprove(self, case: _Case, snapshot: Snapshot, last: StepReading) -> None:
+        """Who had a gradient at the last step, or has other values now, is not starved."""
+        gradients, norms = last.gradient_norms(), last.norms()
+        if gradients is None or norms is None or len(norms) != len(snapshot.parameters):
+            return
+        case.trained = case.trained or any(gradients)
+        for position, one in list(case.starved.items()):
+            moved = one.version not in (-1, snapshot.parameters[position]._version)
+            moved = moved or (one.norm >= 0.0 and norms[position] != one.norm)
+            if gradients[position] or moved:
+                del case.starved[position]
+            one.norm = norms[position]
+
+    def passed(self, optimizer: Optimizer) -> None:
+        """A step went by unwatched: look at one parameter behind each cut."""
+        case = self._cases.get(optimizer.number)
+        if case is None or not case.starved:
+            return
+        cuts = {id(one.cut): one for one in reversed(case.starved.values())}
+        mended = [key for key, one in cuts.items() if _is_fed(one)]
+        if mended:
+            left = {p: one for p, one in case.starved.items() if id(one.cut) not in mended}
+            case.starved = left
+
+    def _look(self, case: _Case, optimizer: Optimizer, snapshot: Snapshot) -> None:
+        """Begin to look at the next round, if there is a reason."""
+        tries = min(case.tries, len(DUE) - 1)
+        if case.tries >= len(DUE) or case.steps < DUE[tries] or case.windows >= _MOST_WINDOWS:
+            return
+        wanted = self._suspects(case, snapshot)
+        if not wanted:
+            if case.steps >= _SETTLED:
+                case.tries = len(DUE)
+            return
+        if self._window is not None or self._left or not self._origin.is_open():
+            return
+        parameters = [snapshot.parameters[position] for position in wanted]
+        mode = mode_of(Lineage(parameters, self._stream.locator))
+        case.windows += 1
+        self._window = _Window(mode, optimizer.number, wanted, parameters)
+        mode.__enter__()
+
+    def _suspects(self, case: _Case, snapshot: Snapshot) -> list[int]:
+        """The parameters without a gradient; after some steps those whose gradients are zero."""
+        zero = self._always_zero(case)
+        found = []
+        for position, parameter in enumerate(snapshot.parameters):
+            if not parameter.requires_grad or position in case.starved:
+                continue
+            missing = not snapshot.gradients[position]
+            if missing or position in zero:
+                found.append(position)
+        return found[:_MOST_SUSPECTS]
+
+    def _always_zero(self, case: _Case) -> set[int]:
+        """The positions whose gradients were there and zero in all of the first steps."""
+        read = [one.gradient_norms() for one in case.first]
+        known = [norms for norms in read if norms is not None]
+        if len(known) < _SETTLED or len(set(map(len, known))) > 1:
+            return set()
+        columns = enumerate(zip(*known, strict=True))
+        return {position for position, norms in columns if not any(norms) and 0.0 in norms}
+
+    # -- what is told -----------------------------------------------------------------------------
+
+    def name(self, optimizer: Optimizer, *, others: bool) -> bool:
+        """Tell the cut that keeps all gradients from an optimizer, and whether it is known; where
+        `others` are trained, one that is theirs as well is none."""
+        case = self._cases.get(optimizer.number)
+        known = [] if case is None else list(case.starved.values())
+        if case is None or not known or (others and known[0].shared):
+            return False
+        if not case.told:
+            case.told = True
+            cut = known[0].cut
+            values = {"operation": cut.operation}
+            self._tell(cut.where, {HEARD: (optimizer.heard,)}, values)
+        return True
+
+    def settle(self) -> None:
+        """The run ends: tell the cuts that nothing has disproved."""
+        self.leave()
+        for number, case in self._cases.items():
+            if case.steps < _SETTLED or not case.trained:
+                continue
+            found: dict[tuple[str, int], list[_Starved]] = {}
+            for one in case.starved.values():
+                if one.fresh:
+                    key = (one.cut.where.file, one.cut.where.line)
+                    found.setdefault(key, []).append(one)
+            for several in list(found.values())[:_MOST_TOLD]:
+                cut = several[0].cut
+                names = [one.name for one in several[:_MOST_NAMED]]
+                values = {
+                    "cut_off": True,
+                    "type": case.title,
+                    "operation": cut.operation,
+                    "parameters": len(several),
+                    "names": ", ".join(names),
+                }
+                self._tell(cut.where, {"optimizer": (number,)}, values)
+
+    def _tell(
+        self, where: Location, subjects: dict[str, tuple[int, ...]], values: dict[str, Any]
+    ) -> None:
+        self._stream.tell(self._stream.make("call", where, subjects, values, step=0))
+
+
+def _is_fed(one: _Starved) -> bool:
+    """Whether a parameter has a gradient, or other values than it had."""
+    parameter = one.parameter()
+    if parameter is None:
+        return False
+    if one.version >= 0:
+        return parameter.grad is not None or parameter._version != one.version
+    gradient = parameter.grad
+    if gradient is None:
+        return False
+    # To ask a device would be to wait for it.
+    return gradient.device.type != "cpu" or bool(gradient.flatten()[:_LOOKED_AT].any())
+
+
+def _taken_off(mode: Any) -> bool:
+    """Take a mode off torch's stack, if it lies on top; otherwise it only hands on."""
+    on_top = _is_on_top(mode)
+    if on_top:
+        _overrides()._pop_mode()
+    mode.lineage = mode.lineage if on_top else None
+    return on_top
+
+
+def _is_on_top(mode: Any) -> bool:
+    return _overrides()._get_current_function_mode() is mode
+
+
+def _overrides() -> Any:
+    return sys.modules["torch.overrides"]
