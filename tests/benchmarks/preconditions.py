@@ -21,11 +21,11 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tcstatic.infer.smt import Example, equivalent, learn
-from tcstatic.invariants.conditions import And, Condition, Or, compile_condition, parse, to_text
+from tcstatic.invariants.conditions import And, Compare, Condition, Or, compile_condition, parse, to_text
 from tcstatic.model import Scalar
 from tcstatic.trace import open_trace
 
@@ -168,7 +168,19 @@ def _is_fair(parts: Sequence[tuple[Condition, ...]], sample: Sequence[Fields]) -
             wider = _held(part[:out] + part[out + 1 :], sample) - every
             if len(wider) < 0.01 * len(sample):
                 return False
+            for fewer in _fewer(part[out]):
+                kept = _held((*part[:out], fewer, *part[out + 1 :]), sample)
+                if len(held[place] - others - kept) < 0.02 * len(sample):
+                    return False
     return True
+
+
+def _fewer(one: Condition) -> list[Condition]:
+    """Return a literal `in` without one of its values, in turn: each value counts as a term does."""
+    if not isinstance(one, Compare) or not isinstance(one.right, tuple):
+        return []
+    values = one.right
+    return [replace(one, right=values[:out] + values[out + 1 :]) for out in range(len(values))]
 
 
 def _held(part: Sequence[Condition], sample: Sequence[Fields]) -> set[int]:
