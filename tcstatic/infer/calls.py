@@ -101,8 +101,14 @@ def remembered(events: Iterable[Event]) -> Iterator[Event]:
     """The events of a run that stand in its history."""
     for event in events:
         if event.kind in _BETWEEN or (event.kind == CALL and is_told(event)):
-            context = event.context._replace(fields=dict(event.context.fields))
-            yield event._replace(members=(), values=dict(event.values), context=context)
+            context = event.context._replace(fields=_dict(event.context.fields))
+            yield event._replace(members=(), values=_dict(event.values), context=context)
+
+
+def _dict(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Fields as a dict: no other mapping goes from process to process. A trace has dicts, shared by
+    events that say the same."""
+    return fields if type(fields) is dict else dict(fields)
 
 
 def end_of(history: list[Event]) -> Event | None:

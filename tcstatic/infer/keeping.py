@@ -116,10 +116,11 @@ def plain(survey: Survey) -> dict[str, Any]:
 def _course(history: Sequence[Event]) -> dict[str, Any]:
     """The events of a run in their order: what is said, once each, and when it was said."""
     said: dict[object, int] = {}
+    values: dict[int, object] = {}
     bodies: list[list[Any]] = []
     when: list[list[Any]] = []
     for event in history:
-        key = _key(event)
+        key = _key(event, values)
         place = said.get(key)
         if place is None:
             place = said[key] = len(bodies)
@@ -130,13 +131,21 @@ def _course(history: Sequence[Event]) -> dict[str, Any]:
     return {"said": bodies, "when": when}
 
 
-def _key(event: Event) -> object:
-    """What tells an event from others, but for when; a number by its type too."""
-    values = tuple((name, type(value), value) for name, value in event.values.items())
+def _key(event: Event, known: dict[int, object]) -> object:
+    """What tells an event from others, but for when; a number by its type too.
+
+    Events that say the same share their values: `known` has what those, by identity, come to.
+    """
+    values = known.get(id(event.values))
+    if values is None:
+        values = tuple([(name, type(value), value) for name, value in event.values.items()])
+        known[id(event.values)] = values
     context = tuple(
-        (name, type(value), value)
-        for name, value in event.context.fields.items()
-        if not is_passing(name)
+        [
+            (name, type(value), value)
+            for name, value in event.context.fields.items()
+            if not is_passing(name)
+        ]
     )
     subjects = tuple(event.subjects.items())
     about = event.kind, event.where, subjects, event.context.inferred, event.rank

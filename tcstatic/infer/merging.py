@@ -104,9 +104,9 @@ def together(
     every = dict(earlier)
     again = []
     for name, survey in sorted(new.items()):
-        told = plain(survey)
-        alike = [one for one in every if one.rstrip(_AGAIN) == name and plain(every[one]) == told]
-        if alike:
+        namesakes = [one for one in every if one.rstrip(_AGAIN) == name]
+        told = plain(survey) if namesakes else {}
+        if any(plain(every[one]) == told for one in namesakes):
             again.append(name)
             continue
         free = free_name(name, every)

@@ -25,7 +25,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tcstatic.infer.smt import Example, equivalent, learn
-from tcstatic.invariants.conditions import And, Compare, Condition, Or, compile_condition, parse, to_text
+from tcstatic.invariants.conditions import (
+    And,
+    Compare,
+    Condition,
+    Or,
+    compile_condition,
+    parse,
+    to_text,
+)
 from tcstatic.model import Scalar
 from tcstatic.trace import open_trace
 
@@ -176,7 +184,7 @@ def _is_fair(parts: Sequence[tuple[Condition, ...]], sample: Sequence[Fields]) -
 
 
 def _fewer(one: Condition) -> list[Condition]:
-    """Return a literal `in` without one of its values, in turn: each value counts as a term does."""
+    """Return a literal `in` without one of its values, in turn: each counts as a term does."""
     if not isinstance(one, Compare) or not isinstance(one.right, tuple):
         return []
     values = one.right

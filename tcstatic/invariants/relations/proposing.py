@@ -6,6 +6,7 @@ Without limits the pairs and triples of a trace explode; each is named here, wit
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Final
 
 from tcstatic.model import FieldSeen, Group, Scalar
@@ -41,6 +42,7 @@ _PASSING: Final = frozenset("step optimizer_step epoch rank name role lasted hom
 _PASSING_ENDS: Final = ("since", "rounds", "unchanged_for", "_step", "_epoch")
 
 
+@lru_cache(maxsize=4096)  # asked of each field of each event
 def is_passing(name: str) -> bool:
     """Whether a field tells time or place: no invariant is about it, and no precondition."""
     return name in _PASSING or name.endswith(_PASSING_ENDS)

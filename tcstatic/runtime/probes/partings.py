@@ -22,10 +22,11 @@ NO_GRADIENT: Final = (0.0, -1.0)  # digests of zeros, and of a gradient that is 
 class Round:
     """What one rank notes of its copies from one update to the next.
 
-    `values` after the update and `gradients` as the backward left them are digests by name;
-    `group` the ranks whose copies a wrapper keeps equal, empty where nothing declares it; `sites`
-    the numbers of the sites passed between backward and update, `results` the norms that clipping
-    gave at them, `rates` the learning rates of all groups of all optimizers.
+    `values` after the update and `gradients` as the backward left them are digests by name, and so
+    are those `used` by the step where they were written to since; `group` the ranks whose copies a
+    wrapper keeps equal, empty where nothing declares it; `sites` the numbers of the sites passed
+    between backward and update, `results` the norms that clipping gave at them, `rates` the
+    learning rates of all groups of all optimizers.
     """
 
     step: int
@@ -35,6 +36,7 @@ class Round:
     sites: tuple[int, ...] = ()
     results: dict[int, float] = field(default_factory=dict)
     rates: tuple[float | None, ...] = ()
+    used: dict[str, float] | None = None
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), separators=(",", ":"))
@@ -82,12 +84,12 @@ def values_parted(before: Mapping[int, Round] | None, now: Mapping[int, Round]) 
     values = {rank: one.values for rank, one in now.items()}
     for name in _names(now.values()):
         declared = {r: one.group for r, one in now.items() if one.group and name in one.values}
-        observed = {
-            rank: (before[rank].values.get(name), one.gradients[name])
-            for rank, one in now.items()
-            if before and rank in before and one.gradients and _has_gradient(one, name)
-        }
-        together = [*_classes(declared), *_classes(observed)]
+        together = _classes(declared)
+        for gradients in (
+            {rank: one.gradients for rank, one in now.items()},
+            {rank: one.used for rank, one in now.items()},
+        ):
+            together += _classes(_origins(name, before or {}, gradients))
         if together:
             names.append(name)
         new = [ranks for ranks in together if not before or _were_equal(before, name, ranks)]
@@ -150,8 +152,15 @@ def _names(rounds: Iterable[Round]) -> list[str]:
     return list(dict.fromkeys(name for one in rounds for name in one.values))
 
 
-def _has_gradient(one: Round, name: str) -> bool:
-    return (one.gradients or {}).get(name, -1.0) not in NO_GRADIENT
+def _origins(
+    name: str, before: Mapping[int, Round], gradients: Mapping[int, dict[str, float] | None]
+) -> dict[int, tuple[float | None, float]]:
+    """Return what an update was made of by rank: the value before it, and the gradient."""
+    return {
+        rank: (before[rank].values.get(name), given[name])
+        for rank, given in gradients.items()
+        if rank in before and given and given.get(name, -1.0) not in NO_GRADIENT
+    }
 
 
 def _were_equal(before: Mapping[int, Round], name: str, ranks: Iterable[int]) -> bool:

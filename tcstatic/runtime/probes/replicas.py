@@ -31,6 +31,7 @@ from tcstatic.runtime.probes.structure import Structure
 PREFIX: Final = "tcstatic"
 KEPT_STEPS: Final = 8  # steps that may wait for slower ranks
 MAX_FAMILIES: Final = 16  # sets of parameters that backwards train together
+_WRITES: Final = frozenset({"grad.write", "grad.clip"})
 MAX_SITES: Final = 256  # sites passed between backward and step, per step
 
 
@@ -39,8 +40,9 @@ class Family:
     """The parameters that one backward trains together, and what this rank knows of them.
 
     `group`: the ranks whose copies a wrapper keeps equal, empty where none does. State, reset each
-    round: `gradients` digests before the first update, `sites` the sites passed since, `results`
-    the norms that clipping returned. `round` counts the updates so far; `rounds` holds what this
+    round: `gradients` digests before the first update, `used` those that the step takes where they
+    were `written` to by the program, `sites` the sites passed since, `results` the norms that
+    clipping returned. `round` counts the updates so far; `rounds` holds what this
     rank noted, by round, until it is compared; `compared` the round last compared and what the
     ranks had noted in it; `meant` the sites that only some of them passed while no copies parted.
     """
@@ -53,6 +55,8 @@ class Family:
         self.group = group
         self.round = -1
         self.gradients: measure.Pending | None = None
+        self.written = False
+        self.used: measure.Pending | None = None
         self.sites: list[int] = []
         self.results: dict[int, float] = {}
         self.rounds: dict[int, Round] = {}
@@ -72,6 +76,7 @@ class Family:
             tuple(self.sites),
             self.results,
             tuple(rates),
+            None if self.used is None else dict(zip(names, self.used.values(), strict=True)),
         )
         self.open()
         return closed
@@ -79,6 +84,7 @@ class Family:
     def open(self) -> None:
         """A round begins: nothing is noted."""
         self.gradients, self.sites, self.results = None, [], {}
+        self.written, self.used = False, None
 
 
 @final
@@ -116,6 +122,8 @@ class Replicas:
             if family.gradients is not None and len(family.sites) < MAX_SITES:
                 family.sites.append(site.number)
                 self._places[site.number] = site
+                if site.kind in _WRITES or site.attribute == "grad":
+                    family.written = True
 
     def clipped(self, site: Site, result: Any) -> None:
         """Clipping returned the norm that it used."""
@@ -193,11 +201,12 @@ class Replicas:
         Gradients that were not meant to be equal yet count only where a step uses them.
         """
         family = self._current
-        if self._local and not stepping:
+        if family is None or (self._local and not stepping):
             return
-        if family is not None and family.gradients is None:
+        if family.gradients is None:
             family.gradients = measure.digests([p.grad for _, p in family.parameters])
-            self._current = None
+        elif stepping and family.written and not family.group and family.used is None:
+            family.used = measure.digests([p.grad for _, p in family.parameters])
 
     def finish(self) -> None:
         """The run ends: publish the last state and compare what has arrived."""

@@ -15,6 +15,7 @@ from tcstatic.runtime.probes.partings import (
     Difference,
     Parting,
     Round,
+    Verdict,
     first_difference,
     gradients_parted,
     passed_by_some,
@@ -132,3 +133,12 @@ def test_ranks_that_should_agree_and_do_not_are_told_whatever_their_order(
         stayed = [rank for rank in parting.ranks if rank not in parting.apart]
         assert stayed and len({ranks[rank][2] for rank in stayed}) == 1
         assert all((stayed[0], rank) in parted for rank in parting.apart)
+
+
+def test_gradients_may_become_equal_by_what_the_program_writes() -> None:
+    """Averaged by hand: they differ after the backward, and are one when the step uses them."""
+    before = {0: noted(1.0), 1: noted(1.0)}
+    now = {rank: noted(2.0, 5.0 + rank, used={"w": 9.0}) for rank in (0, 1)}
+    assert values_parted(before, now) == Verdict(("w",), ())
+    now[1] = noted(3.0, 6.0, used={"w": 9.0})
+    assert values_parted(before, now).partings == (Parting("w", (0, 1), (1,)),)
