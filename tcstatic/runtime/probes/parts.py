@@ -67,7 +67,7 @@ class Parts:
         self.schedules = Schedules(stream)
         self.averages = Averages(stream)
         self.batches = Batches(stream)
-        self.replicas = Replicas(stream, ownership, self.structure, self._rates)
+        self.replicas = Replicas(stream, ownership, self.structure, lambda: self.updates.live())
         portions = Portions(stream, self.replicas, self.structure)
         self.loaders = Loaders(stream, self.batches, portions)
         self.updates = Updates(
@@ -328,9 +328,6 @@ class Parts:
 
     def _before_update(self, stepping: bool = False) -> None:
         self.replicas.before_update(stepping=stepping)
-
-    def _rates(self) -> list[float | None]:
-        return [rate for one in self.updates.live() for rate in one.group_rates()]
 
     def _round_begins(self) -> None:
         if self.replicas.expected:

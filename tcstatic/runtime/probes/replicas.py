@@ -13,6 +13,7 @@ from typing import Any, Final, final
 
 from tcstatic.model import Member, Site
 from tcstatic.runtime.probes import measure
+from tcstatic.runtime.probes.optimizers import Optimizer
 from tcstatic.runtime.probes.ownership import Ownership
 from tcstatic.runtime.probes.partings import (
     ALONE,
@@ -101,12 +102,12 @@ class Replicas:
         stream: Stream,
         ownership: Ownership,
         structure: Structure,
-        rates: Callable[[], Sequence[float | None]],
+        live: Callable[[], Sequence[Optimizer]],
     ) -> None:
         self._stream = stream
         self._ownership = ownership
         self._structure = structure
-        self._rates = rates
+        self._live = live
         self._store: Any = None
         self._dist: Any = None
         self._world = 1
@@ -249,7 +250,8 @@ class Replicas:
         return True
 
     def _publish(self, family: Family) -> None:
-        noted = family.close(self._stream.step, self._rates())
+        rates = [rate for one in self._live() for rate in one.group_rates()]
+        noted = family.close(self._stream.step, rates)
         family.rounds[family.round] = noted
         for old in [r for r in family.rounds if r <= family.round - KEPT_STEPS]:
             del family.rounds[old]
