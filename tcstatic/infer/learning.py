@@ -26,6 +26,7 @@ from tcstatic.invariants.conditions import (
     fields_of,
     parse,
 )
+from tcstatic.invariants.relations.proposing import DESCRIBING
 from tcstatic.model import Hypothesis, Scalar
 
 # Less than this share of what holds must be covered: otherwise the precondition says little.
@@ -36,12 +37,10 @@ LEAST_IN_CONTEXT: Final = 0.1
 MOST_LISTED: Final = 4
 CONTEXT: Final = frozenset("stage grad_enabled loss_scaled autocast inference world_size".split())
 # Of the values of an event, those that describe its subject whatever happens to it, and what else
-# there was in the round: with how many backward passes a step was made at most, how many optimizers
-# one reached, whether another optimizer was reached, or a bad loss left out.
-LISTED: Final = CONTEXT | frozenset(
-    "stock manual wrapped trainable frozen representable backwards gradient_nonzero reached "
-    "others_reached discarded_bad_loss".split()
-)
+# there was in the round: with how many backward passes a step was made at most, and which words
+# they are that only tell programs apart.
+_WORDS: Final = frozenset("type loss made_by shapes quantity".split())
+LISTED: Final = CONTEXT | (DESCRIBING - _WORDS) | {"backwards", "gradient_nonzero"}
 # Told of a call only where it is on, and what types of results depend on.
 MODES: Final = ("autocast",)
 _ROWS: Final = "_rows"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from tcstatic.infer.learning import Learned
-from tcstatic.invariants.conditions import And, Condition, fields_of, to_text
+from tcstatic.invariants.conditions import And, Condition, fields_of, parse, to_text
 from tcstatic.invariants.relations.bracketed import BRACKETS
 from tcstatic.invariants.relations.called import called_in
 from tcstatic.invariants.relations.measured import BOUNDS
@@ -36,7 +36,8 @@ def sentence(hypothesis: Hypothesis) -> str:
         case "effect":
             verb = next(verb for verb in _VERBS if verb in params)
             which = "some" if params.get("quantifier") == "some" else "each"
-            return f"{about} {_VERBS[verb]} {params[verb]} of {which} parameter"
+            where = f" where {params['over']}" if "over" in params else ""
+            return f"{about} {_VERBS[verb]} {params[verb]} of {which} parameter{where}"
         case "equal":
             return f"{params['state']} is equal on all ranks"
     return _order(params)
@@ -124,7 +125,7 @@ def invariant(one: Learned, number: int) -> Invariant:
         code=f"INF{number:03d}",
         name=f"learnt-{hypothesis.relation}-{number}",
         relation=hypothesis.relation,
-        params={**hypothesis.params, "over": to_text(over)} if over else hypothesis.params,
+        params={**hypothesis.params, "over": over} if over else hypothesis.params,
         severity="warning",
         message=f"this run differs from healthy ones: {_plain(said)}",
         why=f"It held {one.held} times in {runs}, and was never seen to fail in such a context.",
@@ -137,15 +138,17 @@ def invariant(one: Learned, number: int) -> Invariant:
     )
 
 
-def _split(one: Learned) -> tuple[Condition | None, Condition | None]:
+def _split(one: Learned) -> tuple[Condition | None, str]:
     """The precondition over the event, and that over each of its members, where it can be told
     apart: a relation selects its members, and `when` asks once for all of them."""
+    selected = str(one.hypothesis.params.get("over", ""))
     if one.when is None or not fields_of(one.when) & one.members:
-        return one.when, None
+        return one.when, selected
     parts = one.when.items if isinstance(one.when, And) else (one.when,)
     over = [part for part in parts if fields_of(part) <= one.members]
     rest = [part for part in parts if not fields_of(part) <= one.members]
-    return _joined(rest), _joined(over)
+    chosen = _joined([*([parse(selected)] if selected else []), *over])
+    return _joined(rest), to_text(chosen) if chosen is not None else ""
 
 
 def _joined(parts: list[Condition]) -> Condition | None:

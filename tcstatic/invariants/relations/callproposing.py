@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from tcstatic.invariants.relations.called import CALL, label_of_call
-from tcstatic.invariants.relations.callusage import CHANCE, Usage, usage_of
+from tcstatic.invariants.relations.callusage import CHANCE, FORWARD, Usage, usage_of
 from tcstatic.invariants.relations.measured import (
     COURSES,
     OVER_TIME,
@@ -339,7 +339,7 @@ def counts(vocabulary: Vocabulary) -> Iterator[Hypothesis]:
     needed, free = weak(vocabulary.runs), choice(vocabulary.runs)
     for of, per, least, most in usage.rates(needed):
         about: dict[str, Any] = {"of": of, "per": per}
-        if least >= 1:
+        if least >= 1 and of != FORWARD:
             yield Hypothesis("count", {**about, "at_least": 1}, "", frozenset(), free)
         if most <= 1:
             yield Hypothesis("count", {**about, "at_most": most}, "", frozenset(), needed)

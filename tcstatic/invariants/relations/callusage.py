@@ -14,7 +14,7 @@ from itertools import pairwise, product
 from typing import Any, Final, final
 
 from tcstatic.invariants.relations.bracketed import bracketed
-from tcstatic.invariants.relations.called import called_in
+from tcstatic.invariants.relations.called import called_in, label_of_call
 from tcstatic.invariants.relations.callstreams import (
     LEAST_ROUNDS,
     MOST_LOOKED_BACK,
@@ -51,6 +51,8 @@ MOST_PREPARING: Final = 8  # calls in a run of what only prepares it
 LEAST_TURNS: Final = 2  # of two methods, for what is so in each of them
 MOST_LABELS: Final = 200
 MOST_ALIKE: Final = 400  # fields that are compared over functions
+# Of models of users' own: the same program may train one of torch's layers by itself.
+FORWARD: Final = label_of_call("torch.nn.Module.forward")
 _Field = tuple[str, str]
 
 
@@ -315,7 +317,7 @@ class Usage:
                 shares = [s for run in self._runs if (s := share_of(run, label, part)) is not None]
                 if len(shares) < needed:
                     continue
-                if min(shares) >= SHARE:
+                if min(shares) >= SHARE and label != FORWARD:
                     yield "existence", label, part
                 elif max(shares) <= 1 - SHARE and not called_in(label).startswith("torch."):
                     yield "absence", label, part

@@ -12,7 +12,7 @@ changes: self}``.
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Sequence
-from typing import ClassVar, final
+from typing import ClassVar, Final, final
 
 from tcstatic.invariants.relations.base import (
     Monitor,
@@ -32,6 +32,8 @@ from tcstatic.invariants.relations.sequences import CONTAINS, Containing
 from tcstatic.model import ABSENT, Event, Hypothesis, Member, Needs, Observation, Vocabulary
 
 STATES = {"param.data": "changed"}
+# Of a change that is smaller than the format of what it changes can show, chance decides.
+SHOWING: Final = "representable"
 
 
 def _moved(value: object) -> Hashable:
@@ -139,4 +141,6 @@ class Effect:
                 for verb in ("changes", "leaves"):
                     for quantifier in ("each", "some") if verb == "changes" else ("each",):
                         params = {"call": group.kind, verb: state, "quantifier": quantifier}
+                        if verb == "changes" and SHOWING in group.members:
+                            params["over"] = SHOWING
                         yield Hypothesis(self.name, params, "", frozenset({name, "idle"}))

@@ -28,7 +28,7 @@ DESCRIBING: Final = frozenset(
     "sensitive_in_train trained_before trained_by_this left_in_train reached "
     "others_reached observed untracked_moves ever_changed loss made_by shapes "
     "quantity scheduled_too_often replaced stepping bounded nothing_to_clip "
-    "cleared_other_optimizer discarded_bad_loss".split()
+    "cleared_other_optimizer discarded_bad_loss loss_zero".split()
 )
 # Fields of an event that sum up what its members say one by one, each under its own rate. Whether a
 # step finds any gradient at all is another matter than whether each parameter has one.

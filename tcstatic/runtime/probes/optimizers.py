@@ -66,9 +66,9 @@ class Optimizer:
     -> step since which it looks unchanged; `copies` bitwise copies over the step in progress;
     `starved` how many steps in a row found no gradient at all; `cleared_again` whether another
     clearing now would be the second one since a backward, `cleared_twice` whether there were two
-    between steps of its own at any time; `ever_changed` numbers of the
-    parameters that some step changed; `first` their norms before the first watched step, or loss
-    of a gradient;
+    between steps of its own at any time; `ever_changed` numbers of the parameters that some step
+    changed; `has_lost` whether any loss was other than 0; `first` their norms before the first
+    watched step, or loss of a gradient;
     `steady` and `told` how the parameters were told last, by number and all together: the same is
     handed on again while nothing new is to be said, as it is at once while `signs` are the same;
     `keeps` tells whether its steps leave the gradients as they find them, None where that is not
@@ -102,6 +102,7 @@ class Optimizer:
         self.discards = Discards()
         self.interval = Interval()
         self.ever_changed: set[int] = set()
+        self.has_lost = False
         self.before: Snapshot | None = None
         self.live: Sequence[Any] = ()
         self.last: tuple[list[int], measure.Pending] | None = None

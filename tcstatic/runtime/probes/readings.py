@@ -16,7 +16,11 @@ from tcstatic.runtime.probes.registry import Registry
 
 _INF: Final = math.inf
 _UNREAD: Final = ("unread",)
-_USUAL_LOSSES: Final[dict[str, Any]] = {"loss_finite": True, "loss_zero": False}
+_USUAL_LOSSES: Final[dict[str, Any]] = {
+    "loss_finite": True,
+    "loss_zero": False,
+    "never_lost": False,
+}
 _TINY: Final = 1e-30  # a gradient's norm times a rate, far above what `_representable` takes for 0
 
 
@@ -50,7 +54,12 @@ class StepReading:
         """Return what is to be said of the losses whose gradients this step used."""
         told = self._said_of_losses
         if told is None:
-            told = self._said_of_losses = _of_losses([loss.values()[0] for loss in self._losses])
+            told = _of_losses([loss.values()[0] for loss in self._losses])
+            if not told.get("never_lost", True):
+                self._optimizer.has_lost = True
+            elif self._optimizer.has_lost and self._losses:
+                told["never_lost"] = False
+            self._said_of_losses = told
         return told
 
     def gradient_norms(self) -> list[float | None] | None:
@@ -98,7 +107,10 @@ class StepReading:
 
     def values(self, values: Mapping[str, Any], sums: dict[str, Any]) -> Mapping[str, Any]:
         """Return the `values` of the step's event together with what is known only now; the same
-        object while all parts are the same."""
+        object while all parts are the same. Gradients that came about unseen are the work of
+        backwards that nobody counted, unless they are zero: then they were cleared."""
+        if values.get("backwards", 0) is None and not sums["gradient_left"]:
+            values = {**values, "backwards": 0}
         parts, optimizer = (values, self.losses(), sums), self._optimizer
         if not all(map(operator.is_, parts, optimizer.said[0])):
             optimizer.said = (parts, {**parts[0], **parts[1], **parts[2]})
@@ -267,7 +279,7 @@ def _of_losses(values: list[float]) -> dict[str, Any]:
     if all(map(math.isfinite, values)) and any(values):
         return _USUAL_LOSSES
     bad = [value for value in values if not math.isfinite(value)]
-    told = {"loss_finite": not bad, "loss_zero": not any(values)}
+    told = {"loss_finite": not bad, "loss_zero": not any(values), "never_lost": not any(values)}
     return {**told, "loss": bad[0]} if bad else told
 
 

@@ -69,6 +69,8 @@ class StepFacts:
             "untracked": len(orphans),
             **self._since(optimizer, lost, starving=starving),
         }
+        if has_gradient and not optimizer.interval.backwards:
+            values["backwards"] = None if optimizer.ledger.fresh(parameters) else 0
         if values != optimizer.found:
             optimizer.found = values
         idle = _NOBODY if trainable else numbers

@@ -79,6 +79,22 @@ def test_members_are_selected_by_what_they_are() -> None:
     )
 
 
+def test_a_change_too_small_to_show_is_not_asked_for() -> None:
+    def run(*, shows: bool, changed: bool | None = None) -> list[Event]:
+        told = {"representable": shows} | ({} if changed is None else {"changed": changed})
+        return [
+            one._replace(
+                members=tuple(m._replace(fields={**m.fields, **told}) for m in one.members)
+            )
+            for one in healthy()
+        ]
+
+    found = learnt(run(shows=True), run(shows=True))
+    claim = "optimizer.step changes param.data of each parameter where representable"
+    assert violated(run(shows=False, changed=False), found.invariants) == set()
+    assert claim in violated(run(shows=True, changed=False), found.invariants)
+
+
 def test_what_fails_where_nothing_was_seen_is_no_violation() -> None:
     found = learnt(healthy(), healthy())
     strange = [

@@ -10,7 +10,17 @@ import pytest
 import torch
 
 from tcstatic.runtime.probes import entry
-from tests.unit.probes.watching import COPY, NEW, Watched, batch, linear, train
+from tests.unit.probes.watching import (
+    BACKWARD,
+    CLEAR,
+    COPY,
+    FORWARD,
+    NEW,
+    Watched,
+    batch,
+    linear,
+    train,
+)
 
 
 class ByHand(torch.optim.Optimizer):
@@ -170,6 +180,73 @@ def test_a_closure_that_backwards_within_the_step(watched: Watched) -> None:
         optimizer.step(closure)
     assert len(watched.of("optimizer.step")) == 3
     assert watched.codes() == []
+
+
+def test_a_step_that_clears_what_it_has_used_cleared_after_it(watched: Watched) -> None:
+    class Twice(torch.optim.SGD):
+        def step(self, closure: Any = None) -> Any:
+            closure()
+            self.move(0.01)
+            self.zero_grad()
+            closure()
+            self.move(-0.1)
+            self.zero_grad()
+
+        @torch.no_grad()
+        def move(self, rate: float) -> None:
+            for parameter in self.param_groups[0]["params"]:
+                parameter.add_(parameter.grad, alpha=rate)
+
+        def zero_grad(self, set_to_none: bool = True) -> None:
+            entry.on(CLEAR, self)
+            entry.after(CLEAR, super().zero_grad(set_to_none))
+
+    model = linear()
+    optimizer = Twice(model.parameters(), lr=0.1)
+
+    def closure() -> None:
+        loss = entry.after(FORWARD, entry.on(FORWARD, model)(batch())).pow(2).mean()
+        entry.after(BACKWARD, entry.on(BACKWARD, loss).backward())
+
+    for _ in range(4):
+        optimizer.step(closure)
+    step, clear = "optimizer.step", "optimizer.zero_grad"
+    assert len(watched.of(step)) == 4
+    kinds = [one.kind for one in watched.events if one.kind in (step, clear)]
+    assert kinds == [clear, step, clear] * 4
+    assert watched.codes() == []
+
+
+def test_gradients_that_came_about_unseen_are_no_step_without_a_backward(
+    watched: Watched,
+) -> None:
+    model = linear()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    train(model, optimizer, 1)
+    entry.after(CLEAR, entry.on(CLEAR, optimizer).zero_grad())
+    for parameter in model.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    optimizer.step()
+    optimizer.step()
+    entry.after(CLEAR, entry.on(CLEAR, optimizer).zero_grad(set_to_none=False))
+    optimizer.step()
+    told = [one.values["backwards"] for one in watched.of("optimizer.step")]
+    assert told == [1, None, 0, 0]
+
+
+def test_a_loss_that_falls_to_nothing_was_more_before(watched: Watched) -> None:
+    for scales in ((1.0, 0.0), (0.0, 0.0, 1.0, 0.0)):
+        model = linear()
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        entry.after(NEW, optimizer)
+        for scale in scales:
+            loss = entry.after(FORWARD, entry.on(FORWARD, model)(batch())).mean() * scale
+            entry.after(BACKWARD, entry.on(BACKWARD, loss).backward())
+            optimizer.step()
+    told = [one.values["never_lost"] for one in watched.of("optimizer.step")]
+    assert told == [False, False, True, True, False, False]
+    zero = [one.values["loss_zero"] for one in watched.of("optimizer.step")]
+    assert zero == [False, True, True, True, False, True]
 
 
 def test_a_copy_of_the_model_is_followed_like_the_model(watched: Watched) -> None:
