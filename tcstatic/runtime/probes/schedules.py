@@ -8,6 +8,7 @@ from typing import Any, Final, final
 from tcstatic.model import Location
 from tcstatic.runtime.probes.optimizers import Optimizer
 from tcstatic.runtime.probes.stream import HEARD, Stream
+from tcstatic.runtime.probes.twins import Twins
 from tcstatic.runtime.probes.units import ended_early, in_other_unit, length_of, told_in_steps
 
 # Steps of a schedule, and of another optimizer, before an optimizer that never stepped is told.
@@ -38,10 +39,12 @@ class Schedules:
         self._idle: dict[int, Optimizer] = {}
         self._open: dict[int, tuple[Location | None, int, int, Optimizer, str]] = {}
         self._units: set[int] = set()
+        self._twins = Twins(stream)
 
     def made(self, scheduler: Any, driven: Optimizer, where: Location | None) -> None:
         """A scheduler was made for an optimizer; by whom, is told by the first who hands it on."""
         number = self._stream.registry.number(scheduler)
+        self._twins.made(scheduler, driven, where)
         if number not in self._calls:
             self._calls[number] = 0
             self._tell("scheduler.new", scheduler, driven, where, {})
@@ -60,6 +63,7 @@ class Schedules:
         self._look_at_unit(scheduler, driven, where)
         place = (number, id(where))
         everyone = list(others)
+        self._twins.stepped(scheduler, everyone)
         stepping = self._idle.get(number)
         if number not in self._settled and (
             driven.steps
@@ -97,6 +101,7 @@ class Schedules:
 
     def finish(self) -> None:
         """The run ends: how many steps each optimizer has made is known."""
+        self._twins.settle()
         for number, (where, length, done, driven, kind) in self._open.items():
             if ended_early(length, done, driven.steps):
                 subjects = {"scheduler": (number,), HEARD: (driven.heard,)}
