@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import final
 
-from tcstatic.model import Location
+from tcstatic.model import Location, Site
 from tcstatic.runtime.probes.ledger import version_of
 from tcstatic.runtime.probes.stream import Stream
 from tcstatic.runtime.probes.updates import Updates
@@ -58,3 +58,12 @@ class Clipping:
         }
         subjects = {"optimizer": tuple(o.number for o in concerned or everyone)}
         self._stream.tell(self._stream.make("grad.clip", where, subjects, values))
+
+
+def written_bound(site: Site) -> float | None:
+    """Return the bound of a clipping that is a literal, None for any other."""
+    texts = [site.arguments.get(name) for name in ("max_norm", "clip_value", "1")]
+    try:
+        return next(float(text) for text in texts if text is not None)
+    except (StopIteration, ValueError):
+        return None

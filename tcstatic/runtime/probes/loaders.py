@@ -14,6 +14,7 @@ from tcstatic.model import Location, Site
 from tcstatic.runtime.probes.batches import TIMES, Batches, Fetches
 from tcstatic.runtime.probes.loops import Loop
 from tcstatic.runtime.probes.portions import Portions
+from tcstatic.runtime.probes.rebuilds import Rebuilds
 from tcstatic.runtime.probes.roles import LOADER, role_of
 from tcstatic.runtime.probes.rows import Rows, rows_of
 from tcstatic.runtime.probes.samples import Sample, sample_of, tells, tensors_in
@@ -89,6 +90,7 @@ class Loaders:
         self._left: dict[int, int] = {}
         self._compared: set[int] = set()
         self._said: set[tuple[object, ...]] = set()
+        self.rebuilds = Rebuilds(stream)
 
     # -- what sites tell ------------------------------------------------------------------------
 
@@ -153,6 +155,8 @@ class Loaders:
         loader = load.loader()
         if loader is None or loop.index < 0:
             return
+        if loop.steps:
+            self.rebuilds.passes.append(self._stream.registry.number(loader))
         if self._stream.step > load.begun:
             self._trained_on(loop, loader, load)
         elif not loop.backwards and (load.graphless or _unrecorded(loop)):

@@ -10,7 +10,7 @@ from typing import Any, Final, final
 from tcstatic.model import Needs, Site
 from tcstatic.runtime.probes.averages import Averages
 from tcstatic.runtime.probes.batches import Batches
-from tcstatic.runtime.probes.clipping import Clipping
+from tcstatic.runtime.probes.clipping import Clipping, written_bound
 from tcstatic.runtime.probes.forwards import Forwards
 from tcstatic.runtime.probes.graphs import Graphs
 from tcstatic.runtime.probes.kept import Kept
@@ -115,7 +115,8 @@ class Parts:
                 # Without hooks it wraps the optimizer that will tell of its steps itself.
                 if "_optimizer_step_pre_hooks" in vars(thing) and hasattr(thing, "param_groups"):
                     self.structure.watchful = True
-                    self.updates.known(thing, site.location, made=True)
+                    record = self.updates.known(thing, site.location, made=True)
+                    self.loaders.rebuilds.made(record, site.location)
             else:
                 self.structure.model_returned(thing, site, site.location)
                 if self.ownership.shared:
@@ -215,7 +216,7 @@ class Parts:
         elif kind == "grad.clip":
             stock = site.callee.startswith("torch.nn.utils.")
             bound = bounds.pop(site.location.line, None)
-            bound = _written_bound(site) if bound is None else bound
+            bound = written_bound(site) if bound is None else bound
             self.clipping.ends(site.location, bound, stock=stock)
             self.replicas.clipped(site, value)
         elif kind in {"model.train", "model.eval"} and role_of(thing) == MODULE:
@@ -364,15 +365,6 @@ class Parts:
         self.updates.untracked.settle_update(self.updates.optimizers, self.updates._finish_step)
         self.forwards.finish()
         self.replicas.finish()
-
-
-def _written_bound(site: Site) -> float | None:
-    """Return the bound of a clipping that is a literal, None for any other."""
-    texts = [site.arguments.get(name) for name in ("max_norm", "clip_value", "1")]
-    try:
-        return next(float(text) for text in texts if text is not None)
-    except (StopIteration, ValueError):
-        return None
 
 
 def _untouchable(torch: Any) -> Callable[[], bool]:
