@@ -1,0 +1,25 @@
+"""Starts the ranks of a workload: ``WORLD`` of them, on as many GPUs where there are, else gloo."""
+
+import os
+
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+
+WORLD = int(os.environ.get("WORLD", "2"))
+CUDA = torch.cuda.device_count() >= WORLD
+DEVICE = "cuda" if CUDA else "cpu"
+
+
+def run(rank, train, place):
+    if CUDA:
+        torch.cuda.set_device(rank)
+    dist.init_process_group("nccl" if CUDA else "gloo", place, rank=rank, world_size=WORLD)
+    train(rank, WORLD)
+    dist.barrier()
+    dist.destroy_process_group()
+
+
+def start(train):
+    """Run ``train(rank, world)`` on all ranks; they meet in a file of their own."""
+    mp.spawn(run, args=(train, f"file://{os.environ['MEETING']}"), nprocs=WORLD)
