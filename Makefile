@@ -8,7 +8,7 @@ READY := $(VENV)/.ready
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench mutation clean
+.PHONY: help setup demo test check bench mutation causes clean
 
 help:  ## list the targets
 	@grep -E '^[a-z]+:.*##' $(firstword $(MAKEFILE_LIST)) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -46,6 +46,9 @@ bench: $(READY)  ## print the slow-down of a watched run
 
 mutation: $(READY)  ## break healthy programs in hundreds of ways, and print what is found
 	$(BIN)/python -m tests.benchmarks.injecting
+
+causes: $(READY)  ## run programs with one fault each, and count where the line to mend comes first
+	$(BIN)/python -m tests.benchmarks.causes
 
 clean:  ## remove .venv, caches and build outputs
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist

@@ -8,7 +8,7 @@ from string import Formatter
 from typing import Any, Final, final
 
 from tcstatic.check.history import History
-from tcstatic.invariants.conditions import Judge, compile_condition, parse
+from tcstatic.invariants.conditions import Judge, compile_condition, fields_of, parse
 from tcstatic.invariants.relations import needs_of
 from tcstatic.model import Event, Finding, Invariant, Location, Observation, Witness
 
@@ -24,8 +24,13 @@ class Diagnosis:
 
     def __init__(self, invariant: Invariant) -> None:
         self.invariant = invariant
-        self._blame: list[tuple[str, Judge | None]] = [
-            (blame.at, compile_condition(parse(blame.when)) if blame.when else None)
+        # With the fields that a condition names, which may say how it was done.
+        self._blame: list[tuple[str, Judge | None, frozenset[str]]] = [
+            (
+                blame.at,
+                compile_condition(parse(blame.when)) if blame.when else None,
+                fields_of(parse(blame.when)) if blame.when else frozenset(),
+            )
             for blame in invariant.blame
         ]
 
@@ -79,14 +84,14 @@ class Diagnosis:
         for position, earlier in enumerate(trail):
             facts[f"had_{earlier.kind.replace('.', '_')}"] = True
             facts[f"last_{earlier.kind.replace('.', '_')}"] = position
-            if earlier.values.get("how") == "copy":
-                facts["had_copy"] = True
-        for kind, judge in self._blame:
+            facts.update(dict.fromkeys(_how(earlier), True))
+        for kind, judge, names in self._blame:
             if judge is not None and judge(facts) is not True:
                 continue
             if kind == event.kind and event.where is not None:
                 return event
             placed = [e for e in trail if e.kind == kind and e.where is not None]
+            placed = [e for e in placed if names & _how(e)] or placed
             if placed:
                 return placed[-1]
         if self._of_calls and not self._blame:
@@ -118,6 +123,12 @@ def fingerprint(code: str, where: Location) -> str:
     """Return a stable name of a finding: what, and where to mend it."""
     text = f"{code}\0{where.file}\0{where.function}\0{where.line}"
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
+def _how(event: Event) -> frozenset[str]:
+    """The condition that tells how something was done, as ``had_copy`` does."""
+    how = event.values.get("how")
+    return frozenset((f"had_{how}",)) if isinstance(how, str) else frozenset()
 
 
 def _scalars(facts: Mapping[str, Any]) -> dict[str, Any]:
@@ -157,7 +168,8 @@ def _witnesses(
         chain.append(cause)
     seen: list[Witness] = []
     for link in (witness(e) for e in chain if e is not event):
-        if seen and seen[-1].event == link.event == "model.new":
+        parts = bool(seen) and seen[-1].event == link.event == "model.new"
+        if parts and not (cause.where and _is_at(seen[-1], cause.where)):
             seen.pop()  # parts of a model are made one after another; the whole comes last
         if not seen or (seen[-1].event, seen[-1].line) != (link.event, link.line):
             seen.append(link)
@@ -167,6 +179,10 @@ def _witnesses(
         last = witness(event)
         seen.append(Witness(last.file, last.line, last.event, step, last.rank, last.values))
     return tuple(seen)
+
+
+def _is_at(link: Witness, where: Location) -> bool:
+    return (link.file, link.line) == (where.file, where.line)
 
 
 def witness(event: Event) -> Witness:

@@ -51,7 +51,7 @@ from tcstatic.runtime.live.codecache import fetch, store
 from tcstatic.runtime.live.pruning import used
 
 # Part of every cache key: raise it with each change in what is selected or inserted.
-SELECTION: Final = "7"
+SELECTION: Final = "8"
 _LINTED: Final = Verdict("OUT_OF_SCOPE", "decided from the source by tcstatic lint")
 # A file of an included package without any of these has no site that matters, but for its calls.
 _WORTH_READING: Final = re.compile(rb"torch|\.(?:step|backward|zero_grad|train|eval)\(")

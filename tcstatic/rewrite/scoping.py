@@ -32,12 +32,12 @@ GIVEN: Final = "given"  # the attribute of sites of what models and losses are g
 STILL_LOOP: Final = "nothing is trained or evaluated in this loop"
 # Kinds of which a call's value tells nothing.
 _UNASKED: Final = frozenset(
-    """sampler.new sampler.set_epoch dist.init dist.collective
+    """sampler.set_epoch dist.init dist.collective
     optimizer.step model.freeze model.move grad.write scaler.scale scaler.unscale scaler.step
     scaler.update""".split()
 )
 # Kinds whose receivers are looked at only to find where ranks part.
-_PASSED: Final = frozenset("call sampler.set_epoch scaler.update optimizer.new".split())
+_PASSED: Final = frozenset("call scaler.update optimizer.new".split())
 _MADE: Final = frozenset("model.new wrap.new optimizer.new model.load".split())
 _MODES: Final = frozenset({"model.train", "model.eval"})
 _CONTAINERS: Final = frozenset(
@@ -216,6 +216,8 @@ class _File:
         if kind == "model.new" and call is not None:
             if call.span in self._layers:
                 return PART
+            if call.name.endswith("GradScaler"):
+                return ""  # one that is switched off may have to be named
             if _loads_weights(call):
                 return GIVES_NONE
         seen = self._scoping.seen(self._path, call, self._facts)

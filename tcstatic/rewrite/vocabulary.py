@@ -46,7 +46,11 @@ LOSSES: Final = frozenset(
     for name in "cross_entropy nll_loss mse_loss l1_loss smooth_l1_loss huber_loss "
     "binary_cross_entropy binary_cross_entropy_with_logits".split()
 )
-LAYERS: Final = {f"torch.nn.{name}": name.lower() for name in ("Softmax", "Sigmoid")}
+LAYERS: Final = {
+    "torch.nn.Softmax": "softmax",
+    "torch.nn.Sigmoid": "sigmoid",
+    "torch.nn.LogSoftmax": "log_softmax",
+}
 SAVES: Final = frozenset(
     {"torch.save", "torch.distributed.checkpoint.save", "torch.distributed.checkpoint.async_save"}
 )

@@ -6,7 +6,7 @@ from typing import final
 
 from tcstatic.model import Location, Site
 from tcstatic.runtime.probes.ledger import version_of
-from tcstatic.runtime.probes.stream import Stream
+from tcstatic.runtime.probes.stream import HEARD, Stream
 from tcstatic.runtime.probes.updates import Updates
 
 
@@ -56,6 +56,10 @@ class Clipping:
             "clipped_live": any(o.interval.clipped_live for o in concerned or everyone),
             "nothing_to_clip": idle,
         }
+        if bound == 0 and not idle:
+            heard = {HEARD: tuple(o.heard for o in concerned)}
+            said = {"operation": "gradients are clipped to a bound of 0", "sure": True}
+            self._stream.tell(self._stream.make("call", where, heard, said))
         subjects = {"optimizer": tuple(o.number for o in concerned or everyone)}
         self._stream.tell(self._stream.make("grad.clip", where, subjects, values))
 

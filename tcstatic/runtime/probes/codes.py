@@ -9,12 +9,14 @@ from __future__ import annotations
 import dis
 import sys
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import pairwise
 from types import CodeType, FrameType, FunctionType, MethodType, ModuleType
 from typing import Any, Final
 
 from tcstatic.model import Location
 from tcstatic.runtime.probes.locate import Locator
 from tcstatic.runtime.probes.roles import MODULE, role_of
+from tcstatic.runtime.probes.signatures import unwrapped
 
 MOST_CODES: Final = 400
 MOST_MODULES: Final = 1_000
@@ -59,7 +61,7 @@ def places(
         for one in dis.get_instructions(code):
             operator = one.opname == "BINARY_OP" and one.argrepr.rstrip("=") in operators
             if operator or (one.opname in _NAMED and one.argval in names):
-                found[_location(code, one, locator)] = None
+                found[location_of(code, one, locator)] = None
     return list(found)
 
 
@@ -104,9 +106,31 @@ def _of_function(thing: Any, own: Any) -> list[tuple[CodeType, Mapping[str, Any]
     return []
 
 
-def _location(code: CodeType, one: dis.Instruction, locator: Locator) -> Location:
+def location_of(code: CodeType, one: dis.Instruction, locator: Locator) -> Location:
+    """Return the place of an instruction."""
     positions = one.positions
     line = (positions.lineno if positions else None) or code.co_firstlineno
     end_line = (positions.end_lineno if positions else None) or line
     place = locator.relative(sys.intern(code.co_filename))
     return Location(place, line, 1, end_line, 1, code.co_qualname)
+
+
+def stored(codes: Iterable[CodeType], key: str, locator: Locator) -> list[Location]:
+    """Return where something is stored under a key."""
+    found: dict[Location, None] = {}
+    for code in codes:
+        told = list(dis.get_instructions(code))
+        for one, after in pairwise(told):
+            if one.argval == key and after.opname == "STORE_SUBSCR":
+                found[location_of(code, after, locator)] = None
+    return list(found)
+
+
+def defined_at(function: Any, locator: Locator) -> Location | None:
+    """Return where a function of the user's begins; None for any other."""
+    plain = unwrapped(getattr(function, "__func__", function))
+    code = getattr(plain, "__code__", None)
+    if code is None or not locator.is_users(code.co_filename):
+        return None
+    place, line = locator.relative(sys.intern(code.co_filename)), code.co_firstlineno
+    return Location(place, line, 1, line, 1, code.co_qualname)

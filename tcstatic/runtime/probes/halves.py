@@ -7,7 +7,7 @@ from typing import Any, Final, final
 
 from tcstatic.model import Location
 from tcstatic.runtime.probes.nodes import kind_of
-from tcstatic.runtime.probes.stream import Stream
+from tcstatic.runtime.probes.stream import HEARD, Stream, listener
 
 _MOST_NODES: Final = 64
 _MOST_READ: Final = 8  # graphs without a cast to float16, after which none is expected
@@ -20,7 +20,8 @@ class Halves:
     """Tells of gradients that float16 cannot hold, from the graphs of losses.
 
     State: `_since` the step in which a loss was first seen that nothing scales; `_read` how many
-    graphs were read; `_settled` whether there is nothing more to tell.
+    graphs were read; `_off` where a scaler was made that is switched off; `_settled` whether there
+    is nothing more to tell.
     """
 
     def __init__(self, stream: Stream) -> None:
@@ -28,6 +29,12 @@ class Halves:
         self._since: int | None = None
         self._read = 0
         self._settled = False
+        self._off: Location | None = None
+
+    def scaler_made(self, scaler: Any, where: Location) -> None:
+        """A loss scaler was made; one that is switched off scales nothing."""
+        if not scaler.is_enabled():
+            self._off = where
 
     def read(self, loss: Any, where: Location | None) -> None:
         """The backward of a loss begins. It is told the second time, once a step lies between."""
@@ -44,7 +51,11 @@ class Halves:
         elif stream.step > self._since:
             self._settled = True
             values = {"underflows": True, "underflows_since": self._since}
-            stream.tell(stream.make("state", where, {}, values))
+            heard = {HEARD: (listener("loss", 0),)}
+            if self._off is not None:
+                said = {"operation": "a loss scaler that is switched off"}
+                stream.tell(stream.make("call", self._off, heard, said))
+            stream.tell(stream.make("state", where, heard, values))
 
 
 def _is_multiplied(node: Any) -> bool:

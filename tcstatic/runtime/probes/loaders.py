@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dis
 import linecache
 import re
 import sys
@@ -12,6 +13,7 @@ from typing import Any, Final, final
 
 from tcstatic.model import Location, Site
 from tcstatic.runtime.probes.batches import TIMES, Batches, Fetches
+from tcstatic.runtime.probes.codes import defined_at
 from tcstatic.runtime.probes.loops import Loop
 from tcstatic.runtime.probes.portions import Portions
 from tcstatic.runtime.probes.rebuilds import Rebuilds
@@ -83,6 +85,7 @@ class Loaders:
         self._fetches: dict[int, Fetches] = {}
         self._passing: Any = None
         self._made: dict[int, Location] = {}
+        self._sampled: dict[int, Location] = {}
         self._rows: dict[int, Rows | None] = {}
         self._trained: tuple[weakref.ref[Any], Rows, int, str] | None = None
         self._epochs: dict[tuple[int, int], Any] = {}
@@ -97,6 +100,10 @@ class Loaders:
     def made(self, loader: Any, where: Location) -> None:
         """A loader was made; by whom, is told by the first who hands it on."""
         self._made.setdefault(self._stream.registry.number(loader), where)
+
+    def sampler_made(self, sampler: Any, where: Location) -> None:
+        """A sampler was made."""
+        self._sampled.setdefault(self._stream.registry.number(sampler), where)
 
     def passes(self, thing: Any) -> None:
         """Something is about to be iterated."""
@@ -146,7 +153,10 @@ class Loaders:
             return
         self._compared.add(number)
         alike = _alike(load.samples, workers)
-        where = self._drawn_at(loader) or self._made.get(number) or loop.where
+        seeded = _seeds_alike(getattr(loader, "worker_init_fn", None))
+        where = defined_at(loader.worker_init_fn, self._stream.locator) if seeded else None
+        where = where or self._drawn_at(loader, ("__iter__", "__getitem__"))
+        where = where or self._made.get(number) or loop.where
         self._tell(where, number, {"workers_alike": alike, "workers": workers})
 
     def ends(self, loop: Loop) -> None:
@@ -190,6 +200,7 @@ class Loaders:
         alike = self._portions.alike(loop.site.number)
         if alike is not None:
             self._tell_made(number)
+            self._tell_read(loader, number)
             self._tell(loop.where, number, {"ranks_alike": alike})
         sampler = _distributed(loader)
         if sampler is not None:
@@ -273,18 +284,14 @@ class Loaders:
             self._rows[number] = rows_of(loader, self._stream.registry.number)
         return self._rows[number]
 
-    def _drawn_at(self, loader: Any) -> Location | None:
-        """Where the user's dataset gives its items."""
+    def _drawn_at(self, loader: Any, names: tuple[str, ...]) -> Location | None:
+        """Where the user's dataset gives its items, by a method of one of these names."""
         dataset = getattr(loader, "dataset", None)
         for _ in range(_WRAPPED):
-            for name in ("__iter__", "__getitem__"):
-                function = unwrapped(looked_up(type(dataset), name))
-                code = getattr(function, "__code__", None)
-                locator = self._stream.locator
-                if code is not None and locator.is_users(code.co_filename):
-                    line = code.co_firstlineno
-                    file = locator.relative(code.co_filename)
-                    return Location(file, line, 1, line, 1, code.co_qualname)
+            for name in names:
+                found = defined_at(looked_up(type(dataset), name), self._stream.locator)
+                if found is not None:
+                    return found
             dataset = getattr(dataset, "dataset", None)
         return None
 
@@ -294,6 +301,17 @@ class Loaders:
         if where is not None:
             heard = {HEARD: (listener("loader", number),)}
             self._stream.tell(self._stream.make("loader.new", where, heard))
+
+    def _tell_read(self, loader: Any, number: int) -> None:
+        """Tell who chooses the rows of a loader: its sampler, or the stream that it reads."""
+        registry, heard = self._stream.registry, {HEARD: (listener("loader", number),)}
+        sampler = _distributed(loader, shuffling=False)
+        chosen = self._sampled.get(registry.number(sampler)) if sampler is not None else None
+        if chosen is not None:
+            self._stream.tell(self._stream.make("sampler.new", chosen, heard))
+        drawn = self._drawn_at(loader, ("__iter__",))
+        if drawn is not None:
+            self._stream.tell(self._stream.make("call", drawn, heard))
 
     def _once(self, *said: object) -> bool:
         if said in self._said:
@@ -308,12 +326,26 @@ class Loaders:
         stream.tell(stream.make("loader.next", where, {"loader": (number,), **heard}, values))
 
 
-def _distributed(loader: Any) -> Any:
-    """A loader's sampler, if it shuffles for several ranks by the epoch that it is told."""
+def _seeds_alike(function: Any) -> bool:
+    """Whether what is run in each new worker sets a seed, and asks for no worker's own."""
+    code = getattr(unwrapped(function), "__code__", None)
+    if code is None or not any("seed" in name for name in code.co_names):
+        return False
+    own = {"initial_seed", "get_worker_info", "seed_all"} & set(code.co_names)
+    loaded = {
+        one.argval for one in dis.get_instructions(code) if one.opname.startswith("LOAD_FAST")
+    }
+    return not own and not loaded & set(code.co_varnames[: code.co_argcount])
+
+
+def _distributed(loader: Any, *, shuffling: bool = True) -> Any:
+    """A loader's sampler, if it divides the rows among ranks, and shuffles by the epoch that it is
+    told."""
     batches = getattr(loader, "batch_sampler", None)
     sampler = getattr(batches if batches is not None else loader, "sampler", None)
     stock = type(sampler).__name__ == "DistributedSampler"
-    return sampler if stock and getattr(sampler, "shuffle", False) else None
+    wanted = stock and (not shuffling or getattr(sampler, "shuffle", False))
+    return sampler if wanted else None
 
 
 def _alike(samples: list[tuple[Sample, ...]], workers: int) -> bool:

@@ -259,3 +259,15 @@ class Copies:
         self._kept = {}
         self._bytes = 0
         return found
+
+
+def pointer(tensor: Any) -> int:
+    """Return where the data of a plain tensor begins; 0 for any other."""
+    if type(tensor) not in _TENSORS or tensor.layout != torch.strided:
+        return 0
+    return int(tensor.data_ptr())
+
+
+def is_small(tensor: Any) -> bool:
+    """Whether a tensor holds floating-point numbers of 16 bits."""
+    return tensor.dtype in _SMALL

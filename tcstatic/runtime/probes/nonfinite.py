@@ -23,6 +23,7 @@ _MOST_NODES: Final = 20_000
 _MOST_PLACES: Final = 4
 _HUGE: Final = 1e12  # from here on, numbers may have grown too large by themselves
 _SAVED: Final = "_saved_"
+_GIVEN: Final = "given"  # the kind of what was there before any operation of the graph
 # Who is told of a cause, and the models that were called.
 Around = tuple[tuple[int, ...], list[Any]]
 
@@ -100,6 +101,8 @@ _OPERATIONS: Final[Mapping[str, _Operation]] = {
     "Softmax": _written("softmax", _of_result("a softmax over infinities alone")),
     "LogSoftmax": _written("log_softmax", _of_result("a log_softmax over infinities alone")),
 }
+# What makes numbers that are not finite of ordinary ones.
+_HAZARDS: Final = ("Log", "Log2", "Log10", "Div", "Reciprocal", "Sqrt", "Rsqrt", "Std", "Var")
 # Operations whose slope is infinite at 0 (at 1 for the last two), where their value is finite.
 _STEEP: Final[Mapping[str, tuple[frozenset[str], frozenset[str]]]] = {
     "Sqrt": (frozenset({"sqrt"}), frozenset()),
@@ -133,18 +136,45 @@ class NonFinite:
         self._looked = True
         torch: Any = sys.modules["torch"]
         with torch.no_grad():
-            found = _first(_forward(loss.grad_fn))
+            given = self._given()
+            found = None if given else _first(_forward(loss.grad_fn))
         if found is None:
-            return ""
+            return given
         kind, words = found
         operation = _OPERATIONS.get(kind)
-        if operation is None:
-            return f": {words}"
-        return self._tell([(operation.names, operation.operators)], words)
+        if operation is not None:
+            return self._tell([(operation.names, operation.operators)], words)
+        return (self._within_models() if kind == _GIVEN else "") or f": {words}"
 
-    def gradient_found(self, norms: Sequence[float]) -> str:
+    def _given(self) -> str:
+        """Name a tensor of a function in progress that is not finite and was computed from no
+        parameter, and the loop that gives it; return what is said of it."""
+        stream = self._stream
+        frame = stream.locator.frame(1)
+        while frame is not None and stream.locator.is_users(frame.f_code.co_filename):
+            for name, value in frame.f_locals.items():
+                if _is_tensor(value) and _is_readable(value) and _is_broken(value):
+                    if stream.loops and stream.loops[-1].batches:
+                        heard, values = {HEARD: self._around()[0]}, {"operation": "data"}
+                        stream.tell(stream.make("call", stream.loops[-1].where, heard, values))
+                    return f": {name} was not finite before the model was called"
+            frame = frame.f_back
+        return ""
+
+    def _within_models(self) -> str:
+        """Name what may have made a number that is not finite of what a model was given, and of no
+        parameter; return what is said of it."""
+        code = codes.reachable(None, self._around()[1], self._stream.locator)
+        written = [_OPERATIONS[kind] for kind in _HAZARDS]
+        names = frozenset(name for one in written for name in one.names)
+        operators = frozenset(name for one in written for name in one.operators)
+        words = "computed from the input of the model, and not finite"
+        return self._tell_at(codes.places(code, names, operators, self._stream.locator), words)
+
+    def gradient_found(self, norms: Sequence[float], written: Location | None) -> str:
         """A step finds a gradient that is not finite, after a loss that was; `norms` are those of
-        parameters and gradients. Return what is said of it."""
+        parameters and gradients, `written` where a gradient was written to since. Return what is
+        said of it."""
         if self._looked or any(_HUGE < norm < math.inf for norm in norms):
             return ""
         self._looked = True
@@ -154,20 +184,27 @@ class NonFinite:
             kinds = {kind_of(node) for node in _forward(loss.grad_fn)}
         wanted = [_STEEP[kind] for kind in sorted(kinds & _STEEP.keys())]
         words = "the slope of a root, a norm or an arc is infinite at the end of its range"
-        return self._tell(wanted, words) if wanted else ""
+        if wanted or written is None:
+            return self._tell(wanted, words) if wanted else ""
+        subjects = {HEARD: self._around()[0]}
+        self._stream.tell(self._stream.make("grad.write", written, subjects))
+        return f": gradients were written to after backward, at {written.file}:{written.line}"
 
     def _tell(self, wanted: list[tuple[frozenset[str], frozenset[str]]], words: str) -> str:
         """Tell the places where one of the operations is written; the nearest one last."""
-        stream = self._stream
-        locator = stream.locator
-        listeners, models = self._around()
+        locator = self._stream.locator
+        models = self._around()[1]
         code = codes.reachable(locator.frame(1), models, locator)
         places: list[Location] = []
         for names, operators in wanted:
             places += codes.places(code, names, operators, locator)
+        return self._tell_at(places, words) or f": {words}"
+
+    def _tell_at(self, places: list[Location], words: str) -> str:
+        stream, listeners = self._stream, self._around()[0]
         places = list({(one.file, one.line): one for one in places}.values())
         if not places or len(places) > _MOST_PLACES:
-            return f": {words}"
+            return ""
         for place in reversed(places):
             values = {"operation": words, "sure": len(places) == 1}
             stream.tell(stream.make("call", place, {HEARD: listeners}, values))
@@ -209,7 +246,7 @@ def _first(nodes: list[Any]) -> tuple[str, str] | None:
         if words:
             return kind, words
         if any(_is_tensor(one) and bool(one.isnan().any()) for one in saved.values()):
-            return "", f"{kind} was given, or made, the first that was seen"
+            return _GIVEN, f"{kind} was given, or made, the first that was seen"
     return None
 
 
@@ -237,6 +274,13 @@ def _is_readable(tensor: Any) -> bool:
     torch: Any = sys.modules["torch"]
     plain = type(tensor) in (torch.Tensor, torch.nn.Parameter)
     return bool(plain and tensor.layout == torch.strided and tensor.is_floating_point())
+
+
+def _is_broken(tensor: Any) -> bool:
+    """Whether a tensor that depends on no parameter is not finite; a mask may well be of -inf."""
+    if tensor.requires_grad or tensor.grad_fn is not None:
+        return False
+    return bool(tensor.isnan().any() or tensor.isposinf().any())
 
 
 def _is_bad(value: Any) -> bool:

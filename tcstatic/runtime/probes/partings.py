@@ -26,7 +26,8 @@ class Round:
     are those `used` by the step where they were written to since; `group` the ranks whose copies a
     wrapper keeps equal, empty where nothing declares it; `sites` the numbers of the sites passed
     between backward and update, `results` the norms that clipping gave at them, `rates` the
-    learning rates of all groups of all optimizers.
+    learning rates of all groups of all optimizers, `writer` the last site that wrote to one of the
+    copies, or its gradient (0: none).
     """
 
     step: int
@@ -37,6 +38,7 @@ class Round:
     results: dict[int, float] = field(default_factory=dict)
     rates: tuple[float | None, ...] = ()
     used: dict[str, float] | None = None
+    writer: int = 0
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), separators=(",", ":"))

@@ -10,6 +10,7 @@ from typing import Any, Final, final
 from tcstatic.model import Needs, Site
 from tcstatic.runtime.probes.averages import Averages
 from tcstatic.runtime.probes.batches import Batches
+from tcstatic.runtime.probes.clearing import cleared_elsewhere
 from tcstatic.runtime.probes.clipping import Clipping, written_bound
 from tcstatic.runtime.probes.forwards import Forwards
 from tcstatic.runtime.probes.graphs import Graphs
@@ -27,15 +28,18 @@ from tcstatic.runtime.probes.roles import (
     SCALER,
     SCHEDULER,
     TENSOR,
+    module_around,
     role_of,
 )
 from tcstatic.runtime.probes.schedules import Schedules, tell_rates
 from tcstatic.runtime.probes.stream import Stream
 from tcstatic.runtime.probes.structure import Structure, flatten
 from tcstatic.runtime.probes.ties import Ties
+from tcstatic.runtime.probes.untouchable import untouchable
 from tcstatic.runtime.probes.updates import Updates
 
 # Kinds whose result is told of together with the receiver, as is that of a clearing.
+_WRITING: Final = frozenset({"call", "grad.write"})
 _ANSWERED: Final = frozenset({"model.train", "model.eval"})
 
 
@@ -94,7 +98,7 @@ class Parts:
         self.updates.forwards = self.forwards
         torch: Any = sys.modules["torch"]
         self._cuda = torch.cuda
-        self.untouchable = _untouchable(torch)
+        self.untouchable = untouchable(torch)
         self._calls: dict[str, Any] = {}
         self._dropout_seen: dict[int, int] = {}
         self.on_host = True
@@ -103,6 +107,10 @@ class Parts:
 
     def made(self, site: Site, value: Any) -> None:
         """A call returned something that may be a model or an optimizer."""
+        if role_of(value) == SCALER:
+            self.updates.halves.scaler_made(value, site.location)
+        elif site.kind == "sampler.new":
+            self.loaders.sampler_made(value, site.location)
         for thing in flatten(value):
             role = role_of(thing)
             if role == SCHEDULER:
@@ -163,6 +171,8 @@ class Parts:
             self._calls[kind] = thing
         if watching or kind == "model.freeze":
             self._about_to_call(site, thing)
+        if kind in _WRITING and role_of(thing) == TENSOR:
+            self.replicas.wrote(site, thing)
         self.replicas.passed(site)  # now that gradients are noted as the backward left them
 
     def _about_to_call(self, site: Site, thing: Any) -> None:
@@ -213,6 +223,7 @@ class Parts:
         thing = value if "gives" in site.arguments else self._calls.pop(kind, None)
         if kind == "optimizer.zero_grad":
             self.updates.cleared(thing, site.location)
+            cleared_elsewhere(self.stream, thing, self.updates.live(), site.location)
         elif kind == "grad.clip":
             stock = site.callee.startswith("torch.nn.utils.")
             bound = bounds.pop(site.location.line, None)
@@ -249,7 +260,11 @@ class Parts:
             if watching:
                 self._update_begins()
                 self.updates.last_write = site.location
+            self.replicas.wrote(site, thing)
             held = thing.is_leaf and self.ownership.had_owner(thing)
+            if held and not thing.requires_grad:
+                subjects, how = {"parameter": (number,)}, {"how": "given_frozen"}
+                self.stream.tell(self.stream.make("grad.write", site.location, subjects, how))
             if not held and watching:
                 self._foreign_write(site, number)
 
@@ -271,9 +286,8 @@ class Parts:
         if self._dropout_seen.get(site.number) == self.stream.step:
             return
         written = site.arguments.get("training", "<absent>")
-        code = frame.f_code
-        module: Any = frame.f_locals.get(code.co_varnames[0]) if code.co_argcount else None
-        if role_of(module) != MODULE:
+        module = module_around(frame)
+        if module is None:
             return
         if module.training or written.endswith(".training"):
             self._dropout_seen[site.number] = self.stream.step
@@ -365,27 +379,3 @@ class Parts:
         self.updates.untracked.settle_update(self.updates.optimizers, self.updates._finish_step)
         self.forwards.finish()
         self.replicas.finish()
-
-
-def _untouchable(torch: Any) -> Callable[[], bool]:
-    """Return what is asked at every probe, bound to as little as possible."""
-    transform: Callable[[], Any] = torch._C._functorch.peek_interpreter_stack
-    tracing: Callable[[], bool] = torch._C._is_tracing
-    initialized = torch.cuda.is_initialized
-    capturing: Callable[[], bool] = torch._C._cuda_isCurrentStreamCapturing
-    # Once it is there, CUDA stays: a forked child, in which it cannot be asked, is not watched.
-    there = False
-
-    def transformed() -> bool:
-        return transform() is not None or tracing()
-
-    def untouchable() -> bool:
-        nonlocal there
-        if transform() is not None or tracing():
-            return True
-        if not there:
-            there = initialized()
-        return there and capturing()
-
-    # Without CUDA in torch there is nothing to capture.
-    return untouchable if torch.backends.cuda.is_built() else transformed

@@ -127,6 +127,11 @@ class StepReading:
         losses = [number for loss in self._losses for number in loss.at_hand or [math.nan]]
         return [*before, *gradients] if all(map(math.isfinite, losses)) else []
 
+    def is_flat(self) -> bool:
+        """Whether every gradient is at hand, and zero."""
+        gradients = self._gradients.at_hand
+        return gradients is not None and len(gradients) > 0 and not any(gradients)
+
     def signs(self) -> tuple[Any, ...] | None:
         """Return what decides how the parameters are told, where each is a usual one.
 

@@ -43,9 +43,11 @@ class Family:
     `group`: the ranks whose copies a wrapper keeps equal, empty where none does. State, reset each
     round: `gradients` digests before the first update, `used` those that the step takes where they
     were `written` to by the program, `sites` the sites passed since, `results` the norms that
-    clipping returned. `round` counts the updates so far; `rounds` holds what this
-    rank noted, by round, until it is compared; `compared` the round last compared and what the
-    ranks had noted in it; `meant` the sites that only some of them passed while no copies parted.
+    clipping returned, `writer` the last site that wrote to one of them or its gradient, `pointers`
+    where their data begin, once that was asked. `round` counts the updates so far; `rounds` holds
+    what this rank noted, by round, until it is compared; `compared` the round last compared and
+    what the ranks had noted in it; `meant` the sites that only some of them passed while no copies
+    parted.
     """
 
     def __init__(
@@ -60,6 +62,8 @@ class Family:
         self.used: measure.Pending | None = None
         self.sites: list[int] = []
         self.results: dict[int, float] = {}
+        self.writer = 0
+        self.pointers: frozenset[int] = frozenset()
         self.rounds: dict[int, Round] = {}
         self.compared: tuple[int, dict[int, Round]] = (-1, {})
         self.meant: set[int] = set()
@@ -78,6 +82,7 @@ class Family:
             self.results,
             tuple(rates),
             None if self.used is None else dict(zip(names, self.used.values(), strict=True)),
+            self.writer,
         )
         self.open()
         return closed
@@ -86,6 +91,15 @@ class Family:
         """A round begins: nothing is noted."""
         self.gradients, self.sites, self.results = None, [], {}
         self.written, self.used = False, None
+        self.writer, self.pointers = 0, frozenset()
+
+    def holds(self, tensor: Any) -> bool:
+        """Whether a tensor is one of its parameters, the data of one, or a gradient."""
+        if not self.pointers:
+            every = [p for _, p in self.parameters]
+            every += [p.grad for p in every if p.grad is not None]
+            self.pointers = frozenset(measure.pointer(one) for one in every) - {0}
+        return measure.pointer(tensor) in self.pointers
 
 
 @final
@@ -125,6 +139,13 @@ class Replicas:
                 self._places[site.number] = site
                 if site.kind in _WRITES or site.attribute == "grad":
                     family.written = True
+
+    def wrote(self, site: Site, tensor: Any) -> None:
+        """A site writes to a tensor in place, or to its gradient."""
+        for family in self._families.values():
+            if family.gradients is not None and family.holds(tensor):
+                family.writer = site.number
+                self._places[site.number] = site
 
     def clipped(self, site: Site, result: Any) -> None:
         """Clipping returned the norm that it used."""
@@ -328,22 +349,37 @@ class Replicas:
         found = first_difference(now[usual], now[apart])
         site = self._places.get(found.site) or self._stream.site(found.site)
         if site is None:
-            because = _rates_differ(apart, now[apart].rates, usual, now[usual].rates)
-            return {}, {"parted_at_site": False, "because": because}
+            return self._without_difference(turn, usual, apart, now)
         owner, line = usual if found.alone else apart, site.location.line
         because = {
             ALONE: f"; only rank {owner} passes line {line}",
             ORDER: f"; rank {owner} passes line {line} in another order",
         }.get(found.how, f"; the norm at line {line} is another on rank {owner}")
-        where = {"only_on_rank": owner, "how": found.how}
-        mark = self._stream.sequence()
-        subjects: dict[str, tuple[int, ...]] = {"parting": (-mark,)}
-        told = {**where, "held": True}
-        event = self._stream.make(
-            "grad.write", site.location, subjects, told, step=family_step(turn)
-        )
+        return self._parted_at(turn, site, because, {"only_on_rank": owner, "how": found.how})
+
+    def _without_difference(
+        self, turn: int, usual: int, apart: int, now: Mapping[int, Round]
+    ) -> tuple[dict[str, tuple[int, ...]], dict[str, Any]]:
+        """Return what may have parted ranks that have passed the same sites."""
+        because = _rates_differ(apart, now[apart].rates, usual, now[usual].rates)
+        site = self._places.get(now[usual].writer)
+        if not because and site is not None:
+            because = f"; what line {site.location.line} writes is another on each rank"
+            return self._parted_at(turn, site, because, {"how": "wrote something else"})
+        built = [one for one in self._live() if not one.rate_history.varied]
+        numbers = tuple([one.number for one in built]) if because else ()
+        facts = {"parted_at_site": False, "built_apart": bool(numbers), "because": because}
+        return {"optimizer": numbers} if numbers else {}, facts
+
+    def _parted_at(
+        self, turn: int, site: Site, because: str, how: dict[str, Any]
+    ) -> tuple[dict[str, tuple[int, ...]], dict[str, Any]]:
+        """Tell where ranks parted."""
+        subjects: dict[str, tuple[int, ...]] = {"parting": (-self._stream.sequence(),)}
+        told, step = {**how, "held": True}, family_step(turn)
+        event = self._stream.make("grad.write", site.location, subjects, told, step=step)
         self._stream.tell(event)
-        return subjects, {"parted_at_site": True, "because": because, **where}
+        return subjects, {"parted_at_site": True, "because": because, **how}
 
 
 def _rates_differ(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from types import FrameType
 from typing import Any, Final
 
 MODULE: Final = "model"
@@ -13,6 +14,7 @@ TENSOR: Final = "tensor"
 LOADER: Final = "loader"
 ACTOR: Final = "actor"  # has step() and zero_grad() but is none of torch's: perhaps an optimizer
 OTHER: Final = ""
+_CALLERS: Final = 4  # frames between functional dropout and the module that it is a part of
 
 # Where the wrappers keep what they wrap, by the name of their class.
 _WRAPPED: Final = {
@@ -69,3 +71,17 @@ def wrapped_module(module: object) -> Any | None:
     """Return what a data-parallel or compiling wrapper wraps, or None for any other module."""
     attribute = _WRAPPED.get(type(module).__name__)
     return None if attribute is None else getattr(module, attribute, None)
+
+
+def module_around(frame: FrameType | None) -> Any:
+    """Return the module whose method runs, or whose ``forward`` has called the function that runs;
+    None where no module is concerned."""
+    for calls in range(_CALLERS):
+        if frame is None:
+            break
+        code = frame.f_code
+        own = frame.f_locals.get(code.co_varnames[0]) if code.co_argcount else None
+        if role_of(own) == MODULE and (not calls or code.co_name == "forward"):
+            return own
+        frame = frame.f_back
+    return None

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final, final
 
 from tcstatic.model import Location
+from tcstatic.runtime.probes import codes
 from tcstatic.runtime.probes.optimizers import Optimizer
 from tcstatic.runtime.probes.stream import HEARD, Stream
 from tcstatic.runtime.probes.twins import Twins
@@ -114,7 +115,7 @@ class Schedules:
     ) -> None:
         """The optimizer that a scheduler was made for never steps, another with its parameters
         does."""
-        later = other.number > driven.number
+        later = other.number > self._stream.registry.number(scheduler)
         values = {"drives_nothing": True, "replaced": later, "stepping": other.title}
         self._tell("scheduler.step", scheduler, driven, where, values, (other.number,))
 
@@ -163,4 +164,13 @@ def tell_rates(stream: Stream, optimizer: Optimizer, everyone: Iterable[Optimize
         subjects = {"optimizer": (optimizer.number,)}
         if news["rate_vanished"]:
             subjects[HEARD] = (optimizer.heard,)
+            _tell_written(stream, subjects)
         stream.tell(stream.make("state", stream.last_step_where, subjects, news))
+
+
+def _tell_written(stream: Stream, subjects: Mapping[str, tuple[int, ...]]) -> None:
+    """Tell where the program itself writes a learning rate, if that is in one place."""
+    code = codes.reachable(stream.locator.frame(1), (), stream.locator)
+    places = codes.stored(code, "lr", stream.locator)
+    if len(places) == 1:
+        stream.tell(stream.make("call", places[0], subjects, {"operation": "a rate is set"}))

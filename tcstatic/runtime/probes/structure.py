@@ -6,6 +6,7 @@ from collections import Counter
 from typing import Any, Final, final
 
 from tcstatic.model import Location, Site
+from tcstatic.runtime.probes import measure
 from tcstatic.runtime.probes.ownership import Ownership
 from tcstatic.runtime.probes.roles import (
     LOADER,
@@ -19,6 +20,7 @@ from tcstatic.runtime.probes.roles import (
 from tcstatic.runtime.probes.stream import Stream
 from tcstatic.runtime.probes.ties import Ties
 
+_CASTS: Final = (".to", ".half", ".bfloat16")
 _COPIERS: Final = ("copy.deepcopy", "copy.copy")
 _TOLD: Final = frozenset({LOADER, MODULE, OPTIMIZER, SCHEDULER})
 
@@ -56,6 +58,7 @@ class Structure:
         registry = self._stream.registry
         number = registry.number(module)
         inner = wrapped_module(module)
+        self._cast(module, number, site, where)
         changes = site.kind in {"wrap.new", "model.load"} or inner is not None
         changes = changes or site.callee.startswith("torch.nn.utils.")
         if number in self._seen and not changes:
@@ -93,6 +96,15 @@ class Structure:
         for parameter in module.parameters():
             if not parameter.is_inference():
                 self.born.setdefault(known(parameter), parameter._version)
+
+    def _cast(self, module: Any, number: int, site: Site, where: Location | None) -> None:
+        """A module may have been moved: that its weights are of a half precision now, matters."""
+        parameters = list(module.parameters()) if site.callee.endswith(_CASTS) else []
+        if parameters and measure.is_small(parameters[0]):
+            held = tuple(map(self._stream.registry.number, parameters))
+            values = {"type": type(module).__name__, "dtype": str(parameters[0].dtype)}
+            subjects = {"model": (number,), "parameter": held}
+            self._stream.tell(self._stream.make("model.move", where, subjects, values))
 
     def _handed_on(self, module: Any, number: int, site: Site, where: Location | None) -> None:
         """A function returned a module that it made: where it makes many, its caller counts."""
@@ -176,7 +188,8 @@ class Structure:
         number = self._stream.registry.number(module)
         kind = "model.train" if module.training else "model.eval"
         values = {"type": type(module).__name__, "training": bool(module.training)}
-        event = self._stream.make(kind, where, {"model": (number,)}, values)
+        numbers = (number, *self._around(module)) if module.training else (number,)
+        event = self._stream.make(kind, where, {"model": numbers}, values)
         for related in self.related(module):
             self.modes[related] = event.sequence
         self._stream.tell(event)
@@ -189,6 +202,12 @@ class Structure:
             "parameter": tuple(registry.number(p) for p in parameters),
         }
         self._stream.tell(self._stream.make("model.freeze", where, subjects))
+
+    def _around(self, part: Any) -> list[int]:
+        """Return the numbers of the models that hold a module as a part."""
+        things = [(number, self._stream.registry.thing(number)) for number in self._seen]
+        wholes = [(number, one) for number, one in things if one is not None and one is not part]
+        return [number for number, one in wholes if any(m is part for m in one.modules())]
 
     def alone(self, module: Any, number: int) -> bool:
         """Tell whether the module with this number wraps nothing, and nothing wraps it."""

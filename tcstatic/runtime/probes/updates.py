@@ -7,10 +7,11 @@ from collections.abc import Callable
 from typing import Any, Final, final
 
 from tcstatic.model import Location
-from tcstatic.runtime.probes import measure
+from tcstatic.runtime.probes import measure, ownsteps
 from tcstatic.runtime.probes.cuts import Cuts
 from tcstatic.runtime.probes.forwards import Forwards
 from tcstatic.runtime.probes.graphs import Graphs
+from tcstatic.runtime.probes.groups import tell_held
 from tcstatic.runtime.probes.halves import Halves
 from tcstatic.runtime.probes.nonfinite import Around, NonFinite
 from tcstatic.runtime.probes.optimizers import Interval, Optimizer, Snapshot, keep_suspects
@@ -18,6 +19,7 @@ from tcstatic.runtime.probes.origin import Origin
 from tcstatic.runtime.probes.ownership import Ownership
 from tcstatic.runtime.probes.readings import StepReading, resolved
 from tcstatic.runtime.probes.schedules import tell_rates
+from tcstatic.runtime.probes.slopes import Slopes
 from tcstatic.runtime.probes.stepfacts import StepFacts
 from tcstatic.runtime.probes.stream import HEARD, Stream, listener
 from tcstatic.runtime.probes.structure import Structure
@@ -63,6 +65,7 @@ class Updates:
         self.vain = Vain(stream)
         self.nonfinite = NonFinite(stream, self._around)
         self.halves = Halves(stream)
+        self.slopes = Slopes(stream, ownership)
         self._facts = StepFacts(stream.registry, ownership, self.untracked, structure)
         origin = Origin(stream, ownership, structure, lambda: self.forwards.roots())
         self.cuts = Cuts(stream, origin)
@@ -83,22 +86,13 @@ class Updates:
         if record is None:
             record = Optimizer(number, weakref.ref(thing, self._lose), where)
             self.optimizers[number] = record
-            self._tell_new(record, where if made else None)
+            tell_held(self._stream, record, where if made else None)
         return record
 
     def regrouped(self, thing: Any, where: Location | None) -> None:
         """Parameters were added to an optimizer."""
         record = self.known(thing, where)
-        self._tell_new(record, where)
-
-    def _tell_new(self, record: Optimizer, where: Location | None) -> None:
-        registry = self._stream.registry
-        subjects = {
-            "optimizer": (record.number,),
-            "parameter": tuple(registry.number(p) for p in record.parameters()),
-        }
-        values = {"type": record.title}
-        self._stream.tell(self._stream.make("optimizer.new", where, subjects, values))
+        tell_held(self._stream, record, where)
 
     def _lose(self, reference: weakref.ref[Any]) -> None:
         self._gone = True
@@ -143,11 +137,11 @@ class Updates:
         if self._graphs.due:
             self._graphs.read(loss, where)
             self.halves.read(loss, where)
+        self.slopes.read(loss, everyone := self.live())
         number = measure.scalar(loss)
         said = self.nonfinite.backward_begins(loss, number)
-        if said:
-            for optimizer in self.live():
-                optimizer.interval.origin = said
+        for optimizer in everyone if said else ():
+            optimizer.interval.origin = said
         return number
 
     def backward_ends(self) -> None:
@@ -312,7 +306,9 @@ class Updates:
         reading = StepReading(optimizer, snapshot, stream.registry, self._ownership)
         norms = reading.bad_norms()
         if norms:
-            optimizer.interval.origin = self.nonfinite.gradient_found(norms)
+            optimizer.interval.origin = self.nonfinite.gradient_found(norms, self.last_write)
+        elif reading.is_flat():
+            optimizer.interval.origin = self.slopes.flat(optimizer, self._around()[1])
         values, concerned = self._facts.of(
             optimizer, snapshot, reading.facts, self._where, self.last_write
         )
@@ -346,13 +342,17 @@ class Updates:
         unrecorded = self.forwards.tell_unrecorded(optimizer)
         named = self.cuts.name(optimizer, others=values["others_reached"])
         found = {"forward_unused": unused, "forward_unrecorded": unrecorded, "cut_known": named}
-        if called and values["others_reached"] and not values["trained_before"]:
-            found["backward_reached_nothing"] = True
+        cut = called and values["others_reached"] and not values["trained_before"]
+        found["backward_reached_nothing"] = cut or values["backward_reached_nothing"]
+        if found["backward_reached_nothing"] and not unrecorded:
+            found |= self.slopes.starving(optimizer, self.live(), self._around()[1], found, values)
         return found
 
     def _stepped(self, optimizer: Optimizer, snapshot: Snapshot) -> None:
         stream = self._stream
         tell_rates(stream, optimizer, self.optimizers.values())
+        if not optimizer.steps:
+            ownsteps.tell(stream, optimizer)
         optimizer.steps += 1
         optimizer.interval = Interval()
         optimizer.ledger.stepped(snapshot.parameters, stock=optimizer.stock)

@@ -24,7 +24,7 @@ from tcstatic.runtime.probes.stream import Stream
 
 _MADE: Final = frozenset({MODULE, OPTIMIZER})
 _MAKING: Final = frozenset(
-    "model.new wrap.new optimizer.new model.load scheduler.new loader.new".split()
+    "model.new wrap.new optimizer.new model.load scheduler.new loader.new sampler.new".split()
 )
 
 

@@ -13,7 +13,7 @@ from torch import nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
-from tcstatic.model import Event
+from tcstatic.model import Event, Location
 from tcstatic.runtime.probes.measure import Pending
 from tcstatic.runtime.probes.nonfinite import NonFinite
 from tcstatic.runtime.probes.stream import HEARD, Stream
@@ -94,7 +94,7 @@ def test_the_first_operation_counts() -> None:
     assert ": the logarithm" in looked.at((weights(0.0).log() / torch.zeros(1)).sqrt().sum())
 
 
-def test_what_is_not_finite_before_has_no_line() -> None:
+def test_what_is_not_finite_before_has_no_line_outside_of_a_loop() -> None:
     looked = Looked()
     assert looked.at((weights(float("nan")) * 2).log().sum()) == (
         ": a parameter was not finite before"
@@ -102,7 +102,9 @@ def test_what_is_not_finite_before_has_no_line() -> None:
     layer = nn.Linear(2, 1)
     looked = Looked(layer)
     given = torch.tensor([[float("nan"), 1.0]])
-    assert looked.at(layer(given).exp().sum()).startswith(": Addmm was given")
+    assert looked.at(layer(given).exp().sum()) == (
+        ": given was not finite before the model was called"
+    )
     assert looked.lines() == []
 
 
@@ -150,5 +152,16 @@ def test_a_slope_is_named_unless_numbers_have_grown_too_large(norm: float, told:
     looked = Looked()
     loss = steep(weights(0.0))
     assert looked.at(loss) == ""
-    assert bool(looked.finder.gradient_found([norm, float("nan")])) is told
+    assert bool(looked.finder.gradient_found([norm, float("nan")], None)) is told
     assert ("return x.square().sum().sqrt()" in looked.lines()) is told
+
+
+def test_a_write_to_a_gradient_is_named_where_the_graph_has_no_steep_slope() -> None:
+    looked = Looked()
+    loss = (weights(1.0) * 2.0).sum()
+    assert looked.at(loss) == ""
+    written = Location(os.path.basename(__file__), 1)
+    said = looked.finder.gradient_found([1.0, float("nan")], written)
+    looked.stream.flush()
+    assert said.endswith(f"at {written.file}:1")
+    assert [(one.kind, one.where) for one in looked.events] == [("grad.write", written)]
