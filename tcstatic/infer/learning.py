@@ -37,10 +37,15 @@ LEAST_IN_CONTEXT: Final = 0.1
 MOST_LISTED: Final = 4
 CONTEXT: Final = frozenset("stage grad_enabled loss_scaled autocast inference world_size".split())
 # Of the values of an event, those that describe its subject whatever happens to it, and what else
-# there was in the round: with how many backward passes a step was made at most, and which words
-# they are that only tell programs apart.
+# there was in the round: with how many backward passes a step was made at most. Not among them:
+# words that only tell programs apart, and what a fault brings about itself, or else nothing that is
+# wrong would be in a context that was seen.
 _WORDS: Final = frozenset("type loss made_by shapes quantity".split())
-LISTED: Final = CONTEXT | (DESCRIBING - _WORDS) | {"backwards", "gradient_nonzero"}
+_EFFECTS: Final = frozenset(
+    "trained_before trained_by_this left_in_train untracked_moves ever_changed replaced "
+    "scheduled_too_often stepping cleared_other_optimizer".split()
+)
+LISTED: Final = CONTEXT | (DESCRIBING - _WORDS - _EFFECTS) | {"backwards", "gradient_nonzero"}
 # Told of a call only where it is on, and what types of results depend on.
 MODES: Final = ("autocast",)
 _ROWS: Final = "_rows"

@@ -141,6 +141,6 @@ class Effect:
                 for verb in ("changes", "leaves"):
                     for quantifier in ("each", "some") if verb == "changes" else ("each",):
                         params = {"call": group.kind, verb: state, "quantifier": quantifier}
-                        if verb == "changes" and SHOWING in group.members:
+                        if quantifier == "each" and verb == "changes" and SHOWING in group.members:
                             params["over"] = SHOWING
                         yield Hypothesis(self.name, params, "", frozenset({name, "idle"}))
