@@ -1,6 +1,7 @@
 """`make bench`: what a watched and a recorded run cost here, and what lint and rewriting cost.
 
 Slow-down is paired (the same script bare and watched, in turn) and is the median of the ratios.
+With ``TRAINCHECK`` (a virtual environment that has it, and the same torch), it is compared as well.
 One GPU: ``python -m tests.benchmarks.gpu``. Rewriting all of torch takes minutes, at the end.
 """
 
@@ -14,7 +15,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.benchmarks import calls, linting, rewriting, tracing
+from tests.benchmarks import calls, linting, rewriting, rivals, tracing
 from tests.benchmarks.pairs import WORKLOADS, measure, table
 
 NEAR_1_MS = ("mlp.py", ["256", "128", "600"])
@@ -79,6 +80,11 @@ def main() -> None:
     memory()
     slow_down()
     tracing.main()
+    rival = os.environ.get("TRAINCHECK")
+    if rival:
+        rivals.compare(Path(rival), pairs=3, steps=30)
+    else:
+        print("not compared with TrainCheck: the environment's TRAINCHECK names no venv with it")
     calls.main()
     linting.main()
     rewriting.main()

@@ -37,13 +37,18 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=3)
     parser.add_argument("--steps", type=int, default=30)
     given = parser.parse_args()
-    theirs = given.venv / "bin"
+    compare(given.venv, given.pairs, given.steps)
+
+
+def compare(venv: Path, pairs: int, steps: int) -> None:
+    """Print both comparisons over so many pairs; `steps` are those that TrainCheck collects."""
+    theirs = venv / "bin"
     added: list[tuple[float, float]] = []
     speed: list[tuple[float, float]] = []
-    for number in range(given.pairs):
+    for number in range(pairs):
         with tempfile.TemporaryDirectory() as folder:
             here = Path(folder)
-            short, long = _script(here / "short.py", given.steps), _script(here / "long.py", LONG)
+            short, long = _script(here / "short.py", steps), _script(here / "long.py", LONG)
             bare = _step([sys.executable, short])
             collected = _step(
                 [theirs / "traincheck-collect", "-p", short, "--output-dir", here / "theirs"]
