@@ -121,7 +121,9 @@ def _method(call: Call) -> Iterator[Sketch]:
     if state and not state.literal:
         whose = state.text.removesuffix(".state_dict()")
         keeps = {"keeps": whose} if whose != state.text else {}
-        yield _value(call, state, kind, "state", keeps)
+        strict = _argument(call, ("strict",), 1)
+        lenient = {"strict": "False"} if strict and strict.text == "False" else {}
+        yield _value(call, state, kind, "state", keeps | lenient)
 
 
 def _clip(call: Call) -> Iterator[Sketch]:

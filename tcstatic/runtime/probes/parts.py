@@ -35,6 +35,7 @@ from tcstatic.runtime.probes.schedules import Schedules, tell_rates
 from tcstatic.runtime.probes.stream import Stream
 from tcstatic.runtime.probes.structure import Structure, flatten
 from tcstatic.runtime.probes.ties import Ties
+from tcstatic.runtime.probes.unmatched import Unmatched
 from tcstatic.runtime.probes.untouchable import untouchable
 from tcstatic.runtime.probes.updates import Updates
 
@@ -85,6 +86,7 @@ class Parts:
         )
         self.clipping = Clipping(stream, self.updates)
         self.kept = Kept(stream, self.updates)
+        self.unmatched = Unmatched(stream)
         self._after_round = round_done
         self.forwards = Forwards(
             stream,
@@ -308,6 +310,8 @@ class Parts:
     def step_begins(self, optimizer: Any) -> None:
         """Torch's hook before a step."""
         self.structure.watchful = True
+        if self.unmatched.waiting:
+            self.unmatched.settle()
         # Five frames of ours lie between torch's hook and the look at them.
         where = self.stream.locator.here(5, thread=self.stream.thread)
         self.updates.step_begins(optimizer, where)
@@ -371,6 +375,8 @@ class Parts:
         self.updates.vain.settle(meant=meant)
         self.updates.cuts.settle()
         self.averages.settle()
+        if self.stream.step:
+            self.unmatched.settle()
         self.schedules.finish()
 
     def finish(self) -> None:

@@ -32,6 +32,7 @@ def _receiving(site: Site, parts: Parts, budget: Budget) -> Handler:
         if budget.watching:
             parts.replicas.passed(site)
         parts.kept.begins(thing)
+        parts.unmatched.begins(site, thing)
 
     return receives
 
@@ -41,5 +42,6 @@ def _given(site: Site, parts: Parts) -> Handler:
         if "keeps" in site.arguments:
             parts.kept.took(site, state)
         parts.kept.loads(site, state)
+        parts.unmatched.loads(site, state)
 
     return given
