@@ -150,6 +150,12 @@ def passed_by_some(now: Mapping[int, Round]) -> set[int]:
     return {site for site in every if len({count[site] for count in counts}) > 1}
 
 
+def rates_agreed(rounds: Mapping[int, Round], ranks: Collection[int]) -> bool:
+    """Whether all of some ranks are known to have had the same learning rates."""
+    known = {rounds[rank].rates if rank in rounds else None for rank in ranks}
+    return len(known) == 1 and None not in known
+
+
 def _names(rounds: Iterable[Round]) -> list[str]:
     return list(dict.fromkeys(name for one in rounds for name in one.values))
 

@@ -24,6 +24,7 @@ from tcstatic.runtime.probes.partings import (
     first_difference,
     gradients_parted,
     passed_by_some,
+    rates_agreed,
     values_parted,
 )
 from tcstatic.runtime.probes.stream import HEARD, Stream, listener
@@ -306,7 +307,7 @@ class Replicas:
         values = values_parted(noted if last == turn - 1 else None, now)
         updated = any(one.gradients is not None for one in now.values())
         if values.partings:
-            subjects, facts = self._divergence(turn, values.partings[0], now)
+            subjects, facts = self._divergence(turn, values.partings[0], now, noted)
             self._tell(family_step(turn), "param.data", values, facts, subjects)
         elif values.names and updated:
             self._tell(family_step(turn), "param.data", values, {})
@@ -340,7 +341,7 @@ class Replicas:
         stream.tell(event)
 
     def _divergence(
-        self, turn: int, parting: Parting, now: Mapping[int, Round]
+        self, turn: int, parting: Parting, now: Mapping[int, Round], before: Mapping[int, Round]
     ) -> tuple[dict[str, tuple[int, ...]], dict[str, Any]]:
         """Return the first site after backward that only some ranks passed, or passed otherwise,
         and in words what they did otherwise."""
@@ -349,7 +350,8 @@ class Replicas:
         found = first_difference(now[usual], now[apart])
         site = self._places.get(found.site) or self._stream.site(found.site)
         if site is None:
-            return self._without_difference(turn, usual, apart, now)
+            built = not rates_agreed(before, (usual, apart))
+            return self._without_difference(turn, usual, apart, now, built)
         owner, line = usual if found.alone else apart, site.location.line
         because = {
             ALONE: f"; only rank {owner} passes line {line}",
@@ -358,7 +360,7 @@ class Replicas:
         return self._parted_at(turn, site, because, {"only_on_rank": owner, "how": found.how})
 
     def _without_difference(
-        self, turn: int, usual: int, apart: int, now: Mapping[int, Round]
+        self, turn: int, usual: int, apart: int, now: Mapping[int, Round], built: bool
     ) -> tuple[dict[str, tuple[int, ...]], dict[str, Any]]:
         """Return what may have parted ranks that have passed the same sites."""
         because = _rates_differ(apart, now[apart].rates, usual, now[usual].rates)
@@ -366,8 +368,8 @@ class Replicas:
         if not because and site is not None:
             because = f"; what line {site.location.line} writes is another on each rank"
             return self._parted_at(turn, site, because, {"how": "wrote something else"})
-        built = [one for one in self._live() if not one.rate_history.varied]
-        numbers = tuple([one.number for one in built]) if because else ()
+        kept = [one.number for one in self._live() if not one.rate_history.varied]
+        numbers = tuple(kept) if because and built else ()
         facts = {"parted_at_site": False, "built_apart": bool(numbers), "because": because}
         return {"optimizer": numbers} if numbers else {}, facts
 

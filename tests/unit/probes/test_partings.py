@@ -19,6 +19,7 @@ from tcstatic.runtime.probes.partings import (
     first_difference,
     gradients_parted,
     passed_by_some,
+    rates_agreed,
     values_parted,
 )
 
@@ -142,3 +143,10 @@ def test_gradients_may_become_equal_by_what_the_program_writes() -> None:
     assert values_parted(before, now) == Verdict(("w",), ())
     now[1] = noted(3.0, 6.0, used={"w": 9.0})
     assert values_parted(before, now).partings == (Parting("w", (0, 1), (1,)),)
+
+
+def test_rates_that_were_alike_before_are_no_matter_of_how_ranks_were_built() -> None:
+    rounds = {0: noted(1.0, rates=(0.1,)), 1: noted(1.0, rates=(0.1,)), 2: noted(1.0, rates=(0.2,))}
+    assert rates_agreed(rounds, (0, 1))
+    assert not rates_agreed(rounds, (0, 2))
+    assert not rates_agreed(rounds, (0, 3)) and not rates_agreed({}, (0, 1))
