@@ -22,7 +22,8 @@ NO_GRADIENT: Final = (0.0, -1.0)  # digests of zeros, and of a gradient that is 
 class Round:
     """What one rank notes of its copies from one update to the next.
 
-    `values` after the update and `gradients` as the backward left them are digests by name, and so
+    `values` after the update (none in the last round: what a program does once it has trained is
+    its own affair) and `gradients` as the backward left them are digests by name, and so
     are those `used` by the step where they were written to since; `group` the ranks whose copies a
     wrapper keeps equal, empty where nothing declares it; `sites` the numbers of the sites passed
     between backward and update, `results` the norms that clipping gave at them, `rates` the
@@ -84,12 +85,12 @@ def values_parted(before: Mapping[int, Round] | None, now: Mapping[int, Round]) 
     """
     names, found = [], []
     values = {rank: one.values for rank, one in now.items()}
-    for name in _names(now.values()):
-        declared = {r: one.group for r, one in now.items() if one.group and name in one.values}
-        together = _classes(declared)
+    for name in _names(values.values()):
+        holders = {rank: one for rank, one in now.items() if name in one.values}
+        together = _classes({rank: one.group for rank, one in holders.items() if one.group})
         for gradients in (
-            {rank: one.gradients for rank, one in now.items()},
-            {rank: one.used for rank, one in now.items()},
+            {rank: one.gradients for rank, one in holders.items()},
+            {rank: one.used for rank, one in holders.items()},
         ):
             together += _classes(_origins(name, before or {}, gradients))
         if together:
@@ -103,7 +104,7 @@ def gradients_parted(now: Mapping[int, Round]) -> Verdict:
     """Judge the gradients that a wrapper declares equal, before anything used them."""
     names, found = [], []
     gradients = {r: one.gradients for r, one in now.items() if one.group and one.gradients}
-    for name in _names(now[rank] for rank in gradients):
+    for name in _names(gradients.values()):
         together = _classes({r: now[r].group for r, theirs in gradients.items() if name in theirs})
         if together:
             names.append(name)
@@ -156,8 +157,8 @@ def rates_agreed(rounds: Mapping[int, Round], ranks: Collection[int]) -> bool:
     return len(known) == 1 and None not in known
 
 
-def _names(rounds: Iterable[Round]) -> list[str]:
-    return list(dict.fromkeys(name for one in rounds for name in one.values))
+def _names(numbers: Iterable[Mapping[str, float]]) -> list[str]:
+    return list(dict.fromkeys(name for one in numbers for name in one))
 
 
 def _origins(

@@ -69,14 +69,14 @@ class Family:
         self.compared: tuple[int, dict[int, Round]] = (-1, {})
         self.meant: set[int] = set()
 
-    def close(self, step: int, rates: Sequence[float | None]) -> Round:
+    def close(self, step: int, rates: Sequence[float | None], *, last: bool) -> Round:
         """Close the round: return what is to be compared with other ranks."""
         names = [name for name, _ in self.parameters]
-        values = measure.digests([p for _, p in self.parameters]).values()
+        values = [] if last else measure.digests([p for _, p in self.parameters]).values()
         gradients = self.gradients.values() if self.gradients is not None else None
         closed = Round(
             step,
-            dict(zip(names, values, strict=True)),
+            dict(zip(names, values, strict=not last)),
             None if gradients is None else dict(zip(names, gradients, strict=True)),
             self.group,
             tuple(self.sites),
@@ -232,13 +232,13 @@ class Replicas:
             family.used = measure.digests([p.grad for _, p in family.parameters])
 
     def finish(self) -> None:
-        """The run ends: publish the last state and compare what has arrived."""
+        """The run ends: publish the last gradients and compare what has arrived."""
         if not self._families or not self.expected:
             return
         for family in self._families.values():
             if family.gradients is not None:
                 family.round += 1
-                self._publish(family)
+                self._publish(family, last=True)
             self._compare(family)
 
     def forget(self) -> None:
@@ -271,9 +271,9 @@ class Replicas:
         self._store = dist.PrefixStore(PREFIX, store)
         return True
 
-    def _publish(self, family: Family) -> None:
+    def _publish(self, family: Family, *, last: bool = False) -> None:
         rates = [rate for one in self._live() for rate in one.group_rates()]
-        noted = family.close(self._stream.step, rates)
+        noted = family.close(self._stream.step, rates, last=last)
         family.rounds[family.round] = noted
         for old in [r for r in family.rounds if r <= family.round - KEPT_STEPS]:
             del family.rounds[old]

@@ -150,3 +150,13 @@ def test_rates_that_were_alike_before_are_no_matter_of_how_ranks_were_built() ->
     assert rates_agreed(rounds, (0, 1))
     assert not rates_agreed(rounds, (0, 2))
     assert not rates_agreed(rounds, (0, 3)) and not rates_agreed({}, (0, 1))
+
+
+def test_in_the_last_round_gradients_count_and_values_do_not() -> None:
+    """One rank is over, and what it did with its weights since is its own affair."""
+    before = {rank: noted(1.0, group=(0, 1)) for rank in (0, 1)}
+    now = {0: noted(2.0, group=(0, 1)), 1: noted(0.0, group=(0, 1), values={})}
+    assert values_parted(before, now) == Verdict((), ())
+    assert gradients_parted(now) == Verdict(("w",), ())
+    now[1] = replace(now[1], gradients={"w": 6.0})
+    assert gradients_parted(now).partings == (Parting("w", (0, 1), (1,)),)
