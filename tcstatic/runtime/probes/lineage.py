@@ -17,6 +17,7 @@ from typing import Any, Final, final
 
 from tcstatic.model import Location
 from tcstatic.runtime.probes.locate import Locator
+from tcstatic.runtime.probes.nodes import FLAT
 
 _NOTE: Final = "tcstatic.lineage"
 _MOST_CUTS: Final = 256
@@ -33,8 +34,8 @@ _OF_FIRST: Final = frozenset(
     "to type_as view_as expand_as reshape_as resize_as_ masked_fill masked_fill_".split()
 )
 _SHAPED: Final = ("_like", "new_tensor", "new_zeros", "new_ones", "new_full", "new_empty")
-# Whose derivative is zero everywhere, though the graph goes on.
-_FLAT: Final = frozenset("round floor ceil trunc fix sign sgn heaviside".split())
+# Whose derivative is zero everywhere, though the graph goes on; by torch's other names, too.
+_FLAT: Final = FLAT | {"fix", "heaviside"}
 # A cut that nobody makes without knowing that gradients end there comes before one that only
 # compares or counts.
 _PLAIN: Final = frozenset("detach detach_ data item tolist numpy __float__ tensor".split())

@@ -2,9 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, Final
+
+# Operations whose derivative is zero wherever they have one.
+FLAT: Final = frozenset("round floor ceil trunc sign sgn".split())
 
 
 def kind_of(node: Any) -> str:
     """Return what a node is the backward of: "Mul", "NllLoss", without its version."""
     return type(node).__name__.rstrip("0123456789").removesuffix("Backward")
+
+
+def walk(root: Any, most: int) -> Iterator[Any]:
+    """Yield the nodes of a graph from its root on, each once, and about so many at most."""
+    waiting, seen = [root], {root}
+    yield root
+    while waiting and len(seen) < most:
+        for node, _ in waiting.pop().next_functions:
+            if node is not None and node not in seen:
+                seen.add(node)
+                waiting.append(node)
+                yield node

@@ -16,7 +16,7 @@ from typing import Any, Final, final
 from tcstatic.model import Location
 from tcstatic.runtime.probes import codes
 from tcstatic.runtime.probes.measure import Pending
-from tcstatic.runtime.probes.nodes import kind_of
+from tcstatic.runtime.probes.nodes import kind_of, walk
 from tcstatic.runtime.probes.stream import HEARD, Stream
 
 _MOST_NODES: Final = 20_000
@@ -218,13 +218,7 @@ def _nothing() -> None:
 
 def _forward(root: Any) -> list[Any]:
     """Return the nodes of a graph in the order in which they were made; leaves come first."""
-    waiting, seen = [root], {root}
-    while waiting and len(seen) < _MOST_NODES:
-        for node, _ in waiting.pop().next_functions:
-            if node is not None and node not in seen:
-                seen.add(node)
-                waiting.append(node)
-    return sorted(seen, key=_order)
+    return sorted(walk(root, _MOST_NODES), key=_order)
 
 
 def _order(node: Any) -> int:

@@ -12,7 +12,7 @@ from typing import Any, Final, final
 
 from tcstatic.model import Location
 from tcstatic.runtime.probes import codes
-from tcstatic.runtime.probes.nodes import kind_of
+from tcstatic.runtime.probes.nodes import FLAT, kind_of, walk
 from tcstatic.runtime.probes.optimizers import Optimizer
 from tcstatic.runtime.probes.ownership import Ownership
 from tcstatic.runtime.probes.roles import TENSOR, role_of
@@ -26,15 +26,6 @@ _NONE: Final[frozenset[str]] = frozenset()
 _MAKING: Final = frozenset(
     "tensor as_tensor from_numpy zeros ones empty Tensor Variable requires_grad_".split()
 )
-# Operations whose slope is zero wherever they have one.
-_FLAT: Final = {
-    "Round": "round",
-    "Floor": "floor",
-    "Ceil": "ceil",
-    "Trunc": "trunc",
-    "Sign": "sign",
-    "Sgn": "sgn",
-}
 _NORMALISING: Final = {"Softmax": "softmax", "LogSoftmax": "log_softmax"}
 
 
@@ -66,7 +57,7 @@ class Slopes:
         if getattr(loss, "grad_fn", None) is None:
             self._leaves.append(weakref.ref(loss))
             return
-        for node in _nodes(loss.grad_fn):
+        for node in walk(loss.grad_fn, _MOST_NODES):
             variable = getattr(node, "variable", None)
             if variable is not None:
                 self._leaves.append(weakref.ref(variable))
@@ -171,26 +162,15 @@ def _is_number(value: Any) -> bool:
 
 def _leaves_of(loss: Any) -> set[int]:
     """The ``id`` of each leaf that a number was computed from."""
-    found = (getattr(node, "variable", None) for node in _nodes(loss.grad_fn))
+    found = (getattr(node, "variable", None) for node in walk(loss.grad_fn, _MOST_NODES))
     return {id(leaf) for leaf in found if leaf is not None}
-
-
-def _nodes(root: Any) -> Iterator[Any]:
-    waiting, seen = [root], {root}
-    while waiting and len(seen) < _MOST_NODES:
-        node = waiting.pop()
-        yield node
-        for below, _ in node.next_functions:
-            if below is not None and below not in seen:
-                seen.add(below)
-                waiting.append(below)
 
 
 def _flat_name(node: Any) -> tuple[str, ...]:
     """The name of what a node was made by, where that has no slope."""
     kind = kind_of(node)
-    if kind in _FLAT:
-        return (_FLAT[kind],)
+    if kind.lower() in FLAT:
+        return (kind.lower(),)
     if kind not in _NORMALISING:
         return ()
     described, dimension = getattr(node, "_input_metadata", None), getattr(node, "_saved_dim", None)
