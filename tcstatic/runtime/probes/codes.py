@@ -126,11 +126,17 @@ def stored(codes: Iterable[CodeType], key: str, locator: Locator) -> list[Locati
     return list(found)
 
 
+def code_of(function: Any, locator: Locator) -> CodeType | None:
+    """Return the code of a function of the user's, past its decorators; None for any other."""
+    plain = unwrapped(getattr(function, "__func__", function))
+    code: CodeType | None = getattr(plain, "__code__", None)
+    return code if code is not None and locator.is_users(code.co_filename) else None
+
+
 def defined_at(function: Any, locator: Locator) -> Location | None:
     """Return where a function of the user's begins; None for any other."""
-    plain = unwrapped(getattr(function, "__func__", function))
-    code = getattr(plain, "__code__", None)
-    if code is None or not locator.is_users(code.co_filename):
+    code = code_of(function, locator)
+    if code is None:
         return None
     place, line = locator.relative(sys.intern(code.co_filename)), code.co_firstlineno
     return Location(place, line, 1, line, 1, code.co_qualname)

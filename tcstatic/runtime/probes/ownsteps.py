@@ -17,7 +17,7 @@ from tcstatic.model import Location
 from tcstatic.runtime.probes import codes
 from tcstatic.runtime.probes.locate import Locator
 from tcstatic.runtime.probes.optimizers import Optimizer
-from tcstatic.runtime.probes.signatures import looked_up, unwrapped
+from tcstatic.runtime.probes.signatures import looked_up
 from tcstatic.runtime.probes.stream import HEARD, Stream
 
 _IN_PLACE: Final = re.compile(r"[a-z]\w*[a-z0-9]_")
@@ -45,8 +45,8 @@ def _places(optimizer: Any, locator: Locator) -> dict[Location, str]:
     writes = [one for code in hooks for one in _writes(code, locator)]
     if writes:
         return {writes[-1]: "keeping"}
-    step = getattr(unwrapped(looked_up(type(optimizer), "step")), "__code__", None)
-    if step is None or not locator.is_users(step.co_filename):
+    step = codes.code_of(looked_up(type(optimizer), "step"), locator)
+    if step is None:
         return {}
     written = list(_writes(step, locator))
     found = dict.fromkeys(written[-1:], "writing")
@@ -60,8 +60,8 @@ def _places(optimizer: Any, locator: Locator) -> dict[Location, str]:
 def _hooks(optimizer: Any, locator: Locator) -> Iterator[CodeType]:
     """Yield the code of the program's own hooks behind a step of this optimizer."""
     for hook in (vars(optimizer).get("_optimizer_step_post_hooks") or {}).values():
-        code = getattr(unwrapped(getattr(hook, "__func__", hook)), "__code__", None)
-        if code is not None and locator.is_users(code.co_filename):
+        code = codes.code_of(hook, locator)
+        if code is not None:
             yield code
 
 
