@@ -53,6 +53,14 @@ class Locator:
             frame = frame.f_back
         return None
 
+    def held(self) -> Iterator[tuple[str, Any]]:
+        """Yield names and values of the functions of the user's that are in progress, nearest
+        first, down to the first that something else has called."""
+        frame = self.frame(1)
+        while frame is not None and self.is_users(frame.f_code.co_filename):
+            yield from list(frame.f_locals.items())
+            frame = frame.f_back
+
     def here(self, depth: int = 1, *, thread: int | None = None) -> Location | None:
         """Return the user's line that is being executed, in `thread` if it is given."""
         frame = self.frame(depth + 1)

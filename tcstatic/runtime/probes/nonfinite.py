@@ -150,15 +150,12 @@ class NonFinite:
         """Name a tensor of a function in progress that is not finite and was computed from no
         parameter, and the loop that gives it; return what is said of it."""
         stream = self._stream
-        frame = stream.locator.frame(1)
-        while frame is not None and stream.locator.is_users(frame.f_code.co_filename):
-            for name, value in frame.f_locals.items():
-                if _is_tensor(value) and _is_readable(value) and _is_broken(value):
-                    if stream.loops and stream.loops[-1].batches:
-                        heard, values = {HEARD: self._around()[0]}, {"operation": "data"}
-                        stream.tell(stream.make("call", stream.loops[-1].where, heard, values))
-                    return f": {name} was not finite before the model was called"
-            frame = frame.f_back
+        for name, value in stream.locator.held():
+            if _is_tensor(value) and _is_readable(value) and _is_broken(value):
+                if stream.loops and stream.loops[-1].batches:
+                    heard, values = {HEARD: self._around()[0]}, {"operation": "data"}
+                    stream.tell(stream.make("call", stream.loops[-1].where, heard, values))
+                return f": {name} was not finite before the model was called"
         return ""
 
     def _within_models(self) -> str:

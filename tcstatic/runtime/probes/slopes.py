@@ -101,12 +101,9 @@ class Slopes:
         """The name of a loss of a function in progress that was made of the parameters of
         `optimizer`, and whose graph is whole; '' where there is none."""
         held = set(map(id, optimizer.parameters()))
-        frame = self._stream.locator.frame(1)
-        while frame is not None and self._stream.locator.is_users(frame.f_code.co_filename):
-            for name, value in frame.f_locals.items():
-                if _is_number(value) and held & _leaves_of(value):
-                    return name
-            frame = frame.f_back
+        for name, value in self._stream.locator.held():
+            if _is_number(value) and held & _leaves_of(value):
+                return name
         return ""
 
     def flat(self, optimizer: Optimizer, models: list[Any]) -> str:
