@@ -63,8 +63,7 @@ class Averages:
                 self._tell(number, one.where, {"statistics_left": True})
 
     def _tell(self, number: int, where: Location | None, values: dict[str, Any]) -> None:
-        told = {"type": AVERAGED, **values}
-        self._stream.tell(self._stream.make("call", where, {"model": (number,)}, told, step=0))
+        self._stream.tell_of_run(where, {"model": (number,)}, {"type": AVERAGED, **values})
 
 
 def _look(one: _Average, module: Any) -> None:

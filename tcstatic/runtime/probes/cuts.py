@@ -253,7 +253,7 @@ class Cuts:
             case.told = True
             cut = known[0].cut
             values = {"operation": cut.operation}
-            self._tell(cut.where, {HEARD: (optimizer.heard,)}, values)
+            self._stream.tell_of_run(cut.where, {HEARD: (optimizer.heard,)}, values)
         return True
 
     def settle(self) -> None:
@@ -277,12 +277,7 @@ class Cuts:
                     "parameters": len(several),
                     "names": ", ".join(names),
                 }
-                self._tell(cut.where, {"optimizer": (number,)}, values)
-
-    def _tell(
-        self, where: Location, subjects: dict[str, tuple[int, ...]], values: dict[str, Any]
-    ) -> None:
-        self._stream.tell(self._stream.make("call", where, subjects, values, step=0))
+                self._stream.tell_of_run(cut.where, {"optimizer": (number,)}, values)
 
 
 def _is_fed(one: _Starved) -> bool:

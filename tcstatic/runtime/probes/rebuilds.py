@@ -65,7 +65,7 @@ class Rebuilds:
     def _tell(self, optimizer: Optimizer, where: Location) -> None:
         values = {"type": optimizer.title, "made_each_pass": True}
         subjects = {"optimizer": (optimizer.number,)}
-        self._stream.tell(self._stream.make("call", where, subjects, values, step=0))
+        self._stream.tell_of_run(where, subjects, values)
 
 
 def _goes_on(last: Optimizer, new: Optimizer) -> bool:

@@ -151,6 +151,15 @@ class Stream:
         """Queue an event that is complete."""
         self._queue.append(event)
 
+    def tell_of_run(
+        self,
+        where: Location | None,
+        subjects: Mapping[str, tuple[int, ...]],
+        values: Mapping[str, Any],
+    ) -> None:
+        """Queue a `call` event about what is so in all of the run, from its first step on."""
+        self.tell(self.make("call", where, subjects, values, step=0))
+
     def tell_call(
         self,
         where: Location | None,

@@ -68,7 +68,7 @@ class Twins:
         wrong = mine[everyone.index(free[0])]
         subjects = {"optimizer": (wrong.driven.number,), "other": (free[0].number,)}
         values = {"type": wrong.driven.title, "drives_other": True, "left": free[0].title}
-        self._stream.tell(self._stream.make("call", wrong.where, subjects, values, step=0))
+        self._stream.tell_of_run(wrong.where, subjects, values)
 
 
 def _settings(scheduler: Any) -> tuple[Any, ...]:
