@@ -51,7 +51,7 @@ class Halves:
         elif stream.step > self._since:
             self._settled = True
             values = {"underflows": True, "underflows_since": self._since}
-            heard = {HEARD: (listener("loss", 0),)}
+            heard = {HEARD: (listener("format", 0),)}
             if self._off is not None:
                 said = {"operation": "a loss scaler that is switched off"}
                 stream.tell(stream.make("call", self._off, heard, said))
