@@ -5,8 +5,9 @@ from __future__ import annotations
 import linecache
 import os
 import sys
+from collections.abc import Iterator
 from types import CodeType, FrameType
-from typing import final
+from typing import Any, final
 
 from tcstatic.model import Location
 

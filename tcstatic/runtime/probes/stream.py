@@ -20,8 +20,8 @@ Draft = Callable[[], Event]
 Moment = tuple[int, int, bool, bool | None, int | None]
 _NONE: Final[frozenset[str]] = frozenset()
 HEARD: Final = "heard"  # the role under which an event is kept for whoever may name it as a cause
-# For whom: what is told of an optimizer, a loss, a loader, a kept state, a tie of parameters, or the
-# formats that the program computes in.
+# For whom: what is told of an optimizer, a loss, a loader, a kept state, a tie of parameters, or of
+# the formats that the program computes in.
 Listener = Literal["optimizer", "loss", "loader", "state", "tie", "format"]
 _LISTENERS: Final = {kind: turn for turn, kind in enumerate(get_args(Listener))}
 _FIRST_LISTENER: Final = -1_000_000  # apart from all numbers of objects, which are not negative
