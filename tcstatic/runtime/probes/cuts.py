@@ -13,11 +13,11 @@ from dataclasses import dataclass, field
 from typing import Any, Final, final
 
 from tcstatic.model import Location
-from tcstatic.runtime.probes.lineage import Cut, Lineage, mode_of
+from tcstatic.runtime.probes.lineage import Cut, Lineage, is_swift, may_follow, mode_of
 from tcstatic.runtime.probes.optimizers import Optimizer, Snapshot
-from tcstatic.runtime.probes.origin import Origin
 from tcstatic.runtime.probes.readings import StepReading
 from tcstatic.runtime.probes.stream import HEARD, Stream
+from tcstatic.runtime.probes.weights import Weights
 
 # Steps of an optimizer after which it is looked at, if there is a reason: at first all that is
 # missing is a gradient; one that is there and zero is missing for good only after a few steps.
@@ -86,9 +86,9 @@ class Cuts:
     could not be taken off torch's stack yet.
     """
 
-    def __init__(self, stream: Stream, origin: Origin) -> None:
+    def __init__(self, stream: Stream, weights: Weights) -> None:
         self._stream = stream
-        self._origin = origin
+        self._weights = weights
         self._cases: dict[int, _Case] = {}
         self._window: _Window | None = None
         self._left: list[Any] = []
@@ -119,7 +119,7 @@ class Cuts:
         if self._window is None or module.training or sys.modules["torch"].is_grad_enabled():
             return
         held = set(map(id, self._window.parameters))
-        if any(id(p) in held for p in module.parameters()) or self._origin.is_swift(module):
+        if any(id(p) in held for p in module.parameters()) or is_swift(module):
             self.leave()
 
     def step_begins(self, optimizer: Optimizer) -> None:
@@ -149,8 +149,8 @@ class Cuts:
             found = lineage.cut_of(place)
             if found is not None and len(case.starved) < _MOST_SUSPECTS:
                 cut, shared = found
-                name = self._origin.name_of(parameter)
-                fresh = self._origin.is_fresh(parameter, window.parameters)
+                name = self._weights.name_of(parameter)
+                fresh = self._weights.is_fresh(parameter, window.parameters)
                 version = -1 if parameter.grad is not None else parameter._version
                 one = _Starved(cut, shared, name, fresh, weakref.ref(parameter), version)
                 case.starved[window.positions[place]] = one
@@ -211,7 +211,7 @@ class Cuts:
             if case.steps >= _SETTLED:
                 case.tries = len(DUE)
             return
-        if self._window is not None or self._left or not self._origin.is_open():
+        if self._window is not None or self._left or not may_follow(self._weights.models()):
             return
         parameters = [snapshot.parameters[position] for position in wanted]
         mode = mode_of(Lineage(parameters, self._stream.locator))

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import sys
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from types import CodeType, FrameType
 from typing import Any, Final, final
@@ -39,6 +39,9 @@ _FLAT: Final = FLAT | {"fix", "heaviside"}
 # A cut that nobody makes without knowing that gradients end there comes before one that only
 # compares or counts.
 _PLAIN: Final = frozenset("detach detach_ data item tolist numpy __float__ tensor".split())
+# Which take another way than the layers they are made of where no gradients are wanted, unless a
+# mode of torch's is entered.
+_SWIFT: Final = frozenset({"MultiheadAttention", "TransformerEncoderLayer", "TransformerEncoder"})
 _DECORATED: Final = "decorate_context"  # what torch wraps a function with ``@no_grad()`` in
 
 State = tuple[int, int]
@@ -345,3 +348,25 @@ def _numbers_in(value: Any, depth: int = _DEPTH + 2) -> Iterator[float]:
             yield from _numbers_in(one, depth - 1)
     elif depth and isinstance(value, dict):
         yield from _numbers_in(list(value.values()), depth - 1)
+
+
+def is_swift(module: Any) -> bool:
+    """Whether a model may take another way than the layers it is made of."""
+    return any(not one.training and type(one).__name__ in _SWIFT for one in module.modules())
+
+
+def may_follow(models: Iterable[Any]) -> bool:
+    """Whether torch's operations may be looked at: one process, no mode of the program's own,
+    nothing compiled, and no layer that takes another way then."""
+    from torch._C import _len_torch_function_stack
+
+    torch: Any = sys.modules["torch"]
+    counters = getattr(sys.modules.get("torch._dynamo.utils"), "counters", {})
+    compiled = "frames" in counters
+    alone = not (torch.distributed.is_available() and torch.distributed.is_initialized())
+    return (
+        alone
+        and not compiled
+        and _len_torch_function_stack() == 0
+        and not any(map(is_swift, models))
+    )

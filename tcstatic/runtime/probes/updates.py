@@ -15,7 +15,6 @@ from tcstatic.runtime.probes.groups import tell_held
 from tcstatic.runtime.probes.halves import Halves
 from tcstatic.runtime.probes.nonfinite import Around, NonFinite
 from tcstatic.runtime.probes.optimizers import Interval, Optimizer, Snapshot, keep_suspects
-from tcstatic.runtime.probes.origin import Origin
 from tcstatic.runtime.probes.ownership import Ownership
 from tcstatic.runtime.probes.readings import StepReading, resolved
 from tcstatic.runtime.probes.schedules import tell_rates
@@ -26,6 +25,7 @@ from tcstatic.runtime.probes.structure import Structure
 from tcstatic.runtime.probes.torch_hooks import steps_in_progress
 from tcstatic.runtime.probes.untracked import Untracked
 from tcstatic.runtime.probes.vain import Vain
+from tcstatic.runtime.probes.weights import Weights
 
 _ALL_RANKS: Final = listener("optimizer", 0)
 MAX_LOSSES: Final = 64  # kept per step: microbatches beyond that are not looked at
@@ -67,8 +67,8 @@ class Updates:
         self.halves = Halves(stream)
         self.slopes = Slopes(stream, ownership)
         self._facts = StepFacts(stream.registry, ownership, self.untracked, structure)
-        origin = Origin(stream, ownership, structure, lambda: self.forwards.roots())
-        self.cuts = Cuts(stream, origin)
+        weights = Weights(stream, ownership, structure, lambda: self.forwards.roots())
+        self.cuts = Cuts(stream, weights)
         self.in_backward = False
         self._where: Location | None = None
         self._loss: measure.Pending | None = None

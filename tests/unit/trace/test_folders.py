@@ -80,9 +80,12 @@ def test_of_launches_that_begin_at_once_one_records(tmp_path: Path) -> None:
 
 def test_a_process_keeps_its_folder_and_shares_it_with_its_children(tmp_path: Path) -> None:
     claim_folder(tmp_path)
+    mark = {one.name: one.read_bytes() for one in tmp_path.iterdir()}
     claim_folder(tmp_path)
+    assert {one.name: one.read_bytes() for one in tmp_path.iterdir()} == mark
     (tmp_path / "rank-00000").mkdir()
     claim_folder(tmp_path, joins=True)
+    assert {one.name for one in tmp_path.iterdir()} == {*mark, "rank-00000"}
 
 
 def test_a_folder_that_is_kept_is_that_of_a_trace(tmp_path: Path) -> None:

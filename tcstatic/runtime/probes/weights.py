@@ -14,13 +14,10 @@ from tcstatic.runtime.probes.structure import Structure
 
 _LOADS: Final = re.compile(r"load|from_pretrained|copy_\(|pretrain|checkpoint")
 _COPIES: Final = re.compile(r"deepcopy|load_state_dict|copy_\(")
-# Which take another way than the layers they are made of where no gradients are wanted, unless a
-# mode of torch's is entered.
-_SWIFT: Final = frozenset({"MultiheadAttention", "TransformerEncoderLayer", "TransformerEncoder"})
 
 
 @final
-class Origin:
+class Weights:
     """Answers for one process. State: `_spoken` what the program's own files say, once read."""
 
     def __init__(
@@ -36,22 +33,9 @@ class Origin:
         self._roots = roots
         self._spoken: str | None = None
 
-    def is_open(self) -> bool:
-        """Whether torch's operations may be looked at: one process, no mode of the program's own,
-        nothing compiled, and no layer that takes another way then."""
-        from torch._C import _len_torch_function_stack
-
-        torch: Any = sys.modules["torch"]
-        counters = getattr(sys.modules.get("torch._dynamo.utils"), "counters", {})
-        compiled = "frames" in counters
-        alone = not (torch.distributed.is_available() and torch.distributed.is_initialized())
-        roots = self._roots().values()
-        swift = any(self.is_swift(root) for root in roots)
-        return alone and not compiled and _len_torch_function_stack() == 0 and not swift
-
-    def is_swift(self, module: Any) -> bool:
-        """Whether a model may take another way than the layers it is made of."""
-        return any(not one.training and type(one).__name__ in _SWIFT for one in module.modules())
+    def models(self) -> list[Any]:
+        """The models whose forward was seen."""
+        return list(self._roots().values())
 
     def name_of(self, parameter: Any) -> str:
         """The name under which a model holds a parameter."""
@@ -65,7 +49,7 @@ class Origin:
         born = self._structure.born.get(self._stream.registry.known(parameter))
         if born != parameter._version and _LOADS.search(self._text()):
             return False
-        for root in self._roots().values():
+        for root in self.models():
             named = self._ownership.parameters(root)
             for name, one in named:
                 if one is parameter and (self._is_foreign(root, name)):

@@ -1,0 +1,75 @@
+"""What this rank knows of parameters that may be copies of those on other ranks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, final
+
+from tcstatic.runtime.probes import measure
+from tcstatic.runtime.probes.partings import Round
+
+
+@final
+class Family:
+    """The parameters that one backward trains together, and what this rank knows of them.
+
+    `group`: the ranks whose copies a wrapper keeps equal, empty where none does. State, reset each
+    round: `gradients` digests before the first update, `used` those that the step takes where they
+    were `written` to by the program, `sites` the sites passed since, `results` the norms that
+    clipping returned, `writer` the last site that wrote to one of them or its gradient, `pointers`
+    where their data begin, once that was asked. `round` counts the updates so far; `rounds` holds
+    what this rank noted, by round, until it is compared; `compared` the round last compared and
+    what the ranks had noted in it; `meant` the sites that only some of them passed while no copies
+    parted.
+    """
+
+    def __init__(
+        self, index: int, parameters: list[tuple[str, Any]], group: tuple[int, ...]
+    ) -> None:
+        self.index = index
+        self.parameters = parameters
+        self.group = group
+        self.round = -1
+        self.gradients: measure.Pending | None = None
+        self.written = False
+        self.used: measure.Pending | None = None
+        self.sites: list[int] = []
+        self.results: dict[int, float] = {}
+        self.writer = 0
+        self.pointers: frozenset[int] = frozenset()
+        self.rounds: dict[int, Round] = {}
+        self.compared: tuple[int, dict[int, Round]] = (-1, {})
+        self.meant: set[int] = set()
+
+    def close(self, step: int, rates: Sequence[float | None], *, last: bool) -> Round:
+        """Close the round: return what is to be compared with other ranks."""
+        names = [name for name, _ in self.parameters]
+        values = [] if last else measure.digests([p for _, p in self.parameters]).values()
+        gradients = self.gradients.values() if self.gradients is not None else None
+        closed = Round(
+            step,
+            dict(zip(names, values, strict=not last)),
+            None if gradients is None else dict(zip(names, gradients, strict=True)),
+            self.group,
+            tuple(self.sites),
+            self.results,
+            tuple(rates),
+            None if self.used is None else dict(zip(names, self.used.values(), strict=True)),
+            self.writer,
+        )
+        self.open()
+        return closed
+
+    def open(self) -> None:
+        """A round begins: nothing is noted."""
+        self.gradients, self.sites, self.results = None, [], {}
+        self.written, self.used = False, None
+        self.writer, self.pointers = 0, frozenset()
+
+    def holds(self, tensor: Any) -> bool:
+        """Whether a tensor is one of its parameters, the data of one, or a gradient."""
+        if not self.pointers:
+            every = [p for _, p in self.parameters]
+            every += [p.grad for p in every if p.grad is not None]
+            self.pointers = frozenset(measure.pointer(one) for one in every) - {0}
+        return measure.pointer(tensor) in self.pointers
