@@ -16,6 +16,7 @@ from tcstatic.program.paths.values import (
     Function,
     Imported,
     Listing,
+    Node,
     Object,
     Value,
     joined,
@@ -108,6 +109,8 @@ def assign(m: Machine, target: syntax.expr, value: Value) -> None:
     """Bind a target, whatever it is."""
     if isinstance(target, syntax.Name):
         lookup.assign_name(m, target.id, value)
+        if target.id == "_" and isinstance(value, Node) and value.op == "forward":
+            m.emit("call", target, values={"operation": "ignored"}, node=value)
     elif isinstance(target, syntax.Attribute):
         calls.set_attribute(m, evaluate(m, target.value), target.attr, value, target)
     elif isinstance(target, syntax.Subscript):

@@ -26,6 +26,7 @@ _RANDOM: Final = re.compile(
 _TESTS: Final = re.compile(r"(^|_)(eval|valid|test|accuracy|score|predict)", re.IGNORECASE)
 _TEST_DATA: Final = re.compile(r"(^|_)(val|valid|validation|test|eval)(_|$)", re.IGNORECASE)
 _SPREAD: Final = re.compile(r"mc|monte|uncertain|sampl|dropout|bayes|spread", re.IGNORECASE)
+_UNUSED: Final = ("dropped", "ignored")
 _DROPOUTS: Final = frozenset("dropout dropout1d dropout2d dropout3d alpha_dropout".split())
 
 
@@ -172,14 +173,8 @@ def _counts(value: Value) -> bool:
 
 
 def _left_in_train(m: Machine, block: Block, number: int, every: list[Happening]) -> None:
-    dropped = {id(one.node) for one in every if one.values.get("operation") == "dropped"}
-    evaluating = {
-        id(one)
-        for loop, _ in loops(block)
-        if not any(_is_training(step) for step in happenings(loop.body))
-        for one in happenings(loop.body)
-        if any(_varies(m, value, loop) for value in one.arguments)
-    }
+    dropped = {id(one.node) for one in every if one.values.get("operation") in _UNUSED}
+    evaluating = _over_data(m, block)
     given = {id(value) for one in every if _trains(one) for value in one.arguments}
     single = {id(one) for one in every if _is_test(block, one, given)}
     before: dict[int, bool] = {}
@@ -194,17 +189,69 @@ def _left_in_train(m: Machine, block: Block, number: int, every: list[Happening]
         trained = trained or _trains(one)
         # A rollout comes before the training that uses it, an evaluation after it.
         after = before.setdefault(id(one), trained)
-        # What follows train() at once is meant to run in train mode.
-        meant = id(one) in single and None not in state
+        # Outside of loops over data, what follows train() at once is meant to run in train mode;
+        # within, it may be: the answers may be wanted as they are with dropout.
+        put = None not in state
+        meant = id(one) in single and put
         if one.facts.get("stage") == "evaluate" and id(one) in evaluating | single and after:
             if all(map(_is_train, state)) and not meant and id(one.node) not in dropped:
                 one.values["left_in_train"] = True
+                if put:
+                    one.facts["put_in_train"] = True
+                    one.inferred.add("put_in_train")
             one.facts.update(sensitive=1, output_dropped=id(one.node) in dropped)
         if _trains(one):
             return frozenset(None if _is_train(last) else last for last in state)
         return state
 
     follow(block, update)
+
+
+def _over_data(m: Machine, block: Block) -> set[int]:
+    """The forwards in loops over data that do not train; not those that answer one question many
+    times, as the name of the function or a loop that does the same again says."""
+    found: dict[int, bool] = {}
+    for loop, around in loops(block):
+        forwards = [one for one in happenings(loop.body) if one.kind == "model.forward"]
+        if not forwards or _has_training(loop):
+            continue
+        again = any(_repeats(one) and not _has_training(one) for one in around)
+        outputs = {id(one.node) for one in forwards}
+        for one in forwards:
+            varies = any(_varies(m, value, loop) for value in one.arguments)
+            same = not varies and not _is_fed(m, one, outputs)
+            known = found.get(id(one), True)
+            found[id(one)] = known and varies and not again and not same
+    return {number for number, varies in found.items() if varies}
+
+
+def _has_training(loop: Loop) -> bool:
+    return any(map(_is_training, happenings(loop.body)))
+
+
+def _is_fed(m: Machine, one: Happening, outputs: set[int]) -> bool:
+    """Whether a forward is given what one of these outputs was made into."""
+    made = (part for value in one.arguments for part in upstream(m, value, lambda _: True))
+    return any(id(part) in outputs for part in made)
+
+
+def _repeats(loop: Loop) -> bool:
+    """Whether a loop counts rounds and does not read the count."""
+    node = loop.place.node
+    heads = getattr(node, "generators", None) or [node]
+    return any(
+        isinstance(head.iter, syntax.Call)
+        and isinstance(head.iter.func, syntax.Name)
+        and head.iter.func.id == "range"
+        and isinstance(head.target, syntax.Name)
+        and not any(_reads(part, head.target.id) for part in syntax.walk(node))
+        for head in heads
+        if hasattr(head, "iter")
+    )
+
+
+def _reads(node: syntax.AST, name: str) -> bool:
+    return _is_name(node) and node.id == name and isinstance(node.ctx, syntax.Load)
 
 
 def _is_train(last: Happening | None) -> bool:
