@@ -16,6 +16,7 @@ from tcstatic.runtime.probes.forwards import Forwards
 from tcstatic.runtime.probes.graphs import Graphs
 from tcstatic.runtime.probes.kept import Kept
 from tcstatic.runtime.probes.loaders import Loaders
+from tcstatic.runtime.probes.loops import Loop
 from tcstatic.runtime.probes.optimizers import Optimizer
 from tcstatic.runtime.probes.ownership import Ownership
 from tcstatic.runtime.probes.portions import Portions
@@ -355,6 +356,7 @@ class Parts:
     def forget(self) -> None:
         """The next steps are not watched."""
         self.updates.forget()
+        self.updates.windows.of = {}
         self.forwards.forget()
         self.replicas.forget()
         self._calls = {}
@@ -363,6 +365,16 @@ class Parts:
     def resume(self) -> None:
         """Watching begins again after a gap."""
         self._dropout_seen = {}
+
+    def loop_ended(self, loop: Loop) -> None:
+        """A loop is over."""
+        self.forwards.loop_ended(loop)
+        self.updates.windows.ends(self.updates.optimizers, loop)
+
+    def tell_trained(self) -> None:
+        """The run ends: of steps that nobody watched, tell which optimizers trained in them."""
+        trained = tuple(o.number for o in self.updates.live() if o.has_trained)
+        self.stream.tell(self.stream.make("gap", None, {"optimizer": trained}))
 
     def tell_vain(self) -> None:
         """The run ends: which optimizers were there in vain is known.
@@ -378,6 +390,7 @@ class Parts:
         if self.stream.step:
             self.unmatched.settle()
         self.schedules.finish()
+        self.updates.windows.settle(self.updates.optimizers)
 
     def finish(self) -> None:
         """The run ends or pauses: settle what is open."""

@@ -26,6 +26,7 @@ from tcstatic.runtime.probes.torch_hooks import steps_in_progress
 from tcstatic.runtime.probes.untracked import Untracked
 from tcstatic.runtime.probes.vain import Vain
 from tcstatic.runtime.probes.weights import Weights
+from tcstatic.runtime.probes.windows import Windows
 
 _ALL_RANKS: Final = listener("optimizer", 0)
 MAX_LOSSES: Final = 64  # kept per step: microbatches beyond that are not looked at
@@ -63,6 +64,7 @@ class Updates:
         self._gone = False
         self.untracked = Untracked(stream, ownership)
         self.vain = Vain(stream)
+        self.windows = Windows(stream)
         self.nonfinite = NonFinite(stream, self._around)
         self.halves = Halves(stream)
         self.slopes = Slopes(stream, ownership)
@@ -245,6 +247,7 @@ class Updates:
             alone = len(self.optimizers) == 1 and not (self.last_write or self._stepping)
             optimizer.lost(self._where, alone=alone)
             self.vain.lost(optimizer)
+            self.windows.lost(optimizer, where)
         optimizer.cleared_again = True
         optimizer.interval.discard_losses()
         told = {"observed": observed}
@@ -334,6 +337,8 @@ class Updates:
         )
         stream.draft(resolved(event, reading))
         self.readings.append(reading)
+        if optimizer.ledger.backwards > 1 or self.windows.of:
+            self.windows.stepped(optimizer, where)
         self._stepped(optimizer, snapshot)
 
     def _about_starving(self, optimizer: Optimizer, values: dict[str, Any]) -> dict[str, Any]:
@@ -375,11 +380,6 @@ class Updates:
             if any(one.data_ptr() == pointer for one in held):
                 optimizer.ledger.announce_clearing()
                 self._tell_cleared(optimizer, where)
-
-    def tell_trained(self) -> None:
-        """The run ends: of steps that nobody watched, tell which optimizers trained in them."""
-        trained = tuple(o.number for o in self.live() if o.has_trained)
-        self._stream.tell(self._stream.make("gap", None, {"optimizer": trained}))
 
     # -- sampling -----------------------------------------------------------------------------
 

@@ -149,7 +149,7 @@ class Watch:
         """Stop watching: hand on what is known, take the hooks back."""
         self.flush()
         if self._parts is not None and self._budget.sampled < 1.0:
-            self._guarded("flush", self._parts.updates.tell_trained)
+            self._guarded("flush", self._parts.tell_trained)
         if self._parts is not None:
             self._guarded("flush", self._parts.tell_vain)
             self._guarded("flush", self._stream.flush)
@@ -223,7 +223,7 @@ class Watch:
             if loop.load is not None:
                 self._guarded("loader.next", self._parts.loaders.ends, loop)
             if self._budget.watching and self._parts is not None:
-                self._guarded("loop.step", self._parts.forwards.loop_ended, loop)
+                self._guarded("loop.step", self._parts.loop_ended, loop)
 
     # -- what is done at a site: decided once ---------------------------------------------------
 
