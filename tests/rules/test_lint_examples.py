@@ -39,6 +39,7 @@ BEYOND_SOURCE: Final = frozenset(
     {
         ("TCS201", "a larger model takes the place of the one that the optimizer was built for"),
         ("TCS201", "each fold gets a new model, and keeps the first one's optimizer"),
+        ("TCS402", "a function after the last layer hands no gradient back"),
         ("TCS415", "through numpy and back"),
         ("TCS415", "a gate that compares has no slope"),
         ("TCS415", "a parametrization is computed from the numbers of the weight"),

@@ -147,6 +147,9 @@ class Cuts:
         case.tries += 1
         for place, parameter in enumerate(window.parameters):
             found = lineage.cut_of(place)
+            if found is None and not _has_gradient(parameter):
+                withheld = lineage.withheld_from(place)
+                found = withheld and (withheld, False)
             if found is not None and len(case.starved) < _MOST_SUSPECTS:
                 cut, shared = found
                 name = self._weights.name_of(parameter)
@@ -271,7 +274,7 @@ class Cuts:
                 cut = several[0].cut
                 names = [one.name for one in several[:_MOST_NAMED]]
                 values = {
-                    "cut_off": True,
+                    "withheld" if cut.function else "cut_off": True,
                     "type": case.title,
                     "operation": cut.operation,
                     "parameters": len(several),
@@ -287,6 +290,11 @@ def _is_fed(one: _Starved) -> bool:
         return False
     if one.version >= 0:
         return parameter.grad is not None or parameter._version != one.version
+    return _has_gradient(parameter)
+
+
+def _has_gradient(parameter: Any) -> bool:
+    """Whether a parameter has a gradient that is not zero."""
     gradient = parameter.grad
     if gradient is None:
         return False

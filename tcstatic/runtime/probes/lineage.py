@@ -16,6 +16,7 @@ from types import CodeType, FrameType
 from typing import Any, Final, final
 
 from tcstatic.model import Location
+from tcstatic.runtime.probes.handing import Handing
 from tcstatic.runtime.probes.locate import Locator
 from tcstatic.runtime.probes.nodes import FLAT
 
@@ -52,12 +53,14 @@ _NOTHING: Final[State] = (0, 0)
 @dataclass(slots=True)
 class Cut:
     """A place where gradients end: `behind` the parameters that the value before it was made of;
-    `sure` where no other use than keeping gradients back is likely."""
+    `sure` where no other use than keeping gradients back is likely; `function` a function of the
+    program's own whose backward hands nothing back."""
 
     where: Location
     operation: str
     sure: bool
     behind: int = 0
+    function: str = ""
 
 
 @final
@@ -83,6 +86,7 @@ class Lineage:
         self._numbers: dict[float, int] = {}
         self._arrays: dict[tuple[int, ...], int] = {}
         self._off: tuple[int, CodeType, Location, bool] | None = None
+        self._handing = Handing(locator)
         self.reached = 0
         self.losses: dict[Location | None, int] = {}
 
@@ -91,6 +95,8 @@ class Lineage:
         reached, through = self._state(tensor)
         self.reached |= reached
         self.losses[where] = self.losses.pop(where, 0) | through
+        if tensor.grad_fn is not None:
+            self._handing.watch(tensor.grad_fn, self._behind)
 
     def cut_of(self, place: int) -> tuple[Cut, bool] | None:
         """The cut behind which a parameter lies that the losses were made with, and did not reach;
@@ -107,6 +113,14 @@ class Lineage:
                 ranked = (times > 1 or not last >> number & 1, not cut.sure, number)
                 found.append((ranked, cut, times > 1))
         return min(found, key=lambda one: one[0])[1:] if found else None
+
+    def withheld_from(self, place: int) -> Cut | None:
+        """The function of the program's own that kept all gradients from a parameter that has
+        none, though the losses were made of it."""
+        for one in self._handing.withheld:
+            if one.behind >> place & 1:
+                return Cut(one.where, f"{one.function}.backward", True, one.behind, one.function)
+        return None
 
     def before(self, func: Any, args: Any, kwargs: Any) -> tuple[str, State] | None:
         """Return the name of an operation and what its inputs are made of; None where it gives
@@ -172,6 +186,13 @@ class Lineage:
         if self._arrays and tensor.dim() and tensor.is_floating_point() and not live:
             return live, self._arrays.get(tuple(tensor.shape), 0)
         return (live, 0) if live else _NOTHING
+
+    def _behind(self, node: Any) -> int:
+        leaf = getattr(node, "variable", None)
+        if leaf is not None:
+            return self._state(leaf)[0]
+        noted: State = node.metadata.get(_NOTE) or self._from_graph(node)
+        return noted[0]
 
     def _from_graph(self, root: Any) -> State:
         """What the value of a node is made of that no operation of torch's own gave."""

@@ -147,3 +147,54 @@ def test_nothing_of_a_computation_changes() -> None:
     for mine, theirs in zip(asked, first.parameters(), strict=True):
         assert mine.grad is not None and theirs.grad is not None
         assert torch.equal(mine.grad, theirs.grad)
+
+
+class Halved(torch.autograd.Function):
+    """Hands back a gradient of the second value only."""
+
+    @staticmethod
+    def forward(ctx: Any, one: Any, other: Any) -> Any:
+        return one + other / 2
+
+    @staticmethod
+    def backward(ctx: Any, *given: Any) -> Any:
+        return None, given[0] / 2
+
+
+class Silent(torch.autograd.Function):
+    """Hands back zeros."""
+
+    @staticmethod
+    def forward(ctx: Any, value: Any) -> Any:
+        return 1 * value
+
+    @staticmethod
+    def backward(ctx: Any, *given: Any) -> Any:
+        return torch.zeros_like(given[0])
+
+
+WITHHELD: dict[str, Callable[[nn.Module, nn.Module], Any]] = {
+    "Halved": lambda first, second: Halved.apply(second(first(X)), second(X)).sum(),
+    "Silent": lambda first, second: second(Silent.apply(first(X))).sum(),
+}
+
+
+@pytest.mark.parametrize("function", WITHHELD)
+def test_a_function_that_hands_nothing_back_is_named(function: str) -> None:
+    lineage, asked, loss = lineage_of(WITHHELD[function])
+    loss.backward()
+    for place in range(len(asked)):
+        cut = lineage.withheld_from(place)
+        assert cut is not None and cut.function == function
+        assert cut.where.line == globals()[function].backward.__code__.co_firstlineno + 2
+
+
+@pytest.mark.parametrize("way", ["handed back", "no gradient came"])
+def test_a_function_that_hands_back_what_it_got_is_not(way: str) -> None:
+    def compute(first: nn.Module, second: nn.Module) -> Any:
+        made = Doubled.apply(first(X))
+        return second(made.detach() if way == "no gradient came" else made).sum()
+
+    lineage, asked, loss = lineage_of(compute)
+    loss.backward()
+    assert [lineage.withheld_from(place) for place in range(len(asked))] == [None, None]
