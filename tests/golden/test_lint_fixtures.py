@@ -14,7 +14,7 @@ FIXTURES: Final = Path(__file__).resolve().parents[2] / "fixtures"
 PROGRAMS: Final = sorted(FIXTURES.glob("lint/*/*/"))
 HEALTHY: Final = sorted(
     path
-    for pattern in ("scripts/**/*.py", "healthy/**/*.py", "stories/*/good*.py")
+    for pattern in ("scripts/**/*.py", "healthy/**/*.py", "lookalikes/*.py", "stories/*/good*.py")
     for path in FIXTURES.glob(pattern)
     if "# expect: " not in path.read_text()
 )

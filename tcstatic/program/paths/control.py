@@ -75,20 +75,22 @@ def _each(
 def if_(m: Machine, node: Any) -> None:
     test = evaluate(m, node.test)
     known = truth(test)
-    if known is not None and not (m.loops and _changes(node)):
-        statements.run(m, node.body if known else node.orelse)
+    taken = node.body if known else node.orelse
+    if known is not None and not (m.loops and _changes(node.test, taken)):
+        statements.run(m, taken)
         return
     key, flipped, birth = named(test)
     bodies = [lambda: statements.run(m, node.body), lambda: statements.run(m, node.orelse)]
     branch(m, bodies, key, birth, flipped=flipped, condition=test)
 
 
-def _changes(node: syntax.If) -> bool:
-    """Whether a branch binds what its condition asks for: another round may go another way."""
-    asked = {_bound_name(part) for part in syntax.walk(node.test)} - {""}
+def _changes(test: syntax.expr, taken: list[syntax.stmt]) -> bool:
+    """Whether the branch taken binds what its condition asks for: another round may go another
+    way."""
+    asked = {_bound_name(part) for part in syntax.walk(test)} - {""}
     return any(
         _bound_name(target) in asked
-        for statement in (*node.body, *node.orelse)
+        for statement in taken
         for part in syntax.walk(statement)
         if isinstance(part, syntax.Assign | syntax.AugAssign | syntax.AnnAssign)
         for target in (part.targets if isinstance(part, syntax.Assign) else [part.target])

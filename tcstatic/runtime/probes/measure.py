@@ -28,13 +28,20 @@ def local(tensor: Any) -> Any:
     return tensor.detach() if to_local is None else to_local().detach()
 
 
+def is_lazy(tensor: Any) -> bool:
+    """Tell whether a layer has yet to make this parameter, at its first forward."""
+    return bool(torch.nn.parameter.is_lazy(tensor))
+
+
 def readable(tensor: Any) -> bool:
     """Tell whether norms and digests of `tensor` can be taken.
 
-    A wrapper that shards its parameters frees the storage of the whole ones between their uses.
+    A wrapper that shards its parameters frees the storage of the whole ones between their uses; a
+    lazy layer has none before its first forward.
     """
     return bool(
-        tensor.layout == torch.strided
+        not is_lazy(tensor)
+        and tensor.layout == torch.strided
         and tensor.device.type != "meta"
         and (tensor.is_floating_point() or tensor.is_complex())
         and tensor.numel() > 0

@@ -171,12 +171,13 @@ class Optimizer:
                     ownership.name_of(p) or f"#{position}",
                     ownership.had_owner(p),
                     measure.readable(p),
-                    math.sqrt(p.numel()),
+                    0.0 if measure.is_lazy(p) else math.sqrt(p.numel()),
                     4.0 * _EPSILON.get(str(p.dtype), _EPSILON_OTHER),
                 )
                 for position, p in enumerate(parameters)
             ]
-            self._facts = (key, found)
+            stays = not any(map(measure.is_lazy, parameters))
+            self._facts = (key if stays else (-1, ()), found)
         return self._facts[1]
 
     def numbers(self, facts: list[Facts]) -> frozenset[int]:

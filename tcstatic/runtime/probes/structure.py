@@ -94,7 +94,7 @@ class Structure:
     def _note_born(self, module: Any) -> None:
         known = self._stream.registry.known
         for parameter in module.parameters():
-            if not parameter.is_inference():
+            if not measure.is_lazy(parameter) and not parameter.is_inference():
                 self.born.setdefault(known(parameter), parameter._version)
 
     def _cast(self, module: Any, number: int, site: Site, where: Location | None) -> None:

@@ -87,7 +87,8 @@ def _layers(m: Machine, listing: Listing) -> list[Object]:
 
 
 def _seen_otherwise(m: Machine, block: Block, holder: Object, layers: list[Object]) -> bool:
-    """Whether the layers are registered beside, copied, frozen, or given to an optimizer."""
+    """Whether the layers are registered beside, copied, frozen, kept from training, or given to
+    an optimizer."""
     mine = {token for one in layers for token in parameters.tokens_of_model(m, one)}
     if mine & parameters.tokens_of_model(m, holder):
         return True
@@ -100,7 +101,7 @@ def _seen_otherwise(m: Machine, block: Block, holder: Object, layers: list[Objec
 
 def _excuses(one: Happening, numbers: set[int], holder: Object) -> bool:
     about = set(one.subjects.get("model", ()))
-    if one.kind == "model.freeze" or one.values.get("how") == "copy":
+    if one.kind in ("model.freeze", "model.eval") or one.values.get("how") == "copy":
         return bool(numbers & about)
     return one.wild and bool(numbers & one.maybe) and holder.number not in one.maybe
 
