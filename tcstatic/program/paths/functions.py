@@ -124,7 +124,7 @@ def _run(
     )
     frame.at = m.place(at)
     frame.body = m.bodies.pop(function.node, None)
-    step = m.called(function.name)
+    step = m.called(function, frame.at, owner_self)
     m.frames.append(frame)
     outer_loops, dead = m.loops, m.dead
     try:

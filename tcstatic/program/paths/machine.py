@@ -187,9 +187,9 @@ class Machine:
                 return place
         return None
 
-    def called(self, name: str) -> Called:
+    def called(self, function: Function, place: Place, whose: Value | None) -> Called:
         """A new block for a function's body, written into the present one."""
-        step = Called(Block(), name)
+        step = Called(Block(), function, place, whose)
         if not self.dead and not self.quiet:
             self.block.steps.append(step)
         return step

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, final
 
-from tcstatic.program.paths.values import Node, Place, Value
+from tcstatic.program.paths.values import Function, Node, Place, Value
 
 ExitKind = Literal["return", "break", "continue", "raise", "stop"]
 
@@ -88,10 +88,13 @@ class Loop:
 @final
 @dataclass(slots=True, eq=False)
 class Called:
-    """The body of a function that was called: a return leaves it."""
+    """The body of a function that was called at `place`: a return leaves it. `whose` is what it is
+    a method of."""
 
     body: Block
-    name: str
+    function: Function
+    place: Place
+    whose: Value | None
 
 
 Step = Happening | Branch | Loop | Called | Exit
@@ -126,6 +129,22 @@ def _gather(block: Block, into: list[Happening]) -> None:
                 _gather(alternative, into)
         elif isinstance(step, Loop | Called):
             _gather(step.body, into)
+
+
+def with_calls(
+    block: Block, around: tuple[Called, ...] = ()
+) -> Iterator[tuple[Happening, tuple[Called, ...]]]:
+    """All happenings of a block, each with the calls that it happens in, outermost first."""
+    for step in block.steps:
+        if isinstance(step, Happening):
+            yield step, around
+        elif isinstance(step, Branch):
+            for alternative in step.alternatives:
+                yield from with_calls(alternative, around)
+        elif isinstance(step, Loop):
+            yield from with_calls(step.body, around)
+        elif isinstance(step, Called):
+            yield from with_calls(step.body, (*around, step))
 
 
 def loops(block: Block, around: tuple[Loop, ...] = ()) -> Iterator[tuple[Loop, tuple[Loop, ...]]]:

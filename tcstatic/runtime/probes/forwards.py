@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import functools
 import operator
-import sys
 from collections.abc import Callable, Sequence
 from typing import Any, Final, final
 
 from tcstatic.model import Location
 from tcstatic.runtime.probes.graphs import LAYERS, Graphs
 from tcstatic.runtime.probes.loops import Loop
+from tcstatic.runtime.probes.nodes import nodes_in
 from tcstatic.runtime.probes.optimizers import Optimizer
 from tcstatic.runtime.probes.ownership import Ownership
 from tcstatic.runtime.probes.stream import HEARD, Moment, Stream, listener
@@ -132,6 +132,8 @@ class Forwards:
         if not number:
             self._ownership.adopt(module)
             number = stream.registry.number(module)
+        if number in self._structure.wrappers:
+            where = stream.locator.entered(frame, module) or where
         values = self._mode(module, number)
         record = Forward(number, module, where, stream.sequence(), stream.moment(), values)
         self._open.append((id(frame), record))
@@ -153,7 +155,7 @@ class Forwards:
         if type(record.module).__name__ in LAYERS and self._graphs.due:
             self._graphs.note(output, where)
         record.values["output_dropped"] = dropped
-        for node in _graph_nodes(output):
+        for node in nodes_in(output):
             record.recorded = True
             node.register_prehook(functools.partial(self._reached, record))
         if len(self.pending) < KEPT:
@@ -171,7 +173,7 @@ class Forwards:
         for record in self.pending:
             if record.recorded and not record.reached:
                 return
-        for node in _graph_nodes(output):
+        for node in nodes_in(output):
             node.register_prehook(self._criterion_reached)
 
     def _criterion_reached(self, gradients: Any) -> None:
@@ -376,25 +378,3 @@ def _sensitive(module: Any) -> bool:
     if getattr(module, "p", 0) and "Dropout" in type(module).__name__:
         return True
     return bool(getattr(module, "track_running_stats", False)) and "Norm" in type(module).__name__
-
-
-def _graph_nodes(output: Any, limit: int = 8) -> list[Any]:
-    """Return the autograd nodes of the tensors in a model's output."""
-    torch: Any = sys.modules["torch"]
-    if type(output) is torch.Tensor:
-        node = output.grad_fn
-        return [] if node is None else [node]
-    found: list[Any] = []
-    todo = [output]
-    while todo and len(found) < limit:
-        item = todo.pop()
-        if isinstance(item, torch.Tensor):
-            if item.grad_fn is not None:
-                found.append(item.grad_fn)
-        elif isinstance(item, dict):
-            todo.extend(list(item.values())[:limit])
-        elif isinstance(item, tuple | list):
-            todo.extend(item[:limit])
-        elif hasattr(item, "__dict__") and not callable(item):
-            todo.extend(list(vars(item).values())[:limit])
-    return found

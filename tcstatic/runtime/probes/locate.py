@@ -75,6 +75,13 @@ class Locator:
             frame = frame.f_back
         return self.place(frame) if frame is not None else None
 
+    def entered(self, frame: FrameType, thing: Any) -> Location | None:
+        """Return where somebody else calls the methods of `thing` that led to `frame`, if any."""
+        inside: FrameType | None = frame
+        while inside is not None and _is_method_of(inside, thing):
+            inside = inside.f_back
+        return self.nearest(inside) if inside is not frame else None
+
     def place(self, frame: FrameType) -> Location:
         """Return the range of the expression that `frame` is executing."""
         code = frame.f_code
@@ -106,6 +113,11 @@ class Locator:
         return Location(
             self.relative(code.co_filename), line, column, end_line, end_column, code.co_qualname
         )
+
+
+def _is_method_of(frame: FrameType, thing: Any) -> bool:
+    code = frame.f_code
+    return bool(code.co_argcount) and frame.f_locals.get(code.co_varnames[0]) is thing
 
 
 def _characters(filename: str, line: int, offset: int) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -24,3 +25,25 @@ def walk(root: Any, most: int) -> Iterator[Any]:
                 seen.add(node)
                 waiting.append(node)
                 yield node
+
+
+def nodes_in(output: Any, limit: int = 8) -> list[Any]:
+    """Return the autograd nodes of the tensors in a model's output."""
+    torch: Any = sys.modules["torch"]
+    if type(output) is torch.Tensor:
+        node = output.grad_fn
+        return [] if node is None else [node]
+    found: list[Any] = []
+    todo = [output]
+    while todo and len(found) < limit:
+        item = todo.pop()
+        if isinstance(item, torch.Tensor):
+            if item.grad_fn is not None:
+                found.append(item.grad_fn)
+        elif isinstance(item, dict):
+            todo.extend(list(item.values())[:limit])
+        elif isinstance(item, tuple | list):
+            todo.extend(item[:limit])
+        elif hasattr(item, "__dict__") and not callable(item):
+            todo.extend(list(vars(item).values())[:limit])
+    return found

@@ -13,7 +13,15 @@ from tcstatic.program.paths.facts.orders import is_wild, subjects, tell
 from tcstatic.program.paths.facts.registry import surveys
 from tcstatic.program.paths.machine import Machine
 from tcstatic.program.paths.operations import CONTAINERS, WRAPPERS
-from tcstatic.program.paths.tree import Block, Branch, Called, Happening, Loop, happenings
+from tcstatic.program.paths.tree import (
+    Block,
+    Branch,
+    Called,
+    Happening,
+    Loop,
+    happenings,
+    with_calls,
+)
 from tcstatic.program.paths.values import Const, Node, Object, Place, Value, options
 from tcstatic.program.paths.walking import (
     Reach,
@@ -235,9 +243,9 @@ def wrapping(m: Machine, block: Block) -> None:
     around = _wrapped(m)
     if not around:
         return
-    forwards = [one for one in happenings(block) if one.kind == "model.forward"]
-    by_place = Counter(id(one.place.node) for one in forwards)
-    for one in forwards:
+    forwards = [known for known in with_calls(block) if known[0].kind == "model.forward"]
+    by_place = Counter(id(one.place.node) for one, _ in forwards)
+    for one, calls in forwards:
         number = one.subjects["model"][0]
         known = m.objects.get(number)
         either = by_place[id(one.place.node)] > 1
@@ -248,8 +256,19 @@ def wrapping(m: Machine, block: Block) -> None:
         mine = around.get(number, ())
         one.values["wrapped"] = bool(mine)
         one.values["bypasses"] = bool(mine) and not _instead(block, one, mine)
+        if one.values["bypasses"]:
+            one.place = _entered(one.place, known, calls)
         trail = [o.place for o in sorted(_wrappers_of(inner, around), key=lambda o: o.number)]
         one.values["#trail"] = [("wrapped", place) for place in trail if place is not None]
+
+
+def _entered(place: Place, model: Object, calls: tuple[Called, ...]) -> Place:
+    """Where somebody else calls the method of a model that calls the model."""
+    for call in reversed(calls):
+        if call.whose is not model:
+            break
+        place = call.place
+    return place
 
 
 def _instead(block: Block, one: Happening, wrappers: tuple[Object, ...]) -> bool:

@@ -258,7 +258,7 @@ def _called(block: Block, found: set[str]) -> set[str]:
     """The names of the functions that are called in a block."""
     for step in block.steps:
         if isinstance(step, Called):
-            found.add(step.name.rpartition(".")[2])
+            found.add(step.function.name.rpartition(".")[2])
             _called(step.body, found)
         elif isinstance(step, Branch):
             for alternative in step.alternatives:

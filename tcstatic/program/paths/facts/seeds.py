@@ -9,12 +9,13 @@ from tcstatic.program.paths.facts.orders import own as own_of
 from tcstatic.program.paths.facts.registry import surveys
 from tcstatic.program.paths.facts.ways import newest
 from tcstatic.program.paths.machine import Machine
-from tcstatic.program.paths.tree import Block, Called, Happening, Loop, loops
+from tcstatic.program.paths.tree import Block, Called, Happening, Loop, happenings, loops
 from tcstatic.program.paths.values import Node, Unknown
 from tcstatic.program.paths.walking import upstream
 from tcstatic.program.source import syntax
 
 _SEEDS: Final = frozenset({"manual_seed", "manual_seed_all", "seed", "seed_everything", "set_seed"})
+_SETTINGS: Final = frozenset({"dropped", "set-item"})
 _TRAINING: Final = frozenset({"loss.backward", "optimizer.step"})
 
 
@@ -23,14 +24,16 @@ def seeds(m: Machine, block: Block) -> None:
     """``seed_again``: a loop whose own body trains sets a seed that was known before the loop."""
     for loop, _ in loops(block):
         own = list(_own(loop.body))
-        kinds = {one.kind for one in own}
+        kinds = {one.kind for one, _ in own}
         if not kinds >= _TRAINING and not _trains_now_and_then(loop):
             continue
         if kinds & {"model.new", "optimizer.new"}:
             continue
-        for one in own:
+        for one, around in own:
             if _is_seed(one):
-                one.values["seed_again"] = _is_constant(m, one, loop)
+                again = one.values["seed_again"] = _is_constant(m, one, loop)
+                if again:
+                    _lead_out(one, around)
 
 
 def _trains_now_and_then(loop: Loop) -> bool:
@@ -51,13 +54,33 @@ def _trains_now_and_then(loop: Loop) -> bool:
     return backwards and bool(stepped) and all(number < loop.begun for number in stepped)
 
 
-def _own(block: Block) -> Iterator[Happening]:
-    """What happens in each round: not in branches, not in loops inside."""
+def _own(
+    block: Block, around: tuple[Called, ...] = ()
+) -> Iterator[tuple[Happening, tuple[Called, ...]]]:
+    """What happens in each round, and the calls that it happens in, outermost first: not in
+    branches, not in loops inside."""
     for step in block.steps:
         if isinstance(step, Happening):
-            yield step
+            yield step, around
         elif isinstance(step, Called):
-            yield from _own(step.body)
+            yield from _own(step.body, (*around, step))
+
+
+def _lead_out(one: Happening, around: tuple[Called, ...]) -> None:
+    """What does nothing but set seeds is right as it is: the line to mend is where it is called."""
+    for called in around:
+        if _only_prepares(called):
+            one.values["#trail"] = [("seed", one.place)]
+            one.place = called.place
+            return
+
+
+def _only_prepares(called: Called) -> bool:
+    """Whether a function gives nothing back, and does nothing but set seeds and other settings."""
+    returns = (n for n in syntax.walk(called.function.node) if isinstance(n, syntax.Return))
+    return all(one.value is None for one in returns) and all(
+        _is_seed(one) or one.values.get("operation") in _SETTINGS for one in happenings(called.body)
+    )
 
 
 def _is_seed(one: Happening) -> bool:
