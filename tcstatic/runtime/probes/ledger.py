@@ -89,9 +89,9 @@ class Ledger:
 
     State, reset by `stepped`: `after_step` marks right after the last step; `before_backward` the
     gradients that a backward finds, with their versions, where there are any; `after_backward`
-    marks right after the last backward; `touched` the positions that a backward reached since the
-    last step; `observed_before` the marks to go on from where a step is noticed only
-    after the user may have cleared; `cleared` whether they were cleared since the last step.
+    marks right after the last backward that reached any; `touched` the positions that a backward
+    reached since the last step; `observed_before` the marks to go on from where a step is noticed
+    only after the user may have cleared; `cleared` whether they were cleared since the last step.
     """
 
     def __init__(self) -> None:
@@ -127,8 +127,8 @@ class Ledger:
             reached = _moved(before, gradients)
         else:
             reached = set(range(len(gradients)))
-        self.after_backward = marks_of(gradients)
         if reached:
+            self.after_backward = marks_of(gradients)
             self.backwards += 1
         self.touched |= reached
         self.ever_touched |= reached

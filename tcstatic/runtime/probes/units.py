@@ -23,9 +23,11 @@ def in_other_unit(
     its own and of its optimizer and within these loops; None while nothing is."""
     within = next((place for place, loop in enumerate(loops) if loop.batches), None)
     if within is not None:
-        around = any(length in loop.planned for loop in loops[:within])
+        epochs = next((loop for loop in loops[:within] if length in loop.planned), None)
         cosine = type(scheduler).__name__ == "CosineAnnealingLR"
-        if cosine and around and done > length and steps >= done:
+        if cosine and epochs is not None and done > length and steps >= done:
+            if epochs.index and done - loops[within].index == epochs.index * length:
+                return {"other_unit": False}  # an epoch has as many batches
             return {"other_unit": True, "counted": "epochs", "stepped": "batch", "length": length}
         return None
     if any(length in loop.planned for loop in loops):

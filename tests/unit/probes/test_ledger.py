@@ -65,6 +65,16 @@ def test_clearing_after_a_step_is_seen(clear: Callable[[Any], None]) -> None:
     assert not period.backward()  # accumulation: a second backward, nothing cleared between
 
 
+@pytest.mark.parametrize("clear", [to_none, one_attribute])
+def test_clearing_while_other_gradients_are_computed_is_seen(clear: Callable[[Any], None]) -> None:
+    period = Period()
+    assert not period.ledger.backward_begins(period.parameters)  # of torch.autograd.grad
+    clear(period.model)
+    assert not period.ledger.backward_ends(period.parameters)
+    assert period.backward()
+    assert period.ledger.cleared
+
+
 def test_nothing_cleared() -> None:
     period = Period()
     assert not period.ledger.observe(period.parameters)

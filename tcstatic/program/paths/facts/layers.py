@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from typing import Final
 
 from tcstatic.program.paths import lookup, parameters
-from tcstatic.program.paths.facts.orders import tell
+from tcstatic.program.paths.facts.orders import own, tell
 from tcstatic.program.paths.facts.registry import surveys
 from tcstatic.program.paths.machine import Machine
 from tcstatic.program.paths.operations import CONTAINERS, PARAMETERLESS, WRAPPERS
-from tcstatic.program.paths.tree import Block, Happening, happenings
+from tcstatic.program.paths.tree import Block, Happening, happenings, loops
 from tcstatic.program.paths.values import Const, Listing, Node, Object, Value, options
 from tcstatic.program.paths.walking import Reach, objects_in
 from tcstatic.program.source import syntax
@@ -122,19 +122,24 @@ def made_in_forward(m: Machine, block: Block) -> None:
             continue
         inside = any(name.endswith(".forward") for name in one.within)
         token = parameters.token(m, one)
-        if not inside and not (one.made_in_loops and token in reached and not _is_model(m, one)):
+        anew = one.number > reached.get(token, one.number)
+        if not inside and not (anew and not _is_model(m, one)):
             continue
         if not parameters.owners(m, frozenset({token})) and not _kept(m, one):
             tell(block, "made_in_forward", one.place, type=one.type_name)
 
 
-def _reached(block: Block) -> frozenset[tuple[int, int]]:
-    found: set[tuple[int, int]] = set()
-    for one in happenings(block):
-        reach = one.values.get("#reach")
-        if one.kind == "loss.backward" and isinstance(reach, Reach) and one.facts.get("in_loop"):
-            found |= reach.tokens
-    return frozenset(found)
+def _reached(block: Block) -> dict[tuple[int, int], int]:
+    """The weights that a backward in a loop reaches, each with the number of the first value made in
+    a round: what is newer is made for that one backward."""
+    found: dict[tuple[int, int], int] = {}
+    for loop, _ in loops(block):
+        for one in own(loop.body):
+            reach = one.values.get("#reach")
+            if one.kind == "loss.backward" and isinstance(reach, Reach):
+                for token in reach.tokens:
+                    found[token] = min(found.get(token, loop.begun), loop.begun)
+    return found
 
 
 def _kept(m: Machine, one: Object) -> bool:

@@ -87,6 +87,12 @@ def _switches(m: Machine, one: Happening, number: int) -> bool:
     return False
 
 
+def _makes(one: Happening, number: int) -> bool:
+    """Whether a model is made anew, in train mode, as one is for each fold or trial."""
+    made = one.kind == "model.new" and not one.values.get("how")
+    return made and number in one.subjects.get("model", ())
+
+
 def _left_in_eval(m: Machine, block: Block, number: int) -> None:
     first: dict[int, State] = {}
     seen_in_train = False
@@ -96,7 +102,7 @@ def _left_in_eval(m: Machine, block: Block, number: int) -> None:
         nonlocal seen_in_train
         if _switches(m, one, number):
             return frozenset({None}) if one.values.get("training") is True else frozenset({one})
-        if one.wild and number in one.maybe:
+        if _makes(one, number) or (one.wild and number in one.maybe):
             return frozenset({None})
         if not (_trains(one) and number in one.subjects["model"]):
             return state
@@ -141,6 +147,8 @@ def _never_in_train(m: Machine, block: Block, model: Object, every: list[Happeni
     seen: set[Happening | None] = set()
 
     def update(one: Happening, state: State) -> State:
+        if _makes(one, model.number):
+            return frozenset({None})
         if _switches(m, one, model.number):
             return frozenset({one})
         if _trains(one) and model.number in one.subjects["model"]:
@@ -182,6 +190,8 @@ def _left_in_train(m: Machine, block: Block, number: int, every: list[Happening]
 
     def update(one: Happening, state: State) -> State:
         nonlocal trained
+        if _makes(one, number):
+            return frozenset({None})
         if _switches(m, one, number) or (one.wild and number in one.maybe):
             return frozenset({one})
         if one.kind != "model.forward" or number not in one.subjects.get("model", ()):

@@ -339,14 +339,16 @@ def _taken(m: Machine, block: Block) -> set[int]:
 
 @surveys
 def stepping(m: Machine, block: Block) -> None:
-    """``computes`` of a step: a model or a loss runs in a loop around it. And a step whose
-    optimizer is never cleared, while another is cleared twice: ``cleared_other_optimizer``."""
+    """``computes`` of a step: a model or a loss runs in a loop around it, each round of which steps
+    the same optimizer. And a step whose optimizer is never cleared, while another is cleared twice:
+    ``cleared_other_optimizer``."""
     for loop in all_loops(block):
         inside = list(happenings(loop.body))
         computes = any(one.kind in ("model.forward", "loss.forward") for one in inside)
         for one in inside:
             if one.kind == "optimizer.step":
-                one.values["computes"] = computes or one.values.get("computes", False)
+                older = any(number < loop.begun for number in one.subjects.get("optimizer", ()))
+                one.values["computes"] = (computes and older) or one.values.get("computes", False)
         _cleared_instead(list(own(loop.body)))
 
 
