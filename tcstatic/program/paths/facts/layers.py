@@ -130,7 +130,7 @@ def made_in_forward(m: Machine, block: Block) -> None:
 
 
 def _reached(block: Block) -> dict[tuple[int, int], int]:
-    """The weights that a backward in a loop reaches, each with the number of the first value made in
+    """The weights that a backward in a loop reaches, and the number of the first value made in
     a round: what is newer is made for that one backward."""
     found: dict[tuple[int, int], int] = {}
     for loop, _ in loops(block):
