@@ -44,6 +44,7 @@ BEYOND_SOURCE: Final = frozenset(
         ("TCS415", "a gate that compares has no slope"),
         ("TCS415", "a parametrization is computed from the numbers of the weight"),
         ("TCS415", "a checkpoint of the first layers, whose input needs no gradient"),
+        ("TCS416", "a sequence of scores, put together from one for each place"),
         ("TCS701", "moved to the processor that it is on"),
         (
             "TCS701",

@@ -22,6 +22,7 @@ _FIRST_STEPS: Final = 8
 _NOW_AND_THEN: Final = 64
 _MOST_NODES: Final = 64
 _MOST_TOLD: Final = 64
+_MOST_PARTS: Final = 4
 # What lies between a loss and the number that backward is called on, by the name of its node.
 _TOP: Final = frozenset(
     "Add Sub Rsub Mul Div Neg Mean Sum Pow Abs Sqrt Stack Cat Gather NanToNum Where Square".split()
@@ -52,6 +53,10 @@ LAYERS: Final = frozenset(_MAKERS)  # which have the names of torch's layers
 _KEEPS_LAST: Final = frozenset(
     "View UnsafeView ReshapeAlias Index IndexSelect Slice Clone ToCopy Alias".split()
 )
+# What makes scores, of any sign or none below zero: never log-probabilities.
+_SCORES: Final = frozenset(
+    "Addmm Mm Bmm Baddbmm Convolution Relu LeakyRelu Gelu Elu Tanh NativeBatchNorm".split()
+)
 # What changes the shape of a prediction on purpose, so that a difference of all pairs is meant.
 _SPREAD: Final = _SHAPE - {"Clone", "ToCopy", "Alias"} | {"Expand", "Repeat"}
 
@@ -61,7 +66,8 @@ _SPREAD: Final = _SHAPE - {"Clone", "ToCopy", "Alias"} | {"Expand", "Repeat"}
 class _Loss:
     """One loss within a graph: `made_by` the operation whose result it was given, at `made_at`;
     `shapes` where its input was spread against the targets, so that all pairs were compared;
-    `over_batch` where log_softmax was taken over another dimension than that of the classes."""
+    `over_batch` where log_softmax was taken over another dimension than that of the classes;
+    `unnormalised` where it was given the result of a layer for log-probabilities."""
 
     name: str
     where: Location | None
@@ -69,6 +75,7 @@ class _Loss:
     made_at: Location | None = None
     shapes: str = ""
     over_batch: bool = False
+    unnormalised: bool = False
 
 
 @final
@@ -130,6 +137,7 @@ class Graphs:
             "spread": bool(one.shapes),
             "shapes": one.shapes,
             "over_batch": one.over_batch,
+            "unnormalised": one.unnormalised,
         }
         stream.tell(stream.make("loss.forward", one.where, subjects, values))
 
@@ -177,6 +185,8 @@ def _loss(node: Any, name: str, where: Location | None) -> _Loss:
         if _is_over_batch(node, below):
             return replace(_made(name, where, below), over_batch=True)
         return _made("cross_entropy", where, _below(below))
+    if name == "nll_loss" and _is_of_scores(below):
+        return _Loss(name, where, unnormalised=True)
     if below is not None and kind_of(below) == "Expand":
         child = below.next_functions[0][0]
         shapes = _outer(_shape(child), _shape(below))
@@ -187,6 +197,20 @@ def _loss(node: Any, name: str, where: Location | None) -> _Loss:
 def _made(name: str, where: Location | None, node: Any) -> _Loss:
     made_by = _MAKERS.get(kind_of(node), "") if node is not None else ""
     return _Loss(name, where, made_by, node.metadata.get(_NOTE) if made_by else None)
+
+
+def _is_of_scores(node: Any) -> bool:
+    """Whether a value is what a layer has made, or several of them put together; a bias that was
+    added by hand is a part of the layer."""
+    if node is None or kind_of(node) in _SCORES:
+        return node is not None
+    children = [child for child, _ in node.next_functions if child is not None]
+    if kind_of(node) in ("Cat", "Stack"):
+        parts = [_past(child) for child in children[:_MOST_PARTS]]
+        return all(part is not None and kind_of(part) in _SCORES for part in parts)
+    made = [child for child in children if kind_of(child) != "AccumulateGrad"]
+    is_biased = kind_of(node) == "Add" and len(made) == 1 < len(children)
+    return is_biased and kind_of(_past(made[0])) in _SCORES
 
 
 def _is_over_batch(loss: Any, softmax: Any) -> bool:
