@@ -348,6 +348,7 @@ class Updates:
         named = self.cuts.name(optimizer, others=values["others_reached"])
         found = {"forward_unused": unused, "forward_unrecorded": unrecorded, "cut_known": named}
         cut = called and values["others_reached"] and not values["trained_before"]
+        found["other_model_reached"] = bool(self.untracked.models)
         found["backward_reached_nothing"] = cut or values["backward_reached_nothing"]
         if found["backward_reached_nothing"] and not unrecorded:
             found |= self.slopes.starving(optimizer, self.live(), self._around()[1], found, values)
