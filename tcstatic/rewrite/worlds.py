@@ -32,7 +32,9 @@ _REBINDING: Final = re.compile(rb"(?<![.\w])(setattr|delattr)\s*\(\s*[^,]+,\s*(?
 _RANKS: Final = re.compile(rb"distributed|process_group|device_mesh")
 _SCALER: Final = re.compile(rb"[Ss]caler|torch\.(cuda\.)?amp\b|import amp\b")
 _WRAPPER: Final = re.compile(rb"DataParallel|FullySharded|FSDP|DDP|fully_shard|replicate")
-_SENSITIVE: Final = re.compile(rb"Dropout|BatchNorm|InstanceNorm|Transformer|\w+(Dropout|Norm)\b")
+_SENSITIVE: Final = re.compile(
+    rb"[Dd]ropout|BatchNorm|InstanceNorm|Transformer|\w+Norm\b|MultiheadAttention|\.training\b"
+)
 _INSENSITIVE: Final = re.compile(rb"\b(nn\.)?(LayerNorm|GroupNorm|RMSNorm|LocalResponseNorm)\b")
 _LOADED: Final = re.compile(rb"(?<!load_state_dict\()\btorch\.load\s*\((?![^()]*weights_only=True)")
 _AUTOCAST: Final = re.compile(rb"autocast|\bamp\b")

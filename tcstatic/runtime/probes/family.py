@@ -13,7 +13,8 @@ from tcstatic.runtime.probes.partings import Round
 class Family:
     """The parameters that one backward trains together, and what this rank knows of them.
 
-    `group`: the ranks whose copies a wrapper keeps equal, empty where none does. State, reset each
+    `group`: the ranks whose copies a wrapper keeps equal, empty where none does; `wrappers` the
+    numbers of those, and of what they wrap. State, reset each
     round: `gradients` digests before the first update, `used` those that the step takes where they
     were `written` to by the program, `sites` the sites passed since, `results` the norms that
     clipping returned, `writer` the last site that wrote to one of them or its gradient, `pointers`
@@ -24,11 +25,16 @@ class Family:
     """
 
     def __init__(
-        self, index: int, parameters: list[tuple[str, Any]], group: tuple[int, ...]
+        self,
+        index: int,
+        parameters: list[tuple[str, Any]],
+        group: tuple[int, ...],
+        wrappers: tuple[int, ...],
     ) -> None:
         self.index = index
         self.parameters = parameters
         self.group = group
+        self.wrappers = wrappers
         self.round = -1
         self.gradients: measure.Pending | None = None
         self.written = False

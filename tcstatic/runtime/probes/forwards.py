@@ -17,6 +17,7 @@ from tcstatic.runtime.probes.loops import Loop
 from tcstatic.runtime.probes.nodes import nodes_in
 from tcstatic.runtime.probes.optimizers import Optimizer
 from tcstatic.runtime.probes.ownership import Ownership
+from tcstatic.runtime.probes.sensitivity import is_sensitive
 from tcstatic.runtime.probes.stream import HEARD, Moment, Stream, listener
 from tcstatic.runtime.probes.structure import Structure
 
@@ -322,7 +323,7 @@ class Forwards:
     def _mode(self, module: Any, number: int) -> dict[str, Any]:
         known = self._sensitive.get(number)
         if known is None or known[0] != self._ownership.version:
-            known = (self._ownership.version, [m for m in module.modules() if _sensitive(m)])
+            known = (self._ownership.version, [m for m in module.modules() if is_sensitive(m)])
             self._sensitive[number] = known
         sensitive, training = known[1], bool(module.training)
         modes = self._structure.modes
@@ -371,10 +372,3 @@ def _within_call(frame: Any, caller: int) -> bool:
             return True
         frame = frame.f_back
     return False
-
-
-def _sensitive(module: Any) -> bool:
-    """Tell whether a module computes something else in eval mode than in train mode."""
-    if getattr(module, "p", 0) and "Dropout" in type(module).__name__:
-        return True
-    return bool(getattr(module, "track_running_stats", False)) and "Norm" in type(module).__name__

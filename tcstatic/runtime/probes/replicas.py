@@ -35,6 +35,7 @@ PREFIX: Final = "tcstatic"
 KEPT_STEPS: Final = 8  # steps that may wait for slower ranks
 MAX_FAMILIES: Final = 16  # sets of parameters that backwards train together
 _WRITES: Final = frozenset({"grad.write", "grad.clip"})
+_AT_START: Final = "was changed after a wrapper had made it the same: it differs before any step"
 MAX_SITES: Final = 256  # sites passed between backward and step, per step
 
 
@@ -44,7 +45,8 @@ class Replicas:
 
     State: `_families` by the models of a backward, in order of their first; `_current` the
     family whose backward came last and is not updated yet; `_local` whether that backward left its
-    gradients on this rank on purpose (``no_sync()``).
+    gradients on this rank on purpose (``no_sync()``); `_loaded` where states were loaded into
+    wrapped models on this rank.
     """
 
     def __init__(
@@ -66,6 +68,7 @@ class Replicas:
         self._current: Family | None = None
         self._local = False
         self._places: dict[int, Site] = {}
+        self._loaded: dict[int, Site] = {}
 
     def passed(self, site: Site) -> None:
         """A site was passed: between a backward and a step it may be where ranks part."""
@@ -82,6 +85,12 @@ class Replicas:
             if family.gradients is not None and family.holds(tensor):
                 family.writer = site.number
                 self._places[site.number] = site
+
+    def loads(self, site: Site, module: Any) -> None:
+        """A state is about to be loaded into a module: into one that is wrapped, it may part it."""
+        number = self._stream.registry.number(module)
+        if number in self._structure.replicating or number in self._structure.wrappers:
+            self._loaded[number] = site
 
     def clipped(self, site: Site, result: Any) -> None:
         """Clipping returned the norm that it used."""
@@ -136,7 +145,10 @@ class Replicas:
         if key and key not in self._families:
             if len(self._families) >= MAX_FAMILIES:
                 return None
-            self._families[key] = Family(len(self._families), chosen, self._declared(wrappers))
+            inner = [one.module for one in wrappers if hasattr(one, "module")]
+            numbers = tuple(registry.number(one) for one in (*wrappers, *inner))
+            group = self._declared(wrappers)
+            self._families[key] = Family(len(self._families), chosen, group, numbers)
         return self._families.get(key)
 
     def _declared(self, wrappers: Sequence[Any]) -> tuple[int, ...]:
@@ -242,7 +254,7 @@ class Replicas:
         values = values_parted(noted if last == turn - 1 else None, now)
         updated = any(one.gradients is not None for one in now.values())
         if values.partings:
-            subjects, facts = self._divergence(turn, values.partings[0], now, noted)
+            subjects, facts = self._divergence(family, values.partings[0], now, noted)
             self._tell(family_step(turn), "param.data", values, facts, subjects)
         elif values.names and updated:
             self._tell(family_step(turn), "param.data", values, {})
@@ -276,37 +288,65 @@ class Replicas:
         stream.tell(event)
 
     def _divergence(
-        self, turn: int, parting: Parting, now: Mapping[int, Round], before: Mapping[int, Round]
+        self,
+        family: Family,
+        parting: Parting,
+        now: Mapping[int, Round],
+        before: Mapping[int, Round],
     ) -> tuple[dict[str, tuple[int, ...]], dict[str, Any]]:
         """Return the first site after backward that only some ranks passed, or passed otherwise,
         and in words what they did otherwise."""
         apart = parting.apart[0]
+        if not family.compared[0] and family.wrappers:
+            return self._at_start(family)
         usual = next(rank for rank in parting.ranks if rank not in parting.apart)
         found = first_difference(now[usual], now[apart])
         site = self._places.get(found.site) or self._stream.site(found.site)
         if site is None:
             built = not rates_agreed(before, (usual, apart))
-            return self._without_difference(turn, usual, apart, now, built)
+            return self._without_difference(family, usual, apart, now, built)
         owner, line = usual if found.alone else apart, site.location.line
         because = {
             ALONE: f"; only rank {owner} passes line {line}",
             ORDER: f"; rank {owner} passes line {line} in another order",
         }.get(found.how, f"; the norm at line {line} is another on rank {owner}")
+        turn = family.compared[0]
         return self._parted_at(turn, site, because, {"only_on_rank": owner, "how": found.how})
 
+    def _at_start(self, family: Family) -> tuple[dict[str, tuple[int, ...]], dict[str, Any]]:
+        """Return what may have parted the copies of a wrapper before any update."""
+        loads = [self._loaded[one] for one in family.wrappers if one in self._loaded]
+        if not loads:
+            return {"model": family.wrappers}, {"parted_at_start": True, "how_parted": _AT_START}
+        subjects, facts = self._parted_at(0, loads[-1], "", {"how": "loaded"})
+        return subjects, {**facts, "how_parted": _AT_START}
+
     def _without_difference(
-        self, turn: int, usual: int, apart: int, now: Mapping[int, Round], built: bool
+        self, family: Family, usual: int, apart: int, now: Mapping[int, Round], built: bool
     ) -> tuple[dict[str, tuple[int, ...]], dict[str, Any]]:
         """Return what may have parted ranks that have passed the same sites."""
         because = _rates_differ(apart, now[apart].rates, usual, now[usual].rates)
+        turn = family.compared[0]
+        schedule = self._schedule(family) if because else None
+        if schedule is not None:
+            because += f", for only some ranks pass line {schedule.location.line}"
+            return self._parted_at(turn, schedule, because, {"how": "scheduled some ranks"})
         site = self._places.get(now[usual].writer)
         if not because and site is not None:
             because = f"; what line {site.location.line} writes is another on each rank"
             return self._parted_at(turn, site, because, {"how": "wrote something else"})
         kept = [one.number for one in self._live() if not one.rate_history.varied]
         numbers = tuple(kept) if because and built else ()
-        facts = {"parted_at_site": False, "built_apart": bool(numbers), "because": because}
+        facts: dict[str, Any] = {"parted_at_site": False, "built_apart": bool(numbers)}
+        facts["how_parted"] = _after_step(because)
         return {"optimizer": numbers} if numbers else {}, facts
+
+    def _schedule(self, family: Family) -> Site | None:
+        """The one ``step()`` that not all ranks have called and that parted no copies at once: one
+        of an optimizer does."""
+        passed = [self._places.get(one) or self._stream.site(one) for one in family.meant]
+        found = [site for site in passed if site is not None and site.kind == "optimizer.step"]
+        return found[0] if len(found) == 1 else None
 
     def _parted_at(
         self, turn: int, site: Site, because: str, how: dict[str, Any]
@@ -316,7 +356,11 @@ class Replicas:
         told, step = {**how, "held": True}, family_step(turn)
         event = self._stream.make("grad.write", site.location, subjects, told, step=step)
         self._stream.tell(event)
-        return subjects, {"parted_at_site": True, "because": because, **how}
+        return subjects, {"parted_at_site": True, "how_parted": _after_step(because), **how}
+
+
+def _after_step(because: str) -> str:
+    return f"was the same and got the same gradient, but differs after the step{because}"
 
 
 def _rates_differ(

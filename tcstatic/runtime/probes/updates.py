@@ -355,8 +355,7 @@ class Updates:
         return found
 
     def _stepped(self, optimizer: Optimizer, snapshot: Snapshot) -> None:
-        stream = self._stream
-        tell_rates(stream, optimizer, self.optimizers.values())
+        tell_rates(stream := self._stream, optimizer, self.optimizers.values())
         if not optimizer.steps:
             ownsteps.tell(stream, optimizer)
         optimizer.steps += 1

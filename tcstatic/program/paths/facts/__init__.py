@@ -5,6 +5,7 @@ from tcstatic.program.paths.facts import (  # noqa: F401
     clipping,
     copies,
     cutting,
+    dropouts,
     freezing,
     grad_modes,
     kept,

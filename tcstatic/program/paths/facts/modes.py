@@ -3,31 +3,26 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from typing import Final, TypeGuard
 
 from tcstatic.program.paths import parameters
+from tcstatic.program.paths.facts.dropouts import class_key, dropping_classes
 from tcstatic.program.paths.facts.following import State, follow
 from tcstatic.program.paths.facts.orders import innermost, tell
 from tcstatic.program.paths.facts.registry import surveys
 from tcstatic.program.paths.machine import Machine
 from tcstatic.program.paths.operations import MODE_SENSITIVE, WRAPPERS
-from tcstatic.program.paths.project import statements_in
-from tcstatic.program.paths.tree import Block, Branch, Called, Happening, Loop, happenings, loops
-from tcstatic.program.paths.values import Const, Node, Object, Phi, Unknown, Value
+from tcstatic.program.paths.tree import Block, Happening, Loop, happenings, loops
+from tcstatic.program.paths.values import Const, Node, Object, Unknown, Value
 from tcstatic.program.paths.walking import upstream
 from tcstatic.program.source import syntax
 
 _MODES: Final = frozenset({"model.train", "model.eval"})
-_RANDOM: Final = re.compile(
-    r"pre_?net|monte|mc_?drop|bayes|always|non.?determin|stochastic|uncertain", re.IGNORECASE
-)
 # Functions that evaluate, data that are held back, and answers whose spread is wanted.
 _TESTS: Final = re.compile(r"(^|_)(eval|valid|test|accuracy|score|predict)", re.IGNORECASE)
 _TEST_DATA: Final = re.compile(r"(^|_)(val|valid|validation|test|eval)(_|$)", re.IGNORECASE)
 _SPREAD: Final = re.compile(r"mc|monte|uncertain|sampl|dropout|bayes|spread", re.IGNORECASE)
 _UNUSED: Final = ("dropped", "ignored")
-_DROPOUTS: Final = frozenset("dropout dropout1d dropout2d dropout3d alpha_dropout".split())
 
 
 @surveys
@@ -35,9 +30,10 @@ def modes(m: Machine, block: Block) -> None:
     """``left_in_eval`` calls; ``left_in_train`` of forwards that evaluate."""
     every = list(happenings(block))
     numbers = sorted({n for one in every if _trains(one) for n in one.subjects["model"]})
+    dropping = dropping_classes(m, block) if numbers else frozenset()
     for number in numbers:
         model = m.objects.get(number)
-        if model is None or model.place is None or not _is_sensitive(m, model):
+        if model is None or model.place is None or not _is_sensitive(m, model, dropping):
             continue
         _left_in_eval(m, block, number)
         _never_in_train(m, block, model, every)
@@ -65,10 +61,13 @@ def _is_training(one: Happening) -> bool:
     return one.kind in ("loss.backward", "optimizer.step")
 
 
-def _is_sensitive(m: Machine, model: Object) -> bool:
-    """Whether a model is known to contain a layer that behaves otherwise in eval mode."""
+def _is_sensitive(m: Machine, model: Object, dropping: frozenset[tuple[int, str]]) -> bool:
+    """Whether a model is known to contain a layer that behaves otherwise in eval mode; `dropping`
+    are the classes whose forward has dropout in train mode."""
     return any(
-        isinstance(one.type, str) and one.type_name in MODE_SENSITIVE
+        one.type_name in MODE_SENSITIVE
+        if isinstance(one.type, str)
+        else class_key(id(one.type.module), one.type.name) in dropping
         for one in parameters.tree(m, model)
     )
 
@@ -125,15 +124,20 @@ def _left_in_eval(m: Machine, block: Block, number: int) -> None:
         tell(block, "left_in_eval", last.place, assumed=not certain, subjects=about)
 
 
+def _models(one: Happening) -> frozenset[int]:
+    return frozenset(one.subjects.get("model", ()))
+
+
 def _never_in_train(m: Machine, block: Block, model: Object, every: list[Happening]) -> None:
     """``never_in_train`` at the ``eval()`` before the first training of a model that was made here
     from nothing, and is never trained in train mode."""
     parts = {part.number for part in parameters.tree(m, model)}
     known = all(m.cells.get((number, "#tainted")) is None for number in parts)
+    trainings = [i for i, one in enumerate(every) if _trains(one) and parts & _models(one)]
     loaded = any(
-        (one.kind in ("model.load", "model.freeze") and parts & set(one.subjects.get("model", ())))
+        (one.kind in ("model.load", "model.freeze") and parts & _models(one) and i < trainings[0])
         or (one.wild and parts & one.maybe)
-        for one in every
+        for i, one in enumerate(every)
     )
     stepped = {
         number
@@ -287,102 +291,3 @@ def _is_test(block: Block, one: Happening, given: set[int]) -> bool:
 
 def _is_name(node: syntax.AST) -> TypeGuard[syntax.Name]:
     return isinstance(node, syntax.Name)
-
-
-@surveys
-def dropouts(m: Machine, block: Block) -> None:
-    """``always_on``: functional dropout in a module's forward that is told nothing of the mode."""
-    off = {
-        id(one.place.node)
-        for one in happenings(block)
-        if any(_is_nought(rate) for rate in _rates(one))
-    }
-    for one, guards in _guarded(block, ()):
-        path = str(one.values.get("path", ""))
-        if path.rpartition(".")[2] not in _DROPOUTS or ".functional." not in path:
-            continue
-        if not _is_of_forward(one):
-            continue
-        given = len(one.arguments) > 2 or "training" in one.keywords or "**" in one.keywords
-        rates = _rates(one)
-        told = given or any(_asks_mode(m, guard) for guard in (*guards, *rates))
-        # one rate for each mode
-        told = told or id(one.place.node) in off or any(isinstance(rate, Phi) for rate in rates)
-        told = told or _is_wanted(one)
-        one.values["always_on"] = not told
-
-
-def _is_of_forward(one: Happening) -> bool:
-    """Whether a happening lies in a ``forward``, or in a method that it goes through in each
-    mode."""
-    owner, _, method = one.place.function.rpartition(".")
-    if method == "forward" or not owner:
-        return bool(owner)
-    for node in statements_in(one.place.module.tree):
-        if isinstance(node, syntax.ClassDef) and node.name == owner.rpartition(".")[2]:
-            methods = {m.name: m for m in node.body if isinstance(m, syntax.FunctionDef)}
-            return "forward" in methods and method in _gone_through(methods)
-    return False
-
-
-def _gone_through(methods: dict[str, syntax.FunctionDef]) -> set[str]:
-    """The methods that ``forward`` calls, directly or not."""
-    waiting, seen = ["forward"], set[str]()
-    while waiting:
-        name = waiting.pop()
-        if name in methods and name not in seen:
-            seen.add(name)
-            waiting.extend(_used(methods[name]))
-    return seen
-
-
-def _used(node: syntax.AST) -> Iterator[str]:
-    """The attributes of ``self`` that a method reads, but for what it reads in train mode alone."""
-    for part in syntax.iter_child_nodes(node):
-        if isinstance(part, syntax.If | syntax.IfExp) and "train" in syntax.unparse(part.test):
-            continue
-        if isinstance(part, syntax.Attribute) and isinstance(part.value, syntax.Name):
-            yield part.attr if part.value.id == "self" else ""
-        yield from _used(part)
-
-
-def _is_wanted(one: Happening) -> bool:
-    """Whether the author says that it is to be random in evaluation as well: in the name of the
-    class (Tacotron's prenet, Monte Carlo dropout), or in a comment beside the call."""
-    first, last = one.place.node.lineno, one.place.node.end_lineno or one.place.node.lineno
-    lines = one.place.module.text.lines[max(first - 2, 0) : last]
-    said = (text for line in lines if (text := line.partition("#")[2]))
-    return any(_RANDOM.search(text) for text in (one.place.function, *said))
-
-
-def _is_nought(rate: Value) -> bool:
-    """Whether a rate is set to 0; as the default of a parameter it says nothing of the mode."""
-    if not isinstance(rate, Const) or rate.value != 0:
-        return False
-    return rate.place is None or id(rate.place.node) not in rate.place.module.defaults
-
-
-def _rates(one: Happening) -> tuple[Value, ...]:
-    return (*one.arguments[1:2], *(v for k, v in one.keywords.items() if k == "p"))
-
-
-def _guarded(
-    block: Block, guards: tuple[Value, ...]
-) -> Iterator[tuple[Happening, tuple[Value, ...]]]:
-    for step in block.steps:
-        if isinstance(step, Happening):
-            yield step, guards
-        elif isinstance(step, Branch):
-            asked = (*guards, step.condition) if step.condition is not None else guards
-            for alternative in step.alternatives:
-                yield from _guarded(alternative, asked)
-        elif isinstance(step, Loop | Called):
-            yield from _guarded(step.body, guards)
-
-
-def _asks_mode(m: Machine, condition: Value) -> bool:
-    return any(
-        (isinstance(one, Unknown) and "train" in one.name)
-        or (isinstance(one, Node) and "train" in one.op)
-        for one in upstream(m, condition, lambda _: True)
-    )
