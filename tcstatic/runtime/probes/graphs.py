@@ -8,6 +8,7 @@ the place of the call that made them, where a site has seen it, in torch's own n
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Final, final
@@ -17,6 +18,8 @@ from tcstatic.runtime.probes.nodes import kind_of
 from tcstatic.runtime.probes.stream import HEARD, Stream, listener
 
 _NOTE: Final = "tcstatic"
+_OWN: Final = "tcstatic.own"  # that an attribute of the program's module was called
+_ATTRIBUTE: Final = re.compile(r"self\.\w+")
 # Steps whose graphs are read, and then one in so many: what a loss is made of stays.
 _FIRST_STEPS: Final = 8
 _NOW_AND_THEN: Final = 64
@@ -104,12 +107,20 @@ class Graphs:
             self._layers.setdefault(site.arguments["layer"], []).append(site.location)
         elif self.due:
             self.note(value, site.location)
+            if site.callee.startswith(".") and _ATTRIBUTE.fullmatch(site.subject):
+                self._note_own(value)
 
     def note(self, value: Any, where: Location | None) -> None:
         """Note where a tensor was made, at its node."""
         node = getattr(value, "grad_fn", None)
         if node is not None and where is not None:
             node.metadata.setdefault(_NOTE, where)
+
+    @staticmethod
+    def _note_own(value: Any) -> None:
+        node = getattr(value, "grad_fn", None)
+        if node is not None:
+            node.metadata[_OWN] = True
 
     def read(self, loss: Any, where: Location | None) -> None:
         """Tell of the losses in the graph of a number whose backward begins."""
@@ -183,7 +194,9 @@ def _loss(node: Any, name: str, where: Location | None) -> _Loss:
     below = _below(node)
     if name == "nll_loss" and below is not None and kind_of(below) == "LogSoftmax":
         if _is_over_batch(node, below):
-            return replace(_made(name, where, below), over_batch=True)
+            made = replace(_made(name, where, below), over_batch=True)
+            # The dimension of a layer is set where it is made.
+            return replace(made, made_at=None) if below.metadata.get(_OWN) else made
         return _made("cross_entropy", where, _below(below))
     if name == "nll_loss" and _is_of_scores(below):
         return _Loss(name, where, unnormalised=True)
