@@ -390,7 +390,7 @@ class Parts:
         self.averages.settle()
         if self.stream.step:
             self.unmatched.settle()
-        self.schedules.finish()
+        self.schedules.finish(self.updates.live())
         self.updates.windows.settle(self.updates.optimizers)
 
     def finish(self) -> None:

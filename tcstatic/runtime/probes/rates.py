@@ -47,6 +47,11 @@ class Rates:
         self._calls, self._in_epochs = max(self._calls, calls), in_epochs
 
     @property
+    def moved(self) -> bool:
+        """Whether any step had a rate."""
+        return self._highest > 0.0
+
+    @property
     def alive(self) -> bool:
         """Whether the last step had a rate that moves something."""
         return self._highest > 0.0 and self._since is None

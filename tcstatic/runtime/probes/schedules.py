@@ -14,6 +14,8 @@ from tcstatic.runtime.probes.units import ended_early, in_other_unit, length_of,
 
 # Steps of a schedule, and of another optimizer, before an optimizer that never stepped is told.
 _LEAST_CALLS: Final = 3
+# Steps of an optimizer, all at a rate of nothing, before that is told at the end of a run.
+_LEAST_STEPS: Final = 5
 # Schedules that are counted in epochs, as their documentation shows them; others in steps.
 _IN_EPOCHS: Final = frozenset(
     "StepLR MultiStepLR ExponentialLR CosineAnnealingLR CosineAnnealingWarmRestarts "
@@ -100,9 +102,16 @@ class Schedules:
             if found["other_unit"]:
                 self._tell("scheduler.step", scheduler, driven, where, found)
 
-    def finish(self) -> None:
-        """The run ends: how many steps each optimizer has made is known."""
+    def finish(self, everyone: Iterable[Optimizer]) -> None:
+        """The run ends: how many steps each optimizer has made is known, and at which rates."""
         self._twins.settle()
+        optimizers = list(everyone)
+        if not any(one.rate_history.moved for one in optimizers):
+            for one in optimizers:
+                if one.steps >= _LEAST_STEPS and one.stock and _was_made_for_nothing(one):
+                    values = {"operation": "rate", "rate_of_nothing": True}
+                    subjects = {"optimizer": (one.number,), HEARD: (one.heard,)}
+                    self._stream.tell(self._stream.make("call", one.where, subjects, values))
         for number, (where, length, done, driven, kind) in self._open.items():
             if ended_early(length, done, driven.steps):
                 subjects = {"scheduler": (number,), HEARD: (driven.heard,)}
@@ -136,6 +145,12 @@ class Schedules:
         }
         told = {"type": type(scheduler).__name__, **values}
         stream.tell(stream.make(kind, where, subjects, told))
+
+
+def _was_made_for_nothing(one: Optimizer) -> bool:
+    """Whether no group has had a rate from the beginning, which a scheduler notes for it."""
+    groups = getattr(one.thing(), "param_groups", ())
+    return all(group.get("initial_lr", group.get("lr")) == 0 for group in groups)
 
 
 def _follows(one: Optimizer, driven: Optimizer) -> bool:
