@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Set
 from typing import Final, TypeGuard
 
 from tcstatic.program.paths import parameters
@@ -44,17 +45,30 @@ def _trains(one: Happening) -> bool:
     return one.kind == "model.forward" and one.facts.get("stage") == "train" and not one.assumed
 
 
-def _varies(m: Machine, value: Value, loop: Loop) -> bool:
-    """Whether a value is another one in each round: one answer may be asked for many times."""
-    for one in upstream(m, value, lambda _: True):
-        if one.number > loop.begun and isinstance(one, Unknown):
+def _varies(m: Machine, value: Value, loop: Loop, outputs: Set[int]) -> bool:
+    """Whether a value is another one in each round, and not only because it is made from earlier
+    outputs: one answer may be asked for many times, and a text is written word by word."""
+
+    def whole(one: Value) -> bool:
+        return id(one) not in outputs
+
+    for one in upstream(m, value, whole):
+        written = one.place.node if one.place is not None else None
+        if one.number <= loop.begun:
+            continue
+        constant = isinstance(written, syntax.Slice) and _is_set(written)
+        if isinstance(one, Unknown) and not constant:
             return True
-        new = isinstance(one, Node) and one.number > loop.begun and one.place is not None
-        if new and isinstance(one, Node) and one.op in ("item", "index", "key"):
-            written = one.place.node if one.place is not None else None
-            if not isinstance(written, syntax.Subscript):
-                return True
+        taken = isinstance(one, Node) and one.op in ("item", "index", "key") and written is not None
+        given = taken and not isinstance(written, syntax.Subscript)
+        if given and all(map(whole, upstream(m, one, whole))):
+            return True
     return False
+
+
+def _is_set(node: syntax.AST) -> bool:
+    """Whether an expression reads no name."""
+    return not any(map(_is_name, syntax.walk(node)))
 
 
 def _is_training(one: Happening) -> bool:
@@ -232,7 +246,7 @@ def _over_data(m: Machine, block: Block) -> set[int]:
         again = any(_repeats(one) and not _has_training(one) for one in around)
         outputs = {id(one.node) for one in forwards}
         for one in forwards:
-            varies = any(_varies(m, value, loop) for value in one.arguments)
+            varies = any(_varies(m, value, loop, outputs) for value in one.arguments)
             same = not varies and not _is_fed(m, one, outputs)
             known = found.get(id(one), True)
             found[id(one)] = known and varies and not again and not same
