@@ -136,8 +136,7 @@ class Parts:
     def scheduled(self, site: Site, scheduler: Any) -> None:
         """A scheduler's step is about to be called, on whatever step."""
         self.replicas.passed(site)
-        driven = self._driven(scheduler)
-        if driven is not None:
+        if (driven := self._driven(scheduler)) is not None:
             self.schedules.stepped(scheduler, driven, self.updates.live(), site.location)
 
     def _driven(self, scheduler: Any) -> Optimizer | None:
