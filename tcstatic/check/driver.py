@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import final
 
 from tcstatic.check.doubts import Doubts
-from tcstatic.check.failing import Failure, follows, is_given, rank
+from tcstatic.check.failing import Failure, follows, is_given, is_of, rank
 from tcstatic.check.history import History
 from tcstatic.check.repeating import MOVING, Repetition, Standing
 from tcstatic.check.working import LEARNT, Kind, Rule, explained, keys_of, labels_needed
@@ -20,6 +20,7 @@ from tcstatic.model import (
     Finding,
     Invariant,
     InvariantCounts,
+    Location,
     Needs,
     Observation,
     Witness,
@@ -331,7 +332,8 @@ class Driver:
             if cause is not None:
                 if rule.invariant.status == LEARNT:
                     self._violated.add(rule.code)
-                self._add_evidence(cause, rule, observation)
+                where = self._findings[cause].where
+                self._add_evidence(cause, rule, observation.event, where)
                 continue
             self._violated.add(rule.invariant.code)
             finding = rule.diagnosis.finding(observation, trail, self._history)
@@ -343,30 +345,36 @@ class Driver:
                 continue
             self._findings[finding.fingerprint] = dataclasses.replace(finding, count=times)
             self._causes[finding.fingerprint] = (rule, observation.event)
+            self._take_over(finding.fingerprint)
             fresh.append(finding.fingerprint)
-        return tuple(self._findings[name] for name in fresh)
+        return tuple(self._findings[name] for name in fresh if name in self._findings)
 
     def _explained_by(self, rule: Rule, observation: Observation) -> str | None:
-        mine = set(observation.event.subjects.get("optimizer", ()))
         for name, (cause, event) in self._causes.items():
             if rule.invariant.code not in cause.explains and not follows(
                 rule, observation, cause, event
             ):
                 continue
-            theirs = set(event.subjects.get("optimizer", ()))
-            if rule.invariant.severity == "note" or not mine or not theirs or mine & theirs:
+            if is_of(rule, observation.event, event):
                 return name
         return None
 
-    def _add_evidence(self, name: str, rule: Rule, observation: Observation) -> None:
+    def _take_over(self, name: str) -> None:
+        """What was told before, and follows from a finding, becomes its evidence."""
+        rule, event = self._causes[name]
+        for other, (told, seen) in list(self._causes.items()):
+            graver = told.invariant.severity == "error" != rule.invariant.severity
+            if told.invariant.code in rule.explains and is_of(told, seen, event) and not graver:
+                del self._causes[other]
+                self._add_evidence(name, told, seen, self._findings.pop(other).where)
+
+    def _add_evidence(self, name: str, rule: Rule, event: Event, where: Location) -> None:
         finding = self._findings[name]
         label = f"{rule.invariant.code} {rule.invariant.name}"
         if any(link.event == label for link in finding.witness):
             return
-        where = observation.event.where or finding.where
-        link = Witness(
-            where.file, where.line, label, observation.event.step, observation.event.rank, {}
-        )
+        where = event.where or where
+        link = Witness(where.file, where.line, label, event.step, event.rank, {})
         self._findings[name] = dataclasses.replace(finding, witness=(*finding.witness, link))
 
     def findings(self) -> tuple[Finding, ...]:

@@ -17,6 +17,12 @@ def follows(rule: Rule, observation: Observation, cause: Rule, event: Event) -> 
     return cause.invariant.status != LEARNT or event.step == observation.event.step
 
 
+def is_of(rule: Rule, event: Event, cause: Event) -> bool:
+    """Whether what fails at an event is about what a cause is about: an optimizer, if any."""
+    mine, theirs = (set(one.subjects.get("optimizer", ())) for one in (event, cause))
+    return rule.invariant.severity == "note" or not mine or not theirs or bool(mine & theirs)
+
+
 def rank(rule: Rule, failed: list[Failure]) -> int:
     """Return how many of the failed rules may explain this one: causes come first."""
     if rule.invariant.status == LEARNT:

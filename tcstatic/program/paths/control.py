@@ -22,6 +22,7 @@ from tcstatic.program.paths.values import (
     Node,
     Object,
     Phi,
+    Place,
     Unknown,
     Value,
     joined,
@@ -81,7 +82,7 @@ def if_(m: Machine, node: Any) -> None:
         return
     key, flipped, birth = named(test)
     bodies = [lambda: statements.run(m, node.body), lambda: statements.run(m, node.orelse)]
-    branch(m, bodies, key, birth, flipped=flipped, condition=test)
+    branch(m, bodies, key, birth, flipped=flipped, condition=test, place=m.place(node))
 
 
 def _changes(test: syntax.expr, taken: list[syntax.stmt]) -> bool:
@@ -111,9 +112,10 @@ def branch(
     *,
     flipped: bool = False,
     condition: Value | None = None,
+    place: Place | None = None,
 ) -> None:
     """Run alternatives from one state, and join what they leave."""
-    step = Branch(key, birth, [], condition)
+    step = Branch(key, birth, [], condition, place=place)
     outcomes: list[Changes] = []
     for body in bodies:
         mark = m.cells.mark()

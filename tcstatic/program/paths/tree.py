@@ -61,13 +61,14 @@ class Exit:
 class Branch:
     """One of several blocks. `key` names the condition: equal keys decide alike while the values
     in them (the newest is number `birth`) are the same; alternative 0 is its being true. `whose`
-    says that one call is made in each of them, of another receiver."""
+    says that one call is made in each of them, of another receiver; `place` is an ``if``'s own."""
 
     key: str
     birth: int
     alternatives: list[Block]
     condition: Value | None = None
     whose: bool = False
+    place: Place | None = None
 
 
 @final

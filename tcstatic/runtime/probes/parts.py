@@ -385,8 +385,8 @@ class Parts:
         several = len(self.updates.optimizers) > 1
         meant = several or self.stream.loss_scaled or self.forwards.discarded_in_eval
         self.updates.vain.settle(meant=meant)
-        self.updates.cuts.settle()
-        self.averages.settle()
+        for one in (self.updates.cuts, self.updates.untracked, self.averages):
+            one.settle()
         if self.stream.step:
             self.unmatched.settle()
         self.schedules.finish(self.updates.live())

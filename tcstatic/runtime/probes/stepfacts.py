@@ -56,6 +56,8 @@ class StepFacts:
             with_gradient, stale = self._without_gradient(optimizer, snapshot, facts)
         reached = optimizer.interval.orphans
         orphans = frozenset(reached) if reached else _NOBODY
+        if reached or self._untracked.rounds:
+            self._untracked.swaps.stepped(optimizer, missed=self._untracked.found)
         lost = 0 if optimizer.discards.idle else _lost(optimizer, backward, written)
         values = {
             "type": optimizer.title,

@@ -12,8 +12,10 @@ from tcstatic.runtime.probes.ledger import mark, version_of
 from tcstatic.runtime.probes.optimizers import Optimizer, Snapshot
 from tcstatic.runtime.probes.ownership import Ownership
 from tcstatic.runtime.probes.stream import Stream
+from tcstatic.runtime.probes.swaps import Swaps
 
 MAX_NODES: Final = 20_000  # of a graph that is searched for its leaves, once per run
+LEAST_ROUNDS: Final = 5
 
 
 @final
@@ -24,7 +26,8 @@ class Untracked:
     the models that a backward reached; `touched` parameter by ``id``, reached since the last step;
     `moves` whether any of them was ever seen to change; `rounds` steps in which they were reached,
     the first of them being `since`; `_manual` the record of hand-written updates, made when
-    parameters are trained in a program that has no optimizer.
+    parameters are trained in a program that has no optimizer; `found` whether the last backward
+    reached any, `_left` those that backwards reached before the last step that found any.
     """
 
     def __init__(self, stream: Stream, ownership: Ownership) -> None:
@@ -35,7 +38,9 @@ class Untracked:
         self._roots: Collection[int] = ()
         self._leaves: list[weakref.ref[Any]] = []
         self._sighted: list[weakref.ref[Any]] = []
-        self.looked = False
+        self.looked = self.found = False
+        self.swaps = Swaps(stream)
+        self._left: list[weakref.ref[Any]] = []
         self._outside: tuple[Any, list[weakref.ref[Any]]] = (None, [])
         self._manual: Optimizer | None = None
         self._last: tuple[list[Any], measure.Pending, list[int]] | None = None
@@ -97,6 +102,7 @@ class Untracked:
         self.models.update(dict.fromkeys(self._roots))
         self._roots = ()
         found: list[Any] = []
+        self.found = False
         if not self._candidates:
             return found
         for parameter, (old, version) in zip(self._candidates, self._before, strict=True):
@@ -105,6 +111,7 @@ class Untracked:
                 found.append(parameter)
                 self.touched[id(parameter)] = parameter
         self._candidates, self._before = [], []
+        self.found = bool(found)
         return found
 
     def holds(self, parameter: Any) -> bool:
@@ -131,8 +138,17 @@ class Untracked:
             if self.rounds == 0:
                 self.since = self._stream.step - 1
             self.rounds += 1
+            self._left = [weakref.ref(one) for one in parameters]
             self._last = (parameters, measure.norms(parameters), [p._version for p in parameters])
         self.touched = {}
+
+    def settle(self) -> None:
+        """The run ends: tell what is known of those that nobody has trained."""
+        if self.rounds < LEAST_ROUNDS or self.moves:
+            return
+        things = [self._stream.registry.thing(number) for number in sorted(self.models)]
+        left = {id(one): one for known in self._left if (one := known()) is not None}
+        self.swaps.settle([one for one in things if one is not None], left)
 
     # -- updates written by hand --------------------------------------------------------------
 

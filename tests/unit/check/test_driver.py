@@ -164,6 +164,30 @@ def test_consequences_merge_into_a_cause_that_was_found_before() -> None:
     assert driver.counts().violated == ("T1",)
 
 
+@pytest.mark.parametrize("optimizer", [1, 2])
+def test_a_cause_takes_over_what_was_found_before(optimizer: int) -> None:
+    driver = Driver([EFFECT, CAUSE])
+    driver.feed(event(effect=0, line=20, subjects={"optimizer": (1,)}))
+    assert [one.code for one in driver.settle()] == ["T2"]
+    driver.feed(event(cause=0, subjects={"optimizer": (optimizer,)}))
+    assert [one.code for one in driver.settle()] == ["T1"]
+    driver.feed(event(effect=0, line=20, subjects={"optimizer": (1,)}))
+    assert driver.settle() == ()
+    told = [one.code for one in driver.findings()]
+    assert told == (["T1"] if optimizer == 1 else ["T2", "T1"])
+    labels = {link.event: link.line for link in driver.findings()[-1].witness}
+    assert labels.get("T2 rule-T2") == (20 if optimizer == 1 else None)
+
+
+def test_a_note_takes_over_no_error() -> None:
+    driver = Driver([EFFECT, rule("T1", of="cause", explains=("T2",), severity="note")])
+    driver.feed(event(effect=0, line=20))
+    driver.settle()
+    driver.feed(event(cause=0))
+    driver.settle()
+    assert [one.code for one in driver.findings()] == ["T2", "T1"]
+
+
 @pytest.mark.parametrize(
     ("cause", "effect", "merged"), [((1,), (1,), True), ((1,), (2,), False), ((1,), (), True)]
 )

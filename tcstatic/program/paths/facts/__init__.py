@@ -27,6 +27,7 @@ from tcstatic.program.paths.facts import (  # noqa: F401
     scaling,
     seeds,
     splits,
+    standing,
     starving,
     stepping,
     terms,
