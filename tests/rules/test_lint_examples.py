@@ -46,6 +46,7 @@ BEYOND_SOURCE: Final = frozenset(
         ("TCS415", "a parametrization is computed from the numbers of the weight"),
         ("TCS415", "a checkpoint of the first layers, whose input needs no gradient"),
         ("TCS416", "a sequence of scores, put together from one for each place"),
+        ("TCS415", "checkpoints of blocks with a way around them, after frozen embeddings"),
         ("TCS701", "moved to the processor that it is on"),
         (
             "TCS701",

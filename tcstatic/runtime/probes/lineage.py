@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import sys
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from types import CodeType, FrameType
 from typing import Any, Final, final
@@ -18,13 +18,12 @@ from typing import Any, Final, final
 from tcstatic.model import Location
 from tcstatic.runtime.probes.handing import Handing
 from tcstatic.runtime.probes.locate import Locator
+from tcstatic.runtime.probes.nested import numbers_in, tensors_in
 from tcstatic.runtime.probes.nodes import FLAT
 
 _NOTE: Final = "tcstatic.lineage"
 _MOST_CUTS: Final = 256
-_MOST_ITEMS: Final = 256
 _MOST_NODES: Final = 4_096
-_DEPTH: Final = 3
 # What hands the numbers of a tensor on to Python or numpy.
 _EXPORTS: Final = frozenset("item tolist numpy __array__ __float__".split())
 _IMPORTS: Final = frozenset("tensor as_tensor asarray".split())
@@ -78,6 +77,7 @@ class Lineage:
         torch: Any = sys.modules["torch"]
         self._tensor = torch.Tensor
         self._enabled: Callable[[], bool] = torch.is_grad_enabled
+        self._apply = getattr(torch.autograd.Function.apply, "__code__", None)
         self._locator = locator
         self._bits = {id(p): (p, 1 << place) for place, p in enumerate(parameters)}
         self.cuts: list[Cut] = []
@@ -140,7 +140,7 @@ class Lineage:
             return None
         live, past = 0, 0
         given = args[:1] if name in _OF_FIRST else (args, kwargs)
-        for one in _flat(given, self._tensor, _DEPTH):
+        for one in tensors_in(given, self._tensor):
             mine, cut = self._state(one)
             live |= mine
             past |= cut
@@ -158,7 +158,7 @@ class Lineage:
             return
         cut = -1
         results = args[0] if output is None and args else output
-        for one in _flat((results,), self._tensor, _DEPTH):
+        for one in tensors_in((results,), self._tensor):
             ends = not one.requires_grad or name in _FLAT
             if live and ends and cut < 0:
                 cut = self._cut(name, live)
@@ -221,7 +221,7 @@ class Lineage:
         if isinstance(output, float):
             self._numbers[output] = self._numbers.get(output, 0) | past
         elif isinstance(output, list):
-            for one in _numbers_in(output):
+            for one in numbers_in(output):
                 self._numbers[one] = self._numbers.get(one, 0) | past
         elif hasattr(output, "shape") and output.shape:
             shape = tuple(output.shape)
@@ -230,7 +230,7 @@ class Lineage:
     def _of_numbers(self, given: Any) -> int:
         """The cuts that numbers among the arguments come from; 0, 1 and the like are anyone's."""
         found = 0
-        for one in _numbers_in(given):
+        for one in numbers_in(given):
             if one not in (0.0, 1.0, -1.0):
                 found |= self._numbers.get(one, 0)
         return found
@@ -279,13 +279,28 @@ class Lineage:
                 place = self._locator.place(frame)
                 self._off = (id(frame), frame.f_code, place, decorated)
 
+    def _applied(self, frame: FrameType) -> FrameType | None:
+        """The user's frame that applied a function whose own forward is in progress: nothing is
+        recorded in that, and in checkpoints, which are such functions."""
+        found: FrameType | None = None
+        inner: FrameType | None = frame
+        while inner is not None:
+            if inner.f_code is self._apply:
+                found = inner.f_back
+            inner = inner.f_back
+        while found is not None and not self._locator.is_users(found.f_code.co_filename):
+            found = found.f_back
+        return found
+
     def _place(self, *, off: bool) -> Location | None:
         """The user's line; under ``no_grad()``, that within the function which wrote it."""
         nearest = frame = self._locator.frame(1)
         if frame is None:
             return None
-        if not off or self._off is None:
+        if not off:
             return self._locator.place(frame)
+        if self._off is None:
+            return self._locator.place(self._applied(frame) or frame)
         number, code, place, decorated = self._off
         inner: FrameType = frame
         while frame is not None:
@@ -348,27 +363,6 @@ def _first_line(code: CodeType, locator: Locator) -> Location:
     """Where a function begins: at its first decorator."""
     line = code.co_firstlineno
     return Location(locator.relative(code.co_filename), line, 1, line, 1, code.co_qualname)
-
-
-def _flat(values: Any, tensor: Any, depth: int) -> Iterator[Any]:
-    """Yield the tensors in some values, in containers too."""
-    for one in values:
-        if isinstance(one, tensor):
-            yield one
-        elif depth and isinstance(one, tuple | list):
-            yield from _flat(one[:_MOST_ITEMS], tensor, depth - 1)
-        elif depth and isinstance(one, dict):
-            yield from _flat(list(one.values())[:_MOST_ITEMS], tensor, depth - 1)
-
-
-def _numbers_in(value: Any, depth: int = _DEPTH + 2) -> Iterator[float]:
-    if isinstance(value, float):
-        yield value
-    elif depth and isinstance(value, tuple | list):
-        for one in value[:_MOST_ITEMS]:
-            yield from _numbers_in(one, depth - 1)
-    elif depth and isinstance(value, dict):
-        yield from _numbers_in(list(value.values()), depth - 1)
 
 
 def is_swift(module: Any) -> bool:
