@@ -17,6 +17,7 @@ from tcstatic.program.paths.values import (
     Function,
     Node,
     Object,
+    Place,
     Unknown,
     Value,
     options,
@@ -25,6 +26,7 @@ from tcstatic.program.paths.walking import reach
 from tcstatic.program.source import syntax
 
 # Names of functions that may compute gradients or step.
+_NOT_ASKED: Final = frozenset({"__init__", "forward"})
 _GOES: Final = re.compile(r"backward|backprop|optimi[sz]e|train|step|fit", re.IGNORECASE)
 # Methods that do nothing unless they are called.
 _ACTIONS: Final = frozenset("step zero_grad backward eval train update unscale_ set_epoch".split())
@@ -141,8 +143,21 @@ def _model_attribute(m: Machine, holder: Object, text: str, value: Value, at: sy
             "model.mutate",
             at,
             subjects={"model": (holder.number, *(one.number for one in replaced))},
-            values={"attribute": text},
+            values={"attribute": text, "#asked": _asked(m, at)},
         )
+
+
+def _asked(m: Machine, at: syntax.expr) -> tuple[tuple[int, Place], ...]:
+    """Where a model is changed, and where its own methods were called that do so, each with the
+    number of the function at work."""
+    found = [(m.frame.number, m.place(at))]
+    for frame, around in zip(reversed(m.frames), reversed(m.frames[:-1]), strict=False):
+        owner, method = frame.owner_self, frame.name.rpartition(".")[2]
+        own = isinstance(owner, Object) and owner.role == "model" and method not in _NOT_ASKED
+        if not own or frame.at is None:
+            break
+        found.append((around.number, frame.at))
+    return tuple(found)
 
 
 def _foreign_part(m: Machine, holder: Object, text: str, value: Value, at: syntax.expr) -> None:

@@ -125,7 +125,7 @@ class Parts:
             elif role == OPTIMIZER:
                 # Without hooks it wraps the optimizer that will tell of its steps itself.
                 if "_optimizer_step_pre_hooks" in vars(thing) and hasattr(thing, "param_groups"):
-                    self.structure.watchful = True
+                    self.structure.optimizer_made(site.location)
                     record = self.updates.known(thing, site.location, made=True)
                     self.loaders.rebuilds.made(record, site.location)
             else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from types import FrameType
 from typing import Any, Final, final
 
 from tcstatic.model import Location, Site
@@ -22,6 +23,7 @@ from tcstatic.runtime.probes.ties import Ties
 
 _CASTS: Final = (".to", ".half", ".bfloat16")
 _COPIERS: Final = ("copy.deepcopy", "copy.copy")
+_NOT_ASKED: Final = frozenset({"__init__", "forward"})
 _TOLD: Final = frozenset({LOADER, MODULE, OPTIMIZER, SCHEDULER})
 
 
@@ -33,9 +35,9 @@ class Structure:
     site made; `replaced` parameters that something took the place of; `copied` the modules
     that are copies of others; `wrappers` inner module number -> numbers of its data-parallel
     wrappers; `modes` module number -> sequence of the last train()/eval() call on it;
-    `watchful` is set once an optimizer exists: from then on each change of a module's
-    structure is an event; `born` the versions of parameters when the model that holds them was
-    first seen, by number.
+    `watchful` is set once an optimizer exists: from then on each change of a module's structure is
+    an event; `_builders` are the functions that made one; `born` the versions of parameters when
+    the model that holds them was first seen, by number.
     """
 
     def __init__(self, stream: Stream, ownership: Ownership, ties: Ties) -> None:
@@ -51,7 +53,13 @@ class Structure:
         self.replicating: set[int] = set()
         self.modes: dict[int, int] = {}
         self.watchful = False
+        self._builders: set[tuple[str, str]] = set()
         self.born: dict[int, int] = {}
+
+    def optimizer_made(self, where: Location) -> None:
+        """A call has returned an optimizer."""
+        self.watchful = True
+        self._builders.add((where.file, where.function))
 
     def model_returned(self, module: Any, site: Site, where: Location | None) -> None:
         """A site returned a module: note it if it is new, wrapped or copied."""
@@ -174,7 +182,10 @@ class Structure:
 
     def _mutated(self, module: Any, name: str, gone: list[int], come: list[int]) -> None:
         self.replaced.update(gone)
-        where = self._stream.locator.here(3, thread=self._stream.thread)
+        locator = self._stream.locator
+        frame = locator.frame(3)
+        where = self._asked(frame) if frame is not None else None
+        where = where or locator.here(3, thread=self._stream.thread)
         number = self._stream.registry.number(module)
         subjects = {
             "model": (number,),
@@ -182,6 +193,19 @@ class Structure:
         }
         values = {"name": name, "type": type(module).__name__, "replaced": len(gone)}
         self._stream.tell(self._stream.make("model.mutate", where, subjects, values))
+
+    def _asked(self, frame: FrameType) -> Location:
+        """Where a model was asked to change itself: outside of its own methods, and at the latest
+        in the function that made an optimizer."""
+        locator, place = self._stream.locator, self._stream.locator.place(frame)
+        while (place.file, place.function) not in self._builders:
+            code, caller = frame.f_code, frame.f_back
+            first = frame.f_locals.get(code.co_varnames[0]) if code.co_argcount else None
+            own = role_of(first) == MODULE and code.co_name not in _NOT_ASKED
+            if not own or caller is None or not locator.is_users(caller.f_code.co_filename):
+                break
+            frame, place = caller, locator.place(caller)
+        return place
 
     def mode_called(self, module: Any, site: Site, where: Location | None) -> None:
         """``train()`` or ``eval()`` was called on a module."""

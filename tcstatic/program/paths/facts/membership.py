@@ -165,11 +165,22 @@ def _replacer(
             or (one.kind == "model.load" and one.values.get("how") == "assign")
         )
         if replaces and _concerns(one, numbers):
-            last = one.place
+            last = _asked(one, made)
     if last is not None:
         return last
     newer = [one for one in models if one.number > optimizer and one.place is not None]
     return _made_at(newer[0], made) if newer else None
+
+
+def _asked(one: Happening, made: Object | None) -> Place:
+    """Where a model was asked to change itself, at the latest in a function that made the
+    optimizer."""
+    builders = {number for number, _ in made.sites} if made is not None else set()
+    asked: tuple[tuple[int, Place], ...] = one.values.get("#asked", ())
+    for number, place in asked:
+        if number in builders:
+            return place
+    return asked[-1][1] if asked else one.place
 
 
 def _made_at(model: Object, optimizer: Object | None) -> Place | None:
