@@ -20,6 +20,7 @@ from tcstatic.runtime.probes.roles import (
 )
 from tcstatic.runtime.probes.stream import Stream
 from tcstatic.runtime.probes.ties import Ties
+from tcstatic.runtime.probes.woken import Woken
 
 _CASTS: Final = (".to", ".half", ".bfloat16")
 _COPIERS: Final = ("copy.deepcopy", "copy.copy")
@@ -53,6 +54,7 @@ class Structure:
         self.replicating: set[int] = set()
         self.modes: dict[int, int] = {}
         self.watchful = False
+        self.woken = Woken(stream)
         self._builders: set[tuple[str, str]] = set()
         self.born: dict[int, int] = {}
 
@@ -217,6 +219,7 @@ class Structure:
         for related in self.related(module):
             self.modes[related] = event.sequence
         self._stream.tell(event)
+        self.woken.called(module, where)
 
     def froze(self, thing: Any, parameters: list[Any], where: Location | None) -> None:
         """``requires_grad`` was set on a model or on tensors, to whatever value."""
