@@ -125,7 +125,10 @@ class Loaders:
         recording = sys.modules["torch"].is_grad_enabled()
         loop.load = load = Pass(loader, self._stream.step, graphless=not recording)
         load.epoch = getattr(_distributed(loader), "epoch", None)
-        if self._stream.registry.number(loader) not in self._compared:
+        number = self._stream.registry.number(loader)
+        if self._once("pass", number):
+            self._weighed(loop, loader, number)
+        if number not in self._compared:
             load.workers = int(getattr(loader, "num_workers", 0) or 0)
         load.shared = self._portions.wanted(loop.site.number)
         load.looking = load.workers > 1 or load.shared
@@ -178,7 +181,7 @@ class Loaders:
         if loader is None or not self._batches.due:
             return
         again = self._batches.fetched(self._fetches.setdefault(site.number, Fetches()), item)
-        batches = _batches_of(loader) if again >= TIMES else 0
+        batches = _length(loader) if again >= TIMES else 0
         if batches > 1 and self._once("fetched", site.number) and not self._meant(site.location):
             self._tell(site.location, 0, {"first_again": True, "batches": batches})
 
@@ -208,6 +211,20 @@ class Loaders:
         if "left" in loop.site.arguments:
             self._left_at_once(loop, loader)
 
+    def _weighed(self, loop: Loop, loader: Any, number: int) -> None:
+        """Look whether a sampler that draws rows by their weights has one for each."""
+        sampler = _sampler_of(loader)
+        kind = type(sampler)
+        if kind.__name__ != "WeightedRandomSampler" or not kind.__module__.startswith("torch."):
+            return
+        weights, rows = len(sampler.weights), _length(loader.dataset)
+        where = self._sampled.get(self._stream.registry.number(sampler))
+        if weights < rows and where is not None:
+            heard = {HEARD: (listener("loader", number),)}
+            self._stream.tell(self._stream.make("sampler.new", where, heard))
+        values = {"rows_left_out": weights < rows, "weights": weights, "rows": rows}
+        self._tell(loop.where, number, values)
+
     def _pass_of(self, sampler: Any, loop: Loop, load: Pass) -> None:
         number = self._stream.registry.number(sampler)
         key = (number, loop.site.number)
@@ -231,10 +248,10 @@ class Loaders:
             self._left[site] = -1
             return
         self._left[site] = passes = self._left.get(site, 0) + 1
-        if passes >= 2 and _batches_of(loader) > 1 and self._once("left", site):
+        if passes >= 2 and _length(loader) > 1 and self._once("left", site):
             line = int(loop.site.arguments["left"])
             where = replace(loop.where, line=line, column=1, end_line=line, end_column=1)
-            values = {"left_at_once": True, "batches": _batches_of(loader)}
+            values = {"left_at_once": True, "batches": _length(loader)}
             self._tell(where, 0, {**values, "loop_line": loop.where.line})
 
     # -- a pass that was evaluated with -----------------------------------------------------------
@@ -341,11 +358,15 @@ def _seeds_alike(function: Any) -> bool:
 def _distributed(loader: Any, *, shuffling: bool = True) -> Any:
     """A loader's sampler, if it divides the rows among ranks, and shuffles by the epoch that it is
     told."""
-    batches = getattr(loader, "batch_sampler", None)
-    sampler = getattr(batches if batches is not None else loader, "sampler", None)
+    sampler = _sampler_of(loader)
     stock = type(sampler).__name__ == "DistributedSampler"
     wanted = stock and (not shuffling or getattr(sampler, "shuffle", False))
     return sampler if wanted else None
+
+
+def _sampler_of(loader: Any) -> Any:
+    batches = getattr(loader, "batch_sampler", None)
+    return getattr(batches if batches is not None else loader, "sampler", None)
 
 
 def _alike(samples: list[tuple[Sample, ...]], workers: int) -> bool:
@@ -361,9 +382,9 @@ def _unrecorded(loop: Loop) -> bool:
     return bool(loop.forwards) and not any(record.recorded for record in loop.forwards)
 
 
-def _batches_of(loader: Any) -> int:
-    """How many batches a loader has, 0 where it does not tell."""
+def _length(thing: Any) -> int:
+    """How many batches a loader has, or rows a dataset, 0 where it does not tell."""
     try:
-        return len(loader)
+        return len(thing)
     except Exception:
         return 0
