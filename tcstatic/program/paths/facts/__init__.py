@@ -2,11 +2,13 @@
 
 from tcstatic.program.paths.facts import (  # noqa: F401
     accumulating,
+    aliases,
     clipping,
     copies,
     cutting,
     dropouts,
     freezing,
+    generators,
     grad_modes,
     kept,
     layers,
@@ -23,6 +25,7 @@ from tcstatic.program.paths.facts import (  # noqa: F401
     rates,
     rebinding,
     rebuilding,
+    recurrent,
     repeating,
     scaling,
     seeds,

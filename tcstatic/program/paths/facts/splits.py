@@ -31,15 +31,15 @@ def splits(m: Machine, block: Block) -> None:
     """``stored_order`` of loaders of a split for training that are told not to shuffle."""
     handed = frozenset[int]().union(*(one.maybe for one in happenings(block) if one.wild))
     for loop, around in loops(block):
-        loader = _read_by(loop)
+        loader = read_by(loop)
         if not around or loader is None or loader.number in handed:
             continue
-        if _trains(loop) and _is_told_the_order(m, loader) and _is_stored(m, loader):
+        if trains(loop) and _is_told_the_order(m, loader) and _is_stored(m, loader):
             assert loader.place is not None
             tell(block, "stored_order", loader.place, subjects={"loader": (loader.number,)})
 
 
-def _read_by(loop: Loop) -> Object | None:
+def read_by(loop: Loop) -> Object | None:
     """The one loader that a loop goes through, if it is one of torch's."""
     for step in loop.body.steps:
         if isinstance(step, Happening) and step.kind == "loader.next":
@@ -49,7 +49,8 @@ def _read_by(loop: Loop) -> Object | None:
     return None
 
 
-def _trains(loop: Loop) -> bool:
+def trains(loop: Loop) -> bool:
+    """Whether a loop computes gradients and steps an optimizer."""
     return {"loss.backward", "optimizer.step"} <= {one.kind for one in happenings(loop.body)}
 
 
