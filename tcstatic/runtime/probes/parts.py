@@ -385,7 +385,7 @@ class Parts:
         several = len(self.updates.optimizers) > 1
         meant = several or self.stream.loss_scaled or self.forwards.discarded_in_eval
         self.updates.vain.settle(meant=meant)
-        for one in (self.updates.cuts, self.updates.untracked, self.averages, self.structure.woken):
+        for one in (self.updates.cuts, self.updates.untracked, self.averages, self.structure):
             one.settle()
         if self.stream.step:
             self.unmatched.settle()

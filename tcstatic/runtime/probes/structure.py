@@ -7,7 +7,7 @@ from types import FrameType
 from typing import Any, Final, final
 
 from tcstatic.model import Location, Site
-from tcstatic.runtime.probes import measure
+from tcstatic.runtime.probes import adapters, measure
 from tcstatic.runtime.probes.ownership import Ownership
 from tcstatic.runtime.probes.roles import (
     LOADER,
@@ -38,7 +38,8 @@ class Structure:
     wrappers; `modes` module number -> sequence of the last train()/eval() call on it;
     `watchful` is set once an optimizer exists: from then on each change of a module's structure is
     an event; `_builders` are the functions that made one; `born` the versions of parameters when
-    the model that holds them was first seen, by number.
+    the model that holds them was first seen, by number, `_frozen` where they were told last whether
+    they are to be trained.
     """
 
     def __init__(self, stream: Stream, ownership: Ownership, ties: Ties) -> None:
@@ -54,7 +55,8 @@ class Structure:
         self.replicating: set[int] = set()
         self.modes: dict[int, int] = {}
         self.watchful = False
-        self.woken = Woken(stream)
+        self._frozen: dict[int, Location] = {}
+        self._woken = Woken(stream)
         self._builders: set[tuple[str, str]] = set()
         self.born: dict[int, int] = {}
 
@@ -219,7 +221,7 @@ class Structure:
         for related in self.related(module):
             self.modes[related] = event.sequence
         self._stream.tell(event)
-        self.woken.called(module, where)
+        self._woken.called(module, where)
 
     def froze(self, thing: Any, parameters: list[Any], where: Location | None) -> None:
         """``requires_grad`` was set on a model or on tensors, to whatever value."""
@@ -228,7 +230,16 @@ class Structure:
             "model": (registry.number(thing),),
             "parameter": tuple(registry.number(p) for p in parameters),
         }
+        if where is not None:
+            self._frozen.update(dict.fromkeys(subjects["parameter"], where))
         self._stream.tell(self._stream.make("model.freeze", where, subjects))
+
+    def settle(self) -> None:
+        """The run ends: tell what is known of frozen parts."""
+        self._woken.settle()
+        things = [self._stream.registry.thing(number) for number in sorted(self._seen)]
+        models = [one for one in things if one is not None]
+        adapters.settle(self._stream, models, self._frozen, self.born)
 
     def _around(self, part: Any) -> list[int]:
         """Return the numbers of the models that hold a module as a part."""

@@ -1,0 +1,70 @@
+"""Low-rank additions to layers that are frozen while they add nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import permutations
+from typing import Any, Final
+
+from tcstatic.model import Location
+from tcstatic.runtime.probes.stream import Stream
+
+_LEAST_STEPS: Final = 3
+_MOST_PARTS: Final = 8  # matrices of one module
+# The dimensions over which a product of two matrices sums: of layers, the first is applied last.
+_OF_LAYERS: Final = ((1, 0),)
+_OF_ANY: Final = ((1, 0), (0, 1))
+
+
+def settle(
+    stream: Stream, models: Iterable[Any], frozen: Mapping[int, Location], born: Mapping[int, int]
+) -> None:
+    """The run ends: tell of pairs of matrices one of which is all zeros, frozen at a place, as it
+    was made: what they add is nothing, whatever else was trained."""
+    if stream.step < _LEAST_STEPS or not frozen:
+        return
+    found: dict[Location, list[Any]] = {}
+    for model in models:
+        parameters = list(model.parameters())
+        if not any(_has_moved(stream, one, born) for one in parameters):
+            continue
+        low = [(module, *pair) for module in model.modules() for pair in _pairs(module)]
+        if any(one.requires_grad or other.requires_grad for _, one, other in low):
+            continue
+        for module, one, _ in low:
+            where = frozen.get(stream.registry.known(one))
+            if where is not None and not one.any():
+                found.setdefault(where, []).append(module)
+    for where, modules in found.items():
+        number = stream.registry.number(modules[0])
+        values = {"type": type(modules[0]).__name__, "adds_nothing": True}
+        stream.tell_of_run(where, {"model": (number,)}, values)
+
+
+def _has_moved(stream: Stream, parameter: Any, born: Mapping[int, int]) -> bool:
+    if not parameter.requires_grad or parameter.is_inference():
+        return False
+    before = born.get(stream.registry.known(parameter))
+    return parameter.grad is not None or (before is not None and parameter._version > before)
+
+
+def _pairs(module: Any) -> Iterator[tuple[Any, Any]]:
+    """Yield the matrices that a module itself holds, or its layers do, whose product is of lower
+    rank than it might be, each with the other."""
+    if type(module).__module__.partition(".")[0] == "torch":
+        return
+    layers = [child._parameters.get("weight") for child in module._modules.values() if child]
+    for held, ways in ((layers, _OF_LAYERS), (module._parameters.values(), _OF_ANY)):
+        matrices = [one for one in held if one is not None and _is_matrix(one)][:_MOST_PARTS]
+        for one, other in permutations(matrices, 2):
+            for inner, its in ways:
+                rank = one.shape[inner]
+                outer = min(one.shape[1 - inner], other.shape[1 - its])
+                if rank == other.shape[its] and rank < outer:
+                    yield one, other
+
+
+def _is_matrix(parameter: Any) -> bool:
+    """Whether a parameter is a matrix that is here: not sharded, nor made later."""
+    whole = not hasattr(parameter, "to_local") and not hasattr(parameter, "cls_to_become")
+    return whole and parameter.dim() == 2
