@@ -8,8 +8,9 @@ from typing import Any, Final
 from tcstatic.program.paths.facts.orders import tell
 from tcstatic.program.paths.facts.registry import surveys
 from tcstatic.program.paths.machine import Machine
+from tcstatic.program.paths.operations import WRAPPERS
 from tcstatic.program.paths.tree import Block, Happening, happenings
-from tcstatic.program.paths.values import Node, Object
+from tcstatic.program.paths.values import Node, Object, options
 from tcstatic.program.source import syntax
 
 _DOTTED: Final = re.compile(r"\w+(\.\w+)*$")
@@ -27,6 +28,8 @@ def aliases(m: Machine, block: Block) -> None:
         name = str(one.values.get("name"))
         if one.values.get("operation") != "alias" or _MEANT.search(name):
             continue
+        if not _is_plain(syntax.unparse(one.place.node)) or _is_copied(m, one):
+            continue
         mine = [load for load in loads if load.subjects.get("model") == one.subjects.get("model")]
         using = [load for load in mine if name in _names(load)]
         if using:
@@ -43,8 +46,19 @@ def _loads_itself(one: Happening) -> bool:
     source = given.inputs[0]
     same = isinstance(source, Object) and one.subjects.get("model") == (source.number,)
     texts = _texts(one)
-    plain = all(_DOTTED.match(text) and not _MEANT.search(text) for text in texts)
-    return same and len(set(texts)) > 1 and plain
+    return same and len(set(texts)) > 1 and all(map(_is_plain, texts))
+
+
+def _is_plain(text: str) -> bool:
+    """Whether an expression names a model, and nothing inside of a wrapper."""
+    return _DOTTED.match(text) is not None and _MEANT.search(text) is None
+
+
+def _is_copied(m: Machine, one: Happening) -> bool:
+    """Whether a wrapper has a copy of the model, which goes by another name."""
+    wrappers = [o for o in m.objects.values() if WRAPPERS.get(o.type_name) == "copies"]
+    held = [value for o in wrappers if (value := m.attribute(o, "module")) is not None]
+    return any(option.number in one.subjects["model"] for v in held for option in options(v))
 
 
 def _texts(one: Happening) -> list[str]:
