@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final, final
 
 from tcstatic.model import Location, Site
+from tcstatic.runtime.probes.attending import misplaced, shape_of
 from tcstatic.runtime.probes.nodes import kind_of
 from tcstatic.runtime.probes.stream import HEARD, Stream, listener
 
@@ -24,6 +25,7 @@ _ATTRIBUTE: Final = re.compile(r"self\.\w+")
 _FIRST_STEPS: Final = 8
 _NOW_AND_THEN: Final = 64
 _MOST_NODES: Final = 64
+_WHOLE: Final = 2  # losses whose graphs are looked through as a whole
 _MOST_TOLD: Final = 64
 _MOST_PARTS: Final = 4
 # What lies between a loss and the number that backward is called on, by the name of its node.
@@ -85,14 +87,15 @@ class _Loss:
 class Graphs:
     """Reads the graphs of losses, and tells what is new in them.
 
-    State: `_told` the losses that were told; `_layers` the places where layers without parameters
-    were made, by operation.
+    State: `_told` the losses that were told, `_looked` how many were looked through as a whole;
+    `_layers` the places where layers without parameters were made, by operation.
     """
 
     def __init__(self, stream: Stream, *, wanted: bool) -> None:
         self._stream = stream
         self._wanted = wanted
         self._told: dict[_Loss, None] = {}
+        self._looked = 0
         self._layers: dict[str, list[Location]] = {}
 
     @property
@@ -132,6 +135,16 @@ class Graphs:
             if one not in self._told and len(self._told) < _MOST_TOLD:
                 self._told[one] = None
                 self._tell(one)
+        if self._looked < _WHOLE:
+            self._looked += 1
+            self._look(loss.grad_fn)
+
+    def _look(self, root: Any) -> None:
+        """Tell the weights of attention in a graph that sum to one over something else."""
+        for node, over in misplaced(root):
+            where = node.metadata.get(_NOTE) or self._layer("softmax")
+            if where is not None:
+                self._stream.tell_of_run(where, {}, {"weighs_others": True, "over": over})
 
     def _layer(self, operation: str) -> Location | None:
         places = self._layers.get(operation)
@@ -179,7 +192,7 @@ def _losses(root: Any) -> Iterator[_Loss]:
         elif kind == "LogSoftmax":
             yield _made("cross_entropy", where, _below(node))
         elif kind in _TOP or kind in _SHAPE:
-            meant = meant or (kind in _REDUCING and _shape(node) != ())
+            meant = meant or (kind in _REDUCING and shape_of(node) != ())
             shapes = _spread(node) if kind == "Sub" and not meant else ""
             if shapes:
                 differences.append(_Loss("difference", where, shapes=shapes))
@@ -202,7 +215,7 @@ def _loss(node: Any, name: str, where: Location | None) -> _Loss:
         return _Loss(name, where, unnormalised=True)
     if below is not None and kind_of(below) == "Expand":
         child = below.next_functions[0][0]
-        shapes = _outer(_shape(child), _shape(below))
+        shapes = _outer(shape_of(child), shape_of(below))
         return _Loss(name, where, shapes=shapes) if shapes else _made(name, where, _past(child))
     return _made(name, where, below)
 
@@ -230,7 +243,7 @@ def _is_over_batch(loss: Any, softmax: Any) -> bool:
     """Whether log_softmax ran over another dimension than the last, which that of the classes is
     for a loss of rows; nothing between them may have turned the dimensions."""
     node = loss.next_functions[0][0]
-    shape, rows = _shape(softmax), _shape(node)
+    shape, rows = shape_of(softmax), shape_of(node)
     while node is not softmax and kind_of(node) in _KEEPS_LAST and node.next_functions:
         node = node.next_functions[0][0]
     dimension = getattr(softmax, "_saved_dim", None)
@@ -267,20 +280,20 @@ def _spread(node: Any) -> str:
         child, node = child.next_functions[0][0], child
     if child is None or kind_of(child) in _SPREAD:
         return ""
-    return _outer(_shape(child), _shape(node))
+    return _outer(shape_of(child), shape_of(node))
 
 
 def _compared(node: Any, above: Any) -> bool:
     """Whether differences are compared with given ones: those of all pairs are meant then."""
-    return kind_of(node) == kind_of(above) == "Sub" and _shape(node) == _shape(above)
+    return kind_of(node) == kind_of(above) == "Sub" and shape_of(node) == shape_of(above)
 
 
 def _of_pairs(node: Any, children: list[Any]) -> bool:
     """Whether predictions are compared with predictions, each with each."""
-    table = _shape(node)
+    table = shape_of(node)
     if len(table) != 2 or min(table) < 2:
         return False
-    return {_shape(child) for child in children} == {(table[0], 1), (1, table[1])}
+    return {shape_of(child) for child in children} == {(table[0], 1), (1, table[1])}
 
 
 def _outer(given: tuple[int, ...], result: tuple[int, ...]) -> str:
@@ -302,12 +315,3 @@ def _outer(given: tuple[int, ...], result: tuple[int, ...]) -> str:
 
 def _text(shape: tuple[int, ...]) -> str:
     return "x".join(map(str, shape))
-
-
-def _shape(node: Any) -> tuple[int, ...]:
-    """Return the shape of what a node made; () where this torch does not tell."""
-    described = getattr(node, "_input_metadata", None)
-    if not described:
-        return ()
-    shape = tuple(described[0].shape)
-    return shape if all(type(size) is int for size in shape) else ()
