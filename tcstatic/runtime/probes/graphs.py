@@ -9,16 +9,16 @@ the place of the call that made them, where a site has seen it, in torch's own n
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Final, final
 
-from tcstatic.model import Location, Site
+from tcstatic.model import Location, Needs, Site
 from tcstatic.runtime.probes.attending import misplaced, shape_of
-from tcstatic.runtime.probes.nodes import kind_of
+from tcstatic.runtime.probes.nodes import NOTE, kind_of
+from tcstatic.runtime.probes.pairing import Pairing
 from tcstatic.runtime.probes.stream import HEARD, Stream, listener
 
-_NOTE: Final = "tcstatic"
 _OWN: Final = "tcstatic.own"  # that an attribute of the program's module was called
 _ATTRIBUTE: Final = re.compile(r"self\.\w+")
 # Steps whose graphs are read, and then one in so many: what a loss is made of stays.
@@ -91,9 +91,12 @@ class Graphs:
     `_layers` the places where layers without parameters were made, by operation.
     """
 
-    def __init__(self, stream: Stream, *, wanted: bool) -> None:
+    def __init__(
+        self, stream: Stream, needs: Needs, models: Callable[[], Iterable[Any]] = tuple
+    ) -> None:
         self._stream = stream
-        self._wanted = wanted
+        self.pairing = Pairing(stream, models)
+        self._wanted = "loss.forward" in needs.events
         self._told: dict[_Loss, None] = {}
         self._looked = 0
         self._layers: dict[str, list[Location]] = {}
@@ -117,7 +120,7 @@ class Graphs:
         """Note where a tensor was made, at its node."""
         node = getattr(value, "grad_fn", None)
         if node is not None and where is not None:
-            node.metadata.setdefault(_NOTE, where)
+            node.metadata.setdefault(NOTE, where)
 
     @staticmethod
     def _note_own(value: Any) -> None:
@@ -129,6 +132,7 @@ class Graphs:
         """Tell of the losses in the graph of a number whose backward begins."""
         if not self.due or loss.grad_fn is None:
             return
+        self.pairing.read(loss.grad_fn, where)
         for found in _losses(loss.grad_fn):
             made_at = found.made_at or self._layer(found.made_by)
             one = replace(found, where=found.where or where, made_at=made_at)
@@ -142,7 +146,7 @@ class Graphs:
     def _look(self, root: Any) -> None:
         """Tell the weights of attention in a graph that sum to one over something else."""
         for node, over in misplaced(root):
-            where = node.metadata.get(_NOTE) or self._layer("softmax")
+            where = node.metadata.get(NOTE) or self._layer("softmax")
             if where is not None:
                 self._stream.tell_of_run(where, {}, {"weighs_others": True, "over": over})
 
@@ -186,7 +190,7 @@ def _losses(root: Any) -> Iterator[_Loss]:
             continue
         seen.add(node)
         kind = kind_of(node)
-        where = node.metadata.get(_NOTE, above)
+        where = node.metadata.get(NOTE, above)
         if kind in _LOSSES:
             yield _loss(node, _LOSSES[kind], where)
         elif kind == "LogSoftmax":
@@ -222,7 +226,7 @@ def _loss(node: Any, name: str, where: Location | None) -> _Loss:
 
 def _made(name: str, where: Location | None, node: Any) -> _Loss:
     made_by = _MAKERS.get(kind_of(node), "") if node is not None else ""
-    return _Loss(name, where, made_by, node.metadata.get(_NOTE) if made_by else None)
+    return _Loss(name, where, made_by, node.metadata.get(NOTE) if made_by else None)
 
 
 def _is_of_scores(node: Any) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dis
 import linecache
 import re
 import sys
@@ -13,15 +12,18 @@ from typing import Any, Final, final
 
 from tcstatic.model import Location, Site
 from tcstatic.runtime.probes.batches import TIMES, Batches, Fetches
+from tcstatic.runtime.probes.classes import Classes
 from tcstatic.runtime.probes.codes import defined_at
 from tcstatic.runtime.probes.loops import Loop
 from tcstatic.runtime.probes.portions import Portions
+from tcstatic.runtime.probes.prints import Kept, Prints
 from tcstatic.runtime.probes.rebuilds import Rebuilds
 from tcstatic.runtime.probes.roles import LOADER, role_of
-from tcstatic.runtime.probes.rows import Rows, rows_of
+from tcstatic.runtime.probes.rows import Overlap, Rows, rows_of
 from tcstatic.runtime.probes.samples import Sample, sample_of, tells, tensors_in
-from tcstatic.runtime.probes.signatures import looked_up, unwrapped
+from tcstatic.runtime.probes.signatures import looked_up
 from tcstatic.runtime.probes.stream import HEARD, Stream, listener
+from tcstatic.runtime.probes.workers import gives_alike, seeds_alike
 
 # Words in names of what measures, and of what does so with the data of training on purpose.
 _MEASURES: Final = re.compile(
@@ -41,7 +43,8 @@ class Pass:
     `begun` is the step in which it began, `graphless` whether gradients were not recorded then,
     `epoch` what its sampler had been told. `looking` tells whether its items are looked at:
     `samples` are those of the first, to compare what the `workers` give (0: they are not compared);
-    `shared` whether other ranks are told of its items.
+    `shared` whether other ranks are told of its items; `rows` of the first, None where none are
+    kept, and whether more are `wanted`.
     """
 
     __slots__ = (
@@ -50,8 +53,10 @@ class Pass:
         "graphless",
         "loader",
         "looking",
+        "rows",
         "samples",
         "shared",
+        "wanted",
         "workers",
     )
 
@@ -61,7 +66,8 @@ class Pass:
         self.graphless = graphless
         self.epoch: Any = None
         self.looking = False
-        self.shared = False
+        self.shared = self.wanted = False
+        self.rows: Kept | None = None
         self.workers = 0
         self.samples: list[tuple[Sample, ...]] = []
 
@@ -87,13 +93,15 @@ class Loaders:
         self._made: dict[int, Location] = {}
         self._sampled: dict[int, Location] = {}
         self._rows: dict[int, Rows | None] = {}
-        self._trained: tuple[weakref.ref[Any], Rows, int, str] | None = None
+        self._trained: tuple[weakref.ref[Any], Rows | None, int, str] | None = None
+        self._prints = Prints()
         self._epochs: dict[tuple[int, int], Any] = {}
         self._told_at: dict[int, Location] = {}
         self._left: dict[int, int] = {}
         self._compared: set[int] = set()
         self._said: set[tuple[object, ...]] = set()
         self.rebuilds = Rebuilds(stream)
+        self.classes = Classes(stream, self._tell_made)
 
     # -- what sites tell ------------------------------------------------------------------------
 
@@ -131,7 +139,9 @@ class Loaders:
         if number not in self._compared:
             load.workers = int(getattr(loader, "num_workers", 0) or 0)
         load.shared = self._portions.wanted(loop.site.number)
-        load.looking = load.workers > 1 or load.shared
+        load.rows = self._prints.begins(self._stream.registry.number(loader))
+        load.wanted = load.rows is not None
+        load.looking = load.workers > 1 or load.shared or load.wanted
 
     def takes(self, loop: Loop, item: Any) -> None:
         """A pass takes the next item, which is looked at."""
@@ -140,7 +150,9 @@ class Loaders:
             self._compare_workers(loop, load, item)
         if load.shared:
             load.shared = self._portions.takes(loop.site.number, item)
-        load.looking = load.workers > 1 or load.shared
+        if load.wanted:
+            load.wanted = load.rows.takes(item, loop.index)
+        load.looking = load.workers > 1 or load.shared or load.wanted
 
     def _compare_workers(self, loop: Loop, load: Pass, item: Any) -> None:
         registry = self._stream.registry
@@ -155,8 +167,8 @@ class Loaders:
         if loader is None or number in self._compared:
             return
         self._compared.add(number)
-        alike = _alike(load.samples, workers)
-        seeded = _seeds_alike(getattr(loader, "worker_init_fn", None))
+        alike = gives_alike(load.samples, workers)
+        seeded = seeds_alike(getattr(loader, "worker_init_fn", None))
         where = defined_at(loader.worker_init_fn, self._stream.locator) if seeded else None
         where = where or self._drawn_at(loader, ("__iter__", "__getitem__"))
         where = where or self._made.get(number) or loop.where
@@ -173,7 +185,7 @@ class Loaders:
         if self._stream.step > load.begun:
             self._trained_on(loop, loader, load)
         elif not loop.backwards and (load.graphless or _unrecorded(loop)):
-            self._evaluated(loop, loader)
+            self._evaluated(loop, loader, load)
 
     def fetched(self, site: Site, item: Any) -> None:
         """The first batch of a new pass was fetched."""
@@ -198,8 +210,12 @@ class Loaders:
         number = self._stream.registry.number(loader)
         rows = self._rows_of(loader, number)
         self._trained = None
-        if rows is not None and dataset is not None:
-            self._trained = (weakref.ref(dataset), rows, number, loop.where.function)
+        if load.rows is not None:
+            self._prints.trained(number, load.rows, _length(loader))
+        if dataset is not None:
+            known = self._stream.registry.number(dataset)  # 0: as a list, it has no weak reference
+            held = weakref.ref(dataset) if known else load.loader
+            self._trained = (held, rows, number, loop.where.function)
         alike = self._portions.alike(loop.site.number)
         if alike is not None:
             self._tell_made(number)
@@ -256,7 +272,7 @@ class Loaders:
 
     # -- a pass that was evaluated with -----------------------------------------------------------
 
-    def _evaluated(self, loop: Loop, loader: Any) -> None:
+    def _evaluated(self, loop: Loop, loader: Any, load: Pass) -> None:
         if self._trained is None:
             return
         dataset, trained, number_trained, function = self._trained
@@ -264,7 +280,11 @@ class Loaders:
             return
         number = self._stream.registry.number(loader)
         rows = self._rows_of(loader, number)
-        overlap = "none" if rows is None else rows.overlap(trained)
+        overlap: Overlap = "none"
+        if rows is not None and trained is not None:
+            overlap = rows.overlap(trained)
+        if overlap == "none" and load.rows and self._prints.shared(load.rows):
+            overlap = "crossing"
         own = number != number_trained
         where = self._made.get(number)
         if overlap != "none" and not (own and self._measures(loop, where, function)):
@@ -343,18 +363,6 @@ class Loaders:
         stream.tell(stream.make("loader.next", where, {"loader": (number,), **heard}, values))
 
 
-def _seeds_alike(function: Any) -> bool:
-    """Whether what is run in each new worker sets a seed, and asks for no worker's own."""
-    code = getattr(unwrapped(function), "__code__", None)
-    if code is None or not any("seed" in name for name in code.co_names):
-        return False
-    own = {"initial_seed", "get_worker_info", "seed_all"} & set(code.co_names)
-    loaded = {
-        one.argval for one in dis.get_instructions(code) if one.opname.startswith("LOAD_FAST")
-    }
-    return not own and not loaded & set(code.co_varnames[: code.co_argcount])
-
-
 def _distributed(loader: Any, *, shuffling: bool = True) -> Any:
     """A loader's sampler, if it divides the rows among ranks, and shuffles by the epoch that it is
     told."""
@@ -367,15 +375,6 @@ def _distributed(loader: Any, *, shuffling: bool = True) -> Any:
 def _sampler_of(loader: Any) -> Any:
     batches = getattr(loader, "batch_sampler", None)
     return getattr(batches if batches is not None else loader, "sampler", None)
-
-
-def _alike(samples: list[tuple[Sample, ...]], workers: int) -> bool:
-    """Whether all workers give the same in each round, and each round something else."""
-    rounds = [samples[first : first + workers] for first in range(0, len(samples), workers)]
-    if not all(one for turn in rounds for one in turn):
-        return False
-    same = all(one == turn[0] for turn in rounds for one in turn)
-    return same and len({turn[0] for turn in rounds}) == len(rounds)
 
 
 def _unrecorded(loop: Loop) -> bool:

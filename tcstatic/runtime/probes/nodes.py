@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 from typing import Any, Final
 
+NOTE: Final = "tcstatic"  # under which a node's own notes keep the place of the call that made it
 # Operations whose derivative is zero wherever they have one.
 FLAT: Final = frozenset("round floor ceil trunc sign sgn".split())
 

@@ -39,6 +39,7 @@ from tcstatic.runtime.probes.ties import Ties
 from tcstatic.runtime.probes.unmatched import Unmatched
 from tcstatic.runtime.probes.untouchable import untouchable
 from tcstatic.runtime.probes.updates import Updates
+from tcstatic.runtime.probes.vain import tell_trained
 
 # Kinds whose result is told of together with the receiver, as is that of a clearing.
 _WRITING: Final = frozenset({"call", "grad.write"})
@@ -69,7 +70,7 @@ class Parts:
         self.ownership = ownership
         self.ties = Ties(stream, ownership)
         self.structure = Structure(stream, ownership, self.ties)
-        self.graphs = Graphs(stream, wanted="loss.forward" in needs.events)
+        self.graphs = Graphs(stream, needs, lambda: self.forwards.roots().values())
         self.schedules = Schedules(stream)
         self.averages = Averages(stream)
         self.batches = Batches(stream)
@@ -159,6 +160,7 @@ class Parts:
         self.updates.backward_ends()
         if role_of(thing) == TENSOR:
             self.updates.cuts.loss(thing, site.location)
+            self.loaders.classes.read(thing, site.location)
         whole = role_of(thing) == TENSOR and thing.numel() == 1 and thing.requires_grad
         self.updates.backward_begins(site.location, thing if whole else None)
 
@@ -273,10 +275,8 @@ class Parts:
 
     def _foreign_write(self, site: Site, number: int) -> None:
         """A gradient is written to a tensor that is no model's parameter."""
-        event = self.stream.make(
-            "grad.write", site.location, {"tensor": (number,), "any": (0,)}, {"held": False}
-        )
-        self.stream.tell(event)
+        subjects = {"tensor": (number,), "any": (0,)}
+        self.stream.tell(self.stream.make("grad.write", site.location, subjects, {"held": False}))
         for optimizer in self.updates.live():
             optimizer.interval.foreign_writes = True
 
@@ -372,9 +372,8 @@ class Parts:
         self.updates.windows.ends(self.updates.optimizers, loop)
 
     def tell_trained(self) -> None:
-        """The run ends: of steps that nobody watched, tell which optimizers trained in them."""
-        trained = tuple(o.number for o in self.updates.live() if o.has_trained)
-        self.stream.tell(self.stream.make("gap", None, {"optimizer": trained}))
+        """The run ends, parts of which nobody watched."""
+        tell_trained(self.stream, self.updates.live())
 
     def tell_vain(self) -> None:
         """The run ends: which optimizers were there in vain is known.
@@ -391,6 +390,7 @@ class Parts:
             self.unmatched.settle()
         self.schedules.finish(self.updates.live())
         self.updates.windows.settle(self.updates.optimizers)
+        self.graphs.pairing.settle()
 
     def finish(self) -> None:
         """The run ends or pauses: settle what is open."""

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from types import CodeType
 from typing import Any, Final, final
 
 # A rate below this share of the highest one so far moves nothing any more.
 _NOTHING: Final = 1e-8
 # Steps with such a rate before it is told; and it must be as many as there were before.
 _LEAST_STEPS: Final = 20
+# A schedule that was asked so often meanwhile, and gave exactly 0: a third of those before will do,
+# which an epoch or two too many are not.
+_LEAST_CALLS: Final = 10
+_PART: Final = 3
 
 
 @final
@@ -16,19 +21,22 @@ class Rates:
     """The learning rates of one optimizer, at every step of it, watched or not.
 
     State: `_highest` so far, `_since` when they have been nothing, `_told` what was told of it;
-    `_calls` of the step of the scheduler that drives it, and whether that counts `_in_epochs`;
+    `_calls` of the step of the scheduler that drives it, how many there had been `_before` the
+    rates were nothing, and whether it counts `_in_epochs`; `rules` the code that it asks;
     `_first` rates, and whether there were others since: `varied`; `_alive_with` the rates of the
     last step, if that had one that moves something.
     """
 
     __slots__ = (
         "_alive_with",
+        "_before",
         "_calls",
         "_first",
         "_highest",
         "_in_epochs",
         "_since",
         "_told",
+        "rules",
         "varied",
     )
 
@@ -36,15 +44,19 @@ class Rates:
         self._highest = 0.0
         self._since: int | None = None
         self._told: bool | None = None
-        self._calls = 0
+        self._calls = self._before = 0
+        self.rules: tuple[CodeType, ...] = ()
         self._in_epochs = False
         self._first: Sequence[float | None] | None = None
         self.varied = False
         self._alive_with: Sequence[float | None] | None = None
 
-    def scheduled(self, calls: int, *, in_epochs: bool) -> None:
-        """A scheduler sets the rates for the `calls`-th time."""
+    def scheduled(self, calls: int, rules: Iterable[Any], *, in_epochs: bool) -> None:
+        """A scheduler sets the rates for the `calls`-th time, by `rules` of the program's own."""
         self._calls, self._in_epochs = max(self._calls, calls), in_epochs
+        if calls == 1:
+            found = (getattr(rule, "__code__", None) for rule in rules)
+            self.rules = tuple(code for code in found if code is not None)
 
     @property
     def moved(self) -> bool:
@@ -77,11 +89,13 @@ class Rates:
             self._since = None
             self._alive_with = rates
             return self._tell(vanished=False)
-        if self._highest == 0.0:
-            return None
         if self._since is None:
-            self._since = step
-        if step - self._since + 1 < max(_LEAST_STEPS, self._since):
+            self._since, self._before = step, self._calls
+        asked = top == 0.0 and self._calls - self._before >= _LEAST_CALLS
+        if self._highest == 0.0 and not asked:
+            return None
+        idle = step - self._since + 1
+        if idle < max(_LEAST_STEPS, self._since // (_PART if asked else 1)):
             return None
         if any(other.alive for other in others):
             return None
@@ -96,5 +110,7 @@ class Rates:
             "quantity": "learning_rate",
             "rate_vanished": vanished,
             "vanished_since": self._since,
+            "idle": 0 if self._since is None else step - self._since + 1,
+            "made": step + 1,
             "scheduled_too_often": vanished and each_step and self._in_epochs,
         }

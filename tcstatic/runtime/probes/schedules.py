@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from types import CodeType
 from typing import Any, Final, final
 
 from tcstatic.model import Location
@@ -16,6 +17,7 @@ from tcstatic.runtime.probes.units import ended_early, in_other_unit, length_of,
 _LEAST_CALLS: Final = 3
 # Steps of an optimizer, all at a rate of nothing, before that is told at the end of a run.
 _LEAST_STEPS: Final = 5
+_WHOLE: Final = frozenset({"//", "int", "floor", "trunc"})
 # Schedules that are counted in epochs, as their documentation shows them; others in steps.
 _IN_EPOCHS: Final = frozenset(
     "StepLR MultiStepLR ExponentialLR CosineAnnealingLR CosineAnnealingWarmRestarts "
@@ -62,7 +64,9 @@ class Schedules:
         """A scheduler's ``step`` is about to be called; `others` are all optimizers there are."""
         number = self._stream.registry.number(scheduler)
         self._calls[number] = calls = self._calls.get(number, 0) + 1
-        driven.rate_history.scheduled(calls, in_epochs=type(scheduler).__name__ in _IN_EPOCHS)
+        in_epochs = type(scheduler).__name__ in _IN_EPOCHS
+        rules = getattr(scheduler, "lr_lambdas", ()) if calls == 1 else ()
+        driven.rate_history.scheduled(calls, rules, in_epochs=in_epochs)
         self._look_at_unit(scheduler, driven, where)
         place = (number, id(where))
         everyone = list(others)
@@ -175,12 +179,26 @@ def tell_rates(stream: Stream, optimizer: Optimizer, everyone: Iterable[Optimize
         return
     others = (one.rate_history for one in everyone)
     news = optimizer.rate_history.news(optimizer.group_rates(), optimizer.steps, others)
-    if news is not None:
+    if news is not None and not (news["rate_vanished"] and _was_made_for_nothing(optimizer)):
         subjects = {"optimizer": (optimizer.number,)}
         if news["rate_vanished"]:
             subjects[HEARD] = (optimizer.heard,)
-            _tell_written(stream, subjects)
+            ruled = _tell_rule(stream, subjects, optimizer.rate_history.rules)
+            if not ruled:
+                _tell_written(stream, subjects)
+            news = {**news, "rule_found": ruled}
         stream.tell(stream.make("state", stream.last_step_where, subjects, news))
+
+
+def _tell_rule(
+    stream: Stream, subjects: Mapping[str, tuple[int, ...]], rules: Iterable[CodeType]
+) -> bool:
+    """Tell where a schedule's own rule divides as integers are divided, if that is in one place."""
+    places = codes.places(rules, _WHOLE, _WHOLE, stream.locator)
+    if len(places) == 1:
+        values = {"operation": "the rule divides without a rest"}
+        stream.tell(stream.make("call", places[0], subjects, values))
+    return len(places) == 1
 
 
 def _tell_written(stream: Stream, subjects: Mapping[str, tuple[int, ...]]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import final
 
 from tcstatic.model import Location
@@ -37,3 +38,9 @@ class Vain:
     def _tell(self, optimizer: Optimizer, where: Location | None, *, never_stepped: bool) -> None:
         subjects, values = {"optimizer": (optimizer.number,)}, {"never_stepped": never_stepped}
         self._stream.tell(self._stream.make("call", where, subjects, values))
+
+
+def tell_trained(stream: Stream, everyone: Iterable[Optimizer]) -> None:
+    """Tell which optimizers trained, whoever watched them."""
+    trained = tuple(one.number for one in everyone if one.has_trained)
+    stream.tell(stream.make("gap", None, {"optimizer": trained}))

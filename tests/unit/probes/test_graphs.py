@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from tcstatic.model import Event, Location, Site
+from tcstatic.model import Event, Location, Needs, Site
 from tcstatic.runtime.probes.graphs import Graphs
 from tcstatic.runtime.probes.stream import Stream
 
@@ -25,7 +25,9 @@ class Read:
     def __init__(self, *, wanted: bool = True) -> None:
         self.events: list[Event] = []
         self.stream = Stream(".", self.events.extend, {})
-        self.graphs = Graphs(self.stream, wanted=wanted)
+        self.graphs = Graphs(
+            self.stream, Needs(events=frozenset({"loss.forward"} if wanted else ()))
+        )
 
     def losses(self, loss: Any) -> list[dict[str, Any]]:
         """What is told of a loss that was not told before."""

@@ -3,6 +3,7 @@
 from tcstatic.program.paths.facts import (  # noqa: F401
     accumulating,
     aliases,
+    augmenting,
     clipping,
     copies,
     cutting,
@@ -21,6 +22,7 @@ from tcstatic.program.paths.facts import (  # noqa: F401
     moving,
     orders,
     outside,
+    parting,
     probabilities,
     ranks,
     rates,
@@ -28,6 +30,7 @@ from tcstatic.program.paths.facts import (  # noqa: F401
     rebuilding,
     recurrent,
     repeating,
+    restoring,
     scaling,
     seeds,
     splits,
@@ -37,6 +40,7 @@ from tcstatic.program.paths.facts import (  # noqa: F401
     subsets,
     terms,
     totals,
+    turned,
     writing,
 )
 from tcstatic.program.paths.facts.registry import complete, provides, surveys

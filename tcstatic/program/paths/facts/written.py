@@ -1,0 +1,98 @@
+"""How statements are written: the names that they bind, the expressions that they are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any, Final
+
+from tcstatic.program.source import syntax
+
+# What leaves the items of what it is given where they are.
+_MADE_OF: Final = frozenset("list from_numpy tensor as_tensor array asarray Tensor".split())
+_CONVERTS: Final = frozenset("tolist long float numpy cpu to type astype".split())
+
+
+def own(body: Iterable[syntax.stmt]) -> Iterator[syntax.stmt]:
+    """The statements of a function, in order, but not those of functions and classes within."""
+    for one in body:
+        yield one
+        if isinstance(one, syntax.FunctionDef | syntax.AsyncFunctionDef | syntax.ClassDef):
+            continue
+        for part in ("body", "orelse", "finalbody", "handlers"):
+            inner = getattr(one, part, ())
+            for held in inner if isinstance(inner, list) else ():
+                yield from own(held.body if isinstance(held, syntax.ExceptHandler) else [held])
+
+
+def pairs(statement: syntax.stmt) -> Iterator[tuple[str, syntax.expr]]:
+    """The plain names that a statement binds, each with its value."""
+    if isinstance(statement, syntax.For) and name(statement.target):
+        yield name(statement.target), statement.iter
+    if not isinstance(statement, syntax.Assign) or len(statement.targets) != 1:
+        return
+    target, value = statement.targets[0], statement.value
+    if name(target):
+        yield name(target), value
+    elif isinstance(target, syntax.Tuple) and isinstance(value, syntax.Tuple):
+        for one, held in zip(target.elts, value.elts, strict=False):
+            if name(one):
+                yield name(one), held
+
+
+def bound(statement: syntax.stmt) -> set[str]:
+    """The names that a statement itself binds."""
+    targets: list[Any] = list(getattr(statement, "targets", ()))
+    targets += [getattr(statement, "target", None)]
+    targets += [one.optional_vars for one in getattr(statement, "items", ())]
+    return {
+        name(part)
+        for one in targets
+        if one is not None
+        for part in syntax.walk(one)
+        if isinstance(getattr(part, "ctx", None), syntax.Store)
+    }
+
+
+def bare(value: syntax.expr) -> syntax.expr:
+    """A value without what leaves its items where they are."""
+    while isinstance(value, syntax.Call):
+        inner: syntax.expr | None = None
+        if called(value) in _MADE_OF and value.args:
+            inner = value.args[0]
+        elif called(value) in _CONVERTS:
+            inner = getattr(value.func, "value", None)
+        if inner is None:
+            break
+        value = inner
+    return value
+
+
+def called(call: Any) -> str:
+    """The last part of the name of what is called."""
+    function = getattr(call, "func", None)
+    return str(getattr(function, "attr", None) or getattr(function, "id", ""))
+
+
+def name(node: Any) -> str:
+    """A name as it is written, dotted or not; '' for any other expression."""
+    if isinstance(node, syntax.Attribute):
+        holder = name(node.value)
+        return f"{holder}.{node.attr}" if holder else ""
+    return node.id if isinstance(node, syntax.Name) else ""
+
+
+def names(node: syntax.AST) -> set[str]:
+    """All names within an expression."""
+    return {name(one) for one in syntax.walk(node)} - {""}
+
+
+def calls(statement: syntax.stmt) -> Iterator[syntax.Call]:
+    """The calls of a statement, without those of the statements within."""
+    return (one for one in expressions(statement) if isinstance(one, syntax.Call))
+
+
+def expressions(statement: syntax.stmt) -> Iterator[syntax.AST]:
+    """All expressions of a statement, without those of the statements within."""
+    for child in syntax.iter_child_nodes(statement):
+        if isinstance(child, syntax.expr | syntax.withitem):
+            yield from syntax.walk(child)

@@ -1,0 +1,242 @@
+"""Sequences of tokens, as the graph of a loss holds them: inputs, targets, what attention saw.
+
+A loss over classes keeps its targets for the backward, an embedding the tokens that it was given,
+and attention what it took of them. What a hook of the program has stored elsewhere is not read, and
+no device is waited for.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, final
+
+from tcstatic.model import Location
+from tcstatic.runtime.probes.nodes import NOTE, kind_of, walk
+
+_MOST_NODES: Final = 4_000
+_MOST_ROWS: Final = 64  # of a batch: they show what the others would
+_MOST_TOKENS: Final = 1 << 20
+_MOST_WEIGHTS: Final = 1 << 22  # of one attention
+_MOST_ATTENTIONS: Final = 2
+_LEAST_LENGTH: Final = 4  # of a sequence
+_CHAIN: Final = 24  # operations between a loss and the layer that scores
+_ABOVE: Final = 4  # operations on what an embedding gives, which may move it by a place
+_CLASSES: Final = frozenset({"NllLoss", "NllLoss2D"})
+_KEEPS: Final = frozenset(
+    """LogSoftmax View UnsafeView ReshapeAlias Clone ToCopy Alias Transpose T Permute Squeeze
+    Unsqueeze""".split()
+)
+_MOVES: Final = frozenset("Cat Slice Roll ConstantPadNd Narrow Index IndexSelect Flip".split())
+_HIDDEN: Final = -1e4  # what is added to a score to hide it is less than this
+
+
+@final
+class Copied:
+    """A tensor on its way to the host."""
+
+    def __init__(self, tensor: Any) -> None:
+        torch: Any = sys.modules["torch"]
+        self._event: Any = None
+        if tensor.device.type == "cuda":
+            self.host = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
+            self.host.copy_(tensor, non_blocking=True)
+            self._event = torch.cuda.Event()
+            self._event.record()
+        else:
+            self.host = tensor.detach().clone()
+
+    def is_there(self) -> bool:
+        """Whether it has arrived."""
+        return self._event is None or bool(self._event.query())
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Targets:
+    """What a loss over classes was given: `count` labels in all, of which `ignored` ones do not
+    count and which are `weighted` or not; `reduced` to one number or not. `start` is the first
+    place of the sequence that is scored, of `length` (0: as many as are scored), None where that is
+    not known."""
+
+    where: Location | None
+    labels: Copied
+    count: int
+    ignored: int
+    weighted: bool
+    reduced: bool
+    start: int | None
+    length: int
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """The tokens that an embedding was given, of which `padding` is left out (-1: none is);
+    `moved` tells that what it gave may have been moved by a place."""
+
+    ids: Copied
+    padding: int
+    moved: bool
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Attended:
+    """Which keys some query took something of, by example, and whether none took a later one."""
+
+    keys: Copied
+    causal: Copied
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """All of one loss that concerns tokens; `causal` tells that attention was asked to be so."""
+
+    targets: tuple[Targets, ...]
+    inputs: tuple[Inputs, ...]
+    attended: tuple[Attended, ...]
+    causal: bool
+
+    def is_there(self) -> bool:
+        """Whether all of it has arrived."""
+        parts = [one.labels for one in self.targets] + [one.ids for one in self.inputs]
+        parts += [part for one in self.attended for part in (one.keys, one.causal)]
+        return all([part.is_there() for part in parts])
+
+
+def batch_of(root: Any) -> Batch | None:
+    """Return what the graph of a loss holds of tokens, None where that is nothing."""
+    nodes = list(walk(root, _MOST_NODES))
+    losses = [node for node in nodes if kind_of(node) in _CLASSES]
+    found = [node for node in nodes if kind_of(node) == "Embedding"]
+    inputs = tuple(_inputs(found, nodes))
+    targets = tuple(one for node in losses for one in _targets(node))
+    if not targets or not inputs:
+        return None
+    shapes = {(one.ids.host.shape[0], one.ids.host.shape[1]) for one in inputs}
+    shapes |= {(length, rows) for rows, length in shapes}
+    attended = list(_attended(nodes, shapes))
+    causal = any([getattr(node, "_saved_is_causal", False) is True for node in nodes])
+    return Batch(targets, inputs, tuple(attended), causal)
+
+
+def saved(node: Any, name: str) -> Any:
+    """Return a tensor that a node has saved, None where a hook of the program would bring it."""
+    try:
+        raw = getattr(node, f"_raw_saved_{name}", None)
+        if raw is None or raw.unpack_hook is not None:
+            return None
+        saved = getattr(node, f"_saved_{name}")
+    except (AttributeError, RuntimeError):
+        return None
+    torch: Any = sys.modules["torch"]
+    plain = type(saved) in (torch.Tensor, torch.nn.Parameter) and saved.layout == torch.strided
+    return saved if plain and saved.device.type in ("cpu", "cuda") else None
+
+
+def _inputs(found: Sequence[Any], nodes: Sequence[Any]) -> Iterator[Inputs]:
+    above: dict[Any, list[Any]] = {}
+    for node in nodes if found else ():
+        for child, _ in node.next_functions:
+            above.setdefault(child, []).append(node)
+    for node in found:
+        ids = saved(node, "indices")
+        if ids is None or ids.dim() != 2 or ids.numel() > _MOST_TOKENS or min(ids.shape) < 1:
+            continue
+        if max(ids.shape) < _LEAST_LENGTH:
+            continue
+        padding = getattr(node, "_saved_padding_idx", -1)
+        padding = padding if type(padding) is int and 0 <= padding < 1 << 63 else -1
+        yield Inputs(Copied(ids), padding, _may_move(node, above))
+
+
+def _may_move(node: Any, above: dict[Any, list[Any]]) -> bool:
+    """Whether what an embedding gives is cut, joined or turned before a layer takes it."""
+    level = [node]
+    for _ in range(_ABOVE):
+        level = [parent for one in level for parent in above.get(one, ())][:_MOST_ROWS]
+        if any(kind_of(one) in _MOVES for one in level):
+            return True
+    return False
+
+
+def _targets(node: Any) -> Iterator[Targets]:
+    labels, ignored = saved(node, "target"), getattr(node, "_saved_ignore_index", None)
+    if labels is None or not isinstance(ignored, int) or labels.numel() > _MOST_TOKENS:
+        return
+    ignored = ignored - (1 << 64) if ignored >> 63 > 0 else ignored
+    start, length = _scored(node)
+    yield Targets(
+        node.metadata.get(NOTE),
+        Copied(labels),
+        labels.numel(),
+        ignored,
+        getattr(node, "_raw_saved_weight", None) is not None and node._saved_weight is not None,
+        getattr(node, "_saved_reduction", 1) != 0,
+        start,
+        length,
+    )
+
+
+def _scored(loss: Any) -> tuple[int | None, int]:
+    """The first place of a sequence that a loss scores, and how many there were before any was cut
+    off, 0 where none was."""
+    node, start, length = loss, 0, 0
+    for _ in range(_CHAIN):
+        node = node.next_functions[0][0] if node.next_functions else None
+        if node is None or kind_of(node) in _MOVES - {"Slice"}:
+            break
+        if kind_of(node) == "Slice":
+            length = int(node._saved_self_sym_sizes[_signed(node._saved_dim)])
+            first = _signed(node._saved_start)
+            start += first + length if first < 0 else first
+            if node._saved_step != 1:
+                break
+        elif kind_of(node) not in _KEEPS:
+            return start, length
+    return None, 0
+
+
+def _signed(number: int) -> int:
+    return number - (1 << 64) if number >> 63 > 0 else number
+
+
+def _attended(nodes: Iterable[Any], shapes: set[tuple[int, int]]) -> Iterator[Attended]:
+    """What attentions took of sequences of these numbers of rows and lengths."""
+    left = _MOST_ATTENTIONS
+    for node in nodes:
+        if not left:
+            return
+        kept = _kept(node)
+        if kept is None or kept.dim() < 2 or kept.numel() > _MOST_WEIGHTS:
+            continue
+        length = kept.shape[-1]
+        for rows in sorted(rows for rows, long in shapes if long == length and length > 1):
+            if kept.shape[0] % rows == 0:
+                left -= 1
+                yield _attention(kept, rows, length)
+                break
+
+
+def _kept(node: Any) -> Any:
+    """Return a table that is true where an attention took something, None of any other node."""
+    kind = kind_of(node)
+    if kind == "Softmax" or kind == "SafeSoftmax":
+        given = saved(node, "result")
+        return None if given is None else given.detach() > 0
+    if kind.startswith("ScaledDotProduct"):
+        given = saved(node, "attn_mask")
+        given = saved(node, "attn_bias") if given is None else given
+        if given is not None:
+            given = given.detach()
+            return given if not given.is_floating_point() else given > _HIDDEN
+    return None
+
+
+def _attention(kept: Any, rows: int, length: int) -> Attended:
+    square = kept.shape[-2] == length
+    later = kept.triu(1).any() if square else kept.any()
+    return Attended(Copied(kept.reshape(rows, -1, length).any(1)), Copied(~later))

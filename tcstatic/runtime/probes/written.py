@@ -1,0 +1,87 @@
+"""Lines of the user's own functions that say something, found by their text."""
+
+from __future__ import annotations
+
+import linecache
+import re
+import sys
+from collections.abc import Iterable, Iterator
+from types import CodeType
+from typing import Final
+
+from tcstatic.model import Location
+from tcstatic.runtime.probes.locate import Locator
+
+# ``[:, 1:]``, ``[2:]``, ``[i + 1 : i + n + 1]``
+_SHIFT: Final = re.compile(
+    r"\[(?:[^\[\]]*,)?\s*(?:[12]|[^\[\]:,]*\+\s*[12])\s*:(?!\s*[12]\s*\])[^\[\]]*\]"
+)
+_TWICE: Final = re.compile(r"(?<![\w.\])])([\w.]+\[[^\[\]]*\])(?:\.\w+\(\))?\s*,\s*\1(?![\w\[])")
+_TARGET: Final = re.compile(r"label|target|tgt|\by\b|\by_|_y\b|next|truth", re.IGNORECASE)
+_LOSS: Final = re.compile(r"\bCrossEntropyLoss\(|\bNLLLoss\(")
+_MASK: Final = re.compile(r"\b(\w*key_padding_mask)\s*=\s*(?!None\b|=)([\w.]+)(.?)")
+_OTHER_MASK: Final = re.compile(r"\bmasked_fill_?\(|\battn_mask\s*=\s*(?!None\b|=)")
+
+
+def shift_lines(code: Iterable[CodeType], locator: Locator) -> Iterator[Location]:
+    """Where something is shifted by a place or two; data before models, targets before others."""
+    found = [(one, text) for one, text in _lines(code, locator) if _SHIFT.search(text)]
+    order = sorted(found, key=lambda one: (_in_forward(one[0]), not _TARGET.search(one[1])))
+    return (one for one, _ in order)
+
+
+def twice_lines(code: Iterable[CodeType], locator: Locator) -> Iterator[Location]:
+    """Where the same part of something is handed on twice."""
+    return (one for one, text in _lines(code, locator) if _TWICE.search(text))
+
+
+def loss_lines(code: Iterable[CodeType], locator: Locator) -> Iterator[Location]:
+    """Where a loss over classes is made, if that is in one place."""
+    found = [one for one, text in _lines(code, locator) if _LOSS.search(text)]
+    return iter(found if len(found) == 1 else ())
+
+
+def mask_lines(code: Iterable[CodeType], locator: Locator) -> Iterator[Location]:
+    """Where attention is told what to hide: in a model's own code first."""
+    lines = list(_lines(code, locator))
+    given = [(one, found) for one, text in lines if (found := _MASK.search(text))]
+    given = [pair for pair in given if not _defines(pair[0], lines)]
+    order = sorted(given, key=lambda pair: not _in_forward(pair[0]))
+    for where, found in order:
+        made = None if found[3] in "([" and found[3] else _made(found[2], where, lines)
+        yield made or where
+    yield from (one for one, text in lines if _OTHER_MASK.search(text) and _in_forward(one))
+
+
+def _defines(where: Location, lines: list[tuple[Location, str]]) -> bool:
+    text = next(text for one, text in lines if one == where)
+    return re.match(r"\s*(async\s+)?def\b", text) is not None
+
+
+def _made(name: str, where: Location, lines: list[tuple[Location, str]]) -> Location | None:
+    """Where a name of the same function is bound."""
+    bound = re.compile(rf"\s*{re.escape(name)}\s*(:[^=]+)?=(?!=)")
+    found = [
+        one
+        for one, text in lines
+        if one.function == where.function and one.line < where.line and bound.match(text)
+    ]
+    return found[-1] if found else None
+
+
+def _in_forward(where: Location) -> bool:
+    return where.function.rpartition(".")[2] == "forward"
+
+
+def _lines(code: Iterable[CodeType], locator: Locator) -> Iterator[tuple[Location, str]]:
+    """Yield the lines of functions, each once, under the innermost function that has it."""
+    found: dict[tuple[str, int], tuple[Location, str]] = {}
+    for one in code:
+        place = locator.relative(sys.intern(one.co_filename))
+        for line in {line for *_, line in one.co_lines() if line}:
+            text = linecache.getline(one.co_filename, line).partition("#")[0]
+            where = Location(place, line, 1, line, 1, one.co_qualname)
+            known = found.get((place, line))
+            if known is None or len(known[0].function) < len(where.function):
+                found[place, line] = (where, text)
+    return iter(found.values())
