@@ -26,7 +26,7 @@ from pathlib import Path
 from queue import Queue
 from typing import Any, Final, final
 
-from tests.benchmarks.survivors import reason_of
+from tests.benchmarks.survivors import STANDINGS, reason_of
 from tests.golden.running import FIXTURES, TCSTATIC, Ended, Runs
 from tests.properties.faults import faults_of
 from tests.properties.mutants import Mutant
@@ -39,6 +39,7 @@ MOST: Final = 14
 SECONDS: Final = 60
 # Mutants that count, the share of them that is found, and the share found at the mutated line.
 BOUNDS: Final = (300, 0.85, 0.75)
+NOT_KNOWN: Final = "no reason known"
 OUTCOMES: Final = ("equivalent", "crashed", "at line", "elsewhere", "missed")
 # What a digest of a tensor says beside its value.
 ASIDE: Final = re.compile(r" (True|False)? ?version \w+| gradient .*$")
@@ -236,7 +237,9 @@ def noted(judged: list[Judged]) -> int:
 
 
 def survivors(judged: list[Judged]) -> str:
-    """List what was missed, and what was told about another line, each with the reason."""
+    """List what was missed, and what was told about another line, each with how it stands with it
+    and the reason; last the sums."""
+    standings: Counter[str] = Counter()
     rows = []
     for one in judged:
         if one.outcome in ("missed", "elsewhere"):
@@ -245,8 +248,10 @@ def survivors(judged: list[Judged]) -> str:
             told = {f"{f.code} at line {f.line}" for f in one.found}
             rows.extend(f"    told: {each}" for each in sorted(told))
             reason = reason_of(one.mutant.kind, one.script, one.mutant.site)
-            rows.append(f"    reason: {reason or 'not known'}")
-    return "\n".join(rows)
+            rows.append(f"    {reason or NOT_KNOWN}")
+            standings[reason.standing if reason else NOT_KNOWN] += 1
+    sums = ", ".join(f"{standings[one]} {one}" for one in (*STANDINGS, NOT_KNOWN))
+    return "\n".join([*rows, f"survivors: {sums}"])
 
 
 def main() -> int:

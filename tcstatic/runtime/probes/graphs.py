@@ -46,6 +46,8 @@ _LOSSES: Final = {
     "SmoothL1Loss": "smooth_l1_loss",
     "HuberLoss": "huber_loss",
 }
+# Losses that are not symmetric, of targets that may need a gradient for all that torch asks.
+_OF_LABELS: Final = frozenset({"bce_with_logits", "binary_cross_entropy"})
 _MAKERS: Final = {
     "Softmax": "softmax",
     "SafeSoftmax": "softmax",
@@ -72,7 +74,8 @@ class _Loss:
     """One loss within a graph: `made_by` the operation whose result it was given, at `made_at`;
     `shapes` where its input was spread against the targets, so that all pairs were compared;
     `over_batch` where log_softmax was taken over another dimension than that of the classes;
-    `unnormalised` where it was given the result of a layer for log-probabilities."""
+    `unnormalised` where it was given the result of a layer for log-probabilities, `swapped` where
+    it was given that for the targets, and a constant for it."""
 
     name: str
     where: Location | None
@@ -81,6 +84,7 @@ class _Loss:
     shapes: str = ""
     over_batch: bool = False
     unnormalised: bool = False
+    swapped: bool = False
 
 
 @final
@@ -166,6 +170,7 @@ class Graphs:
             "shapes": one.shapes,
             "over_batch": one.over_batch,
             "unnormalised": one.unnormalised,
+            "swapped": one.swapped,
         }
         stream.tell(stream.make("loss.forward", one.where, subjects, values))
 
@@ -209,6 +214,10 @@ def _losses(root: Any) -> Iterator[_Loss]:
 
 def _loss(node: Any, name: str, where: Location | None) -> _Loss:
     below = _below(node)
+    if below is None and len(node.next_functions) > 1:
+        target = _past(node.next_functions[1][0])
+        learned = kind_of(target) in _MAKERS or _is_of_scores(target)
+        return _Loss(name, where, swapped=name in _OF_LABELS and learned)
     if name == "nll_loss" and below is not None and kind_of(below) == "LogSoftmax":
         if _is_over_batch(node, below):
             made = replace(_made(name, where, below), over_batch=True)

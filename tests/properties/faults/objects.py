@@ -325,6 +325,8 @@ def _mode_of_other_model(source: Source) -> Edits:
                 draft = source.draft()
                 draft.replace(act.call.func.value, others[0])
                 draft.mark(*neighbours(act.place))
+                undone = source.of("eval" if act.kind == "train" else "train")
+                draft.mark(*(one.node for one in undone if one.subject == act.subject))
                 for node in ast.walk(act.scope):
                     if isinstance(node, ast.Call) and text_of(node.func) == act.subject:
                         draft.mark(node)

@@ -19,14 +19,18 @@ from tests.properties.mutants.loops import text_of
 
 
 def _update(source: Source, act: Act) -> list[ast.stmt]:
-    """The statements of the update that an act belongs to, and what the optimizer is made of."""
+    """The statements of the update that an act belongs to, what the optimizer is made of, and the
+    step that is given the act's function as a closure."""
     made = [node for _, _, node in source.optimizers if text_of(node.targets[0]) == act.subject]
-    return [*(one.node for one in source.beside(act, "zero", "backward", "step")), *made]
+    name = getattr(act.scope, "name", "")
+    given = [one.node for one in source.of("step") if name in map(text_of, one.call.args)]
+    return [*(one.node for one in source.beside(act, "zero", "backward", "step")), *made, *given]
 
 
 def _schedulers(source: Source, act: Act) -> list[ast.Assign]:
-    """Where the scheduler of an act is made."""
-    return [node for _, _, node in source.schedulers if text_of(node.targets[0]) == act.subject]
+    """Where the scheduler of an act is made; where a function is given it, all that are."""
+    made = [node for _, _, node in source.schedulers]
+    return [node for node in made if text_of(node.targets[0]) == act.subject] or made
 
 
 def _pairs(source: Source, kind: str, other: str) -> Iterator[tuple[Act, Act]]:
