@@ -37,6 +37,7 @@ SILENT: Final = [
 # values of this very run.
 BEYOND_SOURCE: Final = frozenset(
     {
+        ("TCS112", "an update by hand, of gradients that are bounded and never cleared"),
         ("TCS138", "a rate that is read as a whole number"),
         ("TCS201", "a larger model takes the place of the one that the optimizer was built for"),
         ("TCS201", "each fold gets a new model, and keeps the first one's optimizer"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import final
 
 from tcstatic.model import Location, Site
-from tcstatic.runtime.probes.ledger import version_of
+from tcstatic.runtime.probes.ledger import mark, version_of
 from tcstatic.runtime.probes.stream import HEARD, Stream
 from tcstatic.runtime.probes.updates import Updates
 
@@ -42,6 +42,8 @@ class Clipping:
             now = [version_of(p.grad) for p in optimizer.parameters()]
             if now != marks.get(optimizer.number, now):
                 concerned.append(optimizer)
+                if optimizer.manual:
+                    optimizer.ledger.after_backward = [mark(p.grad) for p in optimizer.live]
         idle = not concerned
         for optimizer in concerned or everyone:
             if optimizer.number in self._live:
