@@ -8,6 +8,7 @@ from typing import Any, Final, final
 
 from tcstatic.model import Location, Site
 from tcstatic.runtime.probes import adapters, measure
+from tcstatic.runtime.probes.followers import Followers
 from tcstatic.runtime.probes.ownership import Ownership
 from tcstatic.runtime.probes.roles import (
     LOADER,
@@ -57,6 +58,7 @@ class Structure:
         self.watchful = False
         self._frozen: dict[int, Location] = {}
         self._woken = Woken(stream)
+        self._followers = Followers(stream)
         self._builders: set[tuple[str, str]] = set()
         self.born: dict[int, int] = {}
 
@@ -97,6 +99,7 @@ class Structure:
         elif site.callee in _COPIERS or site.callee.endswith("deepcopy"):
             values["how"] = "copy"
             self.copied.add(number)
+            self._followers.copied(module, where, self._ownership.everyone())
         elif not first:
             kind = "model.mutate"
         elif site.kind == "model.load":
@@ -235,8 +238,9 @@ class Structure:
         self._stream.tell(self._stream.make("model.freeze", where, subjects))
 
     def settle(self) -> None:
-        """The run ends: tell what is known of frozen parts."""
+        """The run ends: tell what is known of frozen parts and of copies."""
         self._woken.settle()
+        self._followers.settle()
         things = [self._stream.registry.thing(number) for number in sorted(self._seen)]
         models = [one for one in things if one is not None]
         adapters.settle(self._stream, models, self._frozen, self.born)
