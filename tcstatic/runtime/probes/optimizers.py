@@ -74,9 +74,9 @@ class Optimizer:
     `keeps` tells whether its steps leave the gradients as they find them, None where that is not
     known yet.
 
-    `models` tells of models, by number, whether they hold one of its parameters, `found` is what
-    its last step found, and `said` all that was said of it, after what that was put together
-    from: they stay while they are true.
+    `missed` tells whether steps of it went by unwatched; `models` tells of models, by number,
+    whether they hold one of its parameters, `found` is what its last step found, and `said` all
+    that was said of it, after what that was put together from: they stay while they are true.
 
     `stock` tells whether it is one of torch's own, which change what they are given at every step;
     `title` is the name of its class, for people; `heard` the number under which events are kept
@@ -92,6 +92,7 @@ class Optimizer:
         self.where = where
         self.manual = manual
         self.steps = 0
+        self.missed = False
         self.ledger = Ledger()
         self.suspects: dict[int, int] = {}
         self.copies = measure.Copies()

@@ -333,7 +333,7 @@ class Parts:
         """A step that is not watched: count it."""
         record = self.updates.known(optimizer, None)
         tell_rates(self.stream, record, self.updates.optimizers.values())
-        record.steps += 1
+        record.steps, record.missed = record.steps + 1, True
         self.updates.cuts.passed(record)
         if self.kept.taken:
             self.kept.stepped(record)
@@ -373,7 +373,7 @@ class Parts:
 
     def tell_trained(self) -> None:
         """The run ends, parts of which nobody watched."""
-        tell_trained(self.stream, self.updates.live())
+        tell_trained(self.stream, self.updates.live(), self.updates.gone)
 
     def tell_vain(self) -> None:
         """The run ends: which optimizers were there in vain is known.

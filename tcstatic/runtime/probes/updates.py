@@ -36,8 +36,9 @@ MAX_LOSSES: Final = 64  # kept per step: microbatches beyond that are not looked
 class Updates:
     """Follows every optimizer of one process.
 
-    State: `optimizers` by number, `_gone` whether one of them is no more; `in_backward` whether a
-    backward has begun and not ended, `_where` and `_loss` of it; `_stepping` the optimizers whose
+    State: `optimizers` by number, `_gone` whether one of them is no more, `gone` the numbers of
+    those of which not all steps were watched; `in_backward` whether a backward
+    has begun and not ended, `_where` and `_loss` of it; `_stepping` the optimizers whose
     step is in progress, outermost first, and from where; `last_write` the place of the last write
     to a gradient that the source shows; `readings` of the steps since the last round; `_used` the
     clearings of gradients by the very step that has used them.
@@ -62,6 +63,7 @@ class Updates:
         self.forwards: Forwards  # its maker sets it, which needs this one
         self.optimizers: dict[int, Optimizer] = {}
         self._gone = False
+        self.gone: set[int] = set()
         self.untracked = Untracked(stream, ownership)
         self.vain = Vain(stream)
         self.windows = Windows(stream)
@@ -106,6 +108,7 @@ class Updates:
             for optimizer in list(self.optimizers.values()):
                 if not optimizer.manual and optimizer.thing() is None:
                     del self.optimizers[optimizer.number]
+                    self.gone |= {optimizer.number} if optimizer.missed else set()
         return list(self.optimizers.values())
 
     # -- backward -----------------------------------------------------------------------------
@@ -202,10 +205,8 @@ class Updates:
 
     def _around(self) -> Around:
         """All who may have to name the cause of a failure, and the models that were called."""
-        return (
-            tuple(optimizer.heard for optimizer in self.live()),
-            [record.module for record in self.forwards.pending],
-        )
+        heard = tuple(optimizer.heard for optimizer in self.live())
+        return heard, [record.module for record in self.forwards.pending]
 
     # -- clearing -----------------------------------------------------------------------------
 
@@ -307,8 +308,7 @@ class Updates:
         stream = self._stream
         stream.last_step_where = where or stream.last_step_where
         reading = StepReading(optimizer, snapshot, stream.registry, self._ownership)
-        norms = reading.bad_norms()
-        if norms:
+        if norms := reading.bad_norms():
             optimizer.interval.origin = self.nonfinite.gradient_found(norms, self.last_write)
         elif reading.is_flat():
             optimizer.interval.origin = self.slopes.flat(optimizer, self._around()[1])

@@ -40,7 +40,7 @@ class Vain:
         self._stream.tell(self._stream.make("call", where, subjects, values))
 
 
-def tell_trained(stream: Stream, everyone: Iterable[Optimizer]) -> None:
-    """Tell which optimizers trained, whoever watched them."""
-    trained = tuple(one.number for one in everyone if one.has_trained)
-    stream.tell(stream.make("gap", None, {"optimizer": trained}))
+def tell_trained(stream: Stream, everyone: Iterable[Optimizer], gone: Iterable[int]) -> None:
+    """Tell which optimizers trained, whoever watched them, or are `gone` and may have."""
+    trained = {one.number for one in everyone if one.has_trained}.union(gone)
+    stream.tell(stream.make("gap", None, {"optimizer": tuple(sorted(trained))}))
