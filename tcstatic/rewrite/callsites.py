@@ -44,8 +44,8 @@ def call_sites(call: Call, facts: ModuleFacts) -> Iterator[Sketch]:
         yield from _dropout(call)
     elif operation := _operation(call):
         yield _after(call, "call", operation)
-    elif call.callee in SAVES:
-        yield _on(call, "model.save", callee=True)
+    elif call.callee in SAVES or _initialises(call):
+        yield _on(call, "model.save" if call.callee in SAVES else "call", callee=True)
     elif call.callee == "torch.autograd.backward":
         yield _on(call, "loss.backward", callee=True)
         yield _after(call, "loss.backward")
@@ -59,6 +59,11 @@ def call_sites(call: Call, facts: ModuleFacts) -> Iterator[Sketch]:
         yield _after(call, kind, _literals(call))
     elif _is_activation(call):
         yield _after(call, "call", {"makes": call.name})
+
+
+def _initialises(call: Call) -> bool:
+    """Whether a function of ``torch.nn.init`` writes to a tensor."""
+    return call.callee.startswith("torch.nn.init.") and call.name.endswith("_")
 
 
 def is_function(call: Call, facts: ModuleFacts) -> bool:

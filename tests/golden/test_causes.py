@@ -25,7 +25,7 @@ UNSEEN: Final = {"TCS117/accumulation_longer_than_the_epoch", "TCS405/softmax_by
 
 def test_there_are_enough() -> None:
     assert len(PROGRAMS) >= 120
-    assert set(Counter(one.name.partition("/")[0] for one in PROGRAMS).values()) <= {3, 4, 5}
+    assert min(Counter(one.name.partition("/")[0] for one in PROGRAMS).values()) >= 3
     assert {program.name for program in PROGRAMS} >= ALIKE | UNSEEN
     assert len(ALIKE | UNSEEN) <= len(PROGRAMS) // 10
     assert len(UNSEEN) <= len(PROGRAMS) // 50

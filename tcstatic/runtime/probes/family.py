@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, final
 
 from tcstatic.runtime.probes import measure
@@ -13,28 +12,33 @@ from tcstatic.runtime.probes.partings import Round
 class Family:
     """The parameters that one backward trains together, and what this rank knows of them.
 
-    `group`: the ranks whose copies a wrapper keeps equal, empty where none does; `wrappers` the
-    numbers of those, and of what they wrap. State, reset each
-    round: `gradients` digests before the first update, `used` those that the step takes where they
-    were `written` to by the program, `sites` the sites passed since, `results` the norms that
-    clipping returned, `writer` the last site that wrote to one of them or its gradient, `pointers`
-    where their data begin, once that was asked. `round` counts the updates so far; `rounds` holds
-    what this rank noted, by round, until it is compared; `compared` the round last compared and
-    what the ranks had noted in it; `meant` the sites that only some of them passed while no copies
-    parted.
+    `group`: the ranks whose copies a wrapper keeps equal, empty where none does. State, reset
+    each round: `gradients` digests before the first update, `used` those that the step takes
+    where they were `written` to by the program, `sites` the sites passed since, `results` the
+    norms that clipping returned, `rates` those that the last update used, `writer` the last
+    site that wrote to one of them or its gradient, `pointers` where their data begin, once that
+    was asked. `round` counts the updates so far; `rounds` holds what this rank noted, by round,
+    until it is compared; `compared` the round last compared and what the ranks had noted in it;
+    `meant` the sites that only some of them passed while no copies parted; `backwards` counts
+    those that the wrapper brings together; `lost`: the ranks are no longer at one update, and
+    are compared no more.
     """
 
     def __init__(
         self,
         index: int,
+        models: tuple[int, ...],
         parameters: list[tuple[str, Any]],
         group: tuple[int, ...],
-        wrappers: tuple[int, ...],
+        early: tuple[tuple[int, ...], tuple[int, ...]],
     ) -> None:
         self.index = index
+        self.models = models
         self.parameters = parameters
         self.group = group
-        self.wrappers = wrappers
+        self.backwards = 0
+        self.lost = False
+        self._early = early
         self.round = -1
         self.gradients: measure.Pending | None = None
         self.written = False
@@ -42,16 +46,18 @@ class Family:
         self.sites: list[int] = []
         self.results: dict[int, float] = {}
         self.writer = 0
+        self.rates: tuple[float | None, ...] = ()
         self.pointers: frozenset[int] = frozenset()
         self.rounds: dict[int, Round] = {}
         self.compared: tuple[int, dict[int, Round]] = (-1, {})
         self.meant: set[int] = set()
 
-    def close(self, step: int, rates: Sequence[float | None], *, last: bool) -> Round:
+    def close(self, step: int, rates: tuple[float | None, ...], *, last: bool) -> Round:
         """Close the round: return what is to be compared with other ranks."""
         names = [name for name, _ in self.parameters]
         values = [] if last else measure.digests([p for _, p in self.parameters]).values()
         gradients = self.gradients.values() if self.gradients is not None else None
+        early, self._early = self._early, ((), ())
         closed = Round(
             step,
             dict(zip(names, values, strict=not last)),
@@ -59,9 +65,11 @@ class Family:
             self.group,
             tuple(self.sites),
             self.results,
-            tuple(rates),
+            self.rates or rates,
             None if self.used is None else dict(zip(names, self.used.values(), strict=True)),
             self.writer,
+            self.backwards,
+            *early,
         )
         self.open()
         return closed
@@ -70,7 +78,7 @@ class Family:
         """A round begins: nothing is noted."""
         self.gradients, self.sites, self.results = None, [], {}
         self.written, self.used = False, None
-        self.writer, self.pointers = 0, frozenset()
+        self.writer, self.rates, self.pointers = 0, (), frozenset()
 
     def holds(self, tensor: Any) -> bool:
         """Whether a tensor is one of its parameters, the data of one, or a gradient."""

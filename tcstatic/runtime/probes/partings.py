@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Collection, Hashable, Iterable, Mapping
+from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Final, final
 
@@ -28,7 +28,9 @@ class Round:
     wrapper keeps equal, empty where nothing declares it; `sites` the numbers of the sites passed
     between backward and update, `results` the norms that clipping gave at them, `rates` the
     learning rates of all groups of all optimizers, `writer` the last site that wrote to one of the
-    copies, or its gradient (0: none).
+    copies, or its gradient (0: none). `backwards` counts those so far whose gradients the wrapper
+    brought together, which all ranks do in step. In the first round `early` holds the sites that
+    may have written to a weight since the wrapper made all copies equal, and `prior` those before.
     """
 
     step: int
@@ -40,6 +42,9 @@ class Round:
     rates: tuple[float | None, ...] = ()
     used: dict[str, float] | None = None
     writer: int = 0
+    backwards: int = 0
+    early: tuple[int, ...] = ()
+    prior: tuple[int, ...] = ()
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), separators=(",", ":"))
@@ -51,7 +56,7 @@ class Round:
     @classmethod
     def from_json(cls, text: str | bytes) -> Round:
         data = json.loads(text)
-        for key in ("group", "sites", "rates"):
+        for key in ("group", "sites", "rates", "early", "prior"):
             data[key] = tuple(data[key])
         data["results"] = {int(site): norm for site, norm in data["results"].items()}
         return cls(**data)
@@ -88,11 +93,11 @@ def values_parted(before: Mapping[int, Round] | None, now: Mapping[int, Round]) 
     for name in _names(values.values()):
         holders = {rank: one for rank, one in now.items() if name in one.values}
         together = _classes({rank: one.group for rank, one in holders.items() if one.group})
-        for gradients in (
-            {rank: one.gradients for rank, one in holders.items()},
-            {rank: one.used for rank, one in holders.items()},
-        ):
-            together += _classes(_origins(name, before or {}, gradients))
+        own = _origins(name, before or {}, {r: one.gradients for r, one in holders.items()})
+        # Who has the same gradient by having the same data may have a rate of its own.
+        together += _classes({rank: (*key, now[rank].rates) for rank, key in own.items()})
+        used = {rank: one.used for rank, one in holders.items()}
+        together += _classes(_origins(name, before or {}, used))
         if together:
             names.append(name)
         new = [ranks for ranks in together if not before or _were_equal(before, name, ranks)]
@@ -142,6 +147,44 @@ def first_difference(one: Round, other: Round) -> Difference:
         if other.results.get(site, norm) != norm:
             return Difference(site, None, RESULT)
     return Difference()
+
+
+def out_of_step(now: Mapping[int, Round]) -> tuple[int, int] | None:
+    """Return a rank that has made fewer backwards for as many updates, and one that left updates
+    out; None where copies that a wrapper keeps equal are updated alike."""
+    for ranks in _classes({rank: one.group for rank, one in now.items() if one.group}):
+        ahead = max(ranks, key=lambda rank: now[rank].backwards)
+        usual = min(ranks, key=lambda rank: now[rank].backwards)
+        if now[usual].backwards < now[ahead].backwards:
+            return usual, ahead
+    return None
+
+
+def never_equal(before: Mapping[int, Round], now: Mapping[int, Round]) -> Parting | None:
+    """Return a parameter whose copies all ranks give the same gradient, brought together by hand,
+    although they were never the same; all others have one gradient on all ranks, too."""
+    rounds = [one for one in now.values() if one.used and not one.group]
+    if len(rounds) < len(now) or set(before) != set(now):
+        return None
+    names = [name for name in _names(one.used for one in rounds if one.used)]
+    trained = [
+        n for n in names if all(one.used.get(n) not in NO_GRADIENT for one in rounds if one.used)
+    ]
+    alike = all(len({one.used.get(name) for one in rounds if one.used}) == 1 for name in trained)
+    if len(trained) < 2 or not alike:
+        return None
+    for name in trained:
+        if all(len({one.values.get(name) for one in era.values()}) > 1 for era in (before, now)):
+            ranks = tuple(sorted(now))
+            return Parting(name, ranks, ranks[1:])
+    return None
+
+
+def last_alone(one: Sequence[int], other: Sequence[int]) -> tuple[int, bool] | None:
+    """Return the last site that only one of two ranks has passed, and whether it was the first."""
+    found = [(site, True) for site in one if site not in other]
+    found += [(site, False) for site in other if site not in one]
+    return max(found, default=None, key=lambda pair: (one if pair[1] else other).index(pair[0]))
 
 
 def passed_by_some(now: Mapping[int, Round]) -> set[int]:

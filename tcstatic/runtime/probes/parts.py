@@ -136,7 +136,7 @@ class Parts:
 
     def scheduled(self, site: Site, scheduler: Any) -> None:
         """A scheduler's step is about to be called, on whatever step."""
-        self.replicas.passed(site)
+        self.replicas.scheduled(site)
         if (driven := self._driven(scheduler)) is not None:
             self.schedules.stepped(scheduler, driven, self.updates.live(), site.location)
 

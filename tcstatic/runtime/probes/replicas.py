@@ -13,19 +13,18 @@ from typing import Any, Final, final
 
 from tcstatic.model import Member, Site
 from tcstatic.runtime.probes import measure
+from tcstatic.runtime.probes.causes import NEVER_SAME, SAME, Causes, family_step
 from tcstatic.runtime.probes.family import Family
 from tcstatic.runtime.probes.optimizers import Optimizer
 from tcstatic.runtime.probes.ownership import Ownership
 from tcstatic.runtime.probes.partings import (
-    ALONE,
-    ORDER,
     Parting,
     Round,
     Verdict,
-    first_difference,
     gradients_parted,
+    never_equal,
+    out_of_step,
     passed_by_some,
-    rates_agreed,
     values_parted,
 )
 from tcstatic.runtime.probes.stream import HEARD, Stream, listener
@@ -35,7 +34,7 @@ PREFIX: Final = "tcstatic"
 KEPT_STEPS: Final = 8  # steps that may wait for slower ranks
 MAX_FAMILIES: Final = 16  # sets of parameters that backwards train together
 _WRITES: Final = frozenset({"grad.write", "grad.clip"})
-_AT_START: Final = "was changed after a wrapper had made it the same: it differs before any step"
+_LOADS: Final = frozenset({"model.load", "model.mutate", "grad.write"})
 MAX_SITES: Final = 256  # sites passed between backward and step, per step
 
 
@@ -45,8 +44,8 @@ class Replicas:
 
     State: `_families` by the models of a backward, in order of their first; `_current` the
     family whose backward came last and is not updated yet; `_local` whether that backward left its
-    gradients on this rank on purpose (``no_sync()``); `_loaded` where states were loaded into
-    wrapped models on this rank.
+    gradients on this rank on purpose (``no_sync()``); `_early` the sites passed before the first
+    backward that may have written to a weight, each with the wrappers that there were.
     """
 
     def __init__(
@@ -67,15 +66,20 @@ class Replicas:
         self._families: dict[tuple[int, ...], Family] = {}
         self._current: Family | None = None
         self._local = False
-        self._places: dict[int, Site] = {}
-        self._loaded: dict[int, Site] = {}
+        self._causes = Causes(stream, live)
+        self._early: list[tuple[Site, frozenset[int]]] = []
 
     def passed(self, site: Site) -> None:
         """A site was passed: between a backward and a step it may be where ranks part."""
+        if site.kind == "loss.backward":
+            self._causes.backward = site
+        if len(self._early) < MAX_SITES and _may_write(site, begun=bool(self._families)):
+            self._early.append((site, frozenset(self._structure.replicating)))
+            self._causes.places[site.number] = site
         for family in self._families.values():
             if family.gradients is not None and len(family.sites) < MAX_SITES:
                 family.sites.append(site.number)
-                self._places[site.number] = site
+                self._causes.places[site.number] = site
                 if site.kind in _WRITES or site.attribute == "grad":
                     family.written = True
 
@@ -84,17 +88,16 @@ class Replicas:
         for family in self._families.values():
             if family.gradients is not None and family.holds(tensor):
                 family.writer = site.number
-                self._places[site.number] = site
+                self._causes.places[site.number] = site
 
-    def loads(self, site: Site, module: Any) -> None:
-        """A state is about to be loaded into a module: into one that is wrapped, it may part it."""
-        number = self._stream.registry.number(module)
-        if number in self._structure.replicating or number in self._structure.wrappers:
-            self._loaded[number] = site
+    def scheduled(self, site: Site) -> None:
+        """A scheduler's step is called."""
+        self.passed(site)
+        self._causes.schedule = site
 
     def clipped(self, site: Site, result: Any) -> None:
         """Clipping returned the norm that it used."""
-        self._places[site.number] = site
+        self._causes.places[site.number] = site
         for family in self._families.values():
             if family.gradients is None or len(family.sites) >= MAX_SITES:
                 continue
@@ -131,6 +134,7 @@ class Replicas:
             family.round += 1
             self._publish(family)
             self._compare(family)
+        family.backwards += not self._local
 
     def _family(self, roots: Sequence[Any]) -> Family | None:
         registry = self._stream.registry
@@ -146,9 +150,12 @@ class Replicas:
             if len(self._families) >= MAX_FAMILIES:
                 return None
             inner = [one.module for one in wrappers if hasattr(one, "module")]
-            numbers = tuple(registry.number(one) for one in (*wrappers, *inner))
-            group = self._declared(wrappers)
-            self._families[key] = Family(len(self._families), chosen, group, numbers)
+            numbers = tuple(registry.number(one) for one in (*roots, *inner))
+            wrapped = frozenset(registry.number(one) for one in wrappers)
+            early = tuple(one.number for one, known in self._early if wrapped <= known)
+            prior = tuple(one.number for one, known in self._early if not wrapped <= known)
+            group, index = self._declared(wrappers), len(self._families)
+            self._families[key] = Family(index, numbers, chosen, group, (early, prior))
         return self._families.get(key)
 
     def _declared(self, wrappers: Sequence[Any]) -> tuple[int, ...]:
@@ -173,6 +180,7 @@ class Replicas:
         family = self._current
         if family is None or (self._local and not stepping):
             return
+        family.rates = self._rates()
         if family.gradients is None:
             family.gradients = measure.digests([p.grad for _, p in family.parameters])
         elif stepping and family.written and not family.group and family.used is None:
@@ -195,6 +203,7 @@ class Replicas:
             family.open()
             family.rounds = {}
             family.compared = (-1, {})
+            family.backwards = 0
             # All ranks watch the same steps, so all go on at the same round.
             family.round = (self._stream.step << 8) - 1 if family.round >= 0 else -1
 
@@ -219,13 +228,15 @@ class Replicas:
         return True
 
     def _publish(self, family: Family, *, last: bool = False) -> None:
-        rates = [rate for one in self._live() for rate in one.group_rates()]
-        noted = family.close(self._stream.step, rates, last=last)
+        noted = family.close(self._stream.step, self._rates(), last=last)
         family.rounds[family.round] = noted
         for old in [r for r in family.rounds if r <= family.round - KEPT_STEPS]:
             del family.rounds[old]
         if self._stream.rank != 0:
             self._store.set(self._key(family, family.round, self._stream.rank), noted.to_json())
+
+    def _rates(self) -> tuple[float | None, ...]:
+        return tuple(rate for one in self._live() for rate in one.group_rates())
 
     @staticmethod
     def _key(family: Family, turn: int, rank: int) -> str:
@@ -247,19 +258,43 @@ class Replicas:
     def _judge(self, family: Family, turn: int, now: dict[int, Round]) -> None:
         last, noted = family.compared
         family.compared = (turn, now)
+        if family.lost:
+            return
         now = {rank: one.without(family.meant) for rank, one in now.items()}
+        if self._is_lost(family, turn, now):
+            return
         gradients = gradients_parted(now)
         if gradients.names:
             self._tell(family_step(turn), "param.grad", gradients, {})
         values = values_parted(noted if last == turn - 1 else None, now)
         updated = any(one.gradients is not None for one in now.values())
+        apart = never_equal(noted, now) if turn == 1 and last == 0 else None
         if values.partings:
-            subjects, facts = self._divergence(family, values.partings[0], now, noted)
+            subjects, facts = self._causes.of(turn, values.partings[0], now, noted, family.meant)
+            if facts.get("parted_at_start"):
+                subjects = {**subjects, "model": family.models}
             self._tell(family_step(turn), "param.data", values, facts, subjects)
+        elif apart is not None:
+            facts = {"because": "", "made_apart": True, "parting": NEVER_SAME}
+            verdict = Verdict((apart.name,), (apart,))
+            self._tell(family_step(turn), "param.data", verdict, facts, {"model": family.models})
         elif values.names and updated:
             self._tell(family_step(turn), "param.data", values, {})
         if not gradients.partings and not values.partings:
             family.meant |= passed_by_some(now)
+
+    def _is_lost(self, family: Family, turn: int, now: Mapping[int, Round]) -> bool:
+        """Whether a rank left an update out that others made; that is told."""
+        found = out_of_step(now)
+        if found is None:
+            return False
+        family.lost = True
+        usual, ahead = found
+        name = next(iter(now[usual].values), "") or family.parameters[0][0]
+        verdict = Verdict((name,), (Parting(name, now[usual].group, (ahead,)),))
+        subjects, facts = self._causes.left_out(turn, ahead, now[usual])
+        self._tell(family_step(turn), "param.data", verdict, facts, subjects)
+        return True
 
     def _tell(
         self,
@@ -274,11 +309,13 @@ class Replicas:
         if verdict.partings:
             first = verdict.partings[0]
             values["culprit_rank"] = first.apart[0]
-            values["ranks"] = ", ".join(map(str, first.ranks))
+            ranks = ", ".join(map(str, first.ranks))
+            values["ranks"] = ranks
+            values["parting"] = values.get("parting", SAME).format(ranks)
         parted = {one.name for one in verdict.partings}
         event = stream.make(
             "state",
-            stream.last_step_where,
+            stream.last_step_where or self._causes.backward_where,
             {**subjects, HEARD: (listener("optimizer", 0),)},
             values,
             stream.context(world_size=self._world, stage="train"),
@@ -287,93 +324,10 @@ class Replicas:
         )
         stream.tell(event)
 
-    def _divergence(
-        self,
-        family: Family,
-        parting: Parting,
-        now: Mapping[int, Round],
-        before: Mapping[int, Round],
-    ) -> tuple[dict[str, tuple[int, ...]], dict[str, Any]]:
-        """Return the first site after backward that only some ranks passed, or passed otherwise,
-        and in words what they did otherwise."""
-        apart = parting.apart[0]
-        if not family.compared[0] and family.wrappers:
-            return self._at_start(family)
-        usual = next(rank for rank in parting.ranks if rank not in parting.apart)
-        found = first_difference(now[usual], now[apart])
-        site = self._places.get(found.site) or self._stream.site(found.site)
-        if site is None:
-            built = not rates_agreed(before, (usual, apart))
-            return self._without_difference(family, usual, apart, now, built)
-        owner, line = usual if found.alone else apart, site.location.line
-        because = {
-            ALONE: f"; only rank {owner} passes line {line}",
-            ORDER: f"; rank {owner} passes line {line} in another order",
-        }.get(found.how, f"; the norm at line {line} is another on rank {owner}")
-        turn = family.compared[0]
-        return self._parted_at(turn, site, because, {"only_on_rank": owner, "how": found.how})
 
-    def _at_start(self, family: Family) -> tuple[dict[str, tuple[int, ...]], dict[str, Any]]:
-        """Return what may have parted the copies of a wrapper before any update."""
-        loads = [self._loaded[one] for one in family.wrappers if one in self._loaded]
-        if not loads:
-            return {"model": family.wrappers}, {"parted_at_start": True, "how_parted": _AT_START}
-        subjects, facts = self._parted_at(0, loads[-1], "", {"how": "loaded"})
-        return subjects, {**facts, "how_parted": _AT_START}
-
-    def _without_difference(
-        self, family: Family, usual: int, apart: int, now: Mapping[int, Round], built: bool
-    ) -> tuple[dict[str, tuple[int, ...]], dict[str, Any]]:
-        """Return what may have parted ranks that have passed the same sites."""
-        because = _rates_differ(apart, now[apart].rates, usual, now[usual].rates)
-        turn = family.compared[0]
-        schedule = self._schedule(family) if because else None
-        if schedule is not None:
-            because += f", for only some ranks pass line {schedule.location.line}"
-            return self._parted_at(turn, schedule, because, {"how": "scheduled some ranks"})
-        site = self._places.get(now[usual].writer)
-        if not because and site is not None:
-            because = f"; what line {site.location.line} writes is another on each rank"
-            return self._parted_at(turn, site, because, {"how": "wrote something else"})
-        kept = [one.number for one in self._live() if not one.rate_history.varied]
-        numbers = tuple(kept) if because and built else ()
-        facts: dict[str, Any] = {"parted_at_site": False, "built_apart": bool(numbers)}
-        facts["how_parted"] = _after_step(because)
-        return {"optimizer": numbers} if numbers else {}, facts
-
-    def _schedule(self, family: Family) -> Site | None:
-        """The one ``step()`` that not all ranks have called and that parted no copies at once: one
-        of an optimizer does."""
-        passed = [self._places.get(one) or self._stream.site(one) for one in family.meant]
-        found = [site for site in passed if site is not None and site.kind == "optimizer.step"]
-        return found[0] if len(found) == 1 else None
-
-    def _parted_at(
-        self, turn: int, site: Site, because: str, how: dict[str, Any]
-    ) -> tuple[dict[str, tuple[int, ...]], dict[str, Any]]:
-        """Tell where ranks parted."""
-        subjects: dict[str, tuple[int, ...]] = {"parting": (-self._stream.sequence(),)}
-        told, step = {**how, "held": True}, family_step(turn)
-        event = self._stream.make("grad.write", site.location, subjects, told, step=step)
-        self._stream.tell(event)
-        return subjects, {"parted_at_site": True, "how_parted": _after_step(because), **how}
-
-
-def _after_step(because: str) -> str:
-    return f"was the same and got the same gradient, but differs after the step{because}"
-
-
-def _rates_differ(
-    rank: int, its: Sequence[float | None], other: int, theirs: Sequence[float | None]
-) -> str:
-    """Return in words how the learning rates of two ranks differ, '' where they do not."""
-    differing = [pair for pair in zip(its, theirs, strict=False) if pair[0] != pair[1]]
-    if not differing:
-        return ""
-    mine, yours = ("unknown" if rate is None else f"{rate:.4g}" for rate in differing[0])
-    return f"; the learning rate of rank {rank} was {mine}, that of rank {other} {yours}"
-
-
-def family_step(turn: int) -> int:
-    """Return the step whose outcome a round shows: the update before it."""
-    return max(turn - 1, 0) if turn < 256 else (turn >> 8) + (turn & 255) - 1
+def _may_write(site: Site, *, begun: bool) -> bool:
+    """Whether a site may write to a weight, or to the state of an optimizer; once training has
+    begun, by loading it."""
+    if begun:
+        return site.kind == "model.load"
+    return site.kind in _LOADS or (site.kind == "call" and site.callee.endswith("_"))

@@ -31,7 +31,6 @@ def _receiving(site: Site, parts: Parts, budget: Budget) -> Handler:
     def receives(thing: Any, frame: FrameType) -> None:
         if budget.watching:
             parts.replicas.passed(site)
-            parts.replicas.loads(site, thing)
         parts.kept.begins(thing)
         parts.unmatched.begins(site, thing)
 

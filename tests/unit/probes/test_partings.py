@@ -18,6 +18,9 @@ from tcstatic.runtime.probes.partings import (
     Verdict,
     first_difference,
     gradients_parted,
+    last_alone,
+    never_equal,
+    out_of_step,
     passed_by_some,
     rates_agreed,
     values_parted,
@@ -160,3 +163,36 @@ def test_in_the_last_round_gradients_count_and_values_do_not() -> None:
     assert gradients_parted(now) == Verdict(("w",), ())
     now[1] = replace(now[1], gradients={"w": 6.0})
     assert gradients_parted(now).partings == (Parting("w", (0, 1), (1,)),)
+
+
+def test_who_has_made_more_backwards_for_as_many_updates_has_left_one_out() -> None:
+    now = {rank: noted(1.0, group=(0, 1, 2), backwards=4) for rank in range(3)}
+    assert out_of_step(now) is None
+    assert out_of_step({**now, 1: replace(now[1], backwards=5)}) == (0, 1)
+    assert out_of_step({rank: replace(now[0], group=(), backwards=rank) for rank in now}) is None
+
+
+def test_copies_with_one_gradient_by_hand_that_never_were_the_same() -> None:
+    def held(first: float, used: float) -> Round:
+        gradients = {"w": used, "v": used}
+        return Round(0, {"w": first, "v": first}, {"w": first, "v": first}, used=gradients)
+
+    began = {0: held(1.0, 3.0), 1: held(2.0, 3.0)}
+    assert never_equal(began, began) == Parting("w", (0, 1), (1,))
+    assert never_equal(began, {**began, 1: held(2.0, 4.0)}) is None
+    assert never_equal(began, {**began, 1: replace(began[1], group=(0, 1))}) is None
+    assert never_equal({0: held(1.0, 3.0), 1: held(1.0, 3.0)}, began) is None
+
+
+def test_copies_with_rates_of_their_own_and_one_gradient_by_chance_may_part() -> None:
+    before = {rank: noted(1.0) for rank in range(2)}
+    now = {rank: noted(2.0 + rank, rates=(0.1 * (rank + 1),)) for rank in range(2)}
+    assert values_parted(before, now) == Verdict((), ())
+    same = {rank: replace(one, rates=(0.1,)) for rank, one in now.items()}
+    assert values_parted(before, same).partings == (Parting("w", (0, 1), (1,)),)
+
+
+def test_the_last_site_that_one_rank_alone_has_passed() -> None:
+    assert last_alone((1, 2, 3), (1, 2)) == (3, True)
+    assert last_alone((1,), (1, 4, 5)) == (5, False)
+    assert last_alone((1, 2), (1, 2)) is None
