@@ -14,7 +14,11 @@ MODULE_LINES = 400
 
 DOORS: Mapping[str, tuple[str, ...]] = {
     # conditions are one-line expressions: their text is read with ast too, and never evaluated
-    "ast": ("tcstatic.program.source", "tcstatic.invariants.conditions"),
+    "ast": (
+        "tcstatic.program.source",
+        "tcstatic.invariants.conditions",
+        "tcstatic.runtime.probes.branches",
+    ),
     "click": ("tcstatic.cli",),
     "distributed": ("tcstatic.infer.executors",),
     "libcst": ("tcstatic.rewrite",),
