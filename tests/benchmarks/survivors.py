@@ -53,6 +53,10 @@ _ORDER: Final = _meant("examples in a fixed order: data without an order of thei
 _SAMPLES: Final = _meant(
     "a generator draws a few samples in train mode: its answers are seen, not scored"
 )
+_LOOP: Final = _missed(
+    "the network is one of several that a loop over a list of them evaluates, each in no loop over "
+    "data"
+)
 _METRIC: Final = _missed(
     "a measure of the evaluation is a table of all pairs: only losses of a backward are watched"
 )
@@ -74,7 +78,7 @@ REASONS: Final[dict[str | tuple[str, str, int], Reason]] = {
     ("data-of-input", "word_language_model.py", 58): _TIED,
     "detach-in-forward": _TIED,
     "detach-part-of-loss": _FLOW,
-    "drop-clearing": _missed("the update is written by hand, and its gradients are never cleared"),
+    "drop-clearing": _named("told where the optimizer steps"),
     "drop-log-softmax": _FLOW,
     "drop-mode": _meant(
         "a model whose weights were loaded may be trained in eval mode, so that its statistics stay"
@@ -84,10 +88,7 @@ REASONS: Final[dict[str | tuple[str, str, int], Reason]] = {
     ),
     ("drop-mode", "dcgan.py", 113): _SAMPLES,
     ("drop-mode", "spectral_gan.py", 77): _SAMPLES,
-    ("drop-mode", "swa_ema.py", 41): _missed(
-        "the averaged network is evaluated as it was copied, in train mode; it is one of several "
-        "that a loop goes over"
-    ),
+    ("drop-mode", "swa_ema.py", 41): _LOOP,
     "drop-parameters": _named("told where the other group is given, or the optimizer is made"),
     "drop-resumed-state": _missed("code that is not known may load the weights"),
     "drop-schedule": _named("told where the optimizer steps"),
@@ -95,6 +96,7 @@ REASONS: Final[dict[str | tuple[str, str, int], Reason]] = {
     "drop-target-update": _meant("a network that never follows another one is a teacher, too"),
     ("drop-target-update", "swa_ema.py", 32): _named("told where the average is made"),
     "drop-update": _missed("a short training in a function of its own"),
+    ("drop-update-bn", "swa_ema.py", 37): _named("told where the averaged network is evaluated"),
     "drop-update-bn": _meant(
         "an exponential average follows closely, and so do its running statistics"
     ),
@@ -126,6 +128,7 @@ REASONS: Final[dict[str | tuple[str, str, int], Reason]] = {
         "train() right before an evaluation outside of a loop over data, as for Monte Carlo dropout"
     ),
     ("other-mode", "spectral_gan.py", 77): _SAMPLES,
+    ("other-mode", "swa_ema.py", 41): _LOOP,
     ("other-mode", "transfer_learning.py", 52): _meant(
         "a model whose weights were loaded is trained in eval mode, so that its statistics stay"
     ),
