@@ -214,11 +214,11 @@ def _attended(nodes: Iterable[Any], shapes: set[tuple[int, int]]) -> Iterator[At
         if kept is None or kept.dim() < 2 or kept.numel() > _MOST_WEIGHTS:
             continue
         length = kept.shape[-1]
-        for rows in sorted(rows for rows, long in shapes if long == length and length > 1):
-            if kept.shape[0] % rows == 0:
-                left -= 1
-                yield _attention(kept, rows, length)
-                break
+        fitting = [rows for rows, long in shapes if long == length > 1]
+        fitting = [rows for rows in fitting if kept.shape[0] % rows == 0]
+        if fitting:  # positions are embedded once for all examples
+            left -= 1
+            yield _attention(kept, max(fitting), length)
 
 
 def _kept(node: Any) -> Any:

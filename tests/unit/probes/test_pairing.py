@@ -145,9 +145,10 @@ class Attending(nn.Module):
         super().__init__()
         self.way = way
         self.embed, self.head = nn.Embedding(WORDS, WIDTH), nn.Linear(WIDTH, 2)
+        self.place = nn.Embedding(LENGTH, WIDTH)
 
     def forward(self, tokens: torch.Tensor, keep: torch.Tensor) -> torch.Tensor:
-        x = self.embed(tokens)
+        x = self.embed(tokens) + self.place(torch.arange(LENGTH)[None])
         if self.way == "function":
             mixed = functional.scaled_dot_product_attention(x, x, x, keep[:, None, :])
         else:

@@ -254,6 +254,10 @@ def _is_ordered(scope: _Scope, statement: syntax.stmt, name: str) -> bool:
     return any(one == name and _taken(scope, value)[0] for one, value in written.pairs(statement))
 
 
+def _is_ordered_somewhere(scope: _Scope, name: str) -> bool:
+    return any(_is_ordered(scope, one, name) for one in scope.statements)
+
+
 def _is_bound_before(scope: _Scope, name: str, statement: syntax.stmt) -> bool:
     if scope.whole or name in _arguments(scope):
         return True
@@ -318,7 +322,8 @@ def _cut_otherwise(scope: _Scope) -> Iterator[tuple[syntax.stmt, str, str]]:
                 stored[name] = (held, index)
     parts = {text for _, text in taken.values()}
     for name, (held, index) in stored.items():
-        if name in taken or index not in parts or not _is_label(name):
+        known = name in taken or index not in parts or not _is_label(name)
+        if known or _is_ordered_somewhere(scope, name):
             continue
         others = [one for one, (_, text) in taken.items() if text == index]
         if others and not any(map(_is_label, others)):
