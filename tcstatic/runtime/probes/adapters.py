@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from itertools import permutations
-from typing import Any, Final
+from typing import Any, Final, final
 
 from tcstatic.model import Location
 from tcstatic.runtime.probes.stream import Stream
@@ -16,29 +16,49 @@ _OF_LAYERS: Final = ((1, 0),)
 _OF_ANY: Final = ((1, 0), (0, 1))
 
 
-def settle(
-    stream: Stream, models: Iterable[Any], frozen: Mapping[int, Location], born: Mapping[int, int]
-) -> None:
-    """The run ends: tell of pairs of matrices one of which is all zeros, frozen at a place, as it
-    was made: what they add is nothing, whatever else was trained."""
-    if stream.step < _LEAST_STEPS or not frozen:
-        return
-    found: dict[Location, list[Any]] = {}
-    for model in models:
-        parameters = list(model.parameters())
-        if not any(_has_moved(stream, one, born) for one in parameters):
-            continue
+@final
+class Adapters:
+    """Looks at the models of one process. State: `_found` by model, the modules whose matrices are
+    frozen at a place, one of a pair all zeros, as far as was seen."""
+
+    def __init__(self, stream: Stream) -> None:
+        self._stream = stream
+        self._found: dict[int, dict[Location, str]] = {}
+
+    def look(
+        self, models: Mapping[int, Any], frozen: Mapping[int, Location], born: Mapping[int, int]
+    ) -> None:
+        """See which pairs of matrices add nothing, whatever else is trained of a model."""
+        if self._stream.step < _LEAST_STEPS:
+            return
+        for number, model in models.items():
+            if model is not None:
+                self._found[number] = self._of_model(model, frozen, born)
+
+    def _of_model(
+        self, model: Any, frozen: Mapping[int, Location], born: Mapping[int, int]
+    ) -> dict[Location, str]:
+        stream, found = self._stream, dict[Location, str]()
+        if not any(_has_moved(stream, one, born) for one in model.parameters()):
+            return found
         low = [(module, *pair) for module in model.modules() for pair in _pairs(module)]
         if any(one.requires_grad or other.requires_grad for _, one, other in low):
-            continue
+            return found
         for module, one, _ in low:
             where = frozen.get(stream.registry.known(one))
             if where is not None and not one.any():
-                found.setdefault(where, []).append(module)
-    for where, modules in found.items():
-        number = stream.registry.number(modules[0])
-        values = {"type": type(modules[0]).__name__, "adds_nothing": True}
-        stream.tell_of_run(where, {"model": (number,)}, values)
+                found.setdefault(where, type(module).__name__)
+        return found
+
+    def settle(self) -> None:
+        """The run ends: tell of what was seen."""
+        told: set[Location] = set()
+        for number, found in self._found.items():
+            for where, title in found.items():
+                if where not in told:
+                    told.add(where)
+                    values = {"type": title, "adds_nothing": True}
+                    self._stream.tell_of_run(where, {"model": (number,)}, values)
 
 
 def _has_moved(stream: Stream, parameter: Any, born: Mapping[int, int]) -> bool:

@@ -39,9 +39,12 @@ class _Kept:
 @final
 @dataclass(slots=True)
 class _Copy:
+    """A copy; `blamed` is what it follows in vain, or itself, as far as was seen."""
+
     title: str
     where: Location
     kept: list[_Kept]
+    blamed: Location | None = None
 
 
 @final
@@ -69,14 +72,22 @@ class Followers:
             number = self._stream.registry.number(module)
             self._copies[number] = _Copy(type(module).__name__, where, kept)
 
-    def settle(self) -> None:
-        """The run ends: tell of copies that were written to all the time and are what they were."""
-        for number, one in self._copies.items():
+    def look(self) -> None:
+        """See which copies were written to all the time and are what they were."""
+        for one in self._copies.values():
+            if any(kept.parameter() is None for kept in one.kept):
+                continue
+            one.blamed = None
             if all(_stands_still(kept) and self._is_left_behind(kept) for kept in one.kept):
                 idle = [o for o in self._copies.values() if o is not one and _is_source(o, one)]
-                blamed = idle[0] if len(idle) == 1 else one
+                one.blamed = idle[0].where if len(idle) == 1 else one.where
+
+    def settle(self) -> None:
+        """The run ends: tell of what was seen."""
+        for number, one in self._copies.items():
+            if one.blamed is not None:
                 values = {"type": one.title, "follows_nobody": True}
-                self._stream.tell_of_run(blamed.where, {"model": (number,)}, values)
+                self._stream.tell_of_run(one.blamed, {"model": (number,)}, values)
 
     def _is_left_behind(self, kept: _Kept) -> bool:
         """Whether one of those that had the values of a parameter at first was trained since."""

@@ -7,7 +7,8 @@ from types import FrameType
 from typing import Any, Final, final
 
 from tcstatic.model import Location, Site
-from tcstatic.runtime.probes import adapters, measure
+from tcstatic.runtime.probes import measure
+from tcstatic.runtime.probes.adapters import Adapters
 from tcstatic.runtime.probes.followers import Followers
 from tcstatic.runtime.probes.ownership import Ownership
 from tcstatic.runtime.probes.roles import (
@@ -25,6 +26,7 @@ from tcstatic.runtime.probes.woken import Woken
 
 _CASTS: Final = (".to", ".half", ".bfloat16")
 _COPIERS: Final = ("copy.deepcopy", "copy.copy")
+_FIRST_LOOK: Final = 4
 _NOT_ASKED: Final = frozenset({"__init__", "forward"})
 _TOLD: Final = frozenset({LOADER, MODULE, OPTIMIZER, SCHEDULER})
 
@@ -40,7 +42,7 @@ class Structure:
     `watchful` is set once an optimizer exists: from then on each change of a module's structure is
     an event; `_builders` are the functions that made one; `born` the versions of parameters when
     the model that holds them was first seen, by number, `_frozen` where they were told last whether
-    they are to be trained.
+    they are to be trained; `due` the step after which frozen parts and copies are looked at.
     """
 
     def __init__(self, stream: Stream, ownership: Ownership, ties: Ties) -> None:
@@ -59,6 +61,8 @@ class Structure:
         self._frozen: dict[int, Location] = {}
         self._woken = Woken(stream)
         self._followers = Followers(stream)
+        self._adapters = Adapters(stream)
+        self.due = _FIRST_LOOK
         self._builders: set[tuple[str, str]] = set()
         self.born: dict[int, int] = {}
 
@@ -237,13 +241,22 @@ class Structure:
             self._frozen.update(dict.fromkeys(subjects["parameter"], where))
         self._stream.tell(self._stream.make("model.freeze", where, subjects))
 
+    def look(self, steps: int) -> None:
+        """An optimizer has done so many steps: look at frozen parts and copies."""
+        self.due = 2 * steps
+        self._woken.look()
+        self._followers.look()
+        if self._frozen:
+            registry = self._stream.registry
+            models = {number: registry.thing(number) for number in sorted(self._seen)}
+            self._adapters.look(models, self._frozen, self.born)
+
     def settle(self) -> None:
-        """The run ends: tell what is known of frozen parts and of copies."""
-        self._woken.settle()
-        self._followers.settle()
-        things = [self._stream.registry.thing(number) for number in sorted(self._seen)]
-        models = [one for one in things if one is not None]
-        adapters.settle(self._stream, models, self._frozen, self.born)
+        """The run ends: tell what is known of frozen parts and of copies; of those that are gone,
+        what was seen last."""
+        self.look(self.due)
+        for one in (self._woken, self._followers, self._adapters):
+            one.settle()
 
     def _around(self, part: Any) -> list[int]:
         """Return the numbers of the models that hold a module as a part."""

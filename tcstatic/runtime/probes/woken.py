@@ -17,13 +17,15 @@ _MOST_KNOWN: Final = 512
 @dataclass(slots=True)
 class _Part:
     """A part in eval mode: `woken_at` where the whole was put in train mode first since, in which
-    `step`, and the versions of its statistics then."""
+    `step`, and the versions of its statistics then; whether they had `moved` when last seen."""
 
     module: weakref.ref[Any]
     whole: str = ""
     woken_at: Location | None = None
     step: int = 0
     versions: tuple[int, ...] = ()
+    title: str = ""
+    moved: bool = False
 
 
 @final
@@ -55,15 +57,20 @@ class Woken:
                 one.woken_at, one.step = where, self._stream.step
                 one.whole, one.versions = type(whole).__name__, _versions(part)
 
+    def look(self) -> None:
+        """See whether statistics have changed since their part was woken."""
+        for one in self._parts.values():
+            part = one.module()
+            if part is not None and one.woken_at is not None:
+                trained = self._stream.step - one.step >= _LEAST_STEPS
+                one.title = type(part).__name__
+                one.moved = trained and _is_kept(part) and _versions(part) != one.versions
+
     def settle(self) -> None:
-        """The run ends: tell of parts whose statistics have changed since they were woken."""
+        """The run ends: tell of what was seen."""
         for number, one in self._parts.items():
-            module = one.module()
-            if module is None or one.woken_at is None or not _is_kept(module):
-                continue
-            trained = self._stream.step - one.step >= _LEAST_STEPS
-            if trained and _versions(module) != one.versions:
-                values = {"type": one.whole, "woken": True, "part": type(module).__name__}
+            if one.moved:
+                values = {"type": one.whole, "woken": True, "part": one.title}
                 self._stream.tell_of_run(one.woken_at, {"model": (number,)}, values)
 
 
