@@ -133,8 +133,11 @@ class Forwards:
         if not number:
             self._ownership.adopt(module)
             number = stream.registry.number(module)
-        if number in self._structure.wrappers:
+        structure = self._structure
+        if number in structure.wrappers:
             where = stream.locator.entered(frame, module) or where
+        elif structure.within and (whole := structure.whole_of(module)) is not None:
+            where = stream.locator.entered(frame, whole) or where
         values = self._mode(module, number)
         record = Forward(number, module, where, stream.sequence(), stream.moment(), values)
         self._open.append((id(frame), record))
@@ -289,11 +292,19 @@ class Forwards:
         values = record.values
         values["records_graph"] = record.recorded and not record.differentiated
         numbers: tuple[int, ...] = (record.number,)
-        if self._structure.alone(record.module, record.number):
+        whole = self._structure.whole_of(record.module) if self._structure.within else None
+        if whole is not None and stage == "train":
+            number = self._stream.registry.number(whole)
+            self._tell_wrappers(number, called, values)
+            numbers = (number,) if values["bypasses"] else numbers
+        elif self._structure.alone(record.module, record.number):
             values["wrapped"] = values["bypasses"] = False
         else:
             numbers = (*numbers, *self._structure.related(record.module)[1:])
-            self._tell_wrappers(record, called, values)
+            times = self._structure.wrapped_times(record.module)
+            if times:
+                values["wrappers"] = times
+            self._tell_wrappers(record.number, called, values)
         event = self._stream.make(
             "model.forward",
             record.where,
@@ -307,14 +318,11 @@ class Forwards:
         self._stream.tell(event)
 
     def _tell_wrappers(
-        self, record: Forward, called: Sequence[Forward], values: dict[str, Any]
+        self, number: int, called: Sequence[Forward], values: dict[str, Any]
     ) -> None:
-        """Tell how often a model is wrapped, and whether its wrapper was `called` instead."""
+        """Tell whether a model is wrapped, and whether its wrapper was `called` instead."""
         reached = {other.number for other in called if other.reached}
-        times = self._structure.wrapped_times(record.module)
-        if times:
-            values["wrappers"] = times
-        wrappers = self._structure.wrappers.get(record.number, [])
+        wrappers = self._structure.wrappers.get(number, [])
         live = [n for n in wrappers if self._stream.registry.thing(n) is not None]
         live = [n for n in live if n in self._structure.replicating]
         values["wrapped"] = bool(live)

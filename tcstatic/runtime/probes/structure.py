@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections import Counter
 from types import FrameType
 from typing import Any, Final, final
@@ -56,6 +57,7 @@ class Structure:
         self.replaced: set[int] = set()
         self.wrappers: dict[int, list[int]] = {}
         self.replicating: set[int] = set()
+        self.within: weakref.WeakKeyDictionary[Any, weakref.ref[Any]] = weakref.WeakKeyDictionary()
         self.modes: dict[int, int] = {}
         self.watchful = False
         self._frozen: dict[int, Location] = {}
@@ -149,6 +151,15 @@ class Structure:
         known.append(number)
         if is_replicating(outer):
             self.replicating.add(number)
+            whole = weakref.ref(inner)
+            for part in inner.modules():
+                if part is not inner:
+                    self.within[part] = whole
+
+    def whole_of(self, module: Any) -> Any:
+        """Return what a data-parallel wrapper wraps, if a module is a part of it."""
+        whole = self.within.get(module)
+        return None if whole is None else whole()
 
     def wrapped_times(self, module: Any) -> int:
         """Return how many live wrappers of one type hold what `module` wraps; 0 for no wrapper."""
