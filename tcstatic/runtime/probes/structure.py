@@ -206,7 +206,9 @@ class Structure:
         self.replaced.update(gone)
         locator = self._stream.locator
         frame = locator.frame(3)
-        where = self._asked(frame) if frame is not None else None
+        # Whoever makes a layer's parameter anew could write to it as well: its caller is right.
+        own = name in getattr(module, "_parameters", ())
+        where = None if frame is None or own else self._asked(frame)
         where = where or locator.here(3, thread=self._stream.thread)
         number = self._stream.registry.number(module)
         subjects = {
@@ -222,7 +224,7 @@ class Structure:
         locator, place = self._stream.locator, self._stream.locator.place(frame)
         while (place.file, place.function) not in self._builders:
             code, caller = frame.f_code, frame.f_back
-            first = frame.f_locals.get(code.co_varnames[0]) if code.co_argcount else None
+            first = frame.f_locals.get("self") if code.co_argcount else None
             own = role_of(first) == MODULE and code.co_name not in _NOT_ASKED
             if not own or caller is None or not locator.is_users(caller.f_code.co_filename):
                 break
