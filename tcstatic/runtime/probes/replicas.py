@@ -134,7 +134,9 @@ class Replicas:
             family.round += 1
             self._publish(family)
             self._compare(family)
-        family.backwards += not self._local
+        known = self._structure.replicating
+        together = any(self._stream.registry.number(root) in known for root in roots)
+        family.backwards += together and not self._local
 
     def _family(self, roots: Sequence[Any]) -> Family | None:
         registry = self._stream.registry
