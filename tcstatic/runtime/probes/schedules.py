@@ -154,7 +154,8 @@ class Schedules:
 def _was_made_for_nothing(one: Optimizer) -> bool:
     """Whether no group has had a rate from the beginning, which a scheduler notes for it."""
     groups = getattr(one.thing(), "param_groups", ())
-    return all(group.get("initial_lr", group.get("lr")) == 0 for group in groups)
+    idle = all(group.get("initial_lr", group.get("lr")) == 0 for group in groups)
+    return idle and not one.rate_history.moved
 
 
 def _follows(one: Optimizer, driven: Optimizer) -> bool:

@@ -78,6 +78,11 @@ def test_methods_get_their_receiver_and_their_value(text: str, expected: str) ->
     assert on.location.function == "f"
 
 
+def test_an_initial_value_is_a_place_that_ranks_may_pass_alone() -> None:
+    (site,) = select("from torch import nn\ndef f(w):\n    nn.init.normal_(w)\n")
+    assert (site.probe, site.kind, site.callee) == ("on", "call", "torch.nn.init.normal_")
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
@@ -110,7 +115,6 @@ def test_states_are_seen_where_they_are_taken_and_where_they_are_loaded(
         "import random; random.shuffle_(x)",
         "plt.step(x)",
         "super().train(mode)",
-        "nn.init.normal_(w)",
         "x.__init__()",
         "json.dumps(x)",
         "print(x)",
