@@ -11,6 +11,7 @@ from tcstatic.program.paths.facts import (  # noqa: F401
     freezing,
     generators,
     grad_modes,
+    keeping,
     kept,
     layers,
     leaves,
