@@ -8,6 +8,7 @@ from tcstatic.program.paths.facts import (  # noqa: F401
     copies,
     cutting,
     dropouts,
+    early,
     freezing,
     generators,
     grad_modes,
