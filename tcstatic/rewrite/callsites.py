@@ -23,6 +23,7 @@ from tcstatic.rewrite.vocabulary import (
     OTHER_LIBRARIES,
     PARALLEL,
     QUERIES,
+    REDUCTIONS,
     SAVES,
     TENSOR_METHODS,
     WRAPPERS,
@@ -56,6 +57,7 @@ def call_sites(call: Call, facts: ModuleFacts) -> Iterator[Sketch]:
         dropped = {"result": "dropped"} if call.result == "dropped" else {}
         yield _after(call, "model.forward", dropped)
     elif kind := _value_kind(call, function):
+        yield from _brought_together(call, kind)
         yield _after(call, kind, _literals(call))
     elif _is_activation(call):
         yield _after(call, "call", {"makes": call.name})
@@ -200,6 +202,15 @@ def _collective(call: Call) -> str:
     if call.callee == f"torch.distributed.{call.name}" and call.name not in QUERIES:
         return "dist.collective"
     return ""
+
+
+def _brought_together(call: Call, kind: str) -> Iterator[Sketch]:
+    """The tensor that all ranks bring together, each its own."""
+    if kind != "dist.collective" or call.name not in REDUCTIONS or _argument(call, ("group",), 9):
+        return
+    given = _argument(call, ("tensor",), 0)
+    if given and not given.literal:
+        yield _value(call, given, kind, "reduced", {"operation": call.name})
 
 
 def _class_kind(call: Call) -> str:

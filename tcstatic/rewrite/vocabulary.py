@@ -60,6 +60,8 @@ QUERIES: Final = frozenset(
     "is_gloo_available is_mpi_available is_torchelastic_launched get_process_group_ranks "
     "get_group_rank get_global_rank get_node_local_rank".split()
 )
+# Collectives whose first argument is a rank's own part of what all bring together.
+REDUCTIONS: Final = frozenset({"all_reduce", "broadcast", "reduce"})
 # Functions of torch, by lower-case name, that give something other than a tensor.
 MAKERS: Final = frozenset(
     "torch.load torch.hub.load torch.jit.script torch.jit.trace torch.jit.load "

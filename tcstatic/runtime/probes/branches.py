@@ -34,6 +34,19 @@ def branch_around(path: str, after: int, line: int) -> int | None:
     return None
 
 
+def loop_around(path: str, line: int) -> int | None:
+    """Return the line of the innermost ``for`` around a line, None where there is none."""
+    import ast
+
+    tree = _tree(path)
+    loops = [
+        node.lineno
+        for node in (ast.walk(tree) if tree is not None else ())
+        if isinstance(node, ast.For) and node.lineno < line <= (node.end_lineno or 0)
+    ]
+    return max(loops, default=None)
+
+
 def rate_written(path: str) -> int | None:
     """Return the only line that sets a learning rate of a group, None where there are others."""
     import ast

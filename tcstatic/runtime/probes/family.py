@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any, final
 
 from tcstatic.runtime.probes import measure
@@ -16,12 +17,12 @@ class Family:
     each round: `gradients` digests before the first update, `used` those that the step takes
     where they were `written` to by the program, `sites` the sites passed since, `results` the
     norms that clipping returned, `rates` those that the last update used, `writer` the last
-    site that wrote to one of them or its gradient, `pointers` where their data begin, once that
-    was asked. `round` counts the updates so far; `rounds` holds what this rank noted, by round,
-    until it is compared; `compared` the round last compared and what the ranks had noted in it;
-    `meant` the sites that only some of them passed while no copies parted; `backwards` counts
-    those that the wrapper brings together; `lost`: the ranks are no longer at one update, and
-    are compared no more.
+    site that wrote to one of them or its gradient, `pointers` their names by where their data
+    begin, once that was asked. `round` counts the updates so far; `rounds` holds what this rank
+    noted, by round, until it is compared; `compared` the round last compared and what the ranks
+    had noted in it; `meant` the sites that only some of them passed while no copies parted;
+    `backwards` counts those that the wrapper brings together; `lost`: the ranks are no longer at
+    one update, and are compared no more.
     """
 
     def __init__(
@@ -47,7 +48,7 @@ class Family:
         self.results: dict[int, float] = {}
         self.writer = 0
         self.rates: tuple[float | None, ...] = ()
-        self.pointers: frozenset[int] = frozenset()
+        self.pointers: dict[int, str] = {}
         self.rounds: dict[int, Round] = {}
         self.compared: tuple[int, dict[int, Round]] = (-1, {})
         self.meant: set[int] = set()
@@ -78,12 +79,21 @@ class Family:
         """A round begins: nothing is noted."""
         self.gradients, self.sites, self.results = None, [], {}
         self.written, self.used = False, None
-        self.writer, self.rates, self.pointers = 0, (), frozenset()
+        self.writer, self.rates, self.pointers = 0, (), {}
 
     def holds(self, tensor: Any) -> bool:
         """Whether a tensor is one of its parameters, the data of one, or a gradient."""
+        return bool(self.name_of(tensor))
+
+    def name_of(self, tensor: Any) -> str:
+        """Return the name of the parameter that a tensor is, holds the data of, or is the gradient
+        of, with its position where models share names; '' for any other."""
         if not self.pointers:
-            every = [p for _, p in self.parameters]
-            every += [p.grad for p in every if p.grad is not None]
-            self.pointers = frozenset(measure.pointer(one) for one in every) - {0}
-        return measure.pointer(tensor) in self.pointers
+            counts = Counter(name for name, _ in self.parameters)
+            for position, (name, parameter) in enumerate(self.parameters):
+                told = name if counts[name] == 1 else f"{name} (parameter {position})"
+                for one in (parameter, parameter.grad):
+                    if one is not None:
+                        self.pointers[measure.pointer(one)] = told
+            self.pointers.pop(0, None)
+        return self.pointers.get(measure.pointer(tensor), "")

@@ -14,6 +14,7 @@ from typing import Any, Final, final
 from tcstatic.model import Member, Site
 from tcstatic.runtime.probes import measure
 from tcstatic.runtime.probes.causes import NEVER_SAME, SAME, Causes, family_step
+from tcstatic.runtime.probes.collectives import Collectives
 from tcstatic.runtime.probes.family import Family
 from tcstatic.runtime.probes.optimizers import Optimizer
 from tcstatic.runtime.probes.ownership import Ownership
@@ -68,6 +69,7 @@ class Replicas:
         self._local = False
         self._causes = Causes(stream, live)
         self._early: list[tuple[Site, frozenset[int]]] = []
+        self.collectives = Collectives(stream, self, self._name_of)
 
     def passed(self, site: Site) -> None:
         """A site was passed: between a backward and a step it may be where ranks part."""
@@ -89,6 +91,10 @@ class Replicas:
             if family.gradients is not None and family.holds(tensor):
                 family.writer = site.number
                 self._causes.places[site.number] = site
+
+    def _name_of(self, tensor: Any) -> str:
+        named = (family.name_of(tensor) for family in self._families.values())
+        return next(filter(None, named), "")
 
     def scheduled(self, site: Site) -> None:
         """A scheduler's step is called."""
@@ -190,6 +196,7 @@ class Replicas:
 
     def finish(self) -> None:
         """The run ends: publish the last gradients and compare what has arrived."""
+        self.collectives.finish()
         if not self._families or not self.expected:
             return
         for family in self._families.values():

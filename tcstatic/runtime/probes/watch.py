@@ -297,7 +297,9 @@ class Watch:
         return lambda thing, frame: parts.assigned(site, thing, watching=budget.watching)
 
     def _argument(self, site: Site, value: Any, frame: FrameType) -> None:
-        if isinstance(value, int | float):
+        if site.kind == "dist.collective":
+            self._parts.replicas.collectives.reduced(site, value)
+        elif isinstance(value, int | float):
             self._bounds[site.location.line] = float(value)
 
     def _saving(self, thing: Any, frame: FrameType) -> None:

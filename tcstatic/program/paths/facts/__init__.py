@@ -4,6 +4,7 @@ from tcstatic.program.paths.facts import (  # noqa: F401
     accumulating,
     aliases,
     augmenting,
+    averaging,
     clipping,
     copies,
     cutting,

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Final, final
 
 from tcstatic.program.paths import lookup
+from tcstatic.program.paths.facts.averaging import unaveraged
 from tcstatic.program.paths.facts.orders import tell
 from tcstatic.program.paths.facts.ranks import rank_in
 from tcstatic.program.paths.facts.registry import surveys
@@ -81,6 +82,7 @@ def readings(m: Machine, block: Block) -> None:
         _order(m, one)
     training = [one for one in found if one.trains]
     _ranks(m, every, training, block)
+    _apart(m, every, training, block)
     for one in training:
         _tell_of(block, one.loader, "stored_order", truth=_is_stored_order(m, one))
     _held_out(m, block, training, [one for one in found if one.evaluates])
@@ -183,6 +185,23 @@ def _ranks(m: Machine, every: list[Happening], training: list[Reading], block: B
         }
         if used & wrappers and _is_whole(m, one.loader, bool(seeds)):
             _tell_of(block, one.loader, "whole_data")
+
+
+def _apart(m: Machine, every: list[Happening], training: list[Reading], block: Block) -> None:
+    """The model that is trained on a rank's own part: whether anything brings ranks together."""
+    if not any(one.kind == "dist.init" for one in every):
+        return
+    for one in training:
+        sampler = _part(m, one.loader, "sampler")
+        if not isinstance(sampler, Object) or sampler.type_name != "DistributedSampler":
+            continue
+        models = {
+            numbers[0]
+            for step in happenings(one.loop.body)
+            if step.kind == "model.forward" and (numbers := step.subjects.get("model", ()))
+        }
+        if len(models) == 1:
+            unaveraged(m, every, models.pop(), block)
 
 
 def _is_seed(one: Happening) -> bool:

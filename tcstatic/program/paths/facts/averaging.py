@@ -1,0 +1,102 @@
+"""Gradients of several ranks: never brought together, or summed and never divided."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Final
+
+from tcstatic.program.paths import gradients
+from tcstatic.program.paths.facts.orders import tell
+from tcstatic.program.paths.facts.registry import surveys
+from tcstatic.program.paths.machine import Machine
+from tcstatic.program.paths.project import Module
+from tcstatic.program.paths.tree import Block, Happening, happenings
+from tcstatic.program.paths.values import External, Object
+from tcstatic.program.source import syntax
+
+# Whatever may bring models together, by its name.
+_TOGETHER: Final = re.compile(
+    r"all_?reduce|all_?gather|reduce_?scatter|broadcast|gather|scatter|average|sync(?!hronize)|mpi"
+    r"|DDP|FSDP|fully_?shard|parallel|horovod|hvd|accelerat|deepspeed|fabric|lightning|prepare"
+    r"|^reduce|comm_hook|distribute_|DTensor|^i?(send|recv)|rpc|ensemble|federat|gossip|population"
+    r"|ZeroRedundancy",
+    re.IGNORECASE,
+)
+# What is brought together for a log.
+_NUMBERS: Final = re.compile(
+    r"loss|correct|total|acc|count|seen|num|metric|stat|hits|score", re.IGNORECASE
+)
+_WORLD: Final = r"(world|get_world_size|n_?proc|nranks|num_(ranks|replicas|workers|gpus)|ngpus)"
+# What is called beside an average of gradients.
+_BESIDE: Final = frozenset({"barrier", "monitored_barrier", "broadcast"})
+# A number of ranks, or of what they hold, by which something is divided or multiplied.
+_SCALED: Final = re.compile(
+    rf"[*/]=?\s*[\w.(]*{_WORLD}|{_WORLD}[\w.()\"'\[\]]*\s*[*/]|(div|mul)_?\([^\n]*{_WORLD}"
+    r"|grad[\w.()]*\s*[*/]|(div|mul)_\(|\.AVG\b|PREMUL|=\s*[\"']sum[\"']|\.sum\(\)\s*\.backward"
+    r"|[*/]\s*[\w.(]*(size|count|tokens|total|denom)",
+    re.IGNORECASE,
+)
+
+
+def unaveraged(m: Machine, every: list[Happening], model: int, block: Block) -> None:
+    """``unaveraged`` of a model that is trained on a rank's own part of the data, where nothing
+    in the program can bring the ranks' gradients, or their weights, together."""
+    handed = frozenset[int]().union(*(one.maybe for one in every if one.wild))
+    known = m.objects.get(model)
+    if known is None or known.place is None or model in handed or not _is_open(known):
+        return
+    modules = _modules(every)
+    if any(one.kind == "wrap.new" for one in every) or any(map(_may_bring_together, modules)):
+        return
+    tell(block, "unaveraged", known.place, subjects={"model": (model,)})
+
+
+def _is_open(model: Object) -> bool:
+    """Whether a model is one of torch's, or of the program's own classes."""
+    return not isinstance(model.type, str) or model.type.startswith("torch.nn.")
+
+
+@surveys
+def summed(m: Machine, block: Block) -> None:
+    """``summed`` of an ``all_reduce`` that adds up gradients, in a program that divides nothing by
+    the number of ranks. Parts of a gradient are added up rightly where ranks share the work on
+    one batch: they bring activations together as well, or a wrapper averages."""
+    every = happenings(block)
+    collectives = [one for one in every if one.kind == "dist.collective"]
+    added = [one for one in collectives if _adds_gradients(m, one)]
+    others = {one.values.get("operation") for one in collectives if one not in added}
+    if not added or others - _BESIDE or any(one.kind == "wrap.new" for one in every):
+        return
+    if not any(_SCALED.search(module.text.text) for module in _modules(every)):
+        for one in dict.fromkeys(added):
+            tell(block, "summed", one.place)
+
+
+def _adds_gradients(m: Machine, one: Happening) -> bool:
+    given = one.arguments[0] if one.arguments else one.keywords.get("tensor")
+    how = one.arguments[1] if len(one.arguments) > 1 else one.keywords.get("op")
+    if one.values.get("operation") != "all_reduce":
+        return False
+    adds = how is None or (isinstance(how, External) and how.path.endswith(".SUM"))
+    return adds and given is not None and bool(gradients.holders(m, given))
+
+
+def _modules(every: Iterable[Happening]) -> list[Module]:
+    return list(dict.fromkeys(one.place.module for one in every))
+
+
+def _may_bring_together(module: Module) -> bool:
+    """Whether some name in a file, beside those that it imports, may bring models together."""
+    numbers = {
+        id(node.func)
+        for node in syntax.walk(module.tree)
+        if isinstance(node, syntax.Call)
+        and node.args
+        and _NUMBERS.search(syntax.unparse(node.args[0]))
+    }
+    for node in syntax.walk(module.tree):
+        name = getattr(node, "id", None) or getattr(node, "attr", None) or ""
+        if id(node) not in numbers and isinstance(name, str) and _TOGETHER.search(name):
+            return True
+    return False
