@@ -14,6 +14,7 @@ from tcstatic.rewrite.sketch import Sketch
 from tcstatic.rewrite.vocabulary import (
     CONTAINER_METHODS,
     DROPOUTS,
+    FILLERS,
     LAYERS,
     LOSSES,
     MAKERS,
@@ -46,7 +47,7 @@ def call_sites(call: Call, facts: ModuleFacts) -> Iterator[Sketch]:
     elif operation := _operation(call):
         yield _after(call, "call", operation)
     elif call.callee in SAVES or _initialises(call):
-        yield _on(call, "model.save" if call.callee in SAVES else "call", callee=True)
+        yield from _saved_or_made(call)
     elif call.callee == "torch.autograd.backward":
         yield _on(call, "loss.backward", callee=True)
         yield _after(call, "loss.backward")
@@ -61,6 +62,12 @@ def call_sites(call: Call, facts: ModuleFacts) -> Iterator[Sketch]:
         yield _after(call, kind, _literals(call))
     elif _is_activation(call):
         yield _after(call, "call", {"makes": call.name})
+
+
+def _saved_or_made(call: Call) -> Iterator[Sketch]:
+    yield _on(call, "model.save" if call.callee in SAVES else "call", callee=True)
+    if call.callee not in SAVES:
+        yield _after(call, "call", {"fills": call.name})
 
 
 def _initialises(call: Call) -> bool:
@@ -123,7 +130,9 @@ def _method(call: Call) -> Iterator[Sketch]:
         written = call.receiver_text.endswith((".grad", ".grad.data", ".grad.detach()"))
         kind = "grad.write" if written else "call"
     yield _on(call, kind)
-    yield replace(_after(call, kind, _literals(call)), subject=call.receiver_text)
+    fills = {"fills": call.name} if kind == "call" and call.name in FILLERS else {}
+    told = _after(call, kind, _literals(call) | fills)
+    yield replace(told, subject=call.receiver_text)
     state = _argument(call, ("state_dict",), 0) if call.name == "load_state_dict" else None
     if state and not state.literal:
         whose = state.text.removesuffix(".state_dict()")

@@ -142,8 +142,9 @@ class Scoping:
 
 
 def _is_told(site: Site) -> bool:
-    """Whether a plain call's value says something: functional dropout, or what makes a loss."""
-    return "dropout" in site.callee or bool(site.arguments.keys() & {"makes", "layer"})
+    """Whether a plain call's value says something: functional dropout, what makes a loss, or what
+    fills a tensor."""
+    return "dropout" in site.callee or bool(site.arguments.keys() & {"makes", "layer", "fills"})
 
 
 @final
@@ -173,7 +174,8 @@ class _File:
             return self._of_value(site, span)
         if site.probe == "target":
             inert = self._world.alone and site.attribute not in ("grad", "requires_grad")
-            return ALONE if inert else ""
+            fills = site.attribute == "data" and site.arguments.get("action") == "assign"
+            return ALONE if inert and not fills else ""
         if site.probe == "loop":
             return STILL_LOOP if self._is_still(self._loops.get(span)) else ""
         return self._of_receiver(site, span)

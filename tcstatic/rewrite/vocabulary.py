@@ -51,6 +51,12 @@ LAYERS: Final = {
     "torch.nn.Sigmoid": "sigmoid",
     "torch.nn.LogSoftmax": "log_softmax",
 }
+# Methods, and functions of torch.nn.init, that write all of a tensor.
+FILLERS: Final = frozenset(
+    "fill_ zero_ copy_ mul_ normal_ uniform_ constant_ ones_ zeros_ eye_ dirac_ sparse_ "
+    "orthogonal_ trunc_normal_ xavier_uniform_ xavier_normal_ kaiming_uniform_ "
+    "kaiming_normal_".split()
+)
 SAVES: Final = frozenset(
     {"torch.save", "torch.distributed.checkpoint.save", "torch.distributed.checkpoint.async_save"}
 )

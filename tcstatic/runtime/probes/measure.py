@@ -121,6 +121,17 @@ def norms(tensors: Sequence[Any]) -> Pending:
         return _norms_of_any(tensors)
 
 
+def gathered(numbers: Sequence[Any]) -> Pending:
+    """Return single numbers, wherever each of them is."""
+    with torch.no_grad():
+        device = next((one.device for one in numbers if one.device.type != "cpu"), None)
+        chosen = numbers[0].device if device is None else device
+        stacked = torch.stack([one.to(device=chosen, dtype=torch.float64) for one in numbers])
+    if device is None:
+        return Pending.known(list(stacked.tolist()))
+    return Pending(stacked, len(numbers))
+
+
 def norms_of_two(one: Sequence[Any], other: Sequence[Any]) -> tuple[Pending, Pending]:
     """Return the norms of two groups of tensors, read together where they are plain on the host."""
     both = [*one, *other]

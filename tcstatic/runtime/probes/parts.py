@@ -118,8 +118,7 @@ class Parts:
         for thing in flatten(value):
             role = role_of(thing)
             if role == SCHEDULER:
-                driven = self._driven(thing)
-                if driven is not None:
+                if (driven := self._driven(thing)) is not None:
                     self.schedules.made(thing, driven, site.location)
             elif role == LOADER:
                 self.loaders.made(thing, site.location)
@@ -258,6 +257,8 @@ class Parts:
         self.replicas.passed(site)
         if role_of(thing) != TENSOR:
             return
+        if site.attribute == "data":
+            self.structure.initials.wrote(thing, site.location)
         if site.attribute == "requires_grad" and thing.is_leaf:
             self.structure.froze(thing, [thing], site.location)
         if site.attribute == "grad":
@@ -295,8 +296,7 @@ class Parts:
         if module.training or written.endswith(".training"):
             self._dropout_seen[site.number] = self.stream.step
         active = {"<absent>": True, "True": True, "False": False}.get(written)
-        if active is None:
-            active = bool(module.training)
+        active = bool(module.training) if active is None else active
         values = {
             "active": active,
             "module_training": bool(module.training),
@@ -310,7 +310,7 @@ class Parts:
 
     def step_begins(self, optimizer: Any) -> None:
         """Torch's hook before a step."""
-        self.structure.watchful = True
+        self.structure.step_begins(optimizer)
         if self.unmatched.waiting:
             self.unmatched.settle()
         # Five frames of ours lie between torch's hook and the look at them.

@@ -1,4 +1,5 @@
-"""What is done at the sites of states: where one is taken, loaded, saved, or made anew."""
+"""What is done at the sites of states: where one is taken, loaded, saved, or made anew; and where
+what a tensor holds is written."""
 
 from __future__ import annotations
 
@@ -14,6 +15,8 @@ from tcstatic.runtime.probes.parts import Parts
 def handler_of(site: Site, parts: Parts, budget: Budget, saving: Handler) -> Handler | None:
     """What is done at a site that is one of a state, None at any other. On every step: the best
     state may be taken, and loaded, where nothing else is watched."""
+    if "fills" in site.arguments:
+        return lambda value, frame: parts.structure.initials.filled(value, site)
     if site.kind == "model.save" and site.probe == "on":
         return saving
     if site.kind == "model.save":
@@ -31,6 +34,7 @@ def _receiving(site: Site, parts: Parts, budget: Budget) -> Handler:
     def receives(thing: Any, frame: FrameType) -> None:
         if budget.watching:
             parts.replicas.passed(site)
+        parts.structure.initials.loaded(thing, site.location)
         parts.kept.begins(thing)
         parts.unmatched.begins(site, thing)
 

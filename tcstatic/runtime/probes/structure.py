@@ -10,7 +10,9 @@ from typing import Any, Final, final
 from tcstatic.model import Location, Site
 from tcstatic.runtime.probes import measure
 from tcstatic.runtime.probes.adapters import Adapters
+from tcstatic.runtime.probes.alike import Alike
 from tcstatic.runtime.probes.followers import Followers
+from tcstatic.runtime.probes.initials import Initials
 from tcstatic.runtime.probes.ownership import Ownership
 from tcstatic.runtime.probes.roles import (
     LOADER,
@@ -64,6 +66,8 @@ class Structure:
         self._woken = Woken(stream)
         self._followers = Followers(stream)
         self._adapters = Adapters(stream)
+        self.initials = Initials(stream, ownership)
+        self.alike = Alike(stream, ownership, self.initials)
         self.due = _FIRST_LOOK
         self._builders: set[tuple[str, str]] = set()
         self.born: dict[int, int] = {}
@@ -72,6 +76,11 @@ class Structure:
         """A call has returned an optimizer."""
         self.watchful = True
         self._builders.add((where.file, where.function))
+
+    def step_begins(self, optimizer: Any) -> None:
+        """An optimizer of torch's is about to step."""
+        self.watchful = True
+        self.alike.begins(optimizer)
 
     def model_returned(self, module: Any, site: Site, where: Location | None) -> None:
         """A site returned a module: note it if it is new, wrapped or copied."""
@@ -198,6 +207,7 @@ class Structure:
         if self._ties.ties and old is not None and old is not parameter:
             self._ties.parameter_set(module)
         self._ownership.registered(module, name, parameter)
+        self.initials.registered(parameter)
         if self.watchful and old is not None and old is not parameter:
             registry = self._stream.registry
             self._mutated(module, name, [registry.known(old)], [registry.number(parameter)])
@@ -254,6 +264,13 @@ class Structure:
             self._frozen.update(dict.fromkeys(subjects["parameter"], where))
         self._stream.tell(self._stream.make("model.freeze", where, subjects))
 
+    def stepped(self, number: int, steps: int) -> None:
+        """The optimizer with this number has done so many steps."""
+        if steps >= self.due:
+            self.look(steps)
+        if steps >= _FIRST_LOOK and not steps & (steps - 1):
+            self.alike.look(number)
+
     def look(self, steps: int) -> None:
         """An optimizer has done so many steps: look at frozen parts and copies."""
         self.due = 2 * steps
@@ -268,7 +285,7 @@ class Structure:
         """The run ends: tell what is known of frozen parts and of copies; of those that are gone,
         what was seen last."""
         self.look(self.due)
-        for one in (self._woken, self._followers, self._adapters):
+        for one in (self._woken, self._followers, self._adapters, self.alike):
             one.settle()
 
     def _around(self, part: Any) -> list[int]:

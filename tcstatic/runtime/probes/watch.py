@@ -361,6 +361,8 @@ class Watch:
             for number in self._noting:
                 self.values.pop(number, None)
         self._notes = due
+        for number in self._parts.structure.initials.left():
+            self.values.pop(number, None)
 
     def _round_done(self) -> None:
         self._note_graphs()

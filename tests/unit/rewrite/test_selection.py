@@ -79,7 +79,8 @@ def test_methods_get_their_receiver_and_their_value(text: str, expected: str) ->
 
 
 def test_an_initial_value_is_a_place_that_ranks_may_pass_alone() -> None:
-    (site,) = select("from torch import nn\ndef f(w):\n    nn.init.normal_(w)\n")
+    site, filled = select("from torch import nn\ndef f(w):\n    nn.init.normal_(w)\n")
+    assert (filled.probe, filled.arguments) == ("after", {"fills": "normal_"})
     assert (site.probe, site.kind, site.callee) == ("on", "call", "torch.nn.init.normal_")
 
 

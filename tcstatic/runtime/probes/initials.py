@@ -1,0 +1,122 @@
+"""Where the first values of parameters were written: by a call, by an assignment, by loading them,
+or where the layer that holds them was made."""
+
+from __future__ import annotations
+
+import weakref
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any, Final, final
+
+from tcstatic.model import Location, Site
+from tcstatic.runtime.probes import measure
+from tcstatic.runtime.probes.ownership import Ownership
+from tcstatic.runtime.probes.roles import MODULE, TENSOR, role_of
+from tcstatic.runtime.probes.stream import Stream
+
+_MOST_MAPS: Final = 64  # looks for who holds some memory, each over all parameters
+_MOST_LOADS: Final = 64
+_MOST_MADE: Final = 20_000
+_MOST_VAIN: Final = 64  # times that a call writes to something else before it is left alone
+
+_Written = tuple[int, Location]
+
+
+@final
+class Initials:
+    """Follows the writes of one process to parameters before the first step of an optimizer.
+
+    State: `_turn` counts them; `_written` the last one by a parameter's number, and `_begun` the
+    parameters that are trained by now; `_loads` the modules that a state was loaded into;
+    `_holders` whose memory begins where, for one version of all structure, and `_maps` how often
+    that was looked up; `_vain` how often a site wrote to anything else, `_left` those which nobody
+    has to see any more.
+    """
+
+    def __init__(self, stream: Stream, ownership: Ownership) -> None:
+        self._stream = stream
+        self._ownership = ownership
+        self._turn = 0
+        self._written: dict[int, _Written] = {}
+        self._loads: list[tuple[int, weakref.ref[Any], Location]] = []
+        self._holders: tuple[int, dict[int, int]] = (-1, {})
+        self._maps = 0
+        self._begun: set[int] = set()
+        self._vain: Counter[int] = Counter()
+        self._left: list[int] = []
+
+    def left(self) -> list[int]:
+        """Return the sites that have nothing to say any more; each is told once."""
+        left, self._left = self._left, []
+        return left
+
+    def begins(self, parameters: Iterable[Any]) -> None:
+        """The first step of those who train these parameters is about to begin."""
+        self._begun.update(map(self._stream.registry.known, parameters))
+
+    def registered(self, parameter: Any) -> None:
+        """A parameter was set on a module, which is what makes a layer."""
+        if self._turn >= _MOST_MADE or measure.is_lazy(parameter) or parameter.dim() < 2:
+            return
+        frame = self._stream.locator.frame(2)
+        if frame is not None:
+            self._note(self._stream.registry.known(parameter), self._stream.locator.place(frame))
+
+    def filled(self, value: Any, site: Site) -> None:
+        """A call has written to a tensor in place, and gives it back."""
+        if not self.wrote(value, site.location):
+            self._vain[site.number] += 1
+            if self._vain[site.number] == _MOST_VAIN:
+                self._left.append(site.number)
+
+    def wrote(self, value: Any, where: Location) -> bool:
+        """A tensor was written to, or its data is about to be set; whether that is noted."""
+        number = self._held_by(value) if role_of(value) == TENSOR and value.dim() else 0
+        wanted = number > 0 and number not in self._begun
+        if wanted:
+            self._note(number, where)
+        return wanted
+
+    def loaded(self, module: Any, where: Location) -> None:
+        """A state is about to be loaded."""
+        if role_of(module) == MODULE and len(self._loads) < _MOST_LOADS:
+            self._turn += 1
+            self._loads.append((self._turn, weakref.ref(module), where))
+
+    def of(self, parameter: Any) -> Location | None:
+        """Return where the values that a parameter began with were written."""
+        found = [self._written.get(self._stream.registry.known(parameter))]
+        for turn, known, where in self._loads:
+            module = known()
+            if module is not None and any(one is parameter for one in module.parameters()):
+                found.append((turn, where))
+        written = [one for one in found if one is not None]
+        return max(written, key=lambda one: one[0])[1] if written else None
+
+    def _note(self, number: int, where: Location) -> None:
+        if number:
+            self._turn += 1
+            self._written[number] = (self._turn, where)
+
+    def _held_by(self, tensor: Any) -> int:
+        """The number of the parameter that a tensor is, or whose memory it shares."""
+        known = self._stream.registry.known
+        for one in (tensor, tensor._base):
+            if one is not None and (number := known(one)):
+                return number
+        address = _address(tensor)
+        if not address:
+            return 0
+        version = self._ownership.version
+        if self._holders[0] != version and self._maps < _MOST_MAPS:
+            self._maps += 1
+            everyone = self._ownership.everyone()
+            self._holders = (version, {_address(one): known(one) for one in everyone})
+        return self._holders[1].get(address, 0)
+
+
+def _address(tensor: Any) -> int:
+    """Where the memory begins that a plain tensor lies in; 0 for any other."""
+    if not measure.pointer(tensor):
+        return 0
+    return int(tensor.untyped_storage().data_ptr())
