@@ -37,6 +37,7 @@ from tcstatic.program.paths.facts import (  # noqa: F401
     scaling,
     seeds,
     splits,
+    stacking,
     standing,
     starving,
     stepping,
