@@ -48,6 +48,8 @@ BEYOND_SOURCE: Final = frozenset(
         ("TCS415", "a checkpoint of the first layers, whose input needs no gradient"),
         ("TCS416", "a sequence of scores, put together from one for each place"),
         ("TCS415", "checkpoints of blocks with a way around them, after frozen embeddings"),
+        ("TCS430", "a cross entropy with one column of scores"),
+        ("TCS430", "the dimension is right, the number of classes is not"),
         ("TCS701", "moved to the processor that it is on"),
         (
             "TCS701",

@@ -36,13 +36,13 @@ def misplaced(root: Any) -> Iterator[tuple[Any, str]]:
             continue
         softmax, row, column = spot
         seen.add(softmax)
-        over, shape = _over(softmax), shape_of(softmax)
-        if over in (None, column) or min(shape[row], shape[column], shape[over or 0]) < 2:
+        dimension, shape = over(softmax), shape_of(softmax)
+        if dimension in (None, column) or min(shape[row], shape[column], shape[dimension or 0]) < 2:
             continue
         scores = _down((softmax.next_functions[0][0], row, column), frozenset({"Bmm"}))
         if scores is None or {scores[1], scores[2]} != {1, 2}:
             continue
-        if over != row:
+        if dimension != row:
             yield softmax, "heads or examples"
         elif shape[row] == shape[column] and not any(map(_is_learned, scores[0].next_functions)):
             yield softmax, "queries"
@@ -112,8 +112,8 @@ def _viewed(
     return its[turns[0]], its[turns[1]]
 
 
-def _over(softmax: Any) -> int | None:
-    """The dimension that a softmax is taken over, counted from the first."""
+def over(softmax: Any) -> int | None:
+    """Return the dimension that a softmax is taken over, counted from the first."""
     dimension, rank = getattr(softmax, "_saved_dim", None), len(shape_of(softmax))
     return _signed([dimension])[0] % rank if isinstance(dimension, int) and rank else None
 

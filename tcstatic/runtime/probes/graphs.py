@@ -16,7 +16,9 @@ from typing import Any, Final, final
 from tcstatic.model import Location, Needs, Site
 from tcstatic.runtime.probes.attending import misplaced, shape_of
 from tcstatic.runtime.probes.nodes import NOTE, kind_of
+from tcstatic.runtime.probes.optimizers import Optimizer
 from tcstatic.runtime.probes.pairing import Pairing
+from tcstatic.runtime.probes.single import Single
 from tcstatic.runtime.probes.stream import HEARD, Stream, listener
 
 _OWN: Final = "tcstatic.own"  # that an attribute of the program's module was called
@@ -100,6 +102,7 @@ class Graphs:
     ) -> None:
         self._stream = stream
         self.pairing = Pairing(stream, models)
+        self._single = Single(stream, self._layer)
         self._wanted = "loss.forward" in needs.events
         self._told: dict[_Loss, None] = {}
         self._looked = 0
@@ -143,9 +146,15 @@ class Graphs:
             if one not in self._told and len(self._told) < _MOST_TOLD:
                 self._told[one] = None
                 self._tell(one)
+        self._single.read(loss.grad_fn, where)
         if self._looked < _WHOLE:
             self._looked += 1
             self._look(loss.grad_fn)
+
+    def settle(self, live: Iterable[Optimizer]) -> None:
+        """The run ends."""
+        self.pairing.settle()
+        self._single.settle(live)
 
     def _look(self, root: Any) -> None:
         """Tell the weights of attention in a graph that sum to one over something else."""

@@ -390,7 +390,7 @@ class Parts:
             self.unmatched.settle()
         self.schedules.finish(self.updates.live())
         self.updates.windows.settle(self.updates.optimizers)
-        self.graphs.pairing.settle()
+        self.graphs.settle(self.updates.live())
 
     def finish(self) -> None:
         """The run ends or pauses: settle what is open."""

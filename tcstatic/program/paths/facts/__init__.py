@@ -18,6 +18,7 @@ from tcstatic.program.paths.facts import (  # noqa: F401
     layers,
     leaves,
     loaders,
+    lonely,
     losses,
     membership,
     metrics,
