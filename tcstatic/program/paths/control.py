@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from tcstatic.program.paths import iteration, lookup, managers, regions, statements
+from tcstatic.program.paths import iteration, lookup, managers, regions, statements, varying
 from tcstatic.program.paths.conditions import named, truth
 from tcstatic.program.paths.expressions import evaluate
 from tcstatic.program.paths.machine import LoopState, Machine
@@ -77,31 +77,13 @@ def if_(m: Machine, node: Any) -> None:
     test = evaluate(m, node.test)
     known = truth(test)
     taken = node.body if known else node.orelse
-    if known is not None and not (m.loops and _changes(node.test, taken)):
+    if known is not None:
+        varying.decided(m, node.test)
         statements.run(m, taken)
         return
     key, flipped, birth = named(test)
     bodies = [lambda: statements.run(m, node.body), lambda: statements.run(m, node.orelse)]
     branch(m, bodies, key, birth, flipped=flipped, condition=test, place=m.place(node))
-
-
-def _changes(test: syntax.expr, taken: list[syntax.stmt]) -> bool:
-    """Whether the branch taken binds what its condition asks for: another round may go another
-    way."""
-    asked = {_bound_name(part) for part in syntax.walk(test)} - {""}
-    return any(
-        _bound_name(target) in asked
-        for statement in taken
-        for part in syntax.walk(statement)
-        if isinstance(part, syntax.Assign | syntax.AugAssign | syntax.AnnAssign)
-        for target in (part.targets if isinstance(part, syntax.Assign) else [part.target])
-    )
-
-
-def _bound_name(node: syntax.AST) -> str:
-    if isinstance(node, syntax.Name):
-        return node.id
-    return f".{node.attr}" if isinstance(node, syntax.Attribute) else ""
 
 
 def branch(
@@ -180,6 +162,8 @@ def _rounds(m: Machine, iterable: Listing) -> list[Value]:
 
 def while_(m: Machine, node: Any) -> None:
     test = truth(evaluate(m, node.test))
+    if test is not None:
+        varying.decided(m, node.test)
     if test is False:
         return
     _loop(
@@ -209,25 +193,45 @@ def _loop(
     once: bool = False,
 ) -> None:
     mark = m.cells.mark()
-    carried = _carried(m, node)
-    begun = Const(None).number
-    loop = Loop(Block(), m.place(node), begun, certain, kind, once=once)
-    state = LoopState(m.cells.mark(), loop)
-    m.loops.append(state)
-    with m.writing(loop.body):
-        if iterable is not None:
-            iteration.iterated(m, iterable, node)
-        body()
-    m.loops.pop()
-    outcomes = state.left if m.dead else [*state.left, m.cells.changes(state.mark)]
-    m.dead = False
-    m.cells.undo(mark)
+    defined = len(m.defined)
+    seen: Changes = {}
+    for again in range(varying.MOST + 1):
+        carried = _carried(m, node)
+        begun = Const(None).number
+        carried += varying.set_any(m, seen)
+        loop = Loop(Block(), m.place(node), begun, certain, kind, once=once)
+        state = LoopState(m.cells.mark(), loop)
+        before = m.cells.changes(mark)
+        outcomes = _once_through(m, node, body, state, iterable)
+        m.cells.undo(mark)
+        last = once or again == varying.MOST
+        if last or not (further := varying.varying(m, state, before, outcomes)):
+            break
+        seen.update(further)
+        del m.defined[defined:]
+        for number in [number for number in m.objects if number > begun]:
+            del m.objects[number]
     for key, phi in carried:
         ends = [changes[key] for changes in outcomes if key in changes]
         _extend(phi, [end for end in ends if end is not None])
     m.cells.merge([*([] if certain and outcomes else [NO_CHANGES]), *outcomes])
     if loop.body.steps and not m.quiet:
         m.block.steps.append(loop)
+
+
+def _once_through(
+    m: Machine, node: Any, body: Callable[[], None], state: LoopState, iterable: Any
+) -> list[Changes]:
+    """Run a loop's body once; what it leaves behind, by the ways out of it."""
+    m.loops.append(state)
+    with m.writing(state.loop.body):
+        if iterable is not None:
+            iteration.iterated(m, iterable, node)
+        body()
+    m.loops.pop()
+    outcomes = state.left if m.dead else [*state.left, m.cells.changes(state.mark)]
+    m.dead = False
+    return outcomes
 
 
 def _carried(m: Machine, node: Any) -> list[tuple[tuple[int, str], Phi]]:

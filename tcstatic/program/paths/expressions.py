@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
-from tcstatic.program.paths import calls, control, lookup
+from tcstatic.program.paths import calls, control, lookup, varying
 from tcstatic.program.paths.conditions import comparison, named, truth
 from tcstatic.program.paths.machine import Machine
 from tcstatic.program.paths.tree import Block, Branch
@@ -117,6 +117,8 @@ def _unary(m: Machine, node: Any) -> Value:
     value = evaluate(m, node.operand)
     if isinstance(node.op, syntax.Not):
         known = truth(value)
+        if known is not None:
+            varying.decided(m, node.operand)
         return Const(not known) if known is not None else m.node("not", (value,), node)
     op = operator(node.op)
     if isinstance(value, Const) and op == "neg" and isinstance(value.value, int | float):
@@ -130,6 +132,8 @@ def _boolean(m: Machine, node: Any) -> Value:
     for part in node.values:
         value = evaluate(m, part)
         known = truth(value)
+        if known is not None:
+            varying.decided(m, part)
         if known is (op == "or"):
             parts.append(value)
             break
@@ -147,6 +151,8 @@ def _compare(m: Machine, node: Any) -> Value:
         right = evaluate(m, comparator)
         op = operator(sign)
         known = comparison(op, left, right)
+        if known is not None:
+            varying.decided(m, node)
         parts.append(Const(known) if known is not None else m.node(op, (left, right), node))
         left = right
     return parts[0] if len(parts) == 1 else m.node("and", tuple(parts), node)
@@ -156,6 +162,7 @@ def _conditional(m: Machine, node: Any) -> Value:
     test = evaluate(m, node.test)
     known = truth(test)
     if known is not None:
+        varying.decided(m, node.test)
         return evaluate(m, node.body if known else node.orelse)
     key, flipped, birth = named(test)
     values: list[Value] = []

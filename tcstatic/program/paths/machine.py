@@ -61,11 +61,13 @@ class Sparing:
 @final
 @dataclass(slots=True, eq=False)
 class LoopState:
-    """A loop at work: where its cells began, and the states that left its body early."""
+    """A loop at work: where its cells began, the states that left its body early, and what was
+    asked for by conditions whose truth is known: numbers of values, and names of attributes."""
 
     mark: int
     loop: Loop
     left: list[Changes] = field(default_factory=list)
+    decided: set[int | str] = field(default_factory=set)
 
 
 @final
