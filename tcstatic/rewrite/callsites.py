@@ -15,6 +15,7 @@ from tcstatic.rewrite.vocabulary import (
     CONTAINER_METHODS,
     DROPOUTS,
     FILLERS,
+    HOOKS,
     LAYERS,
     LOSSES,
     MAKERS,
@@ -170,6 +171,8 @@ def _operation(call: Call) -> dict[str, str]:
     """What makes a loss or the input of one, by whichever name: noted where a graph is read."""
     if call.place in ("decorator", "raise", "except") or is_library(call):
         return {}
+    if call.name in HOOKS and call.receiver is not None:
+        return {"hooks": call.name}
     if call.callee in LAYERS:
         return {"layer": LAYERS[call.callee]}
     if call.name in NORMALISED and (call.receiver is not None or call.resolved):

@@ -39,6 +39,7 @@ _UNASKED: Final = frozenset(
 # Kinds whose receivers are looked at only to find where ranks part.
 _PASSED: Final = frozenset("call scaler.update optimizer.new".split())
 _MADE: Final = frozenset("model.new wrap.new optimizer.new model.load".split())
+_TELLING: Final = frozenset({"makes", "layer", "fills", "hooks"})
 _MODES: Final = frozenset({"model.train", "model.eval"})
 _CONTAINERS: Final = frozenset(
     f"torch.nn.{name}" for name in ("Sequential", "ModuleList", "ModuleDict")
@@ -142,9 +143,9 @@ class Scoping:
 
 
 def _is_told(site: Site) -> bool:
-    """Whether a plain call's value says something: functional dropout, what makes a loss, or what
-    fills a tensor."""
-    return "dropout" in site.callee or bool(site.arguments.keys() & {"makes", "layer", "fills"})
+    """Whether a plain call's value says something: functional dropout, what makes a loss, fills a
+    tensor or registers a hook."""
+    return "dropout" in site.callee or bool(site.arguments.keys() & _TELLING)
 
 
 @final

@@ -51,6 +51,12 @@ LAYERS: Final = {
     "torch.nn.Sigmoid": "sigmoid",
     "torch.nn.LogSoftmax": "log_softmax",
 }
+# Methods of modules and tensors that hand back a handle of what they have registered.
+HOOKS: Final = frozenset(
+    "register_hook register_forward_hook register_forward_pre_hook register_backward_hook "
+    "register_full_backward_hook register_full_backward_pre_hook "
+    "register_post_accumulate_grad_hook".split()
+)
 # Methods, and functions of torch.nn.init, that write all of a tensor.
 FILLERS: Final = frozenset(
     "fill_ zero_ copy_ mul_ normal_ uniform_ constant_ ones_ zeros_ eye_ dirac_ sparse_ "

@@ -41,6 +41,7 @@ BEYOND_SOURCE: Final = frozenset(
         ("TCS138", "a rate that is read as a whole number"),
         ("TCS201", "a larger model takes the place of the one that the optimizer was built for"),
         ("TCS201", "each fold gets a new model, and keeps the first one's optimizer"),
+        ("TCS219", "a function that is called for each step"),
         ("TCS402", "a function after the last layer hands no gradient back"),
         ("TCS415", "through numpy and back"),
         ("TCS415", "a gate that compares has no slope"),

@@ -1,5 +1,5 @@
-"""What is done at the sites of states: where one is taken, loaded, saved, or made anew; and where
-what a tensor holds is written."""
+"""What is done at the sites of states: where one is taken, loaded, saved, or made anew; where
+what a tensor holds is written, and where hooks are registered."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from tcstatic.runtime.probes.parts import Parts
 def handler_of(site: Site, parts: Parts, budget: Budget, saving: Handler) -> Handler | None:
     """What is done at a site that is one of a state, None at any other. On every step: the best
     state may be taken, and loaded, where nothing else is watched."""
+    if "hooks" in site.arguments:
+        return lambda handle, frame: parts.structure.piling.registered(handle, site)
     if "fills" in site.arguments:
         return lambda value, frame: parts.structure.initials.filled(value, site)
     if site.kind == "model.save" and site.probe == "on":

@@ -14,6 +14,7 @@ from tcstatic.runtime.probes.alike import Alike
 from tcstatic.runtime.probes.followers import Followers
 from tcstatic.runtime.probes.initials import Initials
 from tcstatic.runtime.probes.ownership import Ownership
+from tcstatic.runtime.probes.piling import Piling
 from tcstatic.runtime.probes.roles import (
     LOADER,
     MODULE,
@@ -66,6 +67,7 @@ class Structure:
         self._woken = Woken(stream)
         self._followers = Followers(stream)
         self._adapters = Adapters(stream)
+        self.piling = Piling(stream)
         self.initials = Initials(stream, ownership)
         self.alike = Alike(stream, ownership, self.initials)
         self.due = _FIRST_LOOK
@@ -285,7 +287,7 @@ class Structure:
         """The run ends: tell what is known of frozen parts and of copies; of those that are gone,
         what was seen last."""
         self.look(self.due)
-        for one in (self._woken, self._followers, self._adapters, self.alike):
+        for one in (self._woken, self._followers, self._adapters, self.alike, self.piling):
             one.settle()
 
     def _around(self, part: Any) -> list[int]:

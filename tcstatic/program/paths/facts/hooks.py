@@ -1,0 +1,141 @@
+"""Hooks that each turn of a training loop, or each forward, registers on what was there before.
+
+What is looked at is the text of the loop, or of the method.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
+from weakref import WeakKeyDictionary
+
+from tcstatic.program.paths.facts import written
+from tcstatic.program.paths.facts.orders import tell
+from tcstatic.program.paths.facts.registry import surveys
+from tcstatic.program.paths.machine import Machine
+from tcstatic.program.paths.project import Module, statements_in
+from tcstatic.program.paths.tree import Block, happenings
+from tcstatic.program.paths.values import Place
+from tcstatic.program.source import syntax
+
+_REGISTERS: Final = frozenset(
+    "register_hook register_forward_hook register_forward_pre_hook register_backward_hook "
+    "register_full_backward_hook register_full_backward_pre_hook "
+    "register_post_accumulate_grad_hook".split()
+)
+_WORTH: Final = re.compile(r"\bregister_\w*hook\(")
+_REMOVED: Final = re.compile(r"\.(remove|clear|pop|popitem)\b|_hooks\b\s*=")
+# What goes over the parts of a module that was there before.
+_PARTS: Final = frozenset("modules children parameters named_modules named_parameters".split())
+# Managers that take no hook back.
+_PLAIN: Final = frozenset(
+    "no_grad enable_grad autocast set_grad_enabled profile record_function".split()
+)
+_Found = tuple[syntax.Call, str, str]
+_known: WeakKeyDictionary[Module, tuple[_Found, ...]] = WeakKeyDictionary()
+
+
+@surveys
+def piling(m: Machine, block: Block) -> None:
+    """``piles_up`` of the call that registers."""
+    every = happenings(block)
+    if not any(one.kind == "loss.backward" for one in every):
+        return
+    for module in dict.fromkeys(one.place.module for one in every):
+        known = _known.get(module)
+        if known is None:
+            known = tuple(_in_module(module)) if _WORTH.search(module.text.text) else ()
+            _known[module] = known
+        for call, function, often in known:
+            place = Place(module, call, function)
+            tell(block, "piles_up", place, method=written.called(call), hooks=often)
+
+
+def _in_module(module: Module) -> Iterator[_Found]:
+    told: set[tuple[int, int]] = set()
+    for statement in (module.tree, *statements_in(module.tree)):
+        if isinstance(statement, syntax.Module | syntax.FunctionDef):
+            found = _in_function(statement)
+        else:
+            found = iter(())
+        for call, function, often in found:
+            if (call.lineno, call.col_offset) not in told:
+                told.add((call.lineno, call.col_offset))
+                yield call, function, often
+
+
+def _in_function(scope: Any) -> Iterator[_Found]:
+    name = getattr(scope, "name", "")
+    arguments = [one.arg for one in scope.args.args] if name else []
+    if name == "forward" and arguments[:1] == ["self"] and not _removes(scope.body):
+        for call in _each_time(scope.body, _bound(scope.body) | set(arguments[1:])):
+            yield call, name, "each forward"
+    for loop in written.own(scope.body):
+        if not isinstance(loop, syntax.For | syntax.While) or not _trains(loop):
+            continue
+        if _removes(loop.body) or _removes(scope.body) or _ends_at_once(loop):
+            continue
+        for call in _each_time(loop.body, _bound(loop.body) | written.bound(loop)):
+            yield call, name, "each turn"
+
+
+def _trains(loop: Any) -> bool:
+    calls = [call for one in written.own(loop.body) for call in written.calls(one)]
+    return {"backward", "step"} <= {written.called(call) for call in calls}
+
+
+def _removes(body: Sequence[syntax.stmt]) -> bool:
+    return any(_REMOVED.search(syntax.unparse(one)) for one in body)
+
+
+def _ends_at_once(loop: Any) -> bool:
+    return any(isinstance(one, syntax.Break | syntax.Return) for one in loop.body)
+
+
+def _bound(body: Sequence[syntax.stmt]) -> set[str]:
+    """The names that are bound in a body, but for those of the parts of a module."""
+    found: set[str] = set()
+    for one in written.own(body):
+        if not _is_over_parts(one):
+            found |= written.bound(one)
+    return found
+
+
+def _is_over_parts(one: syntax.stmt) -> bool:
+    return isinstance(one, syntax.For) and written.called(one.iter) in _PARTS
+
+
+def _each_time(body: Sequence[syntax.stmt], bound: set[str]) -> Iterator[syntax.Call]:
+    """The calls that register a hook whenever a body is run, on nothing that it has bound."""
+    for one in body:
+        if isinstance(one, syntax.For) and _is_over_parts(one):
+            held = getattr(getattr(one.iter, "func", None), "value", None)
+            parts = bound | (written.bound(one) if _is_bound(written.name(held), bound) else set())
+            yield from _each_time(one.body, parts)
+        elif isinstance(one, syntax.With):
+            names = {written.called(item.context_expr) for item in one.items}
+            yield from _each_time(one.body, bound) if names <= _PLAIN else ()
+        elif isinstance(one, syntax.For):
+            yield from _each_time(one.body, bound)
+        elif isinstance(one, syntax.Expr | syntax.Assign):
+            for call in written.calls(one):
+                holder = _holder(getattr(call.func, "value", None))
+                if written.called(call) in _REGISTERS and not _is_bound(holder, bound):
+                    yield call
+
+
+def _holder(node: Any) -> str:
+    """The dotted name of what is looked into, without what is picked from it by number."""
+    if isinstance(node, syntax.Subscript):
+        return _holder(node.value)
+    if isinstance(node, syntax.Attribute):
+        holder = _holder(node.value)
+        return f"{holder}.{node.attr}" if holder else ""
+    return written.name(node)
+
+
+def _is_bound(name: str, bound: set[str]) -> bool:
+    """Whether a dotted name, or what it is an attribute of, is bound here; so is any other."""
+    parts = name.split(".")
+    return not name or any(".".join(parts[:count]) in bound for count in range(1, len(parts) + 1))
