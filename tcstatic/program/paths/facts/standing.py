@@ -3,22 +3,34 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
+from tcstatic.program.paths import lookup
 from tcstatic.program.paths.facts.orders import tell
 from tcstatic.program.paths.facts.registry import surveys
 from tcstatic.program.paths.machine import Machine
 from tcstatic.program.paths.project import Module
 from tcstatic.program.paths.tree import Block, Branch, Called, Loop, happenings, loops
-from tcstatic.program.paths.values import Const, Node, Value
+from tcstatic.program.paths.values import Class, Const, External, Node, Value
 from tcstatic.program.source import syntax
 
 # What is counted. An epoch may be the only one of a run, a rank or a fold is chosen.
 _COUNTERS: Final = re.compile(
     r"step|iter|count|cnt|update|tick|episode|frame|since|elapsed|calls|learned|^[itn]$"
 )
-_CHOSEN: Final = re.compile(r"rank|fold|epoch|every|freq|interval|period|per_|max|min|num_(?!upd)")
+_CHOSEN: Final = re.compile(
+    r"rank|fold|epoch|every|freq|interval|period|per_|max|min|num_(?!upd)|accum|start|resume|skip"
+    r"|stack|warm|offset|local|(?<![a-z])n_step|task|first|init|seed"
+)
+# At the top of a script stand its settings as well: there, what is called a counter in so many
+# words is one.
+_SAID: Final = re.compile(
+    r"^((global|total|train|n|num|env|learn)_)?(step|iteration|iter|update|tick|counter|count)s?"
+    r"(_?(done|so_far|count|counter|num|no))?$"
+)
+# Libraries whose classes advance no counter of a class that derives from them.
+_KNOWN: Final = ("torch", "typing", "abc", "builtins", "object", "collections", "enum")
 _LIMITS: Final = frozenset({">=", ">", "=="})
 _MOST_STARTS: Final = 2  # a counter begins at 0, or at 1
 
@@ -36,7 +48,9 @@ def standing(m: Machine, block: Block) -> None:
             seen.add(place.node)
             counter = _counter(place.node, one.condition)
             if counter and any(happenings(side) for side in one.alternatives):
-                modules = [place.module, *m.globals.values()]
+                modules = list(dict.fromkeys([place.module, *m.globals.values()]))
+                if _may_be_set(place.module, counter) or _is_inherited(m, modules, counter):
+                    continue
                 if not any(_is_advanced(module, counter) for module in modules):
                     tell(block, "stands_still", place, counter=syntax.unparse(counter))
 
@@ -75,8 +89,53 @@ def _plain(asked: Any) -> syntax.expr | None:
     return asked if isinstance(asked, syntax.Name | syntax.Attribute) else None
 
 
-def _name(asked: syntax.expr) -> str:
-    return asked.attr if isinstance(asked, syntax.Attribute) else getattr(asked, "id", "")
+def _name(asked: syntax.AST) -> str:
+    return str(getattr(asked, "attr", getattr(asked, "id", "")))
+
+
+def _may_be_set(module: Module, counter: syntax.expr) -> bool:
+    """Whether a number may be a setting: it stands at the top of its script, or is compared with
+    what a loop goes through."""
+    name = _name(counter)
+    top = module.bindings.get(name) if isinstance(counter, syntax.Name) else None
+    if top is not None and not _SAID.match(name):
+        return True
+    every = list(syntax.walk(module.tree))
+    goes = {
+        part.id
+        for node in every
+        if isinstance(node, syntax.For)
+        for part in syntax.walk(node.target)
+        if isinstance(part, syntax.Name)
+    }
+    for node in every:
+        if isinstance(node, syntax.Compare):
+            named = {_name(part) for part in syntax.walk(node)}
+            if name in named and goes & (named - {name}):
+                return True
+    return False
+
+
+def _is_inherited(m: Machine, modules: Iterable[Module], counter: syntax.expr) -> bool:
+    """Whether an attribute may be advanced by a class of a library, which its own derives from."""
+    if not isinstance(counter, syntax.Attribute):
+        return False
+    for node, made in m.classes.items():
+        if isinstance(made, Class) and made.module in modules and counter.attr in _stored(node):
+            for base in lookup.ancestry(made):
+                known = isinstance(base, External) and base.path.startswith(_KNOWN)
+                if not known and not isinstance(base, Class):
+                    return True
+    return False
+
+
+def _stored(node: syntax.ClassDef) -> set[str]:
+    """The names of a class, and the attributes that its methods store."""
+    return {
+        _name(part)
+        for part in syntax.walk(node)
+        if isinstance(getattr(part, "ctx", None), syntax.Store)
+    }
 
 
 def _is_still(condition: Value, operations: frozenset[str]) -> bool:
