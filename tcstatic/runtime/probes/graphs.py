@@ -15,6 +15,7 @@ from typing import Any, Final, final
 
 from tcstatic.model import Location, Needs, Site
 from tcstatic.runtime.probes.attending import misplaced, shape_of
+from tcstatic.runtime.probes.growth import Growth
 from tcstatic.runtime.probes.nodes import NOTE, kind_of
 from tcstatic.runtime.probes.optimizers import Optimizer
 from tcstatic.runtime.probes.pairing import Pairing
@@ -101,8 +102,9 @@ class Graphs:
         self, stream: Stream, needs: Needs, models: Callable[[], Iterable[Any]] = tuple
     ) -> None:
         self._stream = stream
-        self.pairing = Pairing(stream, models)
+        self._pairing = Pairing(stream, models)
         self._single = Single(stream, self._layer)
+        self._growth = Growth(stream)
         self._wanted = "loss.forward" in needs.events
         self._told: dict[_Loss, None] = {}
         self._looked = 0
@@ -137,9 +139,12 @@ class Graphs:
 
     def read(self, loss: Any, where: Location | None) -> None:
         """Tell of the losses in the graph of a number whose backward begins."""
-        if not self.due or loss.grad_fn is None:
+        if loss.grad_fn is None or not self._wanted:
             return
-        self.pairing.read(loss.grad_fn, where)
+        self._growth.read(loss.grad_fn, where)
+        if not self.due:
+            return
+        self._pairing.read(loss.grad_fn, where)
         for found in _losses(loss.grad_fn):
             made_at = found.made_at or self._layer(found.made_by)
             one = replace(found, where=found.where or where, made_at=made_at)
@@ -153,8 +158,9 @@ class Graphs:
 
     def settle(self, live: Iterable[Optimizer]) -> None:
         """The run ends."""
-        self.pairing.settle()
+        self._pairing.settle()
         self._single.settle(live)
+        self._growth.settle()
 
     def _look(self, root: Any) -> None:
         """Tell the weights of attention in a graph that sum to one over something else."""

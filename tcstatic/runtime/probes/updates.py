@@ -139,8 +139,8 @@ class Updates:
 
     def _read(self, loss: Any, where: Location | None) -> measure.Pending:
         """Read the graph of a loss where that is due, and return its number."""
+        self._graphs.read(loss, where)
         if self._graphs.due:
-            self._graphs.read(loss, where)
             self.halves.read(loss, where)
         self.slopes.read(loss, everyone := self.live())
         number = measure.scalar(loss)

@@ -22,6 +22,11 @@ _LOSS: Final = re.compile(r"\bCrossEntropyLoss\(|\bNLLLoss\(")
 _MASK: Final = re.compile(r"\b(\w*key_padding_mask)\s*=\s*(?!None\b|=)([\w.]+)(.?)")
 _OTHER_MASK: Final = re.compile(r"\bmasked_fill_?\(|\battn_mask\s*=\s*(?!None\b|=)")
 
+# What a state begins with.
+_STARTS: Final = re.compile(
+    r"=\s*(None|0(\.0)?|\[\]|\(\)|deque\(.*|[\w.]*(zeros|init_?\w*)\(.*)\s*$"
+)
+
 
 def shift_lines(code: Iterable[CodeType], locator: Locator) -> Iterator[Location]:
     """Where something is shifted by a place or two; data before models, targets before others."""
@@ -51,6 +56,26 @@ def mask_lines(code: Iterable[CodeType], locator: Locator) -> Iterator[Location]
         made = None if found[3] in "([" and found[3] else _made(found[2], where, lines)
         yield made or where
     yield from (one for one, text in lines if _OTHER_MASK.search(text) and _in_forward(one))
+
+
+def carrying_lines(
+    name: str, code: Iterable[CodeType], locator: Locator, loop: Location | None
+) -> Iterator[Location]:
+    """Where a name, or an attribute (".name"), is bound to something new, or something is added to
+    it: behind the head of the loop first, where that is in the same function, and never where it
+    is made."""
+    plain = re.escape(name.lstrip("."))
+    mine = rf"\.{plain}" if name.startswith(".") else rf"(?<![\w.]){plain}"
+    bound = re.compile(rf"^[^=(]*\(?[^=(]*{mine}\b[^=(]*[-+*/]?=(?!=)|{mine}\.(append|extend)\(")
+    found = [
+        one
+        for one, text in _lines(code, locator)
+        if bound.search(text) and not one.function.endswith("__init__") and not _STARTS.search(text)
+    ]
+    if loop is not None:
+        inside = [one for one in found if one.file == loop.file and one.line > loop.line]
+        found.sort(key=lambda one: (one not in inside or one.function != loop.function, one.line))
+    return iter(found)
 
 
 def _defines(where: Location, lines: list[tuple[Location, str]]) -> bool:
