@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Final, final
 
 from tcstatic.model import Location, Site
+from tcstatic.runtime.probes import measure
 from tcstatic.runtime.probes.ledger import VERSION
 from tcstatic.runtime.probes.roles import MODULE, role_of
 from tcstatic.runtime.probes.stream import Stream
@@ -20,11 +21,13 @@ _LONGEST: Final = 60  # characters of a name that is told
 @final
 @dataclass(frozen=True, slots=True)
 class _Load:
-    """A load that found no name of its own, and each parameter with its version before."""
+    """A load that found no name of its own, each parameter with its version before, and what they
+    held: a write through ``.data`` moves no version."""
 
     where: Location
     module: weakref.ref[Any]
     before: tuple[tuple[weakref.ref[Any], int], ...]
+    held: measure.Pending
     given: str
     own: str
     step: int
@@ -69,7 +72,8 @@ class Unmatched:
         elif self._is_judged(site, module) and own:
             before = tuple((weakref.ref(one), VERSION(one)) for one in own.values())
             first, of_own = (str(next(iter(one)))[:_LONGEST] for one in (state, own))
-            load = _Load(where, kept, before, first, of_own, self._stream.step)
+            held = measure.digests([*module.parameters()])
+            load = _Load(where, kept, before, held, first, of_own, self._stream.step)
             self.waiting.append(load)
 
     def _is_judged(self, site: Site, module: Any) -> bool:
@@ -111,4 +115,6 @@ def _is_plain(module: Any) -> bool:
 def _is_untouched(load: _Load, module: Any) -> bool:
     now = list(module.parameters())
     before = {id(kept()): version for kept, version in load.before if kept() is not None}
-    return bool(now) and all(before.get(id(one)) == VERSION(one) for one in now)
+    if not now or any(before.get(id(one)) != VERSION(one) for one in now):
+        return False
+    return measure.digests(now).values() == load.held.values()

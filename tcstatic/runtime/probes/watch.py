@@ -312,13 +312,13 @@ class Watch:
         """An optimizer's step begins."""
         if self._budget.watching:
             self._guarded("optimizer.step", self._parts.step_begins, optimizer)
+        elif self._parts.unmatched.waiting:
+            self._guarded("optimizer.step", self._parts.unmatched.settle)
 
     def step_ends(self, optimizer: Any) -> None:
         """An optimizer's step is done."""
-        if self._budget.watching:
-            self._guarded("optimizer.step", self._parts.step_ends, optimizer)
-        else:
-            self._guarded("optimizer.step", self._parts.step_passed, optimizer)
+        work = self._parts.step_ends if self._budget.watching else self._parts.step_passed
+        self._guarded("optimizer.step", work, optimizer)
 
     def module_registered(self, parent: Any, name: str, child: Any) -> None:
         """A submodule is being set."""

@@ -89,3 +89,23 @@ def test_a_module_that_loads_by_itself_knows_its_names(watched: Watched) -> None
     load(watched, model, FOREIGN)
     train(model, sgd(model), 2)
     assert found(watched) == []
+
+
+def test_what_is_written_through_data_moves_no_version(watched: Watched) -> None:
+    swapped, filled = linear(), linear()
+    for model in (swapped, filled):
+        load(watched, model, FOREIGN)
+    swapped.weight.data = torch.ones(2, 3)
+    filled.weight.data[1, 1] = 3.0
+    train(swapped, sgd(swapped), 2)
+    train(filled, sgd(filled), 2)
+    assert found(watched) == []
+
+
+def test_a_step_that_nobody_watches_is_told_of_before_it_begins(watched: Watched) -> None:
+    model = linear()
+    load(watched, model, FOREIGN)
+    watch: Any = watched.watch
+    watch._budget.watching = False
+    train(model, sgd(model), 2)
+    assert found(watched) == [("TCS705", LINE)]
