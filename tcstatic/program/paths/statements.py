@@ -139,6 +139,8 @@ def _unpack(m: Machine, targets: list[syntax.expr], value: Value) -> None:
 def _assign(m: Machine, node: Any) -> None:
     begun = Const(None).number
     value = evaluate(m, node.value)
+    if len(node.targets) > 1:
+        begun = Const(None).number  # one that is made here has two names as well
     for target in node.targets:
         assign(m, target, value)
         _told_aliases(m, target, node.value, value, begun)

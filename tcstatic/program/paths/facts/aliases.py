@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 from typing import Any, Final
 
+from tcstatic.program.paths.facts import written
 from tcstatic.program.paths.facts.orders import tell
 from tcstatic.program.paths.facts.registry import surveys
 from tcstatic.program.paths.machine import Machine
 from tcstatic.program.paths.operations import WRAPPERS
-from tcstatic.program.paths.tree import Block, Happening, happenings
+from tcstatic.program.paths.project import Module, definitions_around
+from tcstatic.program.paths.tree import Block, Called, Happening, happenings, with_calls
 from tcstatic.program.paths.values import Node, Object, options
 from tcstatic.program.source import syntax
 
@@ -23,19 +25,52 @@ def aliases(m: Machine, block: Block) -> None:
     """``loads_itself``: a further name is given to a model, and the model's state is loaded by that
     name into the model itself."""
     every = list(happenings(block))
-    loads = [one for one in every if one.kind == "model.load" and _loads_itself(one)]
-    for one in every:
-        name = str(one.values.get("name"))
-        if one.values.get("operation") != "alias" or _MEANT.search(name):
+    loads = [(one, given) for one, given in with_calls(block) if one.kind == "model.load"]
+    using = [(one, _names(one, given)) for one, given in loads if _loads_itself(one)]
+    aliases = [one for one in every if one.values.get("operation") == "alias"]
+    for load, names in using:
+        if any(_is_chosen(load.place.module, name) for name in names):
             continue
-        if not _is_plain(syntax.unparse(one.place.node)) or _is_copied(m, one):
+        for name in names:  # what is loaded into, and then what the state is taken from
+            for one in aliases:
+                same = load.subjects.get("model") == one.subjects.get("model")
+                if same and one.values["name"] == name and _is_second(m, one):
+                    more: dict[str, Any] = {"name": name, "#trail": [("loaded", load.place)]}
+                    tell(block, "loads_itself", one.place, subjects=one.subjects, **more)
+                    return
+
+
+def _is_second(m: Machine, one: Happening) -> bool:
+    """Whether a further name is meant to be that of another model."""
+    if _MEANT.search(str(one.values["name"])) or _is_copied(m, one):
+        return False
+    made = one.receiver.place if one.receiver is not None else None
+    at_once = made is not None and made.node is one.place.node  # ``a = b = Net()``
+    return at_once or _is_plain(syntax.unparse(one.place.node))
+
+
+def _is_chosen(module: Module, name: str) -> bool:
+    """Whether a name is that of the same model by choice: elsewhere it is bound to another one."""
+    scopes: dict[syntax.AST | None, set[bool]] = {}
+    for node in syntax.walk(module.tree):
+        if not isinstance(node, syntax.Assign | syntax.AnnAssign) or node.value is None:
             continue
-        mine = [load for load in loads if load.subjects.get("model") == one.subjects.get("model")]
-        using = [load for load in mine if name in _names(load)]
-        if using:
-            more: dict[str, Any] = {"name": name, "#trail": [("loaded", using[0].place)]}
-            tell(block, "loads_itself", one.place, subjects=one.subjects, **more)
-            return
+        targets = node.targets if isinstance(node, syntax.Assign) else [node.target]
+        if name not in {written.name(one).rpartition(".")[2] for one in targets}:
+            continue
+        if isinstance(node.value, syntax.IfExp | syntax.BoolOp):
+            return True
+        scopes.setdefault(_scope(module, node), set()).add(bool(written.name(node.value)))
+    return any(len(kinds) > 1 for kinds in scopes.values())
+
+
+def _scope(module: Module, node: syntax.Assign | syntax.AnnAssign) -> syntax.AST | None:
+    """The class whose attributes a statement may bind, or the function whose names."""
+    around = list(definitions_around(module.tree, node.lineno))
+    target = node.targets[0] if isinstance(node, syntax.Assign) else node.target
+    held = isinstance(target, syntax.Attribute)
+    found = [one for one in around if isinstance(one, syntax.ClassDef) == held]
+    return found[-1] if found else None
 
 
 def _loads_itself(one: Happening) -> bool:
@@ -70,5 +105,19 @@ def _texts(one: Happening) -> list[str]:
     return [syntax.unparse(part) for part in held]
 
 
-def _names(one: Happening) -> list[str]:
-    return [text.rpartition(".")[2] for text in _texts(one)]
+def _names(one: Happening, around: tuple[Called, ...]) -> list[str]:
+    """The names of what is loaded into and of what the state is taken from, as the caller has
+    them where a function was given both."""
+    texts = _texts(one)
+    for called in reversed(around):
+        arguments = called.function.node.args
+        names = [part.arg for part in (*arguments.posonlyargs, *arguments.args)]
+        call = called.place.node
+        if not isinstance(call, syntax.Call) or not set(texts) <= set(names):
+            break
+        given = dict(zip(names, map(syntax.unparse, call.args), strict=False))
+        given.update({part.arg: syntax.unparse(part.value) for part in call.keywords if part.arg})
+        if not set(texts) <= set(given):
+            break
+        texts = [given[text] for text in texts]
+    return [text.rpartition(".")[2] for text in texts]
