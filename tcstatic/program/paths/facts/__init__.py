@@ -38,6 +38,7 @@ from tcstatic.program.paths.facts import (  # noqa: F401
     restoring,
     scaling,
     seeds,
+    signs,
     splits,
     stacking,
     standing,
