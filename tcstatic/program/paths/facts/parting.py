@@ -7,334 +7,325 @@ are cut into batches, or handed on, side by side.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator
-from dataclasses import dataclass, field
-from typing import Any, Final, final
+from collections.abc import Iterator
+from typing import Any, Final, NamedTuple
 from weakref import WeakKeyDictionary
 
 from tcstatic.program.paths.facts import written
 from tcstatic.program.paths.facts.orders import tell
+from tcstatic.program.paths.facts.permuting import Part, Scope, order_in, scope_of, taken
 from tcstatic.program.paths.facts.registry import surveys
 from tcstatic.program.paths.machine import Machine
 from tcstatic.program.paths.project import Module, statements_in
-from tcstatic.program.paths.tree import Block, happenings
+from tcstatic.program.paths.tree import Block
 from tcstatic.program.paths.values import Place
 from tcstatic.program.source import syntax
 
-_ORDERS: Final = frozenset({"randperm", "permutation"})
 _WORTH: Final = re.compile(r"\b(randperm|permutation|shuffle)\(")
-_COUNTS: Final = frozenset({"arange", "range", "list"})
 _TOGETHER: Final = frozenset({"TensorDataset", "StackDataset", "zip", "train_test_split"})
-_MOVING: Final = frozenset({"shuffle", "index_select", "take"})
+# A label's name says so at its end; what follows it says of which part, or of which kind it is.
 _LABELS: Final = re.compile(
-    r"(^|_)(ys?|y[bt]|labels?|lbls?|targets?|tgts?|class(es)?|tags?|truth|answers?|wanted)(_|\d|$)"
-    r"|^y|_y$",
+    r"(^|_)(ys?|labels?|lbls?|targets?|tgts?|class(es)?|tags?|truth|answers?|wanted)"
+    r"(_?(train\w*|tr|all|full|data|tensor|np|arr|array|list|batch|raw|b|t|\d+))*$",
     re.IGNORECASE,
 )
-# Names of what takes inputs and labels apart on purpose.
+_LOSSES: Final = re.compile(r"loss|crit|entropy|objective|mse|mae|nll|bce|(^|_)(ce|l1)$", re.I)
+# Words for what takes inputs and labels apart on purpose.
 _MEANT: Final = re.compile(
-    r"null|baseline|chance|control|corrupt|negativ|mismatch|unpair|scrambl|permut\w*_?test"
-    r"|importance|ablat|shuffled?_?(labels?|targets?|y)",
+    r"null|baseline|chance|control|corrupt|negativ|mismatch|unpair|unrelated|scrambl|marginal"
+    r"|independ|permut\w*_?test|importance|ablat|memori[sz]|(random|shuffled?)_?(labels?|targets?|y\b)",
     re.IGNORECASE,
 )
-Definition = syntax.Module | syntax.FunctionDef | syntax.AsyncFunctionDef | syntax.ClassDef
+_ALIKE: Final = frozenset("ones zeros full ones_like zeros_like full_like".split())
+_DRAWN: Final = frozenset("randn rand randn_like rand_like normal uniform standard_normal".split())
+# What gives two permutations the same numbers.
+_SEEDED: Final = re.compile(r"seed|state|[gG]enerator|default_rng|Random\(")
+_Found = tuple[syntax.stmt, str, tuple[str, str]]
+_known: WeakKeyDictionary[Module, tuple[tuple[_Found, ...], bool]] = WeakKeyDictionary()
 
 
-@final
-@dataclass(slots=True)
-class _Scope:
-    """One function, or the statements of a module.
+class _Cut(NamedTuple):
+    """Names that are cut alike, or handed on together; `loosely`, if it may be by chance."""
 
-    `orders` are names of random orders, and of parts of one with the text of the part; `put` the
-    names that were put into an order: by which statement, and by which order ('' for one of its
-    own). `whole` tells that it is all methods of a class, which run in any order.
-    """
-
-    node: Definition
-    statements: list[syntax.stmt]
-    whole: bool = False
-    orders: dict[str, tuple[str, str]] = field(default_factory=dict)
-    put: dict[str, tuple[syntax.stmt, str]] = field(default_factory=dict)
+    statement: syntax.stmt
+    names: dict[str, None]
+    loosely: bool
 
 
 @surveys
 def parted(m: Machine, block: Block) -> None:
     """``parted`` of a statement that puts inputs or labels into a random order, alone."""
-    every = happenings(block)
-    if not any(one.kind == "loss.backward" for one in every):
+    modules = written.modules(m, block)
+    if not any(_found(module)[0] for module in modules):
         return
-    for module in dict.fromkeys(one.place.module for one in every):
-        for node, function, names in _found(module):
+    if not any(_found(module)[1] for module in modules):
+        return  # no loss compares anything with labels
+    for module in modules:
+        for node, function, names in _found(module)[0]:
             place = Place(module, node, function)
             tell(block, "parted", place, name=names[0], other=names[1])
 
 
-_Found = tuple[syntax.stmt, str, tuple[str, str]]
-_known: WeakKeyDictionary[Module, tuple[_Found, ...]] = WeakKeyDictionary()
-
-
-def _found(module: Module) -> tuple[_Found, ...]:
+def _found(module: Module) -> tuple[tuple[_Found, ...], bool]:
+    """What is found in a module, and whether it has a loss that compares with something."""
     known = _known.get(module)
     if known is None:
-        known = tuple(_in_module(module)) if _WORTH.search(module.text.text) else ()
-        _known[module] = known
+        found = tuple(_in_module(module)) if _WORTH.search(module.text.text) else ()
+        known = _known[module] = (found, any(map(_compares, syntax.walk(module.tree))))
     return known
 
 
+def _compares(one: syntax.AST) -> bool:
+    """Whether a loss is asked how far something is from data that it was not made of."""
+    if not isinstance(one, syntax.Call) or len(one.args) < len(("output", "target")):
+        return False
+    if not _LOSSES.search(written.called(one)):
+        return False
+    target: Any = written.bare(one.args[1])
+    while isinstance(target, syntax.Call | syntax.Subscript):
+        target = target.value if isinstance(target, syntax.Subscript) else target.func
+        target = target.value if isinstance(target, syntax.Attribute) else target
+    name = written.name(target)
+    return name not in ("", "torch", "np", "F") and name not in written.names(one.args[0])
+
+
 def _in_module(module: Module) -> Iterator[_Found]:
-    definitions = [module.tree, *statements_in(module.tree)]
-    for node in definitions:
-        if isinstance(node, syntax.Module | syntax.FunctionDef | syntax.AsyncFunctionDef):
-            name = getattr(node, "name", "")
-            if not _MEANT.search(name):
-                yield from _in_scope(module, _Scope(node, list(written.own(node.body))), name)
-        elif isinstance(node, syntax.ClassDef) and not _MEANT.search(node.name):
-            methods = (one for one in node.body if isinstance(one, syntax.FunctionDef))
-            inside = [held for one in methods for held in written.own(one.body)]
-            yield from _in_scope(module, _Scope(node, inside, whole=True), node.name)
-
-
-def _in_scope(module: Module, scope: _Scope, name: str) -> Iterator[_Found]:
-    for statement in scope.statements:
-        _note(scope, statement)
-    for one, (statement, order) in scope.put.items():
-        other = _partner(scope, one, statement, order)
-        if other and not _is_meant(module, scope, statement, one):
-            yield statement, name, (one, other)
-    if not scope.put:
-        for statement, one, other in _cut_otherwise(scope):
-            if not _is_meant(module, scope, statement, one):
-                yield statement, name, (one, other)
-
-
-def _note(scope: _Scope, statement: syntax.stmt) -> None:
-    """Note what a statement puts into order, and which order it makes."""
-    for target, value in written.pairs(statement):
-        made = _order_in(scope, value)
-        if made is not None:
-            scope.orders[target] = made
-        source, order = _taken(scope, value)
-        if source and source == target and ("self." in target) == scope.whole:
-            scope.put[target] = (statement, order)
-    for call in written.calls(statement):
-        held = written.name(call.args[0]) if len(call.args) == 1 else ""
-        if written.called(call) != "shuffle" or not held:
+    for node in (module.tree, *statements_in(module.tree)):
+        if not isinstance(
+            node, syntax.Module | syntax.FunctionDef | syntax.AsyncFunctionDef | syntax.ClassDef
+        ):
             continue
-        if _is_count(scope, held):
-            scope.orders[held] = (held, "")
-        else:
-            scope.put[held] = (statement, "")
+        name = getattr(node, "name", "")
+        if not _WORTH.search(module.segment(node) if name else module.text.text):
+            continue
+        if _MEANT.search(f"{name} {_said(node)}") or _is_meant(module, node):
+            continue
+        scope = scope_of(node)
+        for statement, names in _in_scope(scope):
+            if not _is_asked_for(scope, statement, names[0]) and not _is_meant(module, statement):
+                yield statement, name, names
 
 
-def _order_in(scope: _Scope, value: syntax.expr) -> tuple[str, str] | None:
-    """The order that a value is, or is a part of: its name and the part's text."""
-    value = written.bare(value)
-    if isinstance(value, syntax.Call):
-        if written.called(value) in _ORDERS and _is_of_number(scope, value):
-            return ("", "")
-        holder = getattr(value.func, "value", None)
-        if written.called(value) == "split" and holder is not None:
-            return _part(scope, holder, "split")
-        if written.called(value) in ("array_split", "batched") and value.args:
-            return _part(scope, value.args[0], "split")
-    if isinstance(value, syntax.Subscript):
-        return _part(scope, value.value, syntax.unparse(value.slice))
-    return None
+def _said(node: Any) -> str:
+    """The docstring of a definition."""
+    first = node.body[0] if node.body else None
+    told = getattr(getattr(first, "value", None), "value", None)
+    return told if isinstance(first, syntax.Expr) and isinstance(told, str) else ""
 
 
-def _part(scope: _Scope, holder: syntax.expr, text: str) -> tuple[str, str] | None:
-    name = written.name(holder)
-    known = scope.orders.get(name) if name else _order_in(scope, holder)
-    return None if known is None else (name, text)
+def _is_meant(module: Module, node: Any) -> bool:
+    """Whether a comment on a statement's own lines, or in those above it, says so."""
+    first = getattr(node, "lineno", 1)
+    above = first - 1
+    while above and module.text.lines[above - 1].lstrip().startswith("#"):
+        above -= 1
+    definition = not isinstance(node, syntax.Assign | syntax.Expr | syntax.AnnAssign)
+    last = first if definition else node.end_lineno or first
+    lines = module.text.lines[above:last]
+    return any(_MEANT.search(line.partition("#")[2]) for line in lines)
 
 
-def _is_of_number(scope: _Scope, call: syntax.Call) -> bool:
-    """Whether the order is one of positions: numpy's ``permutation`` also takes the data itself."""
-    given = call.args[0] if call.args else None
-    if written.called(call) == "randperm" or given is None:
-        return True
-    return not written.name(given) or not _is_data(scope, written.name(given))
-
-
-def _is_data(scope: _Scope, name: str) -> bool:
-    """Whether a name is cut or indexed somewhere, as no number is."""
-    return any(
-        isinstance(one, syntax.Subscript) and written.name(one.value) == name
-        for statement in scope.statements
-        for one in written.expressions(statement)
-    )
-
-
-def _is_count(scope: _Scope, name: str) -> bool:
-    """Whether a name is bound to positions, or is what others are indexed by."""
-    for statement in scope.statements:
-        for target, value in written.pairs(statement):
-            if target == name and isinstance(written.bare(value), syntax.Call):
-                return written.called(written.bare(value)) in _COUNTS
-        for one in written.expressions(statement):
-            if isinstance(one, syntax.Subscript) and name in written.names(one.slice):
-                return True
-    return False
-
-
-def _taken(scope: _Scope, value: syntax.expr) -> tuple[str, str]:
-    """The name whose items a value takes in some random order, and that order's name; '' for none.
-
-    ``x[order]``, ``x[torch.randperm(n)]``, ``x.index_select(0, order)``, ``[x[i] for i in order]``
-    """
-    value = written.bare(value)
-    held: Any = None
-    index: Any = None
-    if isinstance(value, syntax.Subscript):
-        held, index = value.value, value.slice
-        index = index.elts[0] if isinstance(index, syntax.Tuple) and index.elts else index
-    elif isinstance(value, syntax.Call) and written.called(value) in ("index_select", "take"):
-        parts = [getattr(value.func, "value", None), *value.args]
-        index = next((one for one in parts if _whole(scope, one) is not None), None)
-        held = next((one for one in parts if one is not index and written.name(one)), None)
-    elif isinstance(value, syntax.ListComp) and isinstance(value.elt, syntax.Subscript):
-        held, index = value.elt.value, value.generators[0].iter
-    order = _whole(scope, index)
-    return ("", "") if order is None or not written.name(held) else (written.name(held), order)
-
-
-def _whole(scope: _Scope, index: Any) -> str | None:
-    """The name of a whole random order that an index is, '' for one of its own, None for others."""
-    if written.name(index):
-        known = scope.orders.get(written.name(index))
-        return written.name(index) if known is not None and not known[1] else None
-    made = _order_in(scope, index) if isinstance(index, syntax.Call) else None
-    return "" if made is not None and not made[1] else None
-
-
-def _partner(scope: _Scope, one: str, statement: syntax.stmt, order: str) -> str:
-    """The name that goes with another one which was put into an order, and was not; '' for none."""
-    paired = {
-        name
-        for name, (_, other) in scope.put.items()
-        if name != one and (other == order != "" or statement is scope.put[name][0])
-    }
-    for other in _beside(scope, one, statement):
-        label = _is_label(other) or _is_label(one)
-        if other in scope.put:
-            apart = scope.put[other][1] == order == "" or scope.put[other][1] != order
-            own = all(isinstance(scope.put[name][0], syntax.Assign) for name in (one, other))
-            later = scope.put[other][0].lineno > statement.lineno
-            if not (apart and own and later and label and not paired):
+def _in_scope(scope: Scope) -> Iterator[tuple[syntax.stmt, tuple[str, str]]]:
+    cuts = list(_cuts(scope))
+    if scope.put:
+        for one, (statement, source, order) in scope.put.items():
+            if order in scope.escaped - {""}:
                 continue
-            return other
-        if not label or (paired and not _is_label(other)):
-            continue
-        if not _follows(scope, other, statement):
-            return other
-    return ""
+            if source != one and (_is_label(source) or not _is_trained(scope, statement)):
+                continue
+            other = _partner(scope, one, cuts)
+            if other:
+                yield statement, (one, other)
+    elif not scope.whole:
+        yield from _cut_otherwise(scope)
 
 
-def _follows(scope: _Scope, other: str, statement: syntax.stmt) -> bool:
-    """Whether a name may be in the order all the same: it is bound later, or indexed by one."""
+def _cuts(scope: Scope) -> Iterator[_Cut]:
+    """What is cut alike, or handed on together, where it is trained on."""
+    alike: dict[str, _Cut] = {}
     for held in scope.statements:
-        behind = held.lineno > statement.lineno and not scope.whole
-        if other in written.bound(held) and (behind or _is_ordered(scope, held, other)):
-            return True
-        if any(_orders(scope, one, other) for one in written.expressions(held)):
-            return True
-    return not _is_bound_before(scope, other, statement)
-
-
-def _orders(scope: _Scope, one: syntax.AST, other: str) -> bool:
-    """Whether an expression takes items of a name in some random order."""
-    if isinstance(one, syntax.Subscript) and written.name(one.value) == other:
-        return bool(written.names(one.slice) & scope.orders.keys())
-    moved = isinstance(one, syntax.Call) and written.called(one) in _MOVING
-    return moved and other in written.names(one)
-
-
-def _is_ordered(scope: _Scope, statement: syntax.stmt, name: str) -> bool:
-    """Whether a statement binds a name to something in a random order."""
-    return any(one == name and _taken(scope, value)[0] for one, value in written.pairs(statement))
-
-
-def _is_ordered_somewhere(scope: _Scope, name: str) -> bool:
-    return any(_is_ordered(scope, one, name) for one in scope.statements)
-
-
-def _is_bound_before(scope: _Scope, name: str, statement: syntax.stmt) -> bool:
-    if scope.whole or name in _arguments(scope):
-        return True
-    return any(
-        held.lineno < statement.lineno and name in written.bound(held) for held in scope.statements
-    )
-
-
-def _beside(scope: _Scope, one: str, statement: syntax.stmt) -> Iterator[str]:
-    """Names that are cut alike, or handed on together with another one, behind a statement or in
-    it."""
-    cuts: dict[str, dict[str, None]] = {}
-    for held in scope.statements:
-        if held.lineno < statement.lineno and not scope.whole:
+        if id(held) in scope.tested:
             continue
         for part in written.expressions(held):
             if isinstance(part, syntax.Subscript) and written.name(part.value):
-                if held is not statement and _is_cut(part):
-                    cuts.setdefault(syntax.unparse(part.slice), {})[written.name(part.value)] = None
+                if isinstance(part.slice, syntax.Slice | syntax.Name):
+                    loosely = isinstance(part.slice, syntax.Name)
+                    cut = alike.setdefault(syntax.unparse(part.slice), _Cut(held, {}, loosely))
+                    cut.names[written.name(part.value)] = None
             elif isinstance(part, syntax.Call) and written.called(part) in _TOGETHER:
-                yield from _others([written.name(written.bare(given)) for given in part.args], one)
-        given = getattr(held, "value", None)
-        given = given.value if isinstance(given, syntax.Yield) else given
-        if isinstance(held, syntax.Return | syntax.Expr) and isinstance(given, syntax.Tuple):
-            names = [written.name(written.bare(part)) for part in given.elts]
-            yield from _others([name for name in names if name in _arguments(scope)], one)
-    for together in cuts.values():
-        yield from _others(together, one)
+                loosely = written.called(part) == "zip"
+                yield _Cut(held, dict.fromkeys(_given(scope, held, part)), loosely)
+        yield from _handed_on(scope, held)
+    yield from alike.values()
 
 
-def _others(names: Collection[str], one: str) -> Iterator[str]:
-    """The other names, where one is among them."""
-    return (name for name in names if name and name != one and one in names)
+def _given(scope: Scope, held: syntax.stmt, call: syntax.Call) -> Iterator[str]:
+    """What a call is given: names, and what is put into an order only there, as it is written."""
+    for one in map(_unsplit, call.args):
+        name = written.name(one)
+        source, order = taken(scope, one)
+        if source and not name:
+            name = syntax.unparse(one)
+            scope.put[name] = (held, source, order)
+        yield name
 
 
-def _arguments(scope: _Scope) -> set[str]:
-    held = getattr(scope.node, "args", None)
-    return {one.arg for one in held.args} if held is not None else set()
+def _is_trained(scope: Scope, statement: syntax.stmt) -> bool:
+    """Whether what is made of another name is certainly there to be trained on."""
+    calls = (written.called(call) for call in written.calls(statement))
+    return scope.trains or "TensorDataset" in calls
 
 
-def _is_cut(part: syntax.Subscript) -> bool:
-    """Whether a subscript takes a range, or whatever a name says."""
-    return isinstance(part.slice, syntax.Slice | syntax.Name)
+def _unsplit(value: syntax.expr) -> syntax.expr:
+    """A value, past what only cuts it into batches."""
+    value = written.bare(value)
+    if isinstance(value, syntax.Call) and written.called(value) in ("split", "chunk"):
+        holder: Any = getattr(value.func, "value", value)
+        return written.bare(value.args[0] if written.name(holder) == "torch" else holder)
+    return value
 
 
-def _cut_otherwise(scope: _Scope) -> Iterator[tuple[syntax.stmt, str, str]]:
+def _handed_on(scope: Scope, held: syntax.stmt) -> Iterator[_Cut]:
+    given = getattr(held, "value", None)
+    given = given.value if isinstance(given, syntax.Yield) else given
+    if isinstance(held, syntax.Return | syntax.Expr) and isinstance(given, syntax.Tuple):
+        names = [written.name(written.bare(part)) for part in given.elts]
+        known = scope.arguments()
+        yield _Cut(held, dict.fromkeys(name for name in names if name in known), False)
+
+
+def _partner(scope: Scope, one: str, cuts: list[_Cut]) -> str:
+    """The name that goes with another one which was put into an order, and was not; '' for none."""
+    statement, source, order = scope.put[one]
+    paired = {
+        name
+        for name, (where, _, other) in scope.put.items()
+        if name != one and (other == order != "" or where is statement)
+    }
+    for cut in cuts:
+        names = list(dict.fromkeys(_first_name(scope, name, statement) for name in cut.names))
+        behind = cut.statement.lineno > statement.lineno or scope.whole
+        if (
+            one not in names
+            or not (behind or cut.statement is statement)
+            or (cut.loosely and _is_label(one))
+        ):
+            continue
+        if not _is_label(one) and any(not (_is_label(name) or name in scope.put) for name in names):
+            continue  # the labels may be those of others, which are as they are stored
+        for other in names:
+            if other in ("", one, source) or not (_is_label(other) or _is_label(one)):
+                continue
+            if other in scope.put:
+                if not paired and _is_apart(scope, one, other):
+                    return other
+            elif (_is_label(other) or not paired) and not _follows(scope, one, other, cut):
+                return other
+    return ""
+
+
+def _first_name(scope: Scope, name: str, statement: syntax.stmt) -> str:
+    """The name under which what a name stands for was known at a statement."""
+    bound = [part for part in scope.mentions.get(name, ()) if name in part.bound]
+    if len(bound) != 1 or bound[0].statement.lineno <= statement.lineno:
+        return name
+    value = bound[0].value
+    return (written.name(written.bare(value)) if value is not None else "") or name
+
+
+def _is_apart(scope: Scope, one: str, other: str) -> bool:
+    """Whether two names are put into two orders that have nothing to do with one another."""
+    first, _, order = scope.put[one]
+    second, _, another = scope.put[other]
+    assigned = isinstance(first, syntax.Assign) and isinstance(second, syntax.Assign)
+    if not assigned or second.lineno <= first.lineno or (order == another != ""):
+        return False
+    if another in scope.escaped - {""}:
+        return False
+    begin = min([first.lineno, *(scope.orders[name].line for name in (order, another) if name)])
+    between = (held for held in scope.statements if begin - 1 <= held.lineno <= second.lineno)
+    return not any(_SEEDED.search(syntax.unparse(held)) for held in between)
+
+
+def _follows(scope: Scope, one: str, other: str, cut: _Cut) -> bool:
+    """Whether a name may be in the order of another one all the same: it is put into one, bound
+    anew behind it, or made of what is in it."""
+    statement, source, _ = scope.put[one]
+    at_once = one not in scope.mentions  # put into order where it is handed on
+    number = next(part.method for part in scope.mentions[source] if part.statement is statement)
+    before = scope.whole or other in scope.arguments()
+    for part in scope.mentions.get(other, ()):
+        own = part.statement is statement
+        ordered = bool(part.read & scope.orders.keys()) or (part.moves and not own)
+        if other in part.read and ordered and not (own and at_once):
+            return True
+        ordered = ordered or id(part) in scope.mixed
+        if other not in part.bound or _is_itself(part, other):
+            continue
+        line = part.statement.lineno
+        here = line >= statement.lineno and part.method == number
+        if isinstance(part.statement, syntax.For) and line > cut.statement.lineno:
+            continue
+        if here or ordered or (scope.whole and one in part.read):
+            return True
+        before = before or line < statement.lineno
+    return not before or _is_idle(scope, source, other)
+
+
+def _is_idle(scope: Scope, one: str, other: str) -> bool:
+    """Whether labels are all the same, or inputs no more than random numbers, that nothing is made
+    of: then no example has a label that is its own."""
+    if any(part.value is not None and _is_made_by(part, _ALIKE) for part in _binding(scope, other)):
+        return True
+    made = _binding(scope, one)
+    drawn = any(_is_made_by(part, _DRAWN) for part in made) and one not in scope.arguments()
+    return drawn and not any(one in part.read for part in _binding(scope, other))
+
+
+def _is_made_by(part: Part, makers: frozenset[str]) -> bool:
+    value = None if part.value is None else written.bare(part.value)
+    if isinstance(value, syntax.BinOp) and isinstance(value.left, syntax.List):
+        return makers is _ALIKE  # ``[0] * count``
+    return isinstance(value, syntax.Call) and written.called(value) in makers
+
+
+def _is_itself(part: Part, name: str) -> bool:
+    return part.value is not None and written.name(written.bare(part.value)) == name
+
+
+def _cut_otherwise(scope: Scope) -> Iterator[tuple[syntax.stmt, tuple[str, str]]]:
     """Where inputs are taken by a part of a random order, and labels from the same part of the
-    data as it is stored."""
-    taken: dict[str, tuple[str, str]] = {}
+    data as it is stored, and nothing else from there."""
+    mixed: dict[str, str] = {}
     stored: dict[str, tuple[syntax.stmt, str]] = {}
     for held in scope.statements:
-        for part in written.expressions(held):
-            if not isinstance(part, syntax.Subscript) or not written.name(part.value):
+        for part in written.expressions(held) if id(held) not in scope.tested else ():
+            if not isinstance(part, syntax.Subscript):
                 continue
             name, index = written.name(part.value), syntax.unparse(part.slice)
-            made = scope.orders.get(index) or _order_in(scope, part.slice)
+            made = order_in(scope, part.slice)
             if name in scope.orders:
                 continue
-            if made is not None and made[1]:
-                taken[name] = made
+            if made is not None and made.text:
+                mixed[name] = "" if made.root in scope.escaped else made.text
             elif isinstance(part.slice, syntax.Slice):
                 stored[name] = (held, index)
-    parts = {text for _, text in taken.values()}
     for name, (held, index) in stored.items():
-        known = name in taken or index not in parts or not _is_label(name)
-        if known or _is_ordered_somewhere(scope, name):
+        ordered = any(part.read & scope.orders.keys() for part in _binding(scope, name))
+        if name in mixed or ordered or not _is_label(name):
             continue
-        others = [one for one, (_, text) in taken.items() if text == index]
-        if others and not any(map(_is_label, others)):
-            yield held, others[0], name
+        others = [one for one, text in mixed.items() if text == index and one]
+        beside = [one for one, (_, text) in stored.items() if text == index and one != name]
+        if others and not any(map(_is_label, others)) and all(map(_is_label, beside)):
+            yield held, (others[0], name)
 
 
-def _is_meant(module: Module, scope: _Scope, statement: syntax.stmt, one: str) -> bool:
-    """Whether a comment says so, or a condition chooses labels without their inputs."""
-    lines = module.text.lines[max(0, statement.lineno - 2) : statement.lineno]
-    if any(_MEANT.search(line.partition("#")[2]) for line in lines):
-        return True
+def _binding(scope: Scope, name: str) -> list[Part]:
+    return [part for part in scope.mentions.get(name, ()) if name in part.bound]
+
+
+def _is_asked_for(scope: Scope, statement: syntax.stmt, one: str) -> bool:
+    """Whether a condition chooses labels without their inputs."""
     branches = [held for held in scope.statements if isinstance(held, syntax.If)]
     inside = any(
         held.lineno <= statement.lineno <= (held.end_lineno or held.lineno) for held in branches

@@ -5,11 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
+from tcstatic.program.paths.machine import Machine
+from tcstatic.program.paths.project import Module
+from tcstatic.program.paths.tree import Block, happenings
 from tcstatic.program.source import syntax
 
 # What leaves the items of what it is given where they are.
 _MADE_OF: Final = frozenset("list from_numpy tensor as_tensor array asarray Tensor".split())
 _CONVERTS: Final = frozenset("tolist long float numpy cpu to type astype".split())
+
+
+def modules(m: Machine, block: Block) -> list[Module]:
+    """The modules that a root which trains is made of: those in which something happens, and those
+    that it takes names from; none of a root that does not train."""
+    every = happenings(block)
+    if not any(one.kind == "loss.backward" for one in every):
+        return []
+    return list(dict.fromkeys([*(one.place.module for one in every), *m.globals.values()]))
 
 
 def own(body: Iterable[syntax.stmt]) -> Iterator[syntax.stmt]:
