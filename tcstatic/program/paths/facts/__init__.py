@@ -44,6 +44,7 @@ from tcstatic.program.paths.facts import (  # noqa: F401
     standing,
     starving,
     stepping,
+    straight,
     subsets,
     terms,
     totals,
