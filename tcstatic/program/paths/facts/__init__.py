@@ -33,7 +33,6 @@ from tcstatic.program.paths.facts import (  # noqa: F401
     rates,
     rebinding,
     rebuilding,
-    recurrent,
     repeating,
     restoring,
     scaling,

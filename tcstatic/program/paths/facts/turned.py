@@ -1,24 +1,25 @@
-"""Layers that take the first dimension for the places of a sequence, and whose output is read, or
-reduced, as if that were the examples of a batch.
+"""Layers that take the first dimension for the places of a sequence, are given the examples of a
+batch there, and whose output is read, or reduced, as if it came batch first.
 
-What is looked at is the text of one class, or function: how a layer is made, and which dimension of
-what it gives is left out.
+Nothing in such a layer tells: (time, agents, features) and (time, 1, features) are read in the same
+way, and rightly. What tells is what the layer is given: a batch of a shuffled loader, rows drawn by
+chance, windows, or data of three dimensions with a label for each row. From there to the layer, and
+from the layer to where it is read, only what leaves the first two dimensions alone may be done.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Any, Final
-from weakref import WeakKeyDictionary
 
-from tcstatic.program.paths.facts import written
+from tcstatic.program.paths import lookup
 from tcstatic.program.paths.facts.orders import tell
 from tcstatic.program.paths.facts.registry import surveys
 from tcstatic.program.paths.machine import Machine
-from tcstatic.program.paths.project import Module, statements_in
 from tcstatic.program.paths.tree import Block, happenings
-from tcstatic.program.paths.values import Place
+from tcstatic.program.paths.values import Class, Const, Listing, Node, Object, Phi, Place, Value
+from tcstatic.program.paths.walking import inputs_of, upstream, walked
 from tcstatic.program.source import syntax
 
 # The position at which each layer takes batch_first.
@@ -32,172 +33,314 @@ _LAYERS: Final = {
 }
 _STACKS: Final = frozenset({"TransformerEncoder", "TransformerDecoder"})
 _RECURRENT: Final = frozenset({"RNN", "LSTM", "GRU"})
-_WORTH: Final = re.compile(r"\b(RNN|LSTM|GRU|Transformer(En|De)coderLayer|MultiheadAttention)\(")
-_SHAPED: Final = re.compile(r"\b(unsqueeze|view|reshape)\(|\bNone\b")
-_REDUCES: Final = frozenset("mean sum max amax min amin logsumexp".split())
-_Found = tuple[syntax.stmt, str, tuple[str, int]]
-_known: WeakKeyDictionary[Module, tuple[_Found, ...]] = WeakKeyDictionary()
+_TUPLES: Final = _RECURRENT | {"MultiheadAttention"}
+_REDUCES: Final = frozenset("mean sum max amax min amin logsumexp any all".split())
+# The last of the second dimension, whichever way it is written.
+_LAST: Final = re.compile(r"\[:, (-1|\w+\.(size\(1\)|shape\[1\]) - 1)(, :|, \.\.\.)*\]$")
+_COLUMN: Final = re.compile(r"\[:, (-?\d+)(, :)*\]$")
+# Modules and operations that leave the first two dimensions where they are.
+_MODULES: Final = frozenset(
+    """Linear Embedding LayerNorm RMSNorm Dropout ReLU GELU SiLU ELU LeakyReLU Tanh Sigmoid Softplus
+    Identity""".split()
+)
+_KEEPS: Final = frozenset(
+    """+ - * / neg relu tanh sigmoid gelu silu elu leaky_relu dropout layer_norm float half double
+    long int to type cuda cpu detach clone contiguous requires_grad_ exp log abs sqrt cat""".split()
+)
+# What puts another dimension first: where that is done on one way, a layer may be told by it.
+_TURNS: Final = frozenset(
+    """transpose permute t attr:T attr:mT movedim moveaxis swapaxes swapdims rearrange einsum
+    unsqueeze squeeze view reshape""".split()
+)
+_WORDS: Final = "Embedding"  # adds a dimension behind the others
+_CHANCE: Final = frozenset({"randperm", "randint", "permutation"})
+_DRAWN: Final = frozenset({"randn", "rand", "randint", "zeros", "ones", "normal"})
+# What goes along the first dimension of labels in its order: that is time.
+_IN_ORDER: Final = frozenset("cumsum cumprod cummax cummin logcumsumexp roll flip diff".split())
+# What turns a tensor where it stands: no value tells of that.
+_IN_PLACE: Final = re.compile(
+    r"\.(transpose_|t_|swapaxes_|swapdims_|squeeze_|unsqueeze_|resize_)\("
+)
 
 
 @surveys
 def turned(m: Machine, block: Block) -> None:
-    """``turned`` of the statement that makes such a layer."""
+    """``read_across`` of a recurrent layer whose last step is looked for in the second dimension,
+    ``turned`` of any other that is read batch first."""
     every = happenings(block)
-    if not any(one.kind == "loss.backward" for one in every):
-        return
-    for module in dict.fromkeys(one.place.module for one in every):
-        known = _known.get(module)
-        if known is None:
-            known = tuple(_in_module(module)) if _WORTH.search(module.text.text) else ()
-            _known[module] = known
-        for statement, function, (name, line) in known:
-            place = Place(module, statement, function)
-            tell(block, "turned", place, name=name, read=line)
-
-
-def _in_module(module: Module) -> Iterator[_Found]:
-    for node in (module.tree, *statements_in(module.tree)):
-        if isinstance(node, syntax.ClassDef):
-            methods = [one for one in node.body if isinstance(one, syntax.FunctionDef)]
-            bodies = [list(written.own(one.body)) for one in methods]
-        elif isinstance(node, syntax.Module | syntax.FunctionDef):
-            bodies = [list(written.own(node.body))]
-        else:
+    told: set[int] = set()
+    lost = [one.arguments[0] for one in every if one.kind == "loss.backward" and one.arguments]
+    for value in walked(lost, lambda one: inputs_of(m, one)):
+        if not isinstance(value, Node) or value.place is None:
             continue
-        in_class = isinstance(node, syntax.ClassDef)
-        made = _made(module, [one for body in bodies for one in body], in_class=in_class)
-        for body in bodies if made else ():
-            for name, line in _read(body, {name: kind for name, (_, kind) in made.items()}):
-                yield made[name][0], getattr(node, "name", ""), (made[name][1], line)
+        last = _written(value, _LAST)
+        if not last and not _leaves_second(m, value):
+            continue
+        for call, layer in _layers_behind(m, value.inputs[:1]):
+            if layer.number in told or not _is_misread(m, value, layer, last):
+                continue
+            if _is_batch(m, block, call) and not _IN_PLACE.search(value.place.module.text.text):
+                told.add(layer.number)
+                _tell(block, layer, value.place, across=last and _kind(layer) in _RECURRENT)
 
 
-def _made(
-    module: Module, statements: Sequence[syntax.stmt], *, in_class: bool
-) -> dict[str, tuple[syntax.stmt, str]]:
-    """The layers that are made sequence first, by the name that each is kept under."""
-    found: dict[str, tuple[syntax.stmt, str]] = {}
-    doubtful: set[str] = set()
-    parts: dict[str, tuple[syntax.stmt, str]] = {}
-    for statement in statements:
-        for name, value in written.pairs(statement):
-            kind = written.called(value)
-            if kind in _STACKS and isinstance(value, syntax.Call) and value.args:
-                inner = value.args[0]
-                made = _kind(module, inner)
-                held = parts.get(written.name(inner), (statement, made))
-                statement_of, kind = held if held[1] else (statement, "")
-            else:
-                statement_of, kind = statement, _kind(module, value)
-            if kind:
-                parts[name] = (statement_of, kind)
-            if kind and name.startswith("self.") == in_class and name not in found:
-                found[name] = (statement_of, kind)
-            elif not kind:
-                doubtful.add(name)
-    return {name: held for name, held in found.items() if name not in doubtful}
+def _tell(block: Block, layer: Object, read: Place, *, across: bool) -> None:
+    if layer.place is not None and across:
+        trail: dict[str, Any] = {"#trail": [("read", read)]}
+        tell(block, "read_across", layer.place, type=layer.type_name, **trail)
+    elif layer.place is not None:
+        tell(block, "turned", layer.place, name=layer.type_name, read=read.node.lineno)
 
 
-def _kind(module: Module, value: Any) -> str:
-    """Which of torch's layers a call makes, sequence first; '' for all others."""
-    kind = written.called(value)
-    if kind not in _LAYERS or not isinstance(value, syntax.Call):
-        return ""
-    holder = written.name(getattr(value.func, "value", None))
-    imported = rf"from torch\.nn(\.modules\.\w+)? import [^#\n]*\b{kind}\b"
-    if holder not in ("nn", "torch.nn") and not re.search(imported, module.text.text):
-        return ""
-    told = [one for one in value.keywords if one.arg in (None, "batch_first")]
-    starred = any(isinstance(one, syntax.Starred) for one in value.args)
-    if starred or len(value.args) > _LAYERS[kind]:
-        return ""
-    first = all(isinstance(one.value, syntax.Constant) and not one.value.value for one in told)
-    return kind if first else ""
+def _is_misread(m: Machine, value: Node, layer: Object, last: bool) -> bool:
+    """Whether it is not the examples that are wanted of this layer. Attention may be meant to go
+    over these: beside a layer that is told batch_first it is."""
+    if _kind(layer) in _RECURRENT:
+        return last or value.op != "item"
+    others = [one for one in m.objects.values() if _kind(one) in _LAYERS]
+    return all(_is_false(one.keywords.get("batch_first")) for one in others)
 
 
-def _read(body: Iterable[syntax.stmt], kinds: dict[str, str]) -> Iterator[tuple[str, int]]:
-    """The layers whose output is read batch first, each with the line that does so."""
-    outputs: dict[str, str] = {}
-    for statement in body:
-        for one in written.expressions(statement):
-            layer = _layer_of(_held(one), outputs, kinds)
-            if layer and _leaves_second(one, recurrent=kinds[layer] in _RECURRENT):
-                yield layer, statement.lineno
-        bound = written.bound(statement)
-        outputs = {name: layer for name, layer in outputs.items() if name not in bound}
-        target = _output(statement)
-        layer = written.name(getattr(_called_layer(statement, kinds), "func", None))
-        if target and layer:
-            outputs[target] = layer
+def _is_false(first: Value | None) -> bool:
+    return first is None or (isinstance(first, Const) and first.value is False)
 
 
-def _held(one: syntax.AST) -> Any:
-    """What an expression takes a part of, or reduces."""
-    if isinstance(one, syntax.Subscript):
-        return one.value
-    if isinstance(one, syntax.Call) and written.called(one) in _REDUCES:
-        holder = getattr(one.func, "value", None)
-        return one.args[0] if written.name(holder) == "torch" and one.args else holder
-    return None
+def _written(value: Node, pattern: re.Pattern[str]) -> bool:
+    node = value.place.node if value.place is not None else None
+    subscript = value.op == "item" and isinstance(node, syntax.Subscript)
+    return subscript and node is not None and pattern.search(syntax.unparse(node)) is not None
 
 
-def _layer_of(held: Any, outputs: dict[str, str], kinds: dict[str, str]) -> str:
-    """The layer whose output an expression is."""
-    if isinstance(held, syntax.Subscript) and _constant(held.slice) == 0:
-        held = held.value if isinstance(held.value, syntax.Call) else None
-        return _if_known(written.name(getattr(held, "func", None)), kinds)
-    if isinstance(held, syntax.Call):
-        name = _if_known(written.name(held.func), kinds)
-        return name if name and kinds[name].startswith("Transformer") else ""
-    return outputs.get(written.name(held), "")
-
-
-def _if_known(name: str, kinds: dict[str, str]) -> str:
-    return name if name in kinds else ""
-
-
-def _leaves_second(one: syntax.AST, *, recurrent: bool) -> bool:
+def _leaves_second(m: Machine, value: Node) -> bool:
     """Whether the second of three dimensions goes, and the first stays."""
-    if isinstance(one, syntax.Subscript):
-        parts = one.slice.elts if isinstance(one.slice, syntax.Tuple) else []
-        if recurrent or len(parts) not in (2, 3):
-            return False  # ``[:, -1]`` of a recurrent layer is a rule of its own
-        rest = [syntax.unparse(part) for part in (parts[0], *parts[2:])]
-        return set(rest) == {":"} and _constant(parts[1]) is not None
-    if not isinstance(one, syntax.Call):
-        return False
-    given = [keyword.value for keyword in one.keywords if keyword.arg in ("dim", "axis")]
-    plain = one.args[1:] if written.name(getattr(one.func, "value", None)) == "torch" else one.args
-    return [_constant(value) for value in (*given, *plain)][:1] == [1]
+    if value.op == "select":
+        return len(value.inputs) > 1 and _number(value.inputs[1]) == 1
+    if value.op in _REDUCES:
+        return _dimensions(m, value) == [1]
+    return _written(value, _COLUMN)
 
 
-def _constant(node: Any) -> int | None:
-    """A whole number that is written out."""
-    sign = 1
-    if isinstance(node, syntax.UnaryOp) and isinstance(node.op, syntax.USub):
-        node, sign = node.operand, -1
-    value = getattr(node, "value", None)
-    plain = isinstance(node, syntax.Constant) and type(value) is int
-    return sign * int(str(value)) if plain else None
+def _dimensions(m: Machine, value: Node) -> list[int | None]:
+    """The dimensions that are reduced, as far as they are known."""
+    given = value.keywords.get("dim") or value.keywords.get("axis")
+    if given is None:
+        given = value.inputs[1] if len(value.inputs) > 1 else None
+    if isinstance(given, Listing):
+        return [_number(one) for one in lookup.items(m, given)]
+    return [_number(given)]
 
 
-def _called_layer(statement: syntax.stmt, kinds: dict[str, str]) -> syntax.Call | None:
-    """The call of a layer that a statement binds the output of."""
-    value = getattr(statement, "value", None)
-    if isinstance(value, syntax.Subscript) and _constant(value.slice) == 0:
-        value = value.value
-    if not isinstance(value, syntax.Call) or written.name(value.func) not in kinds:
+def _number(value: Value | None) -> int | None:
+    return value.value if isinstance(value, Const) and type(value.value) is int else None
+
+
+def _layers_behind(m: Machine, values: Iterable[Value]) -> Iterator[tuple[Node, Object]]:
+    """The calls of layers with the sequence first that values are the output of, each with the
+    layer that was made so."""
+    seen = list(walked(values, lambda one: _onward(m, one)))
+    if any(_is_turned(one) for one in seen):
+        return
+    for value in seen:
+        call = _answered(value)
+        for layer in _of_call(m, call) if call is not None else ():
+            made = _takes_sequence_first(m, layer)
+            if made is not None:
+                yield call, made
+
+
+def _onward(m: Machine, value: Value) -> Iterable[Value]:
+    """What has the same first two dimensions, one step nearer to the data; no further than the
+    next layer."""
+    call = _answered(value)
+    return () if call is not None and _of_call(m, call) else _kept(m, value)
+
+
+def _answered(value: Value) -> Node | None:
+    """The call of a layer, if a value is the output that it gives."""
+    if not isinstance(value, Node):
         return None
-    # One sequence of its own may be made a batch, of whichever kind.
-    shaped = any(_SHAPED.search(syntax.unparse(one)) for one in value.args)
-    return None if shaped else value
+    if value.op == "item" and len(value.inputs) == 2 and _number(value.inputs[1]) == 0:
+        call = value.inputs[0]
+        plural = isinstance(call, Node) and isinstance(call.subject, Object)
+        if isinstance(call, Node) and plural and _kind(call.subject) in _TUPLES:
+            return call
+        return None
+    single = not isinstance(value.subject, Object) or _kind(value.subject) not in _TUPLES
+    return value if value.op in ("forward", "call") and single else None
 
 
-def _output(statement: syntax.stmt) -> str:
-    """The name that a statement binds to the output of a layer, not to its state."""
-    if not isinstance(statement, syntax.Assign) or len(statement.targets) != 1:
-        return ""
-    target = statement.targets[0]
-    if isinstance(target, syntax.Tuple):
-        return written.name(target.elts[0]) if target.elts else ""
-    called = written.name(getattr(statement.value, "func", None))
-    return written.name(target) if called or isinstance(statement.value, syntax.Subscript) else ""
+def _of_call(m: Machine, call: Node) -> list[Object]:
+    """Which layers of torch a call may be of."""
+    if call.op == "forward":
+        return [call.subject] if isinstance(call.subject, Object) and _kind(call.subject) else []
+    holder = call.inputs[0] if call.inputs else None
+    listed = holder.inputs[0] if isinstance(holder, Node) and holder.op == "item" else None
+    if not isinstance(listed, Object) or listed.type_name != "ModuleList":
+        return []
+    inner = [one for given in listed.arguments[:1] for one in _listed(m, given)]
+    same = all(isinstance(one, Object) and _kind(one) not in ("", *_TUPLES) for one in inner)
+    return [one for one in inner if isinstance(one, Object)] if same else []
+
+
+def _listed(m: Machine, given: Value) -> list[Value]:
+    return lookup.items(m, given) if isinstance(given, Listing) else []
+
+
+def _kind(layer: Any) -> str:
+    """Which of the layers that go over a sequence an object is; '' for all others."""
+    library = isinstance(layer.type, str) and layer.type.startswith("torch.nn.")
+    return layer.type_name if library and layer.type_name in {*_LAYERS, *_STACKS} else ""
+
+
+def _takes_sequence_first(m: Machine, layer: Object) -> Object | None:
+    """The layer itself, or what a stack of such layers is made of, if it takes the sequence
+    first."""
+    if _kind(layer) in _STACKS:
+        inner = layer.arguments[0] if layer.arguments else layer.keywords.get("encoder_layer")
+        known = isinstance(inner, Object) and _kind(inner) in _LAYERS
+        return _takes_sequence_first(m, inner) if known and isinstance(inner, Object) else None
+    made = layer.place.node if layer.place is not None else None
+    if not isinstance(made, syntax.Call) or len(layer.arguments) > _LAYERS[_kind(layer)]:
+        return None
+    starred = any(isinstance(one, syntax.Starred) for one in made.args)
+    told = starred or "**" in layer.keywords or m.attribute(layer, "batch_first") is not None
+    return layer if _is_false(layer.keywords.get("batch_first")) and not told else None
+
+
+def _kept(m: Machine, value: Value) -> list[Value]:
+    """Of what a value was made that has its first two dimensions."""
+    if isinstance(value, Phi):
+        return list(value.options)
+    if not isinstance(value, Node):
+        return []
+    if value.op == "forward" and isinstance(value.subject, Object):
+        return _given(value, value.subject)
+    if value.op == "item":
+        return list(value.inputs[:1]) if _keeps_both(value) else []
+    if value.op == "cat":
+        along = value.keywords.get("dim") or (value.inputs[1] if len(value.inputs) > 1 else None)
+        listed = _listed(m, value.inputs[0]) if value.inputs else []
+        return listed if _number(along) in (1, 2, -1) else []
+    return list(value.inputs) if value.op in _KEEPS or _adds_last(value) else []
+
+
+def _given(call: Node, module: Object) -> list[Value]:
+    """What a call of a module goes on from: what its own ``forward`` gave, or its input."""
+    if isinstance(module.type, Class) or module.type_name == "Sequential":
+        return list(call.inputs[:1])
+    return list(call.inputs[1:2]) if module.type_name in _MODULES else []
+
+
+def _keeps_both(value: Node) -> bool:
+    """Whether a subscript takes rows and a stretch of each, and adds no dimension before them."""
+    node = value.place.node if value.place is not None else None
+    if not isinstance(node, syntax.Subscript):
+        return False
+    parts = node.slice.elts if isinstance(node.slice, syntax.Tuple) else [node.slice]
+    return len(parts) > 1 and all(isinstance(one, syntax.Slice) for one in parts[:2])
+
+
+def _is_batch(m: Machine, block: Block, call: Node) -> bool:
+    """Whether what a layer is given is seen to have the examples of a batch first."""
+    seen = list(walked(call.inputs[1:2], lambda one: _kept_or_layer(m, one)))
+    if any(_is_turned(one) for one in seen):
+        return False
+    embedded = any(
+        getattr(getattr(one, "subject", None), "type_name", "") == _WORDS for one in seen
+    )
+    return any(
+        _comes_by_rows(m, one) or (_rank(one) == 3 - embedded and _has_labels_by_row(m, block, one))
+        for one in seen
+        if isinstance(one, Node)
+    )
+
+
+def _is_turned(value: Value) -> bool:
+    return isinstance(value, Node) and value.op in _TURNS and not _adds_last(value)
+
+
+def _adds_last(value: Node) -> bool:
+    """Whether a dimension is added behind the others."""
+    where = value.inputs[1:2] or (value.keywords.get("dim"),)
+    return value.op == "unsqueeze" and _number(where[0]) in (-1, 2)
+
+
+def _kept_or_layer(m: Machine, value: Value) -> list[Value]:
+    """As `_kept`, and through layers that go over a sequence: they turn nothing."""
+    call = _answered(value)
+    layers = _of_call(m, call) if call is not None else []
+    return list(call.inputs[1:2]) if call is not None and layers else _kept(m, value)
+
+
+def _comes_by_rows(m: Machine, value: Node) -> bool:
+    """Whether a value is a part of a batch of a shuffled loader, rows drawn by chance, or windows
+    of a series."""
+    if value.op == "unfold":
+        return len(value.inputs) > 1 and _number(value.inputs[1]) == 0
+    holder = value.inputs[0] if value.inputs else None
+    if value.op == "split" and isinstance(holder, Node):
+        return _comes_by_rows(m, holder)
+    if value.op != "item":
+        return False
+    if len(value.inputs) == 2 and _is_drawn(m, value.inputs[1]):
+        return True
+    if isinstance(holder, Node) and len(value.inputs) == 1:  # an element of a loop
+        return holder.op == "split" and _comes_by_rows(m, holder)
+    if isinstance(holder, Node) and holder.op == "item" and isinstance(value.inputs[1], Const):
+        holder = holder.inputs[0] if len(holder.inputs) == 1 else None  # one of what a loader gives
+    return isinstance(holder, Object) and _is_shuffled_loader(holder)
+
+
+def _is_drawn(m: Machine, index: Value) -> bool:
+    """Whether rows are drawn by chance: no order of time is left among them."""
+    return any(isinstance(one, Node) and one.op in _CHANCE for one in _behind(m, index))
+
+
+def _behind(m: Machine, value: Value) -> Iterator[Value]:
+    return upstream(m, value, lambda _: True)
+
+
+def _is_shuffled_loader(loader: Object) -> bool:
+    """Whether a loader puts examples that are in no order together, in the way that it does by
+    itself."""
+    if loader.type not in ("torch.utils.data.DataLoader", "torch.utils.data.dataloader.DataLoader"):
+        return False
+    own = {"collate_fn", "batch_sampler", "sampler", "**"} & set(loader.keywords)
+    shuffle = loader.keywords.get("shuffle", *loader.arguments[2:3] or [None])
+    size = loader.keywords.get("batch_size", *loader.arguments[1:2] or [None])
+    if own or len(loader.arguments) > 3 or size is None:
+        return False
+    whole = not isinstance(size, Const) or (isinstance(size.value, int) and size.value > 1)
+    return whole and isinstance(shuffle, Const) and shuffle.value is True
+
+
+def _rank(value: Node) -> int:
+    """How many dimensions a tensor is made with, if there is more than one of each of the first
+    two."""
+    if value.op not in _DRAWN:
+        return 0
+    sizes = [one for one in value.inputs if not isinstance(one, Listing)]
+    if value.op == "randint":
+        listed = [one for one in value.inputs if isinstance(one, Listing)]
+        return 2 if listed and len(listed[0].attributes) == 2 else 0
+    known = [_number(one) for one in sizes]
+    return len(known) if len(known) > 1 and all(n is not None and n > 1 for n in known[:2]) else 0
+
+
+def _has_labels_by_row(m: Machine, block: Block, data: Node) -> bool:
+    """Whether each row of the data has a label of its own, made of all of the row, and no order of
+    rows matters to it."""
+    found = False
+    for one in happenings(block):
+        if one.kind != "loss.forward" or len(one.arguments) < 2:
+            continue
+        made = [part for part in _behind(m, one.arguments[1]) if isinstance(part, Node)]
+        if data not in made:
+            continue
+        if any(part.op in _IN_ORDER for part in made):
+            return False
+        for part in made:
+            if part.op in _REDUCES and part.inputs and data in _behind(m, part.inputs[0]):
+                dimensions = _dimensions(m, part)
+                found = found or (1 in dimensions and 0 not in dimensions)
+    return found
