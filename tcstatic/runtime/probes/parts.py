@@ -32,6 +32,7 @@ from tcstatic.runtime.probes.roles import (
     module_around,
     role_of,
 )
+from tcstatic.runtime.probes.rounds import Rounds
 from tcstatic.runtime.probes.schedules import Schedules, tell_rates
 from tcstatic.runtime.probes.stream import Stream
 from tcstatic.runtime.probes.structure import Structure, flatten
@@ -66,6 +67,7 @@ class Parts:
         self.stream = stream
         self.needs = needs
         self.queued_before = 0
+        self._rounds = rounds = Rounds(stream, round_done)
         ownership = Ownership(stream.registry)
         self.ownership = ownership
         self.ties = Ties(stream, ownership)
@@ -81,7 +83,7 @@ class Parts:
             stream,
             ownership,
             self.structure,
-            round_done,
+            rounds,
             self._before_update,
             self._round_begins,
             self.graphs,
@@ -89,7 +91,6 @@ class Parts:
         self.clipping = Clipping(stream, self.updates)
         self.kept = Kept(stream, self.updates)
         self.unmatched = Unmatched(stream)
-        self._after_round = round_done
         self.forwards = Forwards(
             stream,
             self.structure,
@@ -337,9 +338,8 @@ class Parts:
         self.updates.cuts.passed(record)
         if self.kept.taken:
             self.kept.stepped(record)
-        if record.steps > self.stream.step:
-            self.stream.step = record.steps
-            self._after_round()
+        if self._rounds.end_with(record):
+            self._rounds.done()
 
     def _note_devices(self, optimizer: Any) -> None:
         if self.on_host and self._cuda.is_initialized():

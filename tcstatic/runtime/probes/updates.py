@@ -17,6 +17,7 @@ from tcstatic.runtime.probes.nonfinite import Around, NonFinite
 from tcstatic.runtime.probes.optimizers import Interval, Optimizer, Snapshot, keep_suspects
 from tcstatic.runtime.probes.ownership import Ownership
 from tcstatic.runtime.probes.readings import StepReading, resolved
+from tcstatic.runtime.probes.rounds import Rounds
 from tcstatic.runtime.probes.schedules import tell_rates
 from tcstatic.runtime.probes.slopes import Slopes
 from tcstatic.runtime.probes.stepfacts import StepFacts
@@ -49,14 +50,14 @@ class Updates:
         stream: Stream,
         ownership: Ownership,
         structure: Structure,
-        round_done: Callable[[], None],
+        rounds: Rounds,
         before_update: Callable[[bool], None],
         round_begins: Callable[[], None],
         graphs: Graphs,
     ) -> None:
         self._stream = stream
         self._ownership = ownership
-        self._round_done = round_done
+        self._rounds = rounds
         self._before_update = before_update
         self._round_begins = round_begins
         self._graphs = graphs
@@ -363,11 +364,10 @@ class Updates:
         optimizer.ledger.stepped(snapshot.parameters, stock=optimizer.stock)
         for loop in stream.loops:
             loop.steps += 1
-        if optimizer.steps > stream.step:
-            stream.step = optimizer.steps
+        if self._rounds.end_with(optimizer):
             self.untracked.stepped()
             self.last_write = None
-            self._round_done()
+            self._rounds.done()
 
     def written(self, gradient: Any, where: Location | None) -> None:
         """A call cleared a gradient in place through an alias that has a version of its own."""
