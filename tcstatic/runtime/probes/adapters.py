@@ -7,6 +7,8 @@ from itertools import permutations
 from typing import Any, Final, final
 
 from tcstatic.model import Location
+from tcstatic.runtime.probes import measure
+from tcstatic.runtime.probes.roles import TENSOR, role_of
 from tcstatic.runtime.probes.stream import Stream
 
 _LEAST_STEPS: Final = 3
@@ -73,9 +75,12 @@ def _pairs(module: Any) -> Iterator[tuple[Any, Any]]:
     rank than it might be, each with the other."""
     if type(module).__module__.partition(".")[0] == "torch":
         return
-    layers = [child._parameters.get("weight") for child in module._modules.values() if child]
-    for held, ways in ((layers, _OF_LAYERS), (module._parameters.values(), _OF_ANY)):
-        matrices = [one for one in held if one is not None and _is_matrix(one)][:_MOST_PARTS]
+    layers = [getattr(child, "weight", None) for child in module.children()]
+    own = list(module.parameters(recurse=False))
+    for held, ways in ((layers, _OF_LAYERS), (own, _OF_ANY)):
+        matrices: list[Any] = [one for one in held if role_of(one) == TENSOR and _is_matrix(one)][
+            :_MOST_PARTS
+        ]
         for one, other in permutations(matrices, 2):
             for inner, its in ways:
                 rank = one.shape[inner]
@@ -86,5 +91,5 @@ def _pairs(module: Any) -> Iterator[tuple[Any, Any]]:
 
 def _is_matrix(parameter: Any) -> bool:
     """Whether a parameter is a matrix that is here: not sharded, nor made later."""
-    whole = not hasattr(parameter, "to_local") and not hasattr(parameter, "cls_to_become")
-    return whole and parameter.dim() == 2
+    whole = not hasattr(parameter, "to_local") and not measure.is_lazy(parameter)
+    return whole and bool(parameter.dim() == 2)

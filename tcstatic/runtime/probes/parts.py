@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any, Final, final
 
@@ -12,6 +12,7 @@ from tcstatic.runtime.probes.averages import Averages
 from tcstatic.runtime.probes.batches import Batches
 from tcstatic.runtime.probes.clearing import cleared_elsewhere
 from tcstatic.runtime.probes.clipping import Clipping, written_bound
+from tcstatic.runtime.probes.dropouts import Dropouts
 from tcstatic.runtime.probes.forwards import Forwards
 from tcstatic.runtime.probes.graphs import Graphs
 from tcstatic.runtime.probes.kept import Kept
@@ -29,7 +30,6 @@ from tcstatic.runtime.probes.roles import (
     SCALER,
     SCHEDULER,
     TENSOR,
-    module_around,
     role_of,
 )
 from tcstatic.runtime.probes.rounds import Rounds
@@ -54,7 +54,7 @@ class Parts:
     `untouchable` tells whether reading tensors now would become part of a recording or a transform.
 
     State: `_calls` the receivers whose calls are in progress, as (site kind, receiver), so that
-    the site of the result knows whose result it is.
+    the site of the result knows whose result it is; `_bounds` what clipping was given, by line.
     """
 
     def __init__(
@@ -105,7 +105,8 @@ class Parts:
         self._cuda = torch.cuda
         self.untouchable = untouchable(torch)
         self._calls: dict[str, Any] = {}
-        self._dropout_seen: dict[int, int] = {}
+        self._dropouts = Dropouts(stream)
+        self._bounds: dict[int, float] = {}
         self.on_host = True
 
     # -- made, called, returned, assigned -----------------------------------------------------
@@ -222,7 +223,14 @@ class Parts:
         self.updates.backward_ends()
         self._before_update()
 
-    def returned(self, site: Site, value: Any, frame: FrameType, bounds: dict[int, float]) -> None:
+    def argument(self, site: Site, value: Any, frame: FrameType) -> None:
+        """A collective, or clipping, is about to be given something."""
+        if site.kind == "dist.collective":
+            self.replicas.collectives.reduced(site, value)
+        elif isinstance(value, int | float):
+            self._bounds[site.location.line] = float(value)
+
+    def returned(self, site: Site, value: Any, frame: FrameType) -> None:
         """A call returned, on a watched step."""
         kind = site.kind
         thing = value if "gives" in site.arguments else self._calls.pop(kind, None)
@@ -231,14 +239,14 @@ class Parts:
             cleared_elsewhere(self.stream, thing, self.updates.live(), site.location)
         elif kind == "grad.clip":
             stock = site.callee.startswith("torch.nn.utils.")
-            bound = bounds.pop(site.location.line, None)
+            bound = self._bounds.pop(site.location.line, None)
             bound = written_bound(site) if bound is None else bound
             self.clipping.ends(site.location, bound, stock=stock)
             self.replicas.clipped(site, value)
         elif kind in {"model.train", "model.eval"} and role_of(thing) == MODULE:
             self.structure.mode_called(thing, site, site.location)
         elif kind == "call" and "dropout" in site.callee:
-            self._dropout(site, frame)
+            self._dropouts.called(site, frame)
         elif kind == "call" and site.arguments.keys() & {"makes", "layer"}:
             self.graphs.made(site, value)
 
@@ -286,27 +294,6 @@ class Parts:
         subjects = {"scaler": (self.stream.registry.number(scaler),)}
         self.stream.tell(self.stream.make(kind, site.location, subjects))
 
-    def _dropout(self, site: Site, frame: FrameType) -> None:
-        """Functional dropout ran: does it follow the mode of the module that it runs in?"""
-        if self._dropout_seen.get(site.number) == self.stream.step:
-            return
-        written = site.arguments.get("training", "<absent>")
-        module = module_around(frame)
-        if module is None:
-            return
-        if module.training or written.endswith(".training"):
-            self._dropout_seen[site.number] = self.stream.step
-        active = {"<absent>": True, "True": True, "False": False}.get(written)
-        active = bool(module.training) if active is None else active
-        values = {
-            "active": active,
-            "module_training": bool(module.training),
-            "written": written,
-            "type": type(module).__name__,
-        }
-        number = self.stream.registry.number(module)
-        self.stream.tell(self.stream.make("call", site.location, {"model": (number,)}, values))
-
     # -- torch --------------------------------------------------------------------------------
 
     def step_begins(self, optimizer: Any) -> None:
@@ -329,6 +316,11 @@ class Parts:
         if self.ties.ties:
             self.ties.look(self.updates.known(optimizer, None), self.updates.live())
         self.updates.step_ends(optimizer)
+
+    def look(self, optimizer: Any) -> None:
+        """A watched step is done: now and then, look at the models."""
+        record = self.updates.known(optimizer, None)
+        self.structure.stepped(record.number, record.steps)
 
     def step_passed(self, optimizer: Any) -> None:
         """A step that is not watched: count it."""
@@ -364,7 +356,7 @@ class Parts:
 
     def resume(self) -> None:
         """Watching begins again after a gap."""
-        self._dropout_seen = {}
+        self._dropouts.seen = {}
 
     def loop_ended(self, loop: Loop) -> None:
         """A loop is over."""
@@ -375,22 +367,23 @@ class Parts:
         """The run ends, parts of which nobody watched."""
         tell_trained(self.stream, self.updates.live(), self.updates.gone)
 
-    def tell_vain(self) -> None:
-        """The run ends: which optimizers were there in vain is known.
+    def last_words(self) -> Iterator[tuple[str, Callable[[], None]]]:
+        """The run ends: what is told only then, each by the name of its probe.
 
         Whoever computes gradients in eval mode wants those of the input; a loss scaler may have
         skipped all steps.
         """
-        several = len(self.updates.optimizers) > 1
+        updates = self.updates
+        several = len(updates.optimizers) > 1
         meant = several or self.stream.loss_scaled or self.forwards.discarded_in_eval
-        self.updates.vain.settle(meant=meant)
-        for one in (self.updates.cuts, self.updates.untracked, self.averages, self.structure):
-            one.settle()
+        yield "vain", lambda: updates.vain.settle(meant=meant)
+        for one in (updates.cuts, updates.untracked, self.averages, self.structure):
+            yield type(one).__name__.lower(), one.settle
         if self.stream.step:
-            self.unmatched.settle()
-        self.schedules.finish(self.updates.live())
-        self.updates.windows.settle(self.updates.optimizers)
-        self.graphs.settle(self.updates.live())
+            yield "unmatched", self.unmatched.settle
+        yield "schedules", lambda: self.schedules.finish(updates.live())
+        yield "windows", lambda: updates.windows.settle(updates.optimizers)
+        yield "graphs", lambda: self.graphs.settle(updates.live())
 
     def finish(self) -> None:
         """The run ends or pauses: settle what is open."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import CodeType
 from typing import Any, Final, final
 
@@ -69,12 +69,16 @@ class Rates:
         return self._highest > 0.0 and self._since is None
 
     def news(
-        self, rates: Sequence[float | None], step: int, others: Iterable[Rates]
+        self,
+        rates: Sequence[float | None],
+        step: int,
+        others: Iterable[Rates],
+        rounds_down: Callable[[], bool],
     ) -> Mapping[str, Any] | None:
         """Return what is to be said of the rates of a step that was not said before, if anything.
 
         `rates` are those of all groups, None where one is not known. While one of the `others` is
-        alive, training goes on with that.
+        alive, training goes on with that. `rounds_down` tells whether the schedule's rule does.
         """
         if rates == self._alive_with:
             return None  # as the last step, of which everything was said
@@ -92,14 +96,22 @@ class Rates:
         if self._since is None:
             self._since, self._before = step, self._calls
         asked = top == 0.0 and self._calls - self._before >= _LEAST_CALLS
-        if self._highest == 0.0 and not asked:
-            return None
+        if self._highest == 0.0 and not (asked and rounds_down()):
+            return None  # a schedule may begin late: the end of the run will tell
         idle = step - self._since + 1
         if idle < max(_LEAST_STEPS, self._since // (_PART if asked else 1)):
             return None
         if any(other.alive for other in others):
             return None
         return self._tell(vanished=True, step=step)
+
+    def at_end(self, steps: int) -> Mapping[str, Any] | None:
+        """Return what is to be said of so many steps of which none ever had a rate, though a
+        schedule was asked for one again and again."""
+        asked = self._calls - self._before >= _LEAST_CALLS
+        if self.moved or self._since is None or not asked or steps - self._since < _LEAST_STEPS:
+            return None
+        return self._tell(vanished=True, step=steps - 1)
 
     def _tell(self, *, vanished: bool, step: int = 0) -> Mapping[str, Any] | None:
         if self._told is vanished or self._told:

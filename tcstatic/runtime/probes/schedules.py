@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from types import CodeType
 from typing import Any, Final, final
 
 from tcstatic.model import Location
 from tcstatic.runtime.probes import codes
 from tcstatic.runtime.probes.optimizers import Optimizer
+from tcstatic.runtime.probes.rates import Rates
 from tcstatic.runtime.probes.stream import HEARD, Stream
 from tcstatic.runtime.probes.twins import Twins
 from tcstatic.runtime.probes.units import ended_early, in_other_unit, length_of, told_in_steps
@@ -116,6 +116,8 @@ class Schedules:
                     values = {"operation": "rate", "rate_of_nothing": True}
                     subjects = {"optimizer": (one.number,), HEARD: (one.heard,)}
                     self._stream.tell(self._stream.make("call", one.where, subjects, values))
+                elif not one.manual:
+                    _tell_news(self._stream, one, one.rate_history.at_end(one.steps))
         for number, (where, length, done, driven, kind) in self._open.items():
             if ended_early(length, done, driven.steps):
                 subjects = {"scheduler": (number,), HEARD: (driven.heard,)}
@@ -179,27 +181,33 @@ def tell_rates(stream: Stream, optimizer: Optimizer, everyone: Iterable[Optimize
     if optimizer.manual:
         return
     others = (one.rate_history for one in everyone)
-    news = optimizer.rate_history.news(optimizer.group_rates(), optimizer.steps, others)
+    rates = optimizer.rate_history
+    news = rates.news(
+        optimizer.group_rates(), optimizer.steps, others, lambda: bool(_rounding(stream, rates))
+    )
+    _tell_news(stream, optimizer, news)
+
+
+def _tell_news(stream: Stream, optimizer: Optimizer, news: Mapping[str, Any] | None) -> None:
     if news is not None and not (news["rate_vanished"] and _was_made_for_nothing(optimizer)):
         subjects = {"optimizer": (optimizer.number,)}
         if news["rate_vanished"]:
             subjects[HEARD] = (optimizer.heard,)
-            ruled = _tell_rule(stream, subjects, optimizer.rate_history.rules)
-            if not ruled:
+            places = _rounding(stream, optimizer.rate_history)
+            if places:
+                values = {"operation": "the rule divides without a rest"}
+                stream.tell(stream.make("call", places[0], subjects, values))
+            else:
                 _tell_written(stream, subjects)
-            news = {**news, "rule_found": ruled}
+            news = {**news, "rule_found": bool(places)}
         stream.tell(stream.make("state", stream.last_step_where, subjects, news))
 
 
-def _tell_rule(
-    stream: Stream, subjects: Mapping[str, tuple[int, ...]], rules: Iterable[CodeType]
-) -> bool:
-    """Tell where a schedule's own rule divides as integers are divided, if that is in one place."""
-    places = codes.places(rules, _WHOLE, _WHOLE, stream.locator)
-    if len(places) == 1:
-        values = {"operation": "the rule divides without a rest"}
-        stream.tell(stream.make("call", places[0], subjects, values))
-    return len(places) == 1
+def _rounding(stream: Stream, rates: Rates) -> list[Location]:
+    """Return where a schedule's own rule divides as integers are divided, if that is in one
+    place."""
+    places = codes.places(rates.rules, _WHOLE, _WHOLE, stream.locator)
+    return places if len(places) == 1 else []
 
 
 def _tell_written(stream: Stream, subjects: Mapping[str, tuple[int, ...]]) -> None:

@@ -12,7 +12,7 @@ _forwards: dict[type, tuple[bool, tuple[str, ...]]] = {}
 def is_sensitive(module: Any) -> bool:
     """Tell whether a module, without those in it, computes something else in eval mode."""
     kind = type(module)
-    if getattr(module, "p", 0) and "Dropout" in kind.__name__:
+    if "Dropout" in kind.__name__ and bool(getattr(module, "p", 0)):
         return True
     if hasattr(module, "track_running_stats"):
         return bool(module.track_running_stats) and "Norm" in kind.__name__

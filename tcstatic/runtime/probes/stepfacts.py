@@ -44,7 +44,6 @@ class StepFacts:
         `backward` and `written` are where the last backward was called, and where the source last
         wrote to a gradient since the step before.
         """
-        self._structure.stepped(optimizer.number, optimizer.steps)
         parameters, gradients = snapshot.parameters, snapshot.gradients
         has_gradient = True in gradients
         trainable = has_gradient or any(parameter.requires_grad for parameter in parameters)

@@ -68,7 +68,6 @@ class Watch:
         self._hooks: list[Callable[..., None]] = []
         self._disabled: dict[str, str] = {}
         self._busy = False
-        self._bounds: dict[int, float] = {}
         self._main = get_ident()
         self._noting: dict[int, Handler] = {}
         self._notes = True
@@ -151,7 +150,8 @@ class Watch:
         if self._parts is not None and self._budget.sampled < 1.0:
             self._guarded("flush", self._parts.tell_trained)
         if self._parts is not None:
-            self._guarded("flush", self._parts.tell_vain)
+            for name, work in self._parts.last_words():
+                self._guarded(name, work)
             self._guarded("flush", self._stream.flush)
         entry.attach(None)
         if self._remove is not None:
@@ -232,7 +232,7 @@ class Watch:
         if site.attribute == "given":
             return functools.partial(parts.given, site)
         if site.attribute and site.probe == "after":
-            return functools.partial(self._argument, site)
+            return functools.partial(parts.argument, site)
         if kind == "model.forward":
             return self._of_output(site)
         if kind == "loader.next":
@@ -242,7 +242,7 @@ class Watch:
 
         def returned(value: Any, frame: FrameType) -> None:
             if budget.watching:
-                parts.returned(site, value, frame, self._bounds)
+                parts.returned(site, value, frame)
 
         def went_back(value: Any, frame: FrameType) -> None:
             if budget.watching:
@@ -296,12 +296,6 @@ class Watch:
         parts, budget = self._parts, self._budget
         return lambda thing, frame: parts.assigned(site, thing, watching=budget.watching)
 
-    def _argument(self, site: Site, value: Any, frame: FrameType) -> None:
-        if site.kind == "dist.collective":
-            self._parts.replicas.collectives.reduced(site, value)
-        elif isinstance(value, int | float):
-            self._bounds[site.location.line] = float(value)
-
     def _saving(self, thing: Any, frame: FrameType) -> None:
         self.flush()
         self._settle()
@@ -317,8 +311,11 @@ class Watch:
 
     def step_ends(self, optimizer: Any) -> None:
         """An optimizer's step is done."""
-        work = self._parts.step_ends if self._budget.watching else self._parts.step_passed
-        self._guarded("optimizer.step", work, optimizer)
+        if self._budget.watching:
+            self._guarded("optimizer.step", self._parts.step_ends, optimizer)
+            self._guarded("model.look", self._parts.look, optimizer)
+        else:
+            self._guarded("optimizer.step", self._parts.step_passed, optimizer)
 
     def module_registered(self, parent: Any, name: str, child: Any) -> None:
         """A submodule is being set."""

@@ -75,10 +75,9 @@ class Woken:
 
 
 def _is_kept(module: Any) -> bool:
-    """Whether a part is to stay: frozen, or a layer that was put in eval mode by itself."""
+    """Whether a part is to stay: nothing of it is to be trained."""
     parameters = list(module.parameters())
-    frozen = not any(one.requires_grad for one in parameters)
-    return (bool(parameters) and frozen) or getattr(module, "num_batches_tracked", None) is not None
+    return bool(parameters) and not any(one.requires_grad for one in parameters)
 
 
 def _statistics(module: Any) -> list[Any]:
