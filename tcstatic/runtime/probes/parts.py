@@ -101,9 +101,8 @@ class Parts:
             self.batches.trained,
         )
         self.updates.forwards = self.forwards
-        torch: Any = sys.modules["torch"]
-        self._cuda = torch.cuda
-        self.untouchable = untouchable(torch)
+        self._torch: Any = sys.modules["torch"]
+        self.untouchable = untouchable(self._torch)
         self._calls: dict[str, Any] = {}
         self._dropouts = Dropouts(stream)
         self._bounds: dict[int, float] = {}
@@ -320,7 +319,7 @@ class Parts:
     def look(self, optimizer: Any) -> None:
         """A watched step is done: now and then, look at the models."""
         record = self.updates.known(optimizer, None)
-        self.structure.stepped(record.number, record.steps)
+        self.structure.stepped(record.number, record.steps - 1)
 
     def step_passed(self, optimizer: Any) -> None:
         """A step that is not watched: count it."""
@@ -334,7 +333,7 @@ class Parts:
             self._rounds.done()
 
     def _note_devices(self, optimizer: Any) -> None:
-        if self.on_host and self._cuda.is_initialized():
+        if self.on_host and self._torch.cuda.is_initialized():
             groups = getattr(optimizer, "param_groups", ())
             self.on_host = all(p.device.type == "cpu" for g in groups for p in g["params"])
 
