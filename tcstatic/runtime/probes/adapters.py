@@ -52,6 +52,10 @@ class Adapters:
                 found.setdefault(where, type(module).__name__)
         return found
 
+    def changed(self) -> None:
+        """``requires_grad`` is about to be set: what was seen holds no more."""
+        self._found = {}
+
     def settle(self) -> None:
         """The run ends: tell of what was seen."""
         told: set[Location] = set()

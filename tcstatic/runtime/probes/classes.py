@@ -17,6 +17,7 @@ _LEAST_STEPS: Final = 6
 _MOST_STEPS: Final = 256
 _RARE: Final = 4  # steps of one class for one of several
 _IDLE: Final = 4  # losses in a row over no classes
+_MOST_LOSSES: Final = 32  # of one step: more are a long accumulation, or nothing ever steps
 
 
 @final
@@ -25,7 +26,8 @@ class Classes:
 
     State: `_open` the least and greatest labels of the step `_step`, on their way from the device;
     `_seen` the classes that a step had alone, `_count` how many steps, `_mixed` how many had
-    several; `_idle` losses in a row over no classes; `_over` once there is nothing more to see.
+    several; `_last` the class seen last, and how often one came `_back` that others had followed;
+    `_idle` losses in a row over no classes; `_over` once there is nothing more to see.
     """
 
     def __init__(self, stream: Stream, tell_made: Callable[[int], None]) -> None:
@@ -34,7 +36,8 @@ class Classes:
         self._open: list[Copied] = []
         self._step = 0
         self._seen: set[int] = set()
-        self._count = self._mixed = 0
+        self._count = self._mixed = self._back = 0
+        self._last = -1
         self._idle = 0
         self._over = False
 
@@ -46,6 +49,8 @@ class Classes:
         if step != self._step and self._open:
             self._close(where)
         self._step = step
+        if len(self._open) >= _MOST_LOSSES:
+            return
         found = [one for node in walk(root, _MOST_NODES) for one in _labels(node)]
         self._idle = 0 if found else self._idle + 1
         self._open += found
@@ -62,9 +67,14 @@ class Classes:
             self._mixed += 1
             self._over = self._mixed > 1 + self._count // _RARE
             return
+        (label,) = ends
         self._count += 1
+        self._back += label != self._last and label in self._seen
+        self._last = label
         self._seen |= ends
-        if self._count >= _LEAST_STEPS and len(self._seen) > 1:
+        if self._back > 1 + self._count // _RARE:  # classes that take turns are in no order
+            self._over = True
+        elif self._count >= _LEAST_STEPS and len(self._seen) > 1:
             self._over = True
             self._tell(where)
 

@@ -49,11 +49,28 @@ class _Copy:
 
 @final
 class Followers:
-    """Follows the copies of models of one process. State: `_copies` by number."""
+    """Follows the copies of models of one process. State: `_copies` by number, `_receiver` the one
+    that is being loaded, `_given` which state, by ``id``, each was loaded from last."""
 
     def __init__(self, stream: Stream) -> None:
         self._stream = stream
         self._copies: dict[int, _Copy] = {}
+        self._receiver = 0
+        self._given: dict[int, int] = {}
+
+    def receives(self, thing: Any) -> None:
+        """``load_state_dict`` of something is about to be called."""
+        number = self._stream.registry.known(thing) if self._copies else 0
+        self._receiver = number if number in self._copies else 0
+
+    def loads(self, state: Any) -> None:
+        """This state is about to be loaded: a copy that is put back to one state again and again
+        is no average."""
+        if self._receiver:
+            if self._given.get(self._receiver) == id(state):
+                del self._copies[self._receiver]
+            self._given[self._receiver] = id(state)
+            self._receiver = 0
 
     def copied(self, module: Any, where: Location | None, everyone: Iterable[Any]) -> None:
         """A call has returned a copy of a model; `everyone` are the parameters of all models."""

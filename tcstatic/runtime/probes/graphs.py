@@ -27,6 +27,7 @@ _ATTRIBUTE: Final = re.compile(r"self\.\w+")
 # Steps whose graphs are read, and then one in so many: what a loss is made of stays.
 _FIRST_STEPS: Final = 8
 _NOW_AND_THEN: Final = 64
+_MOST_BACKWARDS: Final = 32  # of one step: more are a long accumulation, or nothing ever steps
 _MOST_NODES: Final = 64
 _WHOLE: Final = 2  # losses whose graphs are looked through as a whole
 _MOST_TOLD: Final = 64
@@ -95,6 +96,7 @@ class Graphs:
     """Reads the graphs of losses, and tells what is new in them.
 
     State: `_told` the losses that were told, `_looked` how many were looked through as a whole;
+    `_backwards` how many were read in which step;
     `_layers` the places where layers without parameters were made, by operation.
     """
 
@@ -108,12 +110,15 @@ class Graphs:
         self._wanted = "loss.forward" in needs.events
         self._told: dict[_Loss, None] = {}
         self._looked = 0
+        self._backwards = (0, 0)
         self._layers: dict[str, list[Location]] = {}
 
     @property
     def due(self) -> bool:
         """Whether the graphs of this step are read."""
-        step = self._stream.step
+        step, (last, backwards) = self._stream.step, self._backwards
+        if last == step and backwards >= _MOST_BACKWARDS:
+            return False
         return self._wanted and (step < _FIRST_STEPS or not step % _NOW_AND_THEN)
 
     def made(self, site: Site, value: Any) -> None:
@@ -144,6 +149,8 @@ class Graphs:
         self._growth.read(loss.grad_fn, where)
         if not self.due:
             return
+        step, (last, backwards) = self._stream.step, self._backwards
+        self._backwards = (step, backwards + 1 if last == step else 1)
         self._pairing.read(loss.grad_fn, where)
         for found in _losses(loss.grad_fn):
             made_at = found.made_at or self._layer(found.made_by)

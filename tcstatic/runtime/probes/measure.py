@@ -62,7 +62,9 @@ class Pending:
         if stacked is None:
             self._host: Any = None
         elif stacked.device.type == "cuda":
-            self._host = torch.empty(stacked.shape, dtype=stacked.dtype, pin_memory=True)
+            self._host = torch.empty(
+                stacked.shape, dtype=stacked.dtype, device="cpu", pin_memory=True
+            )
             self._host.copy_(stacked, non_blocking=True)
             event: Any = torch.cuda.Event  # torch leaves its constructor untyped
             self._event = event()

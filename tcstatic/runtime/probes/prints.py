@@ -34,12 +34,16 @@ class Kept:
 
     def takes(self, item: Any, index: int) -> bool:
         """Keep the rows of an item, by its place in the pass; return whether more are wanted."""
-        for tensor in tensors_in(item, most=1):
-            found = _rows(tensor)
-            self.rows += found
-            self.of = max(self.of, int(tensor.shape[0]) if found else 1)
-            return bool(found) and index + 1 < _BATCHES
-        return False
+        tensors = list(tensors_in(item))
+        found = [rows for tensor in tensors if (rows := _rows(tensor, telling=True))]
+        if not found:
+            return False
+        # A row may hold features of two things: each is in many rows, both together in one.
+        beside = [_rows(tensor, telling=False) for tensor in tensors]
+        whole = [rows for rows in beside if len(rows) == len(found[0])]
+        self.rows += [b"".join(parts) for parts in zip(*whole, strict=True)]
+        self.of = max(self.of, *(int(tensor.shape[0]) for tensor in tensors if tensor.dim()))
+        return index + 1 < _BATCHES
 
 
 @final
@@ -75,23 +79,25 @@ class Prints:
         return common >= _LEAST_SHARED and common >= _SHARE * self._part * len(rows)
 
 
-def _rows(tensor: Any) -> list[bytes]:
-    """The first rows of a tensor on the host, where they tell anything."""
+def _rows(tensor: Any, *, telling: bool) -> list[bytes]:
+    """The first rows of a tensor on the host; with `telling`, where two that are equal are copies
+    of one."""
     torch: Any = sys.modules["torch"]
-    if type(tensor) is not torch.Tensor or not tensor.is_floating_point() or tensor.dim() < 2:
+    if type(tensor) is not torch.Tensor or not tensor.dim() or not tensor.is_cpu:
         return []
-    if not tensor.is_cpu or tensor.layout != torch.strided or not tensor.is_contiguous():
+    if tensor.layout != torch.strided or not tensor.is_contiguous():
         return []
     rows, storage = min(tensor.shape[0], _ROWS), tensor.untyped_storage()
     numbers = tensor[0].numel() if rows else 0
     size, pointer = numbers * tensor.element_size(), tensor.data_ptr()
-    if numbers < _LEAST_NUMBERS or not pointer:
+    if not numbers or not pointer or pointer + rows * size > storage.data_ptr() + storage.nbytes():
         return []
-    if pointer + rows * size > storage.data_ptr() + storage.nbytes():
-        return []
-    first = tensor[:rows].detach()
-    if bool((first == first.round()).flatten(1).all(1).any()):
-        return []
+    if telling:
+        if numbers < _LEAST_NUMBERS or tensor.dim() < 2 or not tensor.is_floating_point():
+            return []
+        first = tensor[:rows].detach()
+        if bool((first == first.round()).flatten(1).all(1).any()):
+            return []
     return [_bytes(pointer + row * size, size) for row in range(rows)]
 
 

@@ -38,6 +38,7 @@ def _receiving(site: Site, parts: Parts, budget: Budget) -> Handler:
             parts.replicas.passed(site)
         parts.structure.initials.loaded(thing, site.location)
         parts.kept.begins(thing)
+        parts.structure.followers.receives(thing)
         parts.unmatched.begins(site, thing)
 
     return receives
@@ -48,6 +49,7 @@ def _given(site: Site, parts: Parts) -> Handler:
         if "keeps" in site.arguments:
             parts.kept.took(site, state)
         parts.kept.loads(site, state)
+        parts.structure.followers.loads(state)
         parts.unmatched.loads(site, state)
 
     return given

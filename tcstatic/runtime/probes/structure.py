@@ -65,7 +65,7 @@ class Structure:
         self.watchful = False
         self._frozen: dict[int, Location] = {}
         self._woken = Woken(stream)
-        self._followers = Followers(stream)
+        self.followers = Followers(stream)
         self._adapters = Adapters(stream)
         self.piling = Piling(stream)
         self.initials = Initials(stream, ownership)
@@ -116,7 +116,7 @@ class Structure:
         elif site.callee in _COPIERS or site.callee.endswith("deepcopy"):
             values["how"] = "copy"
             self.copied.add(number)
-            self._followers.copied(module, where, self._ownership.everyone())
+            self.followers.copied(module, where, self._ownership.everyone())
         elif not first:
             kind = "model.mutate"
         elif site.kind == "model.load":
@@ -262,8 +262,10 @@ class Structure:
             "model": (registry.number(thing),),
             "parameter": tuple(registry.number(p) for p in parameters),
         }
+        self._adapters.changed()
+        held = [p for p in parameters if self._ownership.had_owner(p)]
         if where is not None:
-            self._frozen.update(dict.fromkeys(subjects["parameter"], where))
+            self._frozen.update(dict.fromkeys(map(registry.number, held), where))
         self._stream.tell(self._stream.make("model.freeze", where, subjects))
 
     def stepped(self, number: int, steps: int) -> None:
@@ -277,7 +279,7 @@ class Structure:
         """An optimizer has done so many steps: look at frozen parts and copies."""
         self.due = 2 * steps
         self._woken.look()
-        self._followers.look()
+        self.followers.look()
         if self._frozen:
             registry = self._stream.registry
             models = {number: registry.thing(number) for number in sorted(self._seen)}
@@ -287,7 +289,7 @@ class Structure:
         """The run ends: tell what is known of frozen parts and of copies; of those that are gone,
         what was seen last."""
         self.look(self.due)
-        for one in (self._woken, self._followers, self._adapters, self.alike, self.piling):
+        for one in (self._woken, self.followers, self._adapters, self.alike, self.piling):
             one.settle()
 
     def _around(self, part: Any) -> list[int]:

@@ -40,7 +40,7 @@ class Copied:
         torch: Any = sys.modules["torch"]
         self._event: Any = None
         if tensor.device.type == "cuda":
-            self.host = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
+            self.host = torch.empty(tensor.shape, dtype=tensor.dtype, device="cpu", pin_memory=True)
             self.host.copy_(tensor, non_blocking=True)
             self._event = torch.cuda.Event()
             self._event.record()
@@ -210,30 +210,29 @@ def _attended(nodes: Iterable[Any], shapes: set[tuple[int, int]]) -> Iterator[At
     for node in nodes:
         if not left:
             return
-        kept = _kept(node)
-        if kept is None or kept.dim() < 2 or kept.numel() > _MOST_WEIGHTS:
+        given, least = _weights(node)
+        if given is None or given.dim() < 2 or given.numel() > _MOST_WEIGHTS:
             continue
-        length = kept.shape[-1]
+        length = given.shape[-1]
         fitting = [rows for rows, long in shapes if long == length > 1]
-        fitting = [rows for rows in fitting if kept.shape[0] % rows == 0]
+        fitting = [rows for rows in fitting if given.shape[0] % rows == 0]
         if fitting:  # positions are embedded once for all examples
             left -= 1
+            given = given.detach()
+            kept = given > least if given.is_floating_point() else given
             yield _attention(kept, max(fitting), length)
 
 
-def _kept(node: Any) -> Any:
-    """Return a table that is true where an attention took something, None of any other node."""
+def _weights(node: Any) -> tuple[Any, float]:
+    """Return a table that tells what an attention took, and how much more than nothing that is;
+    None of any other node."""
     kind = kind_of(node)
     if kind == "Softmax" or kind == "SafeSoftmax":
-        given = saved(node, "result")
-        return None if given is None else given.detach() > 0
+        return saved(node, "result"), 0.0
     if kind.startswith("ScaledDotProduct"):
         given = saved(node, "attn_mask")
-        given = saved(node, "attn_bias") if given is None else given
-        if given is not None:
-            given = given.detach()
-            return given if not given.is_floating_point() else given > _HIDDEN
-    return None
+        return saved(node, "attn_bias") if given is None else given, _HIDDEN
+    return None, 0.0
 
 
 def _attention(kept: Any, rows: int, length: int) -> Attended:
