@@ -11,16 +11,18 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any, Final, final
+from typing import TYPE_CHECKING, Any, Final, final
 
 from tcstatic.model import Location, Needs, Site
 from tcstatic.runtime.probes.attending import misplaced, shape_of
 from tcstatic.runtime.probes.growth import Growth
 from tcstatic.runtime.probes.nodes import NOTE, kind_of
-from tcstatic.runtime.probes.optimizers import Optimizer
 from tcstatic.runtime.probes.pairing import Pairing
 from tcstatic.runtime.probes.single import Single
 from tcstatic.runtime.probes.stream import HEARD, Stream, listener
+
+if TYPE_CHECKING:
+    from tcstatic.runtime.probes.optimizers import Optimizer
 
 _OWN: Final = "tcstatic.own"  # that an attribute of the program's module was called
 _ATTRIBUTE: Final = re.compile(r"self\.\w+")
