@@ -12,6 +12,7 @@ from typing import Any, Final, NamedTuple
 from weakref import WeakKeyDictionary
 
 from tcstatic.program.paths.facts import written
+from tcstatic.program.paths.facts.comparing import compares
 from tcstatic.program.paths.facts.orders import tell
 from tcstatic.program.paths.facts.permuting import Part, Scope, order_in, scope_of, taken
 from tcstatic.program.paths.facts.registry import surveys
@@ -29,7 +30,6 @@ _LABELS: Final = re.compile(
     r"(_?(train\w*|tr|all|full|data|tensor|np|arr|array|list|batch|raw|b|t|\d+))*$",
     re.IGNORECASE,
 )
-_LOSSES: Final = re.compile(r"loss|crit|entropy|objective|mse|mae|nll|bce|(^|_)(ce|l1)$", re.I)
 # Words for what takes inputs and labels apart on purpose.
 _MEANT: Final = re.compile(
     r"null|baseline|chance|control|corrupt|negativ|mismatch|unpair|unrelated|scrambl|marginal"
@@ -41,7 +41,7 @@ _DRAWN: Final = frozenset("randn rand randn_like rand_like normal uniform standa
 # What gives two permutations the same numbers.
 _SEEDED: Final = re.compile(r"seed|state|[gG]enerator|default_rng|Random\(")
 _Found = tuple[syntax.stmt, str, tuple[str, str]]
-_known: WeakKeyDictionary[Module, tuple[tuple[_Found, ...], bool]] = WeakKeyDictionary()
+_known: WeakKeyDictionary[Module, tuple[_Found, ...]] = WeakKeyDictionary()
 
 
 class _Cut(NamedTuple):
@@ -56,37 +56,19 @@ class _Cut(NamedTuple):
 def parted(m: Machine, block: Block) -> None:
     """``parted`` of a statement that puts inputs or labels into a random order, alone."""
     modules = written.modules(m, block)
-    if not any(_found(module)[0] for module in modules):
-        return
-    if not any(_found(module)[1] for module in modules):
-        return  # no loss compares anything with labels
-    for module in modules:
-        for node, function, names in _found(module)[0]:
+    found = [(module, one) for module in modules for one in _found(module)]
+    if found and any(map(compares, modules)):
+        for module, (node, function, names) in found:
             place = Place(module, node, function)
             tell(block, "parted", place, name=names[0], other=names[1])
 
 
-def _found(module: Module) -> tuple[tuple[_Found, ...], bool]:
-    """What is found in a module, and whether it has a loss that compares with something."""
+def _found(module: Module) -> tuple[_Found, ...]:
     known = _known.get(module)
     if known is None:
-        found = tuple(_in_module(module)) if _WORTH.search(module.text.text) else ()
-        known = _known[module] = (found, any(map(_compares, syntax.walk(module.tree))))
+        known = tuple(_in_module(module)) if _WORTH.search(module.text.text) else ()
+        _known[module] = known
     return known
-
-
-def _compares(one: syntax.AST) -> bool:
-    """Whether a loss is asked how far something is from data that it was not made of."""
-    if not isinstance(one, syntax.Call) or len(one.args) < len(("output", "target")):
-        return False
-    if not _LOSSES.search(written.called(one)):
-        return False
-    target: Any = written.bare(one.args[1])
-    while isinstance(target, syntax.Call | syntax.Subscript):
-        target = target.value if isinstance(target, syntax.Subscript) else target.func
-        target = target.value if isinstance(target, syntax.Attribute) else target
-    name = written.name(target)
-    return name not in ("", "torch", "np", "F") and name not in written.names(one.args[0])
 
 
 def _in_module(module: Module) -> Iterator[_Found]:
@@ -98,12 +80,20 @@ def _in_module(module: Module) -> Iterator[_Found]:
         name = getattr(node, "name", "")
         if not _WORTH.search(module.segment(node) if name else module.text.text):
             continue
-        if _MEANT.search(f"{name} {_said(node)}") or _is_meant(module, node):
+        above = (
+            "" if isinstance(node, syntax.Module) else written.comments(module, node, node.lineno)
+        )
+        if _MEANT.search(f"{name} {_said(node)} {above}"):
             continue
         scope = scope_of(node)
         for statement, names in _in_scope(scope):
-            if not _is_asked_for(scope, statement, names[0]) and not _is_meant(module, statement):
+            meant = _MEANT.search(written.comments(module, statement, _end(statement)))
+            if not meant and not _is_asked_for(scope, statement, names[0]):
                 yield statement, name, names
+
+
+def _end(statement: syntax.stmt) -> int | None:
+    return statement.lineno if isinstance(statement, syntax.For) else statement.end_lineno
 
 
 def _said(node: Any) -> str:
@@ -111,18 +101,6 @@ def _said(node: Any) -> str:
     first = node.body[0] if node.body else None
     told = getattr(getattr(first, "value", None), "value", None)
     return told if isinstance(first, syntax.Expr) and isinstance(told, str) else ""
-
-
-def _is_meant(module: Module, node: Any) -> bool:
-    """Whether a comment on a statement's own lines, or in those above it, says so."""
-    first = getattr(node, "lineno", 1)
-    above = first - 1
-    while above and module.text.lines[above - 1].lstrip().startswith("#"):
-        above -= 1
-    definition = not isinstance(node, syntax.Assign | syntax.Expr | syntax.AnnAssign)
-    last = first if definition else node.end_lineno or first
-    lines = module.text.lines[above:last]
-    return any(_MEANT.search(line.partition("#")[2]) for line in lines)
 
 
 def _in_scope(scope: Scope) -> Iterator[tuple[syntax.stmt, tuple[str, str]]]:

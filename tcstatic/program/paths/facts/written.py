@@ -36,6 +36,15 @@ def own(body: Iterable[syntax.stmt]) -> Iterator[syntax.stmt]:
                 yield from own(held.body if isinstance(held, syntax.ExceptHandler) else [held])
 
 
+def comments(module: Module, statement: syntax.stmt, last: int | None = None) -> str:
+    """The comments on the lines of a statement, up to the last one, and in those right above it."""
+    lines, first = module.text.lines, statement.lineno - 1
+    while first and lines[first - 1].lstrip().startswith("#"):
+        first -= 1
+    end = statement.end_lineno or statement.lineno
+    return "\n".join(line.partition("#")[2] for line in lines[first : last or end])
+
+
 def pairs(statement: syntax.stmt) -> Iterator[tuple[str, syntax.expr]]:
     """The plain names that a statement binds, each with its value."""
     if isinstance(statement, syntax.For) and name(statement.target):

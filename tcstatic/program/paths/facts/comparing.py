@@ -1,0 +1,36 @@
+"""Losses that compare what a model gives with data that it was not made of: labels."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Final
+from weakref import WeakKeyDictionary
+
+from tcstatic.program.paths.facts import written
+from tcstatic.program.paths.project import Module
+from tcstatic.program.source import syntax
+
+_LOSSES: Final = re.compile(r"loss|crit|entropy|objective|mse|mae|nll|bce|(^|_)(ce|l1)$", re.I)
+_LIBRARIES: Final = frozenset({"", "torch", "np", "numpy", "F"})
+_known: WeakKeyDictionary[Module, bool] = WeakKeyDictionary()
+
+
+def compares(module: Module) -> bool:
+    """Whether a module has such a loss."""
+    known = _known.get(module)
+    if known is None:
+        known = _known[module] = any(map(_is_compared, syntax.walk(module.tree)))
+    return known
+
+
+def _is_compared(one: syntax.AST) -> bool:
+    if not isinstance(one, syntax.Call) or len(one.args) < len(("output", "target")):
+        return False
+    if not _LOSSES.search(written.called(one)):
+        return False
+    target: Any = written.bare(one.args[1])
+    while isinstance(target, syntax.Call | syntax.Subscript):
+        target = target.value if isinstance(target, syntax.Subscript) else target.func
+        target = target.value if isinstance(target, syntax.Attribute) else target
+    name = written.name(target)
+    return name not in _LIBRARIES and name not in written.names(one.args[0])
