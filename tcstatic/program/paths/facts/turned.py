@@ -141,11 +141,10 @@ def _layers_behind(m: Machine, values: Iterable[Value]) -> Iterator[tuple[Node, 
     if any(_is_turned(one) for one in seen):
         return
     for value in seen:
-        call = _answered(value)
-        for layer in _of_call(m, call) if call is not None else ():
-            made = _takes_sequence_first(m, layer)
-            if made is not None:
-                yield call, made
+        if (call := _answered(value)) is not None:
+            for layer in _of_call(m, call):
+                if (made := _takes_sequence_first(m, layer)) is not None:
+                    yield call, made
 
 
 def _onward(m: Machine, value: Value) -> Iterable[Value]:
