@@ -17,7 +17,6 @@ from tcstatic.runtime.probes.averages import AVERAGED
 from tcstatic.runtime.probes.budget import Budget
 from tcstatic.runtime.probes.calls import Calls
 from tcstatic.runtime.probes.entry import Handler
-from tcstatic.runtime.probes.graphs import notes_alone
 from tcstatic.runtime.probes.loops import Loop, loop_over, watched
 from tcstatic.runtime.probes.roles import MODULE, OPTIMIZER, SCHEDULER, role_of
 from tcstatic.runtime.probes.stream import Stream
@@ -97,6 +96,7 @@ class Watch:
 
     def _install(self) -> None:
         from tcstatic.runtime.probes import torch_hooks
+        from tcstatic.runtime.probes.graphs import notes_alone
         from tcstatic.runtime.probes.parts import Parts
         from tcstatic.runtime.probes.states import handler_of
 
