@@ -199,13 +199,6 @@ class Graphs:
         stream.tell(stream.make("loss.forward", one.where, subjects, values))
 
 
-def notes_alone(site: Site) -> bool:
-    """Whether the results of a site are only noted, for the graphs of the steps that are read."""
-    if site.kind != "call" or site.probe != "after" or site.attribute or "dropout" in site.callee:
-        return False
-    return "makes" in site.arguments and "layer" not in site.arguments
-
-
 def _losses(root: Any) -> Iterator[_Loss]:
     """Yield the losses that a number was made of, from a bounded part of its graph."""
     # Where rows or columns of a table were taken together, it is meant to be one.

@@ -6,9 +6,18 @@ import sys
 from collections.abc import Iterator
 from typing import Any, Final
 
+from tcstatic.model import Site
+
 NOTE: Final = "tcstatic"  # under which a node's own notes keep the place of the call that made it
 # Operations whose derivative is zero wherever they have one.
 FLAT: Final = frozenset("round floor ceil trunc sign sgn".split())
+
+
+def notes_alone(site: Site) -> bool:
+    """Whether the results of a site are only noted, for the graphs of the steps that are read."""
+    if site.kind != "call" or site.probe != "after" or site.attribute or "dropout" in site.callee:
+        return False
+    return "makes" in site.arguments and "layer" not in site.arguments
 
 
 def kind_of(node: Any) -> str:

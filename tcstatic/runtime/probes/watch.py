@@ -18,6 +18,7 @@ from tcstatic.runtime.probes.budget import Budget
 from tcstatic.runtime.probes.calls import Calls
 from tcstatic.runtime.probes.entry import Handler
 from tcstatic.runtime.probes.loops import Loop, loop_over, watched
+from tcstatic.runtime.probes.nodes import notes_alone
 from tcstatic.runtime.probes.roles import MODULE, OPTIMIZER, SCHEDULER, role_of
 from tcstatic.runtime.probes.stream import Stream
 
