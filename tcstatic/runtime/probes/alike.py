@@ -137,12 +137,11 @@ class Alike:
             parts = _PARTS.get(layer, 1)
             parts = parts if parameter.shape[0] % parts == 0 else 1
             group.kept.append(_Kept(known, name, parts, ways, (rows, columns)))
-        group.asked = []
 
     def _compare(self, group: _Group) -> None:
         """Read how far units are apart, of the weights and of their gradients."""
         alive = [one.parameter() for one in group.kept]
-        if any(one is None or one.grad is None or one.grad.is_sparse for one in alive):
+        if not all(map(_is_whole, alive)):
             return
         group.keys = list(dict.fromkeys(_keys(group.kept, alive)))
         numbers = [
@@ -161,12 +160,21 @@ class Alike:
             key: _state(numbers[4 * place : 4 * place + 4]) for place, key in enumerate(group.keys)
         }
         group.found = None
-        for one, units in _pairs(group.kept, states):
+        for one, units, state in _pairs(group.kept, states):
             parameter = one.parameter()
-            if parameter is not None:
+            closed = state == "dead" and _has_closed([known() for known in group.asked])
+            if parameter is not None and not closed:
                 where = self._initials.of(parameter) or self._stream.last_step_where
                 group.found = (one.name, units, where)
                 break
+
+
+def _is_whole(parameter: Any) -> bool:
+    """Whether a parameter and its gradient are here, and can be compared."""
+    if parameter is None or parameter.dim() < 2 or not measure.readable(parameter):
+        return False
+    gradient = parameter.grad
+    return gradient is not None and bool(measure.pointer(gradient))
 
 
 def _begins_alike(parameter: Any) -> Iterator[Any]:
@@ -202,7 +210,8 @@ def _spreads(parameter: Any, dimension: int, units: int, parts: int) -> Iterator
         leading = rows if dimension else parts if rows == parts * units else 1
         view = tensor.reshape(leading, units, -1)
         every = -(-units // _MOST_UNITS)
-        view = view[:_MOST_LEADING, ::every, :_MOST_VALUES].double()
+        view = view[:_MOST_LEADING, ::every, :_MOST_VALUES]
+        view = view.float() if measure.is_small(view) else view
         yield (view - view[:, :1]).abs().max()
         yield view.abs().max()
 
@@ -216,8 +225,19 @@ def _state(numbers: Sequence[float]) -> str:
     return "alike" if alike and slope > 0.0 else ""
 
 
-def _pairs(kept: Sequence[_Kept], states: dict[_Key, str]) -> Iterator[tuple[_Kept, int]]:
-    """Yield layers whose units are alike and taken alike by another, in order."""
+def _has_closed(parameters: Sequence[Any]) -> bool:
+    """Whether weights before the last zeros have no slope, though they are none: what keeps them
+    from training, a factor that is zero so far, may keep all others."""
+    there = [one for one in parameters if one is not None and one.grad is not None]
+    filled = [bool(one.any()) for one in there]
+    last = max((place for place, full in enumerate(filled) if not full), default=0)
+    return any(
+        full and not bool(one.grad.any()) for one, full in zip(there[:last], filled, strict=False)
+    )
+
+
+def _pairs(kept: Sequence[_Kept], states: dict[_Key, str]) -> Iterator[tuple[_Kept, int, str]]:
+    """Yield layers whose units are alike and taken alike by another, in order, and their state."""
     for (place, out, units), state in states.items():
         one = kept[place]
         if not state or (out, 1 - out) not in one.ways:
@@ -230,4 +250,4 @@ def _pairs(kept: Sequence[_Kept], states: dict[_Key, str]) -> Iterator[tuple[_Ke
             if other != place and (taken != out or min(len(one.ways), len(two.ways)) == 1)
         ]
         if any(states.get((other, taken, units)) == state for other, taken in takers):
-            yield one, units
+            yield one, units, state

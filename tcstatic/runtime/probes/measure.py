@@ -124,11 +124,11 @@ def norms(tensors: Sequence[Any]) -> Pending:
 
 
 def gathered(numbers: Sequence[Any]) -> Pending:
-    """Return single numbers, wherever each of them is."""
+    """Return single numbers, wherever each of them is, as far as 32 bits tell them."""
     with torch.no_grad():
         device = next((one.device for one in numbers if one.device.type != "cpu"), None)
         chosen = numbers[0].device if device is None else device
-        stacked = torch.stack([one.to(device=chosen, dtype=torch.float64) for one in numbers])
+        stacked = torch.stack([one.to(device=chosen, dtype=torch.float32) for one in numbers])
     if device is None:
         return Pending.known(list(stacked.tolist()))
     return Pending(stacked, len(numbers))

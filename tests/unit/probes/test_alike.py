@@ -103,7 +103,25 @@ def last_layer() -> Any:
     return filled(nn.Linear(6, 5))
 
 
-@pytest.mark.parametrize("make", [random_bias, random_head, dropped, frozen, one_unit, last_layer])
+class Fading(nn.Module):
+    """Two branches that end with zeros, times a factor that is zero all the time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.two = nn.Linear(6, 6), nn.Linear(6, 6)
+        self.ends = filled(nn.Linear(6, 6), nn.Linear(6, 6))
+        self.head = nn.Linear(6, 1)
+        for parameter in self.ends.parameters():
+            nn.init.zeros_(parameter)
+
+    def forward(self, x: Any) -> Any:
+        x = x + 0.0 * self.ends[0](torch.relu(self.one(x)))
+        return self.head(x + 0.0 * self.ends[1](torch.relu(self.two(x))))
+
+
+@pytest.mark.parametrize(
+    "make", [random_bias, random_head, dropped, frozen, one_unit, last_layer, Fading]
+)
 def test_what_parts_or_has_no_units_is_not(watched: Watched, make: Callable[[], Any]) -> None:
     assert told(watched, make()) == []
 
