@@ -142,7 +142,8 @@ CUTS: Final = frozenset(
     as_tensor from_numpy long int bool byte short round floor ceil sign eq ne gt lt ge le
     zeros_like ones_like full_like rand_like randn_like empty_like attr:shape attr:device
     attr:dtype size dim numel len one_hot randint bernoulli multinomial attr:grad float_ int_
-    Tensor LongTensor FloatTensor new_tensor new_zeros new_ones bincount unique""".split()
+    Tensor LongTensor FloatTensor new_tensor new_zeros new_ones bincount unique
+    < <= > >= == !=""".split()
 )
 
 

@@ -20,6 +20,13 @@ from tcstatic.program.paths.values import (
 )
 
 _LIMIT: Final = 3000
+# The arguments of `torch.autograd.grad`, and the position of `create_graph` among them.
+_OF_GRADIENTS: Final = frozenset(
+    """outputs inputs grad_outputs retain_graph create_graph only_inputs allow_unused
+    is_grads_batched materialize_grads""".split()
+)
+_CREATES: Final = 4
+_NOTHING: Final = Const(None)
 _CHOOSERS: Final = frozenset({"max", "min", "topk", "sort", "kthvalue", "median", "mode"})
 Token = tuple[int, int]
 # Values that may have come about in any way.
@@ -111,9 +118,27 @@ def tokens_of_parameter(m: Machine, one: Node) -> frozenset[Token]:
 
 
 def _is_cut(one: Node) -> bool:
-    if one.op in CUTS or is_choice(one):
+    if one.op in CUTS or is_choice(one) or is_first_order(one):
         return True
     return one.op == "forward" and bool(one.regions) and one.keywords.get("#grad") is not None
+
+
+def is_first_order(one: Node) -> bool:
+    """Whether a value is gradients that ``torch.autograd.grad`` gives as plain numbers."""
+    if one.op != "grad" or set(one.keywords) - _OF_GRADIENTS:
+        return False
+    if len(one.inputs) > _CREATES or not isinstance(differentiated(one), Node | Phi | Listing):
+        return False
+    created = one.keywords.get("create_graph", _NOTHING)
+    return isinstance(created, Const) and not created.value
+
+
+def differentiated(one: Node) -> Value | None:
+    """What gradients are taken of."""
+    first = one.inputs[0] if one.inputs else None
+    given = one.keywords.get("outputs", first)
+    both = len(one.inputs) + len({"outputs", "inputs"} & set(one.keywords)) >= 2
+    return given if both else None
 
 
 def is_choice(one: Node) -> bool:

@@ -11,14 +11,23 @@ from tcstatic.program.paths.facts.registry import surveys
 from tcstatic.program.paths.machine import Machine
 from tcstatic.program.paths.tree import Block, Happening, happenings
 from tcstatic.program.paths.values import Class, Const, Listing, Node, Object, Phi, Value
-from tcstatic.program.paths.walking import Reach, Token, is_choice, reach, upstream
+from tcstatic.program.paths.walking import (
+    Reach,
+    Token,
+    differentiated,
+    is_choice,
+    is_first_order,
+    reach,
+    upstream,
+)
 
 _SUMS: Final = frozenset({"+", "-", "add", "sub"})
 _FACTORS: Final = frozenset({"*", "/", "mul", "div"})
 _SAME: Final = frozenset("neg sum mean float double half to cuda squeeze stack cat scale".split())
 # Cuts that choose among classes or compare: the scores are lost, not only the graph.
-_CHOICES: Final = frozenset("argmax argmin argsort round floor ceil sign gt lt ge le eq ne".split())
-_COMPARISONS: Final = frozenset("< <= > >= == !=".split())
+_CHOICES: Final = frozenset("argmax argmin argsort round floor ceil sign".split())
+_COMPARISONS: Final = frozenset("< <= > >= == != lt le gt ge eq ne".split())
+_FIRST_ORDER: Final = "gradients that autograd.grad gives without a graph (create_graph)"
 _VALUES: Final = frozenset(
     "item() detach detach_ tolist numpy attr:data float_ tensor as_tensor new_tensor".split()
 )
@@ -28,7 +37,8 @@ _DEEP: Final = 12
 
 @surveys
 def terms(m: Machine, block: Block) -> None:
-    """Emit a ``call`` for each cut: ``lost_term`` (by item, detach, ...), ``chosen_term``."""
+    """Emit a ``call`` for each cut: ``lost_term`` (by item, detach, ...), ``chosen_term``, or
+    ``flat_term`` (by a comparison, or gradients of first order)."""
     told: set[int] = set()
     for one in list(happenings(block)):
         if one.kind != "loss.backward" or one.values.get("connected") is False:
@@ -40,16 +50,22 @@ def terms(m: Machine, block: Block) -> None:
                 told.add(cut.number)
                 _tell_cut(block, one, cut)
         if not found and one.values.get("connected"):
-            for what in ("lost_term", "chosen_term"):
+            for what in ("lost_term", "chosen_term", "flat_term"):
                 tell(block, what, one.place, says=False, subjects=one.subjects)
 
 
 def _tell_cut(block: Block, backward: Happening, cut: Node) -> None:
     assert cut.place is not None
-    chosen = cut.op in _CHOICES or cut.op in _COMPARISONS or is_choice(cut)
-    what = "chosen_term" if chosen else "lost_term"
-    about, facts, name = backward.subjects, backward.facts, cut.op.removesuffix("()")
+    chosen = cut.op in _CHOICES or is_choice(cut)
+    what, name = "chosen_term" if chosen else "lost_term", cut.op.removesuffix("()")
+    if _is_flat(cut):
+        what, name = "flat_term", _FIRST_ORDER if is_first_order(cut) else f"a comparison ({name})"
+    about, facts = backward.subjects, backward.facts
     tell(block, what, cut.place, subjects=about, facts=facts, cut=name)
+
+
+def _is_flat(cut: Node) -> bool:
+    return cut.op in _COMPARISONS or is_first_order(cut)
 
 
 def _terms(m: Machine, value: Value, seen: set[int]) -> Iterator[Value]:
@@ -94,7 +110,7 @@ def behind(m: Machine, cut: Node) -> frozenset[Token]:
         one = waiting.pop(0)
         if one.op == "forward":
             continue
-        reached = [reach(m, part) for part in one.inputs]
+        reached = [reach(m, part) for part in _given(one)]
         found = frozenset[Token]().union(*(part.tokens for part in reached))
         if found:
             return found
@@ -104,15 +120,23 @@ def behind(m: Machine, cut: Node) -> frozenset[Token]:
     return frozenset()
 
 
+def _given(cut: Node) -> tuple[Value, ...]:
+    """What a cut was made of."""
+    taken = differentiated(cut) if is_first_order(cut) else None
+    return cut.inputs if taken is None else (taken,)
+
+
 def _lost(m: Machine, found: list[Value]) -> Iterator[Node]:
     reached = [(value, reach(m, value)) for value in found]
-    live = [one for _, one in reached if one.tokens]
+    live = frozenset[Token]().union(*(one.tokens for _, one in reached))
     if not live:
         return
     for value, one in reached:
         if one.tokens or one.forwards or one.unknown or isinstance(value, Const):
             continue
         cut = _deepest(m, one)
+        if cut is not None and _is_flat(cut) and not behind(m, cut) & live:
+            continue
         if cut is not None and not _balanced(m, cut, found, value):
             yield cut
 
@@ -120,11 +144,12 @@ def _lost(m: Machine, found: list[Value]) -> Iterator[Node]:
 def _deepest(m: Machine, found: Reach, depth: int = 0) -> Node | None:
     """The cut that is nearest to the model; None where something else may be behind it."""
     for cut in found.cuts if depth < _DEEP else ():
-        inner = [c for part in cut.inputs for c in reach(m, part).cuts]
-        if any(reach(m, part).tokens for part in cut.inputs):
-            known = cut.op in _VALUES | _CHOICES | _COMPARISONS or is_choice(cut)
+        given = _given(cut)
+        inner = [c for part in given for c in reach(m, part).cuts]
+        if any(reach(m, part).tokens for part in given):
+            known = cut.op in _VALUES | _CHOICES or _is_flat(cut) or is_choice(cut)
             return cut if known else None
-        if any(reach(m, part).unknown for part in cut.inputs):
+        if any(reach(m, part).unknown for part in given):
             return None
         for deeper in inner:
             if behind(m, deeper):
