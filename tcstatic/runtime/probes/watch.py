@@ -97,7 +97,6 @@ class Watch:
 
     def _install(self) -> None:
         from tcstatic.runtime.probes import torch_hooks
-        from tcstatic.runtime.probes.graphs import notes_alone
         from tcstatic.runtime.probes.parts import Parts
         from tcstatic.runtime.probes.states import handler_of
 
