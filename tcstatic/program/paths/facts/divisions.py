@@ -21,7 +21,8 @@ _HOLDS_OUT: Final = re.compile(
 class Divisions:
     """The divisions of one function.
 
-    `_splitters` are names of what tells the rows of each fold.
+    `_splitters` are names of what tells the rows of each fold, `_indexes` by which the rows of
+    each name are taken.
     """
 
     def __init__(self, statements: list[syntax.stmt]) -> None:
@@ -32,6 +33,10 @@ class Divisions:
             for name, value in written.pairs(one)
             if _SPLITTERS.search(written.called(value))
         }
+        self._indexes: dict[str, set[str]] = {}
+        for one in statements:
+            for name, index in _taken(one):
+                self._indexes.setdefault(name, set()).add(index)
 
     @staticmethod
     def parts(statement: syntax.stmt) -> bool:
@@ -81,11 +86,7 @@ class Divisions:
 
     def _other_part(self, name: str, index: str) -> bool:
         """Whether the rows that an index leaves out are taken as well."""
-        return any(
-            other == name and _complement(index, rest)
-            for statement in self._statements
-            for other, rest in _taken(statement)
-        )
+        return any(_complement(index, rest) for rest in self._indexes.get(name, ()))
 
 
 def _taken(statement: syntax.stmt) -> Iterator[tuple[str, str]]:

@@ -128,7 +128,7 @@ class _Scope:
         divisions = Divisions(self.statements)
         told: set[int] = set()
         for statement in self.statements:
-            for name, line in divisions.at(statement, set(self.made), self.columns):
+            for name, line in divisions.at(statement, self.made.keys(), self.columns):
                 fit = self.made[name]
                 if id(fit.statement) not in told:
                     told.add(id(fit.statement))

@@ -84,33 +84,40 @@ def _in_module(module: Module) -> Iterator[Pair]:
     for node in syntax.walk(module.tree):
         if isinstance(node, syntax.Call) and written.called(node) == "Sequential":
             yield from _in_sequence(module, node)
+    uses = _Uses(module)
     for statement in statements_in(module.tree):
         if isinstance(statement, syntax.ClassDef) and not _MEANT.search(statement.name):
-            yield from _in_class(module, statement)
+            yield from _in_class(module, statement, uses)
 
 
 def _in_sequence(module: Module, call: syntax.Call) -> Iterator[Pair]:
     """Neighbours among the layers that ``nn.Sequential`` is called with."""
-    around = definitions_around(module.tree, call.lineno)
-    names = [one.name for one in around]
-    statements = list(written.own((around[-1] if around else module.tree).body))
-    bound = [
-        name
-        for statement in statements
-        for name, value in written.pairs(statement)
-        if any(part is call for part in syntax.walk(value))
-    ]
-    if any(map(_MEANT.search, (*names, *bound))) or any(_is_cut(module, one) for one in bound):
-        return
     last: syntax.Call | None = None
+    found: list[tuple[syntax.Call, syntax.Call]] = []
     for one in _stages(call):
         if _BETWEEN.match(written.called(one)):
             continue
         now = one if isinstance(one, syntax.Call) and _is_affine(module, one) else None
         both = (last, now) if now is not None and last is not None else None
         if both is not None and _alike(*both) and not _is_said(module, both):
-            yield Pair(both, one, ".".join(names[-2:]))
+            found.append(both)
         last = now
+    if found:
+        around = [one.name for one in definitions_around(module.tree, call.lineno)]
+        bound = _bound_to(module, call)
+        if not any(map(_MEANT.search, (*around, *bound))) and not _is_cut(module, bound):
+            yield from (Pair(both, both[1], ".".join(around[-2:])) for both in found)
+
+
+def _bound_to(module: Module, call: syntax.Call) -> list[str]:
+    """The names that what a call makes, or is a part of, is bound to."""
+    return [
+        name
+        for statement in statements_in(module.tree)
+        if statement.lineno <= call.lineno <= (statement.end_lineno or statement.lineno)
+        for name, value in written.pairs(statement)
+        if any(part is call for part in syntax.walk(value))
+    ]
 
 
 def _stages(call: syntax.Call) -> Sequence[Any]:
@@ -120,13 +127,13 @@ def _stages(call: syntax.Call) -> Sequence[Any]:
     return call.args
 
 
-def _is_cut(module: Module, name: str) -> bool:
+def _is_cut(module: Module, names: list[str]) -> bool:
     """Whether parts of what has a name are taken, for more than to look at their weights."""
-    last = re.escape(name.rpartition(".")[2])
-    return re.search(rf"\b{last}\[[^\]]*\](?!\.(weight|bias))", module.text.text) is not None
+    last = "|".join(re.escape(name.rpartition(".")[2]) for name in names) or "$"
+    return re.search(rf"\b({last})\[[^\]]*\](?!\.(weight|bias))", module.text.text) is not None
 
 
-def _in_class(module: Module, owner: syntax.ClassDef) -> Iterator[Pair]:
+def _in_class(module: Module, owner: syntax.ClassDef, uses: _Uses) -> Iterator[Pair]:
     """Layers that are attributes of a class, and of which one is given what another gives."""
     methods = [one for one in owner.body if isinstance(one, syntax.FunctionDef)]
     made, between = _layers(module, methods)
@@ -138,7 +145,7 @@ def _in_class(module: Module, owner: syntax.ClassDef) -> Iterator[Pair]:
             calls = (made[names[0]], made[names[1]])
             if first is second or not _alike(*calls) or _is_said(module, (*calls, second)):
                 continue
-            if not _is_used_besides(module, owner, names, (first, second)):
+            if not uses.besides(owner, (first, second)):
                 yield Pair(calls, second, f"{owner.name}.{method.name}")
 
 
@@ -193,27 +200,36 @@ def _is_said(module: Module, nodes: Iterable[syntax.expr]) -> bool:
     return any(_SAID.search(module.text.lines[line - 1].partition("#")[2]) for line in lines)
 
 
-def _is_used_besides(
-    module: Module,
-    owner: syntax.ClassDef,
-    names: tuple[str, str],
-    calls: tuple[syntax.Call, syntax.Call],
-) -> bool:
-    """Whether a layer is used for more than to be called in that one place, and initialised."""
-    mine = {id(part) for part in syntax.walk(owner)}
-    fine = {id(call.func) for call in calls}
-    attributes = {name.rpartition(".")[2] for name in names}
-    for call in syntax.walk(module.tree):
-        if isinstance(call, syntax.Call) and _INITIALISES.search(syntax.unparse(call.func)):
-            fine |= {id(part) for part in syntax.walk(call)}
-    return any(
-        isinstance(one, syntax.Attribute)
-        and one.attr in attributes
-        and isinstance(one.ctx, syntax.Load)
-        and id(one) not in fine
-        and (id(one) in mine or written.name(one.value) != "self")
-        for one in syntax.walk(module.tree)
-    )
+@final
+class _Uses:
+    """Where attributes are read in a module, but for what initialises them."""
+
+    def __init__(self, module: Module) -> None:
+        self._read: dict[str, list[syntax.Attribute]] = {}
+        fine: set[int] = set()
+        for one in syntax.walk(module.tree):
+            if isinstance(one, syntax.Call) and _INITIALISES.search(_end(one.func)):
+                fine |= {id(part) for part in syntax.walk(one)}
+            elif isinstance(one, syntax.Attribute) and id(one) not in fine:
+                self._read.setdefault(one.attr, []).append(one)
+
+    def besides(self, owner: syntax.ClassDef, calls: tuple[syntax.Call, syntax.Call]) -> bool:
+        """Whether attributes of a class are used for more than to be called in these places."""
+        mine = range(owner.lineno, (owner.end_lineno or owner.lineno) + 1)
+        functions = [call.func for call in calls]
+        return any(
+            one not in functions and (one.lineno in mine or written.name(one.value) != "self")
+            for function in functions
+            for one in self._read.get(written.name(function).rpartition(".")[2], ())
+            if isinstance(one.ctx, syntax.Load)
+        )
+
+
+def _end(function: syntax.expr) -> str:
+    """The last two parts of the name of what is called."""
+    held = getattr(function, "value", None)
+    last = str(getattr(function, "attr", None) or getattr(function, "id", ""))
+    return f"{getattr(held, 'attr', None) or getattr(held, 'id', '')}.{last}"
 
 
 def _is_wide(m: Machine, pair: Pair) -> bool:
