@@ -9,37 +9,74 @@ from tcstatic.program.paths.facts.orders import tell
 from tcstatic.program.paths.facts.registry import surveys
 from tcstatic.program.paths.machine import Machine
 from tcstatic.program.paths.tree import Block, Happening, happenings, loops
-from tcstatic.program.paths.values import Const, Node, Object, Value
+from tcstatic.program.paths.values import Const, Function, Node, Object, Value
+from tcstatic.program.source import syntax
 
 _SPLIT: Final = "random_split"
 _CHANGES: Final = re.compile(r"transform|augment|(^|_)(is_?)?train(ing)?$", re.IGNORECASE)
+# What is drawn at random, or called what is done for training alone.
+_RANDOM: Final = re.compile(r"rand|aug|jitter|nois[ey]|shak|flip|^\w*train\w*$", re.IGNORECASE)
+_Part = tuple[int, object]
 
 
 @surveys
 def subsets(m: Machine, block: Block) -> None:
-    """``set_for_all`` of a transform that is set on the dataset behind one part of a split, while
-    another part has a loader as well; the last one, where several are set."""
+    """``set_for_all`` of a transform that is set on the dataset behind one part of a split, and is
+    meant for that part, while another part is read after that; the last one, where several are."""
+    every = happenings(block)
     inside = {id(one) for loop, _ in loops(block) for one in happenings(loop.body)}
-    loaded = [_part(m.attribute(one, "dataset")) for one in m.objects.values() if _loads(one)]
-    last: Happening | None = None
-    for one in happenings(block):
-        if one.values.get("operation") != "store" or id(one) in inside:
-            continue
-        held = one.receiver
-        if not _CHANGES.search(str(one.values.get("attribute"))) or not isinstance(held, Node):
-            continue
-        part = _part(held.inputs[0]) if held.op == "attr:dataset" and held.inputs else None
-        if part is not None and any(_is_other(part, other) for other in loaded):
-            last = one
-    if last is not None:
+    stores = [
+        (index, part, one)
+        for index, one in enumerate(every)
+        if id(one) not in inside and (part := _set_through(one)) is not None
+    ]
+    if not stores:
+        return
+    reads = [
+        (index, _part(m.attribute(one.receiver, "dataset")))
+        for index, one in enumerate(every)
+        if one.kind == "loader.next" and isinstance(one.receiver, Object)
+    ]
+    index, part, last = stores[-1]
+    later = any(at > index and _is_other(part, other) for at, other in reads)
+    if later and _is_meant_for(part, last, [(other, one) for _, other, one in stores]):
         tell(block, "set_for_all", last.place, name=str(last.values.get("attribute")))
 
 
-def _loads(one: Object) -> bool:
-    return one.role == "loader"
+def _set_through(one: Happening) -> _Part | None:
+    """The part of a split through which a transform is set."""
+    held = one.receiver
+    if one.values.get("operation") != "store" or not isinstance(held, Node):
+        return None
+    if not _CHANGES.search(str(one.values.get("attribute"))):
+        return None
+    return _part(held.inputs[0]) if held.op == "attr:dataset" and held.inputs else None
 
 
-def _part(value: Value | None) -> tuple[int, object] | None:
+def _is_meant_for(part: _Part, last: Happening, stores: list[tuple[_Part, Happening]]) -> bool:
+    """Whether what is set is for one part alone: another part is given something else, or it is
+    random, or switches something. What all parts may have, such as what normalises, is not."""
+    name = last.values.get("attribute")
+    same = [(other, one) for other, one in stores if one.values.get("attribute") == name]
+    given = {_text(one) for other, one in same if _is_other(part, other)}
+    if given:
+        return given != {_text(last)}
+    value = last.arguments[0] if last.arguments else None
+    return isinstance(value, Const) or _RANDOM.search(_text(last)) is not None
+
+
+def _text(store: Happening) -> str:
+    """What is set, as it is written."""
+    value = store.arguments[0] if store.arguments else None
+    if isinstance(value, Const):
+        return repr(value.value)
+    if isinstance(value, Function):
+        return syntax.unparse(value.node)
+    place = value.place if value is not None else None
+    return syntax.unparse(place.node) if place is not None else getattr(value, "name", "")
+
+
+def _part(value: Value | None) -> _Part | None:
     """The split that a value is a part of, and which."""
     if not isinstance(value, Node) or value.op != "item" or len(value.inputs) != 2:
         return None
@@ -48,5 +85,5 @@ def _part(value: Value | None) -> tuple[int, object] | None:
     return (split.number, index.value) if known and isinstance(index, Const) else None
 
 
-def _is_other(part: tuple[int, object], other: tuple[int, object] | None) -> bool:
+def _is_other(part: _Part, other: _Part | None) -> bool:
     return other is not None and part[0] == other[0] and part[1] != other[1]
