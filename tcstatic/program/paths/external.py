@@ -67,6 +67,8 @@ def _given_away(
     m: Machine, path: str, arguments: tuple[Value, ...], keywords: Keywords, at: syntax.expr
 ) -> None:
     """What a library that may train is given, it may change."""
+    if path.endswith(".zero_grad"):
+        gradients.written_somewhere(m, at)  # a method that is called on its class
     if path.partition(".")[0] not in HARMLESS:
         methods.escape(m, (*arguments, *keywords.values()), at)
         if "zero_grad" in path:

@@ -111,9 +111,10 @@ def written_somewhere(m: Machine, at: syntax.expr) -> None:
 
 
 def mentioned(function: syntax.AST) -> bool:
-    """Whether the source of a function names gradients at all."""
+    """Whether the source of a function names gradients, or their clearing, at all."""
     return any(
-        isinstance(one, syntax.Attribute) and one.attr == "grad" for one in syntax.walk(function)
+        isinstance(one, syntax.Attribute) and one.attr in ("grad", "zero_grad")
+        for one in syntax.walk(function)
     )
 
 

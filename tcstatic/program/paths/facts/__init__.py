@@ -13,6 +13,7 @@ from tcstatic.program.paths.facts import (  # noqa: F401
     freezing,
     generators,
     grad_modes,
+    hooked,
     hooks,
     keeping,
     kept,

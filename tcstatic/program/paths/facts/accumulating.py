@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
+from tcstatic.program.paths import gradients
+from tcstatic.program.paths.facts.hooked import may_scale
 from tcstatic.program.paths.facts.orders import (
     WILD,
     Way,
@@ -26,6 +29,12 @@ _KINDS: Final = frozenset({"loss.backward", "optimizer.step", "optimizer.zero_gr
 SCALE_FREE: Final = frozenset(
     "Adam AdamW Adamax NAdam RAdam Adagrad Adadelta RMSprop Rprop SparseAdam Adafactor Muon".split()
 )
+
+
+# What backward may be given that does not weigh what it computes.
+_UNWEIGHTED: Final = frozenset({"retain_graph", "create_graph", "inputs"})
+# A rate that is set by hand, and scaled.
+_SETS_RATE: Final = re.compile(r"\[[\"']lr[\"']\]\s*([*/]=|=[^=\n]*[*/])")
 
 
 @surveys
@@ -100,7 +109,10 @@ def _steps(inside: list[Happening], number: int) -> list[Happening]:
 @surveys
 def undivided(m: Machine, block: Block) -> None:
     """Losses of micro-batches that are summed as they are."""
-    for loop in all_loops(block):
+    loops = list(all_loops(block))
+    if not loops or may_scale(happenings(block)):
+        return
+    for loop in loops:
         inside = list(own(loop.body))
         if any(_rescales(m, one) for one in happenings(loop.body)):
             continue
@@ -145,11 +157,15 @@ def _cleared_freely(
 def _is_method(one: Happening) -> bool:
     """``loss.backward()``: an engine's backward may divide by itself."""
     node = one.place.node
-    return isinstance(node, syntax.Call) and not node.args
+    if not isinstance(node, syntax.Call) or node.args:
+        return False
+    return all(one.arg in _UNWEIGHTED for one in node.keywords)
 
 
 def _depends_on_scale(optimizer: Object, inside: list[Happening]) -> bool:
     if not isinstance(optimizer.type, str) or not optimizer.type.startswith("torch.optim."):
+        return False
+    if any(_SETS_RATE.search(one.place.module.text.text) for one in inside[:1]):
         return False
     rate = optimizer.keywords.get("lr") or (optimizer.arguments[1:2] or (None,))[0]
     if rate is None or any(isinstance(one, Node) and one.op in "/*" for one in options(rate)):
@@ -161,6 +177,8 @@ def _depends_on_scale(optimizer: Object, inside: list[Happening]) -> bool:
 
 def _rescales(m: Machine, one: Happening) -> bool:
     """Gradients are changed by hand."""
+    if one.wild and one.values.get("operation") in (gradients.WRITES, gradients.SCALES):
+        return True
     if one.values.get("operation") in ("augmented", "store", "dropped"):
         values = [one.receiver, one.node, *one.arguments]
         return any(

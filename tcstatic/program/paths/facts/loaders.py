@@ -304,7 +304,8 @@ def _held_out(m: Machine, block: Block, training: list[Reading], evaluating: lis
     for one in others:
         data = _data(m, one.loader)
         names = _names(m, one.loader)
-        if data is None or others_held_out or not any(_HELD_OUT.search(text) for text in names):
+        held = any(_HELD_OUT.search(text) and "train" not in text.lower() for text in names)
+        if data is None or others_held_out or not held:
             continue
         read = [one.loader, *(other.loader for other in training)]
         if id(data) in trained and all(_has_no_sampler(m, loader) for loader in read):
