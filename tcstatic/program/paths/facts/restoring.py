@@ -7,8 +7,11 @@ are saved, and those that are read from what is loaded.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import Any, Final, final
+from weakref import WeakKeyDictionary
 
 from tcstatic.program.paths.facts import written
 from tcstatic.program.paths.facts.orders import tell
@@ -21,63 +24,143 @@ from tcstatic.program.source import syntax
 
 _STATES: Final = frozenset("state_dict get_rng_state get_rng_state_all get_state getstate".split())
 _OPTIMIZER: Final = re.compile("opt", re.IGNORECASE)
+_TRAINS: Final = re.compile("opt|sched", re.IGNORECASE)
 _SCHEDULE: Final = re.compile("sched", re.IGNORECASE)
 # What may be done with a loaded checkpoint as a whole without anything being read from it.
 _LOOKS: Final = frozenset("print keys len isinstance save".split())
+_LOADS: Final = frozenset({"optimizer.load", "model.load"})
 _LEAST: Final = 2  # states that are restored: of the model and of what trains it
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class _Checkpoint:
+    """What a module says of its one checkpoint: whose states are saved under which keys, and which
+    calls restore some of them; whether the keys stand there as strings, and whether anything else
+    is read, such as a step to go on from."""
+
+    saved: dict[str, syntax.expr]
+    restored: dict[str, syntax.Call]
+    literal: bool
+    more: bool
+
+
+_checkpoints: WeakKeyDictionary[Module, tuple[_Checkpoint, ...]] = WeakKeyDictionary()
+_words: WeakKeyDictionary[Module, Counter[str]] = WeakKeyDictionary()
 
 
 @surveys
 def left_behind(m: Machine, block: Block) -> None:
     """``left_behind`` of the place where the other states of a checkpoint are restored."""
-    every = happenings(block)
-    if not any(one.kind == "loss.backward" for one in every):
+    modules = written.modules(m, block)
+    if not any(one.kind in _LOADS for one in happenings(block)):
         return
-    for module in dict.fromkeys(one.place.module for one in every):
-        text = module.text.text
-        if "torch.save(" in text and "load_state_dict(" in text:
-            for key, name, call in _found(module):
+    for module in modules:
+        for one in _in_module(module):
+            for key in _left(one, modules, block):
+                call = max(one.restored.values(), key=lambda held: held.lineno)
                 around = definitions_around(module.tree, call.lineno)
-                function = around[-1].name if around else ""
-                place = Place(module, call, function)
+                place = Place(module, call, around[-1].name if around else "")
+                name = syntax.unparse(one.saved[key])
                 tell(block, "left_behind", place, key=key, name=name)
 
 
-def _found(module: Module) -> Iterator[tuple[str, str, syntax.Call]]:
+def _in_module(module: Module) -> tuple[_Checkpoint, ...]:
+    known = _checkpoints.get(module)
+    if known is None:
+        text = module.text.text
+        worth = "torch.save(" in text and "load_state_dict(" in text
+        known = _checkpoints[module] = tuple(_read(module)) if worth else ()
+    return known
+
+
+def _read(module: Module) -> Iterator[_Checkpoint]:
     nodes = list(syntax.walk(module.tree))
-    saved = _saved(nodes)
-    if saved is None:
+    saved = [(one, held) for one in nodes if len(held := _states(one)) > _LEAST]
+    restored = dict(_restored(nodes))
+    if len(saved) != 1 or _is_handed_on(nodes, list(restored.values())):
         return
-    read = [one.value for one in nodes if isinstance(one, syntax.Constant)]
-    restored = list(_restored(nodes))
-    keys = {key for key, _ in restored}
-    by_optimizer = [key for key in keys & saved.keys() if _OPTIMIZER.search(key + saved[key])]
-    if len(keys & saved.keys()) < _LEAST or not by_optimizer or _is_handed_on(nodes, restored):
-        return
-    for key, name in saved.items():
-        if read.count(key) > 1 or key in keys:
+    one, states = saved[0]
+    known = restored.keys() & states.keys()
+    trained = any(_TRAINS.search(f"{key} {syntax.unparse(states[key])}") for key in known)
+    if len(known) >= _LEAST and trained:
+        yield _Checkpoint(
+            states, restored, isinstance(one, syntax.Dict), _reads_more(nodes, restored)
+        )
+
+
+def _reads_more(nodes: list[syntax.AST], restored: dict[str, syntax.Call]) -> bool:
+    """Whether more is read from a checkpoint than the states that are restored."""
+    bases = {written.name(getattr(call.args[0], "value", None)) for call in restored.values()}
+    return any(
+        isinstance(one, syntax.Subscript)
+        and written.name(one.value) in bases
+        and getattr(one.slice, "value", None) not in restored
+        for one in nodes
+    )
+
+
+def _left(one: _Checkpoint, modules: list[Module], block: Block) -> Iterator[str]:
+    """The keys of what is saved that nothing restores, in any module of a program."""
+    for key, value in one.saved.items():
+        told = sum(_read_in(module)[key] for module in modules) > int(one.literal)
+        if told or key in one.restored or any(_is_set(value, module) for module in modules):
             continue
-        if _SCHEDULE.search(key + name) and "last_epoch" in module.text.text:
+        if one.more and _OPTIMIZER.search(key):
+            continue  # a rule of its own, which knows what is resumed
+        schedule = _SCHEDULE.search(f"{key} {syntax.unparse(value)}")
+        texts = (module.text.text for module in modules)
+        if schedule and (any("last_epoch" in text for text in texts) or _goes_on(block)):
             continue
-        call = max((one for _, one in restored), key=lambda one: one.lineno)
-        yield key, name, call
+        yield key
 
 
-def _saved(nodes: list[syntax.AST]) -> dict[str, str] | None:
-    """The keys of the one checkpoint that is saved, each with whose state it is; None where there
-    are several, or none."""
-    found = [held for one in nodes if isinstance(one, syntax.Dict) for held in [_states(one)]]
-    found = [held for held in found if len(held) > _LEAST]
-    return found[0] if len(found) == 1 else None
+def _read_in(module: Module) -> Counter[str]:
+    """How often each string stands in a module."""
+    known = _words.get(module)
+    if known is None:
+        every = (one.value for one in syntax.walk(module.tree) if isinstance(one, syntax.Constant))
+        known = _words[module] = Counter(one for one in every if isinstance(one, str))
+    return known
 
 
-def _states(one: syntax.Dict) -> dict[str, str]:
-    found: dict[str, str] = {}
-    for key, value in zip(one.keys, one.values, strict=True):
-        text = getattr(key, "value", None)
-        called = written.called(value) if isinstance(value, syntax.Call) else ""
-        if isinstance(text, str) and called in _STATES:
-            found[text] = syntax.unparse(value)
+def _is_set(value: syntax.expr, module: Module) -> bool:
+    """Whether a module gives a state, from wherever, to what this is the state of."""
+    called = written.called(value)
+    holder = written.name(getattr(getattr(value, "func", None), "value", None))
+    last = holder.rpartition(".")[2]
+    if called.startswith("get"):
+        return f"s{called[1:]}(" in module.text.text
+    return f"{last}.load_state_dict(" in module.text.text
+
+
+def _goes_on(block: Block) -> bool:
+    """Whether a schedule is built, or stepped forward, between what is restored and training."""
+    restored = False
+    for one in happenings(block):
+        if one.kind in _LOADS:
+            restored = True
+        elif restored and one.kind == "loss.backward":
+            return False
+        elif restored and one.kind in ("scheduler.new", "scheduler.step"):
+            return True
+    return False
+
+
+def _states(one: syntax.AST) -> dict[str, syntax.expr]:
+    """The keys of a table, each with the call whose state it holds."""
+    found: dict[str, syntax.expr] = {}
+    items: list[tuple[Any, syntax.expr]] = []
+    if isinstance(one, syntax.Dict):
+        items = [
+            (getattr(key, "value", None), held)
+            for key, held in zip(one.keys, one.values, strict=True)
+        ]
+    elif isinstance(one, syntax.Call) and written.name(one.func) == "dict":
+        items = [(keyword.arg, keyword.value) for keyword in one.keywords]
+    for key, held in items:
+        if isinstance(key, str) and written.called(held) in _STATES:
+            found[key] = held
     return found
 
 
@@ -91,10 +174,10 @@ def _restored(nodes: list[syntax.AST]) -> Iterator[tuple[str, syntax.Call]]:
                 yield str(key.value), one
 
 
-def _is_handed_on(nodes: list[syntax.AST], restored: list[tuple[str, syntax.Call]]) -> bool:
+def _is_handed_on(nodes: list[syntax.AST], restored: list[syntax.Call]) -> bool:
     """Whether something else may read a checkpoint: it is given to a function, kept, or asked for
-    a key that is not written out."""
-    bases = {written.name(getattr(call.args[0], "value", None)) for _, call in restored}
+    more than a key that is written out."""
+    bases = {written.name(getattr(call.args[0], "value", None)) for call in restored}
     for one in nodes:
         if isinstance(one, syntax.Call) and written.called(one) not in _LOOKS:
             given = [*one.args, *(keyword.value for keyword in one.keywords)]
@@ -106,9 +189,11 @@ def _is_handed_on(nodes: list[syntax.AST], restored: list[tuple[str, syntax.Call
 
 
 def _taken_whole(one: syntax.AST) -> Any:
-    """What is given back, gone over, or asked for a key that is not written out."""
+    """What is given back, gone over, or asked for anything but a key that is written out."""
     if isinstance(one, syntax.Subscript):
         return None if isinstance(one.slice, syntax.Constant) else one.value
+    if isinstance(one, syntax.Attribute):
+        return None if one.attr in _LOOKS else one.value
     if isinstance(one, syntax.Return):
         return one.value
-    return one.iter if isinstance(one, syntax.For) else None
+    return one.iter if isinstance(one, syntax.For | syntax.comprehension) else None
