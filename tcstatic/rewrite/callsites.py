@@ -12,8 +12,9 @@ from typing import Final
 from tcstatic.program.source import Argument, Call, ModuleFacts
 from tcstatic.rewrite.sketch import Sketch
 from tcstatic.rewrite.vocabulary import (
+    ATTENTION,
     CONTAINER_METHODS,
-    DROPOUTS,
+    DROPPING,
     FILLERS,
     HOOKS,
     LAYERS,
@@ -43,7 +44,7 @@ def call_sites(call: Call, facts: ModuleFacts) -> Iterator[Sketch]:
     function = is_function(call, facts)
     if "clip_grad" in call.name and (function or call.name not in METHODS):
         yield from _clip(call)
-    elif call.callee in DROPOUTS:
+    elif call.callee in DROPPING:
         yield from _dropout(call)
     elif operation := _operation(call):
         yield _after(call, "call", operation)
@@ -153,6 +154,9 @@ def _clip(call: Call) -> Iterator[Sketch]:
 
 
 def _dropout(call: Call) -> Iterator[Sketch]:
+    if call.callee == ATTENTION:
+        yield from _attention(call)
+        return
     training = _argument(call, ("training",), 2)
     spread = any(argument.keyword in ("*", "**") for argument in call.arguments)
     said = "<expression>" if spread else "<absent>"
@@ -165,6 +169,14 @@ def _dropout(call: Call) -> Iterator[Sketch]:
     if rate and "training" in rate.text:
         said = "<expression>"
     yield _after(call, "call", {"training": said})
+
+
+def _attention(call: Call) -> Iterator[Sketch]:
+    """The rate at which an attention drops, where it asks for no mode; `line` is the call's."""
+    rate = _argument(call, ("dropout_p",), 4)
+    if rate and rate.text not in ("0", "0.0") and "training" not in rate.text:
+        said = {"training": rate.text, "line": str(call.span.line)}
+        yield _value(call, rate, "call", "dropout_p", said)
 
 
 def _operation(call: Call) -> dict[str, str]:

@@ -199,8 +199,9 @@ class _File:
         if site.attribute == GIVEN:
             return self._of_given(site, self._givers.get(span))
         if site.attribute:
+            rate = site.attribute == "dropout_p"
             literal = kind == "grad.clip" and site.attribute in site.arguments
-            return LITERAL if literal else UNASKED if kind == "call" else ""
+            return LITERAL if literal else UNASKED if kind == "call" and not rate else ""
         if kind in _UNASKED or (kind == "call" and not _is_told(site)):
             return UNASKED
         call = self._values.get(span)

@@ -39,6 +39,8 @@ DROPOUTS: Final = frozenset(
     f"torch.nn.functional.{name}"
     for name in "dropout alpha_dropout dropout1d dropout2d dropout3d feature_alpha_dropout".split()
 )
+ATTENTION: Final = "torch.nn.functional.scaled_dot_product_attention"
+DROPPING: Final = DROPOUTS | {ATTENTION}
 # Operations that a loss must not be given twice, and the losses, as functions of torch.
 NORMALISED: Final = frozenset({"softmax", "log_softmax", "sigmoid"})
 LOSSES: Final = frozenset(

@@ -11,7 +11,7 @@ from typing import Final, final
 from tcstatic.model import Fact
 from tcstatic.program.source import ModuleFacts
 from tcstatic.rewrite.inputsites import first_batches
-from tcstatic.rewrite.vocabulary import DROPOUTS
+from tcstatic.rewrite.vocabulary import DROPPING
 
 # Libraries that start no processes, and make no scalers or wrappers of their own accord.
 _KNOWN: Final = (
@@ -122,7 +122,7 @@ def facts_of(modules: Iterable[ModuleFacts], world: World) -> tuple[Fact, ...]:
     everything = list(modules)
     calls = [call for one in everything for call in one.calls]
     clips = any("clip" in call.name for call in calls)
-    drops = any(call.callee in DROPOUTS for call in calls)
+    drops = any(call.callee in DROPPING for call in calls)
     scaler = ("scaler.scale", "scaler.unscale", "scaler.step", "scaler.update")
     wrapper = ("wrappers", "bypasses", "wrap.new")
     scheduler = ("scheduler.new", "scheduler.step", "scheduler")

@@ -25,7 +25,8 @@ Keywords = Mapping[str, Value]
 _TOLD: Final = re.compile(
     r"^(torch\.(cuda\.|mps\.|xpu\.)?manual_seed(_all)?|random\.seed|numpy\.random\.seed|"
     r"torch\.seed|.*\.(seed_everything|set_seed)|torch\.utils\.data\.random_split|"
-    r"torch\.(save|load)|torch\.nn\.functional\.\w*dropout\d?d?|.*\.train_test_split|"
+    r"torch\.(save|load)|torch\.nn\.functional\.(\w*dropout\d?d?|"
+    r"scaled_dot_product_attention)|.*\.train_test_split|"
     r"torch\.nn\.init\.\w+|torch\.nn\.utils\.\w+|torch\.set_default_\w+)$"
 )
 _STOPS: Final = frozenset({"sys.exit", "os._exit", "os.abort", "builtins.exit", "builtins.quit"})

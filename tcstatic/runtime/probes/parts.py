@@ -104,7 +104,7 @@ class Parts:
         self._torch: Any = sys.modules["torch"]
         self.untouchable = untouchable(self._torch)
         self._calls: dict[str, Any] = {}
-        self._dropouts = Dropouts(stream)
+        self.dropouts = Dropouts(stream)
         self._bounds: dict[int, float] = {}
         self.on_host = True
 
@@ -245,7 +245,7 @@ class Parts:
         elif kind in {"model.train", "model.eval"} and role_of(thing) == MODULE:
             self.structure.mode_called(thing, site, site.location)
         elif kind == "call" and "dropout" in site.callee:
-            self._dropouts.called(site, frame)
+            self.dropouts.called(site, frame)
         elif kind == "call" and site.arguments.keys() & {"makes", "layer"}:
             self.graphs.made(site, value)
 
@@ -355,7 +355,7 @@ class Parts:
 
     def resume(self) -> None:
         """Watching begins again after a gap."""
-        self._dropouts.seen = {}
+        self.dropouts.seen = {}
 
     def loop_ended(self, loop: Loop) -> None:
         """A loop is over."""

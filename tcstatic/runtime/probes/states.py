@@ -1,5 +1,6 @@
 """What is done at the sites of states: where one is taken, loaded, saved, or made anew; where
-what a tensor holds is written, and where hooks are registered."""
+what a tensor holds is written, and where hooks are registered. And where an attention is given its
+rate of dropout: all of evaluation may lie where nothing else is watched."""
 
 from __future__ import annotations
 
@@ -29,6 +30,8 @@ def handler_of(site: Site, parts: Parts, budget: Budget, saving: Handler) -> Han
         return _receiving(site, parts, budget)
     if site.kind == "model.load" and site.attribute:
         return _given(site, parts)
+    if site.attribute == "dropout_p":
+        return lambda rate, frame: parts.dropouts.given(site, rate, frame)
     return None
 
 

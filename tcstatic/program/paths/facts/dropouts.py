@@ -17,7 +17,10 @@ from tcstatic.program.source import syntax
 _RANDOM: Final = re.compile(
     r"pre_?net|monte|mc_?drop|bayes|always|non.?determin|stochastic|uncertain", re.IGNORECASE
 )
+_ATTENTION: Final = "torch.nn.functional.scaled_dot_product_attention"
 _DROPOUTS: Final = frozenset("dropout dropout1d dropout2d dropout3d alpha_dropout".split())
+_UNTOLD: Final = "training= is not given, and its default is True"
+_RATE: Final = "its dropout_p asks no mode"
 
 
 @surveys
@@ -28,16 +31,20 @@ def dropouts(m: Machine, block: Block) -> None:
         for one in happenings(block)
         if any(_is_nought(rate) for rate in _rates(one))
     }
+    evaluated = any(one.kind == "model.eval" for one in happenings(block))
     for one, guards in _guarded(block, ()):
-        if not _is_dropout(one) or not _is_of_forward(one):
+        drops = _is_dropout(one) or (evaluated and _is_attention(one))
+        if not drops or not _is_of_forward(one):
             continue
-        given = len(one.arguments) > 2 or "training" in one.keywords or "**" in one.keywords
+        given = "training" in one.keywords or "**" in one.keywords
+        given = given or (_is_dropout(one) and len(one.arguments) > 2)
         rates = _rates(one)
         told = given or any(_asks_mode(m, guard) for guard in (*guards, *rates))
         # one rate for each mode
         told = told or id(one.place.node) in off or any(isinstance(rate, Phi) for rate in rates)
         told = told or _is_wanted(one)
         one.values["always_on"] = not told
+        one.values["told"] = _RATE if _is_attention(one) else _UNTOLD
 
 
 def dropping_classes(m: Machine, block: Block) -> frozenset[tuple[int, str]]:
@@ -59,6 +66,13 @@ def class_key(module: int, name: str) -> tuple[int, str]:
 def _is_dropout(one: Happening) -> bool:
     path = str(one.values.get("path", ""))
     return path.rpartition(".")[2] in _DROPOUTS and ".functional." in path
+
+
+def _is_attention(one: Happening) -> bool:
+    """Whether an attention is given a rate of dropout that is known, and is not 0."""
+    if one.values.get("path") != _ATTENTION:
+        return False
+    return any(isinstance(rate, Const | Phi) and not _is_zero(rate) for rate in _rates(one))
 
 
 def _is_of_forward(one: Happening) -> bool:
@@ -111,7 +125,13 @@ def _is_nought(rate: Value) -> bool:
     return rate.place is None or id(rate.place.node) not in rate.place.module.defaults
 
 
+def _is_zero(rate: Value) -> bool:
+    return isinstance(rate, Const) and not (isinstance(rate.value, float) and rate.value > 0.0)
+
+
 def _rates(one: Happening) -> tuple[Value, ...]:
+    if one.values.get("path") == _ATTENTION:
+        return (*one.arguments[4:5], *(v for k, v in one.keywords.items() if k == "dropout_p"))
     return (*one.arguments[1:2], *(v for k, v in one.keywords.items() if k == "p"))
 
 
