@@ -10,7 +10,6 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final, final
-from weakref import WeakKeyDictionary
 
 from tcstatic.program.paths.facts import written
 from tcstatic.program.paths.facts.comparing import compares
@@ -45,16 +44,17 @@ _PART: Final = re.compile(
 _AROUND: Final = frozenset({"DataLoader", "Subset"})
 _WORTH: Final = re.compile(r"[Tt]ransform|tfm|\btf|aug")
 _Found = tuple[syntax.expr, str, str]
-_known: WeakKeyDictionary[Module, tuple[_Found, ...]] = WeakKeyDictionary()
 
 
 @surveys
 def augmented(m: Machine, block: Block) -> None:
     """``augmented`` of what makes data for evaluation random."""
     modules = written.modules(m, block)
-    found = [(module, one) for module in modules for one in _found(module)]
-    if found and any(map(compares, modules)):
-        for module, (node, name, given) in found:
+    worth = [module for module in modules if _WORTH.search(module.text.text)]
+    if not worth or not any(map(compares, modules)):
+        return
+    for module in worth:
+        for node, name, given in written.once(module, _found):
             around = definitions_around(module.tree, node.lineno)
             place = Place(module, node, around[-1].name if around else "")
             tell(block, "augmented", place, name=name, given=given)
@@ -73,11 +73,7 @@ class _Said:
 
 def _found(module: Module) -> tuple[_Found, ...]:
     """What is given to data for evaluation, the name of that, and what it is."""
-    known = _known.get(module)
-    if known is None:
-        known = tuple(_in_module(module)) if _WORTH.search(module.text.text) else ()
-        _known[module] = known
-    return known
+    return tuple(_in_module(module))
 
 
 def _in_module(module: Module) -> Iterator[_Found]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from typing import Any, Final
-from weakref import WeakKeyDictionary
 
 from tcstatic.program.paths.facts import written
 from tcstatic.program.paths.project import Module
@@ -12,15 +11,15 @@ from tcstatic.program.source import syntax
 
 _LOSSES: Final = re.compile(r"loss|crit|entropy|objective|mse|mae|nll|bce|(^|_)(ce|l1)$", re.I)
 _LIBRARIES: Final = frozenset({"", "torch", "np", "numpy", "F"})
-_known: WeakKeyDictionary[Module, bool] = WeakKeyDictionary()
 
 
 def compares(module: Module) -> bool:
     """Whether a module has such a loss."""
-    known = _known.get(module)
-    if known is None:
-        known = _known[module] = any(map(_is_compared, syntax.walk(module.tree)))
-    return known
+    return written.once(module, _compares)
+
+
+def _compares(module: Module) -> bool:
+    return any(map(_is_compared, syntax.walk(module.tree)))
 
 
 def _is_compared(one: syntax.AST) -> bool:

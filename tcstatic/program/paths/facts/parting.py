@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
-from weakref import WeakKeyDictionary
 
 from tcstatic.program.paths.facts import written
 from tcstatic.program.paths.facts.comparing import compares
@@ -41,7 +40,6 @@ _DRAWN: Final = frozenset("randn rand randn_like rand_like normal uniform standa
 # What gives two permutations the same numbers.
 _SEEDED: Final = re.compile(r"seed|state|[gG]enerator|default_rng|Random\(")
 _Found = tuple[syntax.stmt, str, tuple[str, str]]
-_known: WeakKeyDictionary[Module, tuple[_Found, ...]] = WeakKeyDictionary()
 
 
 class _Cut(NamedTuple):
@@ -56,19 +54,17 @@ class _Cut(NamedTuple):
 def parted(m: Machine, block: Block) -> None:
     """``parted`` of a statement that puts inputs or labels into a random order, alone."""
     modules = written.modules(m, block)
-    found = [(module, one) for module in modules for one in _found(module)]
-    if found and any(map(compares, modules)):
-        for module, (node, function, names) in found:
+    worth = [module for module in modules if _WORTH.search(module.text.text)]
+    if not worth or not any(map(compares, modules)):
+        return
+    for module in worth:
+        for node, function, names in written.once(module, _found):
             place = Place(module, node, function)
             tell(block, "parted", place, name=names[0], other=names[1])
 
 
 def _found(module: Module) -> tuple[_Found, ...]:
-    known = _known.get(module)
-    if known is None:
-        known = tuple(_in_module(module)) if _WORTH.search(module.text.text) else ()
-        _known[module] = known
-    return known
+    return tuple(_in_module(module))
 
 
 def _in_module(module: Module) -> Iterator[_Found]:

@@ -11,7 +11,6 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final, final
-from weakref import WeakKeyDictionary
 
 from tcstatic.program.paths.facts import written
 from tcstatic.program.paths.facts.orders import tell
@@ -45,10 +44,6 @@ class _Checkpoint:
     more: bool
 
 
-_checkpoints: WeakKeyDictionary[Module, tuple[_Checkpoint, ...]] = WeakKeyDictionary()
-_words: WeakKeyDictionary[Module, Counter[str]] = WeakKeyDictionary()
-
-
 @surveys
 def left_behind(m: Machine, block: Block) -> None:
     """``left_behind`` of the place where the other states of a checkpoint are restored."""
@@ -56,7 +51,7 @@ def left_behind(m: Machine, block: Block) -> None:
     if not any(one.kind in _LOADS for one in happenings(block)):
         return
     for module in modules:
-        for one in _in_module(module):
+        for one in written.once(module, _in_module):
             for key in _left(one, modules, block):
                 call = max(one.restored.values(), key=lambda held: held.lineno)
                 around = definitions_around(module.tree, call.lineno)
@@ -66,12 +61,8 @@ def left_behind(m: Machine, block: Block) -> None:
 
 
 def _in_module(module: Module) -> tuple[_Checkpoint, ...]:
-    known = _checkpoints.get(module)
-    if known is None:
-        text = module.text.text
-        worth = "torch.save(" in text and "load_state_dict(" in text
-        known = _checkpoints[module] = tuple(_read(module)) if worth else ()
-    return known
+    text = module.text.text
+    return tuple(_read(module)) if "torch.save(" in text and "load_state_dict(" in text else ()
 
 
 def _read(module: Module) -> Iterator[_Checkpoint]:
@@ -103,7 +94,7 @@ def _reads_more(nodes: list[syntax.AST], restored: dict[str, syntax.Call]) -> bo
 def _left(one: _Checkpoint, modules: list[Module], block: Block) -> Iterator[str]:
     """The keys of what is saved that nothing restores, in any module of a program."""
     for key, value in one.saved.items():
-        told = sum(_read_in(module)[key] for module in modules) > int(one.literal)
+        told = sum(written.once(module, _read_in)[key] for module in modules) > int(one.literal)
         if told or key in one.restored or any(_is_set(value, module) for module in modules):
             continue
         if one.more and _OPTIMIZER.search(key):
@@ -117,11 +108,8 @@ def _left(one: _Checkpoint, modules: list[Module], block: Block) -> Iterator[str
 
 def _read_in(module: Module) -> Counter[str]:
     """How often each string stands in a module."""
-    known = _words.get(module)
-    if known is None:
-        every = (one.value for one in syntax.walk(module.tree) if isinstance(one, syntax.Constant))
-        known = _words[module] = Counter(one for one in every if isinstance(one, str))
-    return known
+    every = (one.value for one in syntax.walk(module.tree) if isinstance(one, syntax.Constant))
+    return Counter(one for one in every if isinstance(one, str))
 
 
 def _is_set(value: syntax.expr, module: Module) -> bool:

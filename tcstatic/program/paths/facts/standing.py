@@ -7,10 +7,11 @@ from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 from tcstatic.program.paths import lookup
+from tcstatic.program.paths.facts import written
 from tcstatic.program.paths.facts.orders import tell
 from tcstatic.program.paths.facts.registry import surveys
 from tcstatic.program.paths.machine import Machine
-from tcstatic.program.paths.project import Module
+from tcstatic.program.paths.project import Module, statements_in
 from tcstatic.program.paths.tree import Block, Branch, Called, Loop, happenings, loops
 from tcstatic.program.paths.values import Class, Const, External, Node, Value
 from tcstatic.program.source import syntax
@@ -100,6 +101,11 @@ def _may_be_set(module: Module, counter: syntax.expr) -> bool:
     top = module.bindings.get(name) if isinstance(counter, syntax.Name) else None
     if top is not None and not _SAID.match(name):
         return True
+    return name in written.once(module, _compared)
+
+
+def _compared(module: Module) -> frozenset[str]:
+    """The names that are compared with what a loop goes through."""
     every = list(syntax.walk(module.tree))
     goes = {
         part.id
@@ -108,12 +114,12 @@ def _may_be_set(module: Module, counter: syntax.expr) -> bool:
         for part in syntax.walk(node.target)
         if isinstance(part, syntax.Name)
     }
+    found: set[str] = set()
     for node in every:
         if isinstance(node, syntax.Compare):
             named = {_name(part) for part in syntax.walk(node)}
-            if name in named and goes & (named - {name}):
-                return True
-    return False
+            found |= {name for name in named if goes & (named - {name})}
+    return frozenset(found)
 
 
 def _is_inherited(m: Machine, modules: Iterable[Module], counter: syntax.expr) -> bool:
@@ -121,7 +127,9 @@ def _is_inherited(m: Machine, modules: Iterable[Module], counter: syntax.expr) -
     if not isinstance(counter, syntax.Attribute):
         return False
     for node, made in m.classes.items():
-        if isinstance(made, Class) and made.module in modules and counter.attr in _stored(node):
+        if not isinstance(made, Class) or made.module not in modules:
+            continue
+        if counter.attr in written.once(made.module, _stored).get(node, ()):
             for base in lookup.ancestry(made):
                 known = isinstance(base, External) and base.path.startswith(_KNOWN)
                 if not known and not isinstance(base, Class):
@@ -129,12 +137,16 @@ def _is_inherited(m: Machine, modules: Iterable[Module], counter: syntax.expr) -
     return False
 
 
-def _stored(node: syntax.ClassDef) -> set[str]:
-    """The names of a class, and the attributes that its methods store."""
+def _stored(module: Module) -> dict[syntax.AST, set[str]]:
+    """The names of each class, and the attributes that its methods store."""
     return {
-        _name(part)
-        for part in syntax.walk(node)
-        if isinstance(getattr(part, "ctx", None), syntax.Store)
+        node: {
+            _name(part)
+            for part in syntax.walk(node)
+            if isinstance(getattr(part, "ctx", None), syntax.Store)
+        }
+        for node in statements_in(module.tree)
+        if isinstance(node, syntax.ClassDef)
     }
 
 
@@ -174,29 +186,42 @@ def _begins_anew(node: syntax.If, asked: syntax.expr) -> bool:
 def _is_advanced(module: Module, counter: syntax.expr) -> bool:
     """Whether anything in a module may give a name, or an attribute of any object, another value
     than a number that is written there."""
-    name, ofs = _name(counter), type(counter)
+    name = _name(counter)
     if name not in module.text.text:
         return False
+    names, attributes, spoken = written.once(module, _advanced)
+    plain = isinstance(counter, syntax.Name) and name in names
+    return plain or name in attributes or name in spoken
+
+
+def _advanced(module: Module) -> tuple[frozenset[str], frozenset[str], frozenset[str]]:
+    """The names, and the attributes, that are given more than a number that is written there; and
+    the words that a module names something by as a parameter, as a key, or for another scope."""
+    every = list(syntax.walk(module.tree))
     plain: set[syntax.AST] = set()
-    for node in syntax.walk(module.tree):
+    for node in every:
         if isinstance(node, syntax.Assign | syntax.AnnAssign):
             targets = node.targets if isinstance(node, syntax.Assign) else [node.target]
             if isinstance(node.value, syntax.Constant) and _is_start(node.value.value):
                 plain.update(targets)
-    for node in syntax.walk(module.tree):
-        if isinstance(node, syntax.Name | syntax.Attribute) and _name(node) == name:
-            stored = not isinstance(node.ctx, syntax.Load)
-            if stored and node not in plain and (isinstance(node, ofs) or ofs is syntax.Name):
-                return True
-        elif _speaks_of(node, name):
-            return True
-    return False
+    stored = [
+        node
+        for node in every
+        if isinstance(node, syntax.Name | syntax.Attribute)
+        and not isinstance(node.ctx, syntax.Load)
+        and node not in plain
+    ]
+    spoken = (word for node in every for word in _spoken(node) if isinstance(word, str))
+    return (
+        frozenset(_name(one) for one in stored if isinstance(one, syntax.Name)),
+        frozenset(_name(one) for one in stored if isinstance(one, syntax.Attribute)),
+        frozenset(spoken),
+    )
 
 
-def _speaks_of(node: syntax.AST, name: str) -> bool:
-    """Whether a node names something as a parameter, as a key, or for another scope."""
+def _spoken(node: syntax.AST) -> Iterable[object]:
     if isinstance(node, syntax.Constant):
-        return node.value == name
+        return (node.value,)
     if isinstance(node, syntax.Global | syntax.Nonlocal):
-        return name in node.names
-    return name in (getattr(node, "arg", None), getattr(node, "asname", None))
+        return node.names
+    return (getattr(node, "arg", None), getattr(node, "asname", None))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from typing import Any, Final
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Final, TypeVar, cast
+from weakref import WeakKeyDictionary
 
 from tcstatic.program.paths.machine import Machine
 from tcstatic.program.paths.project import Module
@@ -13,6 +14,18 @@ from tcstatic.program.source import syntax
 # What leaves the items of what it is given where they are.
 _MADE_OF: Final = frozenset("list from_numpy tensor as_tensor array asarray Tensor".split())
 _CONVERTS: Final = frozenset("tolist long float numpy cpu to type astype".split())
+
+
+_Answer = TypeVar("_Answer")
+_answers: WeakKeyDictionary[Module, dict[Callable[[Module], object], object]] = WeakKeyDictionary()
+
+
+def once(module: Module, asked: Callable[[Module], _Answer]) -> _Answer:
+    """What a function says of a module's text; it is asked once, however many roots there are."""
+    known = _answers.setdefault(module, {})
+    if asked not in known:
+        known[asked] = asked(module)
+    return cast(_Answer, known[asked])
 
 
 def modules(m: Machine, block: Block) -> list[Module]:
