@@ -9,7 +9,7 @@ from typing import Final
 from tcstatic.program.paths.facts.registry import surveys
 from tcstatic.program.paths.machine import Machine
 from tcstatic.program.paths.project import statements_in
-from tcstatic.program.paths.tree import Block, Branch, Called, Happening, Loop, happenings
+from tcstatic.program.paths.tree import Block, Branch, Called, Exit, Happening, Loop, happenings
 from tcstatic.program.paths.values import Const, Node, Phi, Unknown, Value
 from tcstatic.program.paths.walking import upstream
 from tcstatic.program.source import syntax
@@ -42,7 +42,7 @@ def dropouts(m: Machine, block: Block) -> None:
         told = given or any(_asks_mode(m, guard) for guard in (*guards, *rates))
         # one rate for each mode
         told = told or id(one.place.node) in off or any(isinstance(rate, Phi) for rate in rates)
-        told = told or _is_wanted(one)
+        told = told or _is_wanted(one) or _is_set_elsewhere(one)
         one.values["always_on"] = not told
         one.values["told"] = _RATE if _is_attention(one) else _UNTOLD
 
@@ -118,6 +118,30 @@ def _is_wanted(one: Happening) -> bool:
     return any(_RANDOM.search(text) for text in (one.place.function, *said))
 
 
+def _is_set_elsewhere(one: Happening) -> bool:
+    """Whether the rate is an attribute that something else than ``__init__`` sets: by the mode, it
+    may be."""
+    call = one.place.node
+    if not isinstance(call, syntax.Call):
+        return False
+    given = [*call.args[1:2], *(word.value for word in call.keywords if word.arg == "p")]
+    names = {part.attr for part in given if isinstance(part, syntax.Attribute)}
+    tree = one.place.module.tree
+    begun = {
+        id(part)
+        for node in statements_in(tree)
+        if isinstance(node, syntax.FunctionDef) and node.name == "__init__"
+        for part in syntax.walk(node)
+    }
+    return any(
+        isinstance(part, syntax.Attribute)
+        and part.attr in names
+        and isinstance(part.ctx, syntax.Store)
+        and id(part) not in begun
+        for part in (syntax.walk(tree) if names else ())
+    )
+
+
 def _is_nought(rate: Value) -> bool:
     """Whether a rate is set to 0; as the default of a parameter it says nothing of the mode."""
     if not isinstance(rate, Const) or rate.value != 0:
@@ -142,6 +166,8 @@ def _modes(one: Happening) -> tuple[Value, ...]:
 def _guarded(
     block: Block, guards: tuple[Value, ...]
 ) -> Iterator[tuple[Happening, tuple[Value, ...]]]:
+    """All happenings, each with the conditions on which it comes about: of the branches that it
+    lies in, and of those before it that leave their block on one side."""
     for step in block.steps:
         if isinstance(step, Happening):
             yield step, guards
@@ -149,6 +175,9 @@ def _guarded(
             asked = (*guards, step.condition) if step.condition is not None else guards
             for alternative in step.alternatives:
                 yield from _guarded(alternative, asked)
+            sides = [any(isinstance(one, Exit) for one in side.steps) for side in step.alternatives]
+            if any(sides):
+                guards = asked
         elif isinstance(step, Loop | Called):
             yield from _guarded(step.body, guards)
 

@@ -11,13 +11,16 @@ from tcstatic.program.paths.facts.orders import own, tell
 from tcstatic.program.paths.facts.registry import surveys
 from tcstatic.program.paths.machine import Machine
 from tcstatic.program.paths.operations import CONTAINERS, PARAMETERLESS, WRAPPERS
+from tcstatic.program.paths.project import function_around
 from tcstatic.program.paths.tree import Block, Happening, happenings, loops
-from tcstatic.program.paths.values import Const, Listing, Node, Object, Value, options
-from tcstatic.program.paths.walking import Reach, objects_in
+from tcstatic.program.paths.values import Const, Listing, Node, Object, Place, Value, options
+from tcstatic.program.paths.walking import Reach, objects_in, upstream
 from tcstatic.program.source import syntax
 
 _MEANT: Final = re.compile(r"shar|tied?$|tying$|same$|common$|recur", re.IGNORECASE)
 _WORD: Final = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
+# What leaves a layer the one that it is.
+_PUTS: Final = frozenset("to cuda cpu train eval float double half bfloat16 forward".split())
 _AFFINE: Final = ("affine", "elementwise_affine")
 
 
@@ -125,8 +128,42 @@ def made_in_forward(m: Machine, block: Block) -> None:
         anew = one.number > reached.get(token, one.number)
         if not inside and not (anew and not _is_model(m, one)):
             continue
-        if not parameters.owners(m, frozenset({token})) and not _kept(m, one):
+        if parameters.owners(m, frozenset({token})) or _kept(m, one):
+            continue
+        if _is_only_called(one.place) and not _is_shared(m, block, one):
             tell(block, "made_in_forward", one.place, type=one.type_name)
+
+
+def _is_only_called(place: Place) -> bool:
+    """Whether nothing is done with a layer but to call it: its weights are neither loaded, nor
+    trained by hand, nor handed on."""
+    scope = function_around(place.module.tree, place.node.lineno) or place.module.tree
+    inside = list(syntax.walk(scope))
+    bound = [one for one in inside if isinstance(one, syntax.Assign) and one.value is place.node]
+    names = {one.id for held in bound for one in held.targets if isinstance(one, syntax.Name)}
+    called = {
+        id(one.func.value if isinstance(one.func, syntax.Attribute) else one.func)
+        for one in inside
+        if isinstance(one, syntax.Call)
+        and (not isinstance(one.func, syntax.Attribute) or one.func.attr in _PUTS)
+    }
+    return all(
+        id(one) in called
+        for one in inside
+        if isinstance(one, syntax.Name) and one.id in names and isinstance(one.ctx, syntax.Load)
+    )
+
+
+def _is_shared(m: Machine, block: Block, layer: Object) -> bool:
+    """Whether a loss is made of what a layer gives for several values: it measures these by chance
+    projections, the same for each, and is itself no part of the model."""
+    for one in happenings(block):
+        if one.kind == "loss.backward" and one.arguments:
+            made = upstream(m, one.arguments[0], lambda _: True)
+            calls = [v for v in made if isinstance(v, Node) and v.op == "forward"]
+            if sum(call.subject is layer for call in calls) > 1:
+                return True
+    return False
 
 
 def _reached(block: Block) -> dict[tuple[int, int], int]:

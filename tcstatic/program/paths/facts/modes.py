@@ -13,6 +13,7 @@ from tcstatic.program.paths.facts.orders import innermost, tell
 from tcstatic.program.paths.facts.registry import surveys
 from tcstatic.program.paths.machine import Machine
 from tcstatic.program.paths.operations import MODE_SENSITIVE, WRAPPERS
+from tcstatic.program.paths.project import function_around
 from tcstatic.program.paths.tree import Block, Happening, Loop, happenings, loops
 from tcstatic.program.paths.values import Const, Node, Object, Unknown, Value
 from tcstatic.program.paths.walking import upstream
@@ -23,6 +24,15 @@ _MODES: Final = frozenset({"model.train", "model.eval"})
 _TESTS: Final = re.compile(r"(^|_)(eval|valid|test|accuracy|score|predict)", re.IGNORECASE)
 _TEST_DATA: Final = re.compile(r"(^|_)(val|valid|validation|test|eval)(_|$)", re.IGNORECASE)
 _SPREAD: Final = re.compile(r"mc|monte|uncertain|sampl|dropout|bayes|spread", re.IGNORECASE)
+_GIVES: Final = frozenset({"model.load", "model.freeze"})
+_COPIES: Final = frozenset("copy_ set_ data vector_to_parameters running_mean running_var".split())
+# What makes layers do the same in both modes: a keyword, its position, and the value.
+_OFF: Final = (
+    (re.compile(r"Dropout"), "p", 0, 0),
+    (re.compile(r"BatchNorm"), "track_running_stats", 4, False),
+    (re.compile(r"Transformer(En|De)coderLayer"), "dropout", 3, 0),
+    (re.compile(r"^MultiheadAttention"), "dropout", 2, 0),
+)
 _UNUSED: Final = ("dropped", "ignored")
 
 
@@ -79,11 +89,28 @@ def _is_sensitive(m: Machine, model: Object, dropping: frozenset[tuple[int, str]
     """Whether a model is known to contain a layer that behaves otherwise in eval mode; `dropping`
     are the classes whose forward has dropout in train mode."""
     return any(
-        one.type_name in MODE_SENSITIVE
+        one.type_name in MODE_SENSITIVE and not _does_nothing(one)
         if isinstance(one.type, str)
         else class_key(id(one.type.module), one.type.name) in dropping
         for one in parameters.tree(m, model)
     )
+
+
+def _does_nothing(layer: Object) -> bool:
+    """Whether a layer of torch is made so that both modes are one: with a rate of nought, or
+    without running statistics."""
+    name = layer.type_name
+    if name in ("TransformerEncoder", "TransformerDecoder"):
+        inner = layer.arguments[0] if layer.arguments else None
+        return isinstance(inner, Object) and _does_nothing(inner)
+    for kinds, word, position, off in _OFF:
+        if kinds.search(name):
+            given = layer.keywords.get(word, *layer.arguments[position : position + 1] or [None])
+            by_itself = (
+                given is None and name == "MultiheadAttention" and "**" not in layer.keywords
+            )
+            return by_itself or (isinstance(given, Const) and given.value == off)
+    return False
 
 
 def _switches(m: Machine, one: Happening, number: int) -> bool:
@@ -149,7 +176,7 @@ def _never_in_train(m: Machine, block: Block, model: Object, every: list[Happeni
     known = all(m.cells.get((number, "#tainted")) is None for number in parts)
     trainings = [i for i, one in enumerate(every) if _trains(one) and parts & _models(one)]
     loaded = any(
-        (one.kind in ("model.load", "model.freeze") and parts & _models(one) and i < trainings[0])
+        (i < trainings[0] and (_writes(one) or (one.kind in _GIVES and parts & _models(one))))
         or (one.wild and parts & one.maybe)
         for i, one in enumerate(every)
     )
@@ -180,6 +207,12 @@ def _never_in_train(m: Machine, block: Block, model: Object, every: list[Happeni
         tell(block, "never_in_train", first.place, subjects={"model": (model.number,)})
 
 
+def _writes(one: Happening) -> bool:
+    """Whether weights, or statistics, may be written by hand: copied from another model."""
+    said = {one.values.get(key) for key in ("of", "attribute", "operation")}
+    return bool(said & _COPIES)
+
+
 def _by_round(m: Machine, one: Happening) -> bool:
     """Whether the mode is a comparison of a loop's counter with a number."""
     mode = one.arguments[0] if one.arguments else None
@@ -200,6 +233,7 @@ def _counts(value: Value) -> bool:
 
 def _left_in_train(m: Machine, block: Block, number: int, every: list[Happening]) -> None:
     dropped = {id(one.node) for one in every if one.values.get("operation") in _UNUSED}
+    dropped |= {id(one.node) for one in every if one.kind == "model.forward" and _is_unread(one)}
     evaluating = _over_data(m, block)
     given = {id(value) for one in every if _trains(one) for value in one.arguments}
     single = {id(one) for one in every if _is_test(block, one, given)}
@@ -218,9 +252,10 @@ def _left_in_train(m: Machine, block: Block, number: int, every: list[Happening]
         # A rollout comes before the training that uses it, an evaluation after it.
         after = before.setdefault(id(one), trained)
         # Outside of loops over data, what follows train() at once is meant to run in train mode;
-        # within, it may be: the answers may be wanted as they are with dropout.
+        # within, it may be: the answers may be wanted as they are with dropout, by a loop that
+        # compares them with nothing.
         put = None not in state
-        meant = id(one) in single and put
+        meant = put and (id(one) in single or _is_unlabelled(block, one))
         if one.facts.get("stage") == "evaluate" and id(one) in evaluating | single and after:
             if all(map(_is_train, state)) and not meant and id(one.node) not in dropped:
                 one.values["left_in_train"] = True
@@ -247,9 +282,7 @@ def _over_data(m: Machine, block: Block) -> set[int]:
         outputs = {id(one.node) for one in forwards}
         for one in forwards:
             varies = any(_varies(m, value, loop, outputs) for value in one.arguments)
-            same = not varies and not _is_fed(m, one, outputs)
-            known = found.get(id(one), True)
-            found[id(one)] = known and varies and not again and not same
+            found[id(one)] = found.get(id(one), True) and varies and not again
     return {number for number, varies in found.items() if varies}
 
 
@@ -257,10 +290,30 @@ def _has_training(loop: Loop) -> bool:
     return any(map(_is_training, happenings(loop.body)))
 
 
-def _is_fed(m: Machine, one: Happening, outputs: set[int]) -> bool:
-    """Whether a forward is given what one of these outputs was made into."""
-    made = (part for value in one.arguments for part in upstream(m, value, lambda _: True))
-    return any(id(part) in outputs for part in made)
+def _is_unread(one: Happening) -> bool:
+    """Whether an output is given a name that nothing reads."""
+    module, call = one.place.module, one.place.node
+    scope = function_around(module.tree, call.lineno) or module.tree
+    held: set[str] = set()
+    for part in syntax.walk(scope):
+        if isinstance(part, syntax.Assign) and part.value is call and len(part.targets) == 1:
+            held |= {part.targets[0].id} if _is_name(part.targets[0]) else set()
+    return bool(held) and not any(
+        _reads(part, name) for part in syntax.walk(scope) for name in held
+    )
+
+
+def _is_unlabelled(block: Block, one: Happening) -> bool:
+    """Whether a loop takes pairs, and reads no more of them than it gives to the model."""
+    loop = innermost(block, one)
+    node = loop.place.node if loop is not None else None
+    if not isinstance(node, syntax.For) or not isinstance(node.target, syntax.Tuple):
+        return False
+    given = {part.id for part in syntax.walk(one.place.node) if _is_name(part)}
+    taken = {part.id for part in syntax.walk(node.target) if _is_name(part)} - given
+    return bool(taken) and not any(
+        _reads(part, name) for part in syntax.walk(node) for name in taken
+    )
 
 
 def _repeats(loop: Loop) -> bool:
