@@ -168,7 +168,8 @@ def _dropout(call: Call) -> Iterator[Sketch]:
     rate = _argument(call, ("p",), 1)
     if rate and "training" in rate.text:
         said = "<expression>"
-    yield _after(call, "call", {"training": said})
+    own = {"rate": rate.text} if rate and rate.text.startswith("self.") else {}
+    yield _after(call, "call", {"training": said, **own})
 
 
 def _attention(call: Call) -> Iterator[Sketch]:
