@@ -44,6 +44,8 @@ from tcstatic.runtime.probes.vain import tell_trained
 
 # Kinds whose result is told of together with the receiver, as is that of a clearing.
 _WRITING: Final = frozenset({"call", "grad.write"})
+# Models are looked at in each of so many first steps, then in one of as many.
+_LOOKS: Final = 16
 _ANSWERED: Final = frozenset({"model.train", "model.eval"})
 
 
@@ -316,8 +318,14 @@ class Parts:
             self.ties.look(self.updates.known(optimizer, None), self.updates.live())
         self.updates.step_ends(optimizer)
 
+    @property
+    def look_is_due(self) -> bool:
+        """Whether models are to be looked at after this step of some optimizer."""
+        step = self.stream.step
+        return step < _LOOKS or step > self.structure.due or not step % _LOOKS
+
     def look(self, optimizer: Any) -> None:
-        """A watched step is done: now and then, look at the models."""
+        """A watched step is done: look at the models, if it is time."""
         record = self.updates.known(optimizer, None)
         self.structure.stepped(record.number, record.steps - 1)
 

@@ -46,7 +46,8 @@ class Structure:
     `watchful` is set once an optimizer exists: from then on each change of a module's structure is
     an event; `_builders` are the functions that made one; `born` the versions of parameters when
     the model that holds them was first seen, by number, `_frozen` where they were told last whether
-    they are to be trained; `due` the step after which frozen parts and copies are looked at.
+    they are to be trained; `due` the step after which frozen parts and copies are looked
+    at, `_due_alike` that after which units that are alike are, by optimizer.
     """
 
     def __init__(self, stream: Stream, ownership: Ownership, ties: Ties) -> None:
@@ -71,6 +72,7 @@ class Structure:
         self.initials = Initials(stream, ownership)
         self.alike = Alike(stream, ownership, self.initials)
         self.due = _FIRST_LOOK
+        self._due_alike: dict[int, int] = {}
         self._builders: set[tuple[str, str]] = set()
         self.born: dict[int, int] = {}
 
@@ -272,7 +274,8 @@ class Structure:
         """The optimizer with this number has done so many steps."""
         if steps >= self.due:
             self.look(steps)
-        if steps >= _FIRST_LOOK and not steps & (steps - 1):
+        if steps >= self._due_alike.get(number, _FIRST_LOOK):
+            self._due_alike[number] = 2 * steps
             self.alike.look(number)
 
     def look(self, steps: int) -> None:

@@ -313,7 +313,8 @@ class Watch:
         """An optimizer's step is done."""
         if self._budget.watching:
             self._guarded("optimizer.step", self._parts.step_ends, optimizer)
-            self._guarded("model.look", self._parts.look, optimizer)
+            if self._parts.look_is_due:
+                self._guarded("model.look", self._parts.look, optimizer)
         else:
             self._guarded("optimizer.step", self._parts.step_passed, optimizer)
 

@@ -196,13 +196,25 @@ def test_functional_dropout(arguments: str, said: str, sites: int) -> None:
         ("m = m.to(device)", "model.new"),
         ("m = torch.load(path)", "model.new"),
         ("from factory import make\n(m := make(1))", "model.new"),
-        ("dist.all_reduce(t)", "dist.collective"),
+        ("dist.barrier()", "dist.collective"),
         ("dist.init_process_group('gloo')", "dist.init"),
     ],
 )
 def test_values(text: str, kind: str) -> None:
     (site,) = select(text)
     assert (site.probe, site.kind) == ("after", kind)
+
+
+def test_what_all_ranks_bring_together_is_seen_before_it_is() -> None:
+    head = "import torch.distributed as dist\n"
+    given, value = select(f"{head}dist.all_reduce(p.grad)\n")
+    assert (given.attribute, given.subject, given.arguments["operation"]) == (
+        "reduced",
+        "p.grad",
+        "all_reduce",
+    )
+    assert (value.kind, value.attribute) == ("dist.collective", "")
+    assert len(select(f"{head}dist.all_reduce(p.grad, group=some)\n")) == 1
 
 
 def test_values_of_a_loop_are_not_kept() -> None:
