@@ -32,7 +32,8 @@ _LABELS: Final = re.compile(
 # Words for what takes inputs and labels apart on purpose.
 _MEANT: Final = re.compile(
     r"null|baseline|chance|control|corrupt|negativ|mismatch|unpair|unrelated|scrambl|marginal"
-    r"|independ|permut\w*_?test|importance|ablat|memori[sz]|(random|shuffled?)_?(labels?|targets?|y\b)",
+    r"|independ|permut\w*_?test|importance|ablat|memori[sz]"
+    r"|(random|shuffled?)[_ ]?(labels?|targets?|y\b)",
     re.IGNORECASE,
 )
 _ALIKE: Final = frozenset("ones zeros full ones_like zeros_like full_like".split())
@@ -43,11 +44,13 @@ _Found = tuple[syntax.stmt, str, tuple[str, str]]
 
 
 class _Cut(NamedTuple):
-    """Names that are cut alike, or handed on together; `loosely`, if it may be by chance."""
+    """Names that are cut alike, or handed on together; `loosely`, if it may be by
+    chance, and not `each`, if these may be one example and its label."""
 
     statement: syntax.stmt
     names: dict[str, None]
     loosely: bool
+    each: bool = True
 
 
 @surveys
@@ -165,7 +168,7 @@ def _handed_on(scope: Scope, held: syntax.stmt) -> Iterator[_Cut]:
     if isinstance(held, syntax.Return | syntax.Expr) and isinstance(given, syntax.Tuple):
         names = [written.name(written.bare(part)) for part in given.elts]
         known = scope.arguments()
-        yield _Cut(held, dict.fromkeys(name for name in names if name in known), False)
+        yield _Cut(held, dict.fromkeys(name for name in names if name in known), False, each=False)
 
 
 def _partner(scope: Scope, one: str, cuts: list[_Cut]) -> str:
@@ -193,7 +196,11 @@ def _partner(scope: Scope, one: str, cuts: list[_Cut]) -> str:
             if other in scope.put:
                 if not paired and _is_apart(scope, one, other):
                     return other
-            elif (_is_label(other) or not paired) and not _follows(scope, one, other, cut):
+            elif (
+                cut.each
+                and (_is_label(other) or not paired)
+                and not _follows(scope, one, other, cut)
+            ):
                 return other
     return ""
 

@@ -48,10 +48,10 @@ class _Checkpoint:
 def left_behind(m: Machine, block: Block) -> None:
     """``left_behind`` of the place where the other states of a checkpoint are restored."""
     modules = written.modules(m, block)
-    if not any(one.kind in _LOADS for one in happenings(block)):
-        return
     for module in modules:
         for one in written.once(module, _in_module):
+            if not _is_resumed(one, module, block):
+                continue
             for key in _left(one, modules, block):
                 call = max(one.restored.values(), key=lambda held: held.lineno)
                 around = definitions_around(module.tree, call.lineno)
@@ -89,6 +89,18 @@ def _reads_more(nodes: list[syntax.AST], restored: dict[str, syntax.Call]) -> bo
         and getattr(one.slice, "value", None) not in restored
         for one in nodes
     )
+
+
+def _is_resumed(one: _Checkpoint, module: Module, block: Block) -> bool:
+    """Whether states are restored before anything is trained: later, the rest is still there."""
+    lines = {call.lineno for call in one.restored.values()}
+    for happening in happenings(block):
+        place = happening.place
+        if happening.kind == "loss.backward":
+            return False
+        if happening.kind in _LOADS and place.module is module and place.node.lineno in lines:
+            return True
+    return False
 
 
 def _left(one: _Checkpoint, modules: list[Module], block: Block) -> Iterator[str]:
