@@ -1,16 +1,21 @@
-"""Schedules that watch a number, and what is done to groups of an optimizer by hand."""
+"""Schedules that watch a number, and are told which way it is to go.
+
+Which way that is, the number itself says: it counts answers that equal the right ones, or it is a
+loss. Its name is asked only where the source does not tell what it is made of.
+"""
 
 from __future__ import annotations
 
 import re
 from typing import Any, Final
 
-from tcstatic.program.paths import lookup
 from tcstatic.program.paths.facts.orders import tell
 from tcstatic.program.paths.facts.registry import surveys
 from tcstatic.program.paths.machine import Machine
-from tcstatic.program.paths.tree import Block, Happening, happenings, loops
-from tcstatic.program.paths.values import Const, Listing, Node, Object, Value
+from tcstatic.program.paths.operations import LOSSES
+from tcstatic.program.paths.tree import Block, happenings
+from tcstatic.program.paths.values import Const, Node, Object, Value
+from tcstatic.program.paths.walking import upstream
 from tcstatic.program.source import syntax
 
 _PLATEAU: Final = "ReduceLROnPlateau"
@@ -20,9 +25,14 @@ _RISES: Final = frozenset(
     "acc accuracy auc auroc f1 iou miou bleu recall precision psnr ssim reward".split()
 )
 _FALLS: Final = frozenset("loss losses error err mse mae rmse perplexity ppl wer cer nll".split())
-_TURNS: Final = frozenset({"-", "neg", "negative", "!=", "ne", "unary-"})
-_FIRST: Final = re.compile(r"^(.+)\.param_groups\[0\]\[['\"]lr['\"]\]$")
-_RATE: Final = re.compile(r"\[['\"]lr['\"]\]")
+# Names of what is turned already, or is the distance to something.
+_AWAY: Final = frozenset("neg negative minus one inv inverse gap drop residual delta diff".split())
+_TURNS: Final = frozenset({"-", "neg", "negative", "!=", "ne", "unary-", "reciprocal"})
+_ADDS: Final = frozenset(
+    "item() float int double to detach cpu numpy tolist round + / * sum mean len size item".split()
+)
+_SAME: Final = frozenset("item() float detach cpu + / * round call".split())
+_EQUALS: Final = frozenset({"==", "eq"})
 
 
 @surveys
@@ -30,24 +40,73 @@ def plateaus(m: Machine, block: Block) -> None:
     """``other_direction`` of a schedule that waits for a number to stop falling, and is given one
     that is to rise, or the reverse."""
     told: set[int] = set()
-    for one in happenings(block):
+    stepped = [one for one in happenings(block) if one.kind == "scheduler.step"]
+    lost = [one.arguments[0] for one in happenings(block) if one.kind == "loss.backward"]
+    for one in stepped:
         made = one.receiver
         call = one.place.node
-        if one.kind != "scheduler.step" or not isinstance(made, Object) or one.assumed:
+        if not isinstance(made, Object) or one.assumed:
             continue
         if made.type_name != _PLATEAU or made.place is None or not isinstance(call, syntax.Call):
             continue
-        given = call.args[0] if call.args else None
-        value = one.arguments[0] if one.arguments else None
-        words = _words(given)
-        wrong = _is_min(made) is True and words & _RISES and not words & _FALLS
-        wrong = wrong or (_is_min(made) is False and words & _FALLS and not words & _RISES)
-        if wrong and not _is_turned(value) and made.number not in told:
+        metric = next((word for word in call.keywords if word.arg == "metrics"), None)
+        given = call.args[0] if call.args else metric.value if metric is not None else None
+        value = one.arguments[0] if one.arguments else one.keywords.get("metrics")
+        way = _way(m, value, given, lost) if value is not None else 0
+        wrong = way != 0 and _is_min(made) is (way > 0)
+        if wrong and made.number not in told:
             told.add(made.number)
             mode = "min" if _is_min(made) else "max"
-            metric = syntax.unparse(given) if given is not None else ""
+            text = syntax.unparse(given) if given is not None else ""
             more: dict[str, Any] = {"#trail": [("stepped", one.place)]}
-            tell(block, "other_direction", made.place, mode=mode, metric=metric, **more)
+            tell(block, "other_direction", made.place, mode=mode, metric=text, **more)
+
+
+def _way(m: Machine, value: Value, given: syntax.AST | None, lost: list[Value]) -> int:
+    """Which way a number is to go: 1 up, -1 down, 0 where that is not known."""
+    made = upstream(m, value, lambda one: not _is_answer(one))
+    nodes = [one for one in made if isinstance(one, Node)]
+    if any(one.op in _TURNS for one in nodes):
+        return 0
+    rises = any(one.op in _EQUALS for one in nodes if _is_answer(one)) and _counts(m, value)
+    falls = any(one.op in LOSSES for one in nodes)
+    if rises or falls:
+        raised = any(isinstance(one, Node) and one.op in _TURNS for one in lost)
+        return 1 if rises and not falls else -1 if falls and not (rises or raised) else 0
+    words = _words(given)
+    if words & _AWAY or _is_objective(m, value, lost):
+        return 0
+    return bool(words & _RISES) - bool(words & _FALLS)
+
+
+def _counts(m: Machine, value: Value) -> bool:
+    """Whether all that is done with answers is to count them, or to take their mean."""
+    onward = upstream(m, value, lambda one: not _is_answer(one))
+    done = [one for one in onward if isinstance(one, Node) and not _is_answer(one)]
+    under = [part for one in done if one.op == "/" for part in one.inputs[1:]]
+    below = {one for part in under for one in upstream(m, part, lambda _: True)}
+    return all(one.op in _ADDS or one in below for one in done) and not any(map(_is_answer, below))
+
+
+def _is_objective(m: Machine, value: Value, lost: list[Value]) -> bool:
+    """Whether a number is a part of what is minimised, or maximised, whatever it is called."""
+    parts = {id(one) for one in upstream(m, value, _is_plain)}
+    return any(id(one) in parts for made in lost for one in upstream(m, made, lambda _: True))
+
+
+def _is_plain(value: Value) -> bool:
+    """Whether a number is the same one as what it was made of, or a sum of such."""
+    return not isinstance(value, Node) or value.op in _SAME
+
+
+def _is_answer(value: Value) -> bool:
+    """Whether a value says which answers are right, or is a loss: what these are made of tells
+    nothing of the way."""
+    if not isinstance(value, Node):
+        return False
+    if value.op in _EQUALS:
+        return not any(isinstance(one, Const) for one in value.inputs)
+    return value.op in LOSSES or value.op == "forward"
 
 
 def _is_min(made: Object) -> bool | None:
@@ -70,48 +129,3 @@ def _words(given: syntax.AST | None) -> set[str]:
     if isinstance(given, syntax.Subscript) and isinstance(given.slice, syntax.Constant):
         text = given.slice.value
     return {word.lower() for word in _WORD.findall(text)} if isinstance(text, str) else set()
-
-
-def _is_turned(value: Value | None) -> bool:
-    return isinstance(value, Node) and value.op in _TURNS
-
-
-@surveys
-def first_groups(m: Machine, block: Block) -> None:
-    """``other_groups`` of a rate that training sets in the first of several like groups alone."""
-    writes = [one for one in happenings(block) if _sets_rate(one)]
-    inside = {id(one) for loop, _ in loops(block) for one in happenings(loop.body)}
-    trains = any(one.kind == "optimizer.step" and id(one) in inside for one in happenings(block))
-    if not trains or any(one.kind == "scheduler.new" for one in happenings(block)):
-        return
-    if not writes or not all(_FIRST.match(_text(one)) and id(one) in inside for one in writes):
-        return
-    optimizers = [one for one in m.objects.values() if one.role == "optimizer"]
-    if len(optimizers) == 1 and (count := _like_groups(m, optimizers[0])) > 1:
-        about = {"optimizer": (optimizers[0].number,)}
-        tell(block, "other_groups", writes[0].place, subjects=about, groups=count)
-
-
-def _sets_rate(one: Happening) -> bool:
-    sets = one.values.get("operation") in ("set-item", "augmented")
-    return sets and _RATE.search(_text(one)) is not None
-
-
-def _text(one: Happening) -> str:
-    node = one.place.node
-    if isinstance(node, syntax.Assign):
-        node = node.targets[0]
-    if isinstance(node, syntax.AugAssign):
-        node = node.target
-    return syntax.unparse(node)
-
-
-def _like_groups(m: Machine, optimizer: Object) -> int:
-    """How many groups an optimizer is given, if none has a rate of its own."""
-    given = optimizer.arguments[0] if optimizer.arguments else optimizer.keywords.get("params")
-    if not isinstance(given, Listing) or given.kind not in ("list", "tuple"):
-        return 0
-    groups = list(lookup.items(m, given))
-    plain = all(isinstance(one, Listing) and one.kind == "dict" for one in groups)
-    own = any("lr" in text for one in groups for text in getattr(one, "attributes", ()))
-    return len(groups) if plain and not own else 0

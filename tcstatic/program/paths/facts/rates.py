@@ -1,4 +1,4 @@
-"""Optimizers that are made with a learning rate of nothing, and given no other."""
+"""Learning rates by hand: of nothing, and of the first group of several alone."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ import re
 from typing import Final
 
 from tcstatic.program.paths import lookup
-from tcstatic.program.paths.facts.orders import tell
+from tcstatic.program.paths.facts.orders import guards, tell
 from tcstatic.program.paths.facts.registry import surveys
 from tcstatic.program.paths.machine import Machine
-from tcstatic.program.paths.tree import Block, Happening, happenings
+from tcstatic.program.paths.tree import Block, Happening, happenings, loops
 from tcstatic.program.paths.values import Const, Listing, Object, Value
+from tcstatic.program.source import syntax
 
 _MULTIPLIES: Final = frozenset(
     """StepLR MultiStepLR ExponentialLR LambdaLR MultiplicativeLR ConstantLR LinearLR
@@ -20,6 +21,10 @@ _MULTIPLIES: Final = frozenset(
 _SETS: Final = re.compile(
     r"""\[["']lr["']\]\s*[-+*/]?=[^=]|param_groups\s*=|\bin\s+\S*param_groups"""
 )
+_FIRST: Final = re.compile(r"^(.+)\.param_groups\[0\]\[['\"]lr['\"]\]$")
+# Groups that are looked at besides the first: they may be set in a way that is not seen.
+_OTHERS: Final = re.compile(r"param_groups(?!\[0\])")
+_RATE: Final = re.compile(r"\[['\"]lr['\"]\]")
 _POSITIONAL: Final = 1  # where torch's optimizers take the rate
 
 
@@ -76,3 +81,70 @@ def _has_rates_of_its_own(m: Machine, given: Value | None) -> bool:
     if isinstance(given, Listing):
         return any(isinstance(item, Listing) for item in lookup.items(m, given))
     return given is None
+
+
+@surveys
+def first_groups(m: Machine, block: Block) -> None:
+    """``other_groups`` of a rate that training sets in the first of several like groups alone."""
+    writes = [one for one in happenings(block) if _sets_rate(one)]
+    inside = {id(one) for loop, _ in loops(block) for one in happenings(loop.body)}
+    trains = any(one.kind == "optimizer.step" and id(one) in inside for one in happenings(block))
+    if not trains or any(one.kind == "scheduler.new" for one in happenings(block)):
+        return
+    if not writes or not all(_is_first(one) and id(one) in inside for one in writes):
+        return
+    rounds = [loop.body for loop, _ in loops(block)]
+    always = any(_is_in(body, one) and not guards(body, one) for body in rounds for one in writes)
+    if not always or any(_OTHERS.search(one.place.module.text.text) for one in writes):
+        return
+    optimizers = [one for one in m.objects.values() if one.role == "optimizer"]
+    if len(optimizers) == 1 and (count := _like_groups(m, optimizers[0])) > 1:
+        about = {"optimizer": (optimizers[0].number,)}
+        tell(block, "other_groups", writes[0].place, subjects=about, groups=count)
+
+
+def _is_in(body: Block, wanted: Happening) -> bool:
+    return any(one is wanted for one in happenings(body))
+
+
+def _is_first(one: Happening) -> bool:
+    """Whether a rate is set in the first group, also where that has a name of its own."""
+    text = _text(one)
+    holder, tree = _RATE.sub("", text), one.place.module.tree
+    named = [
+        syntax.unparse(node.value)
+        for node in (syntax.walk(tree) if holder.isidentifier() else ())
+        if isinstance(node, syntax.Assign) and holder in map(syntax.unparse, node.targets)
+    ]
+    return all(_FIRST.match(f"{value}['lr']") for value in named or [holder])
+
+
+def _sets_rate(one: Happening) -> bool:
+    sets = one.values.get("operation") in ("set-item", "augmented")
+    return sets and _RATE.search(_text(one)) is not None
+
+
+def _text(one: Happening) -> str:
+    node = one.place.node
+    if isinstance(node, syntax.Assign):
+        node = node.targets[0]
+    if isinstance(node, syntax.AugAssign):
+        node = node.target
+    return syntax.unparse(node)
+
+
+def _like_groups(m: Machine, optimizer: Object) -> int:
+    """How many groups an optimizer is given, if none has a rate of its own."""
+    given = optimizer.arguments[0] if optimizer.arguments else optimizer.keywords.get("params")
+    if not isinstance(given, Listing) or given.kind not in ("list", "tuple"):
+        return 0
+    groups = list(lookup.items(m, given))
+    plain = all(isinstance(one, Listing) and one.kind == "dict" for one in groups)
+    own = any("lr" in text for one in groups for text in getattr(one, "attributes", ()))
+    filled = [one for one in groups if not _is_empty(m, one)]
+    return len(filled) if plain and not own else 0
+
+
+def _is_empty(m: Machine, group: Value) -> bool:
+    held = m.attribute(group, "['params']")
+    return isinstance(held, Listing) and not held.attributes
