@@ -112,8 +112,8 @@ def _left(one: _Checkpoint, modules: list[Module], block: Block) -> Iterator[str
         if one.more and _OPTIMIZER.search(key):
             continue  # a rule of its own, which knows what is resumed
         schedule = _SCHEDULE.search(f"{key} {syntax.unparse(value)}")
-        texts = (module.text.text for module in modules)
-        if schedule and (any("last_epoch" in text for text in texts) or _goes_on(block)):
+        texts = [module.text.text for module in modules]
+        if schedule and (_goes_on(block) or any(_knows_epoch(value, text) for text in texts)):
             continue
         yield key
 
@@ -127,11 +127,21 @@ def _read_in(module: Module) -> Counter[str]:
 def _is_set(value: syntax.expr, module: Module) -> bool:
     """Whether a module gives a state, from wherever, to what this is the state of."""
     called = written.called(value)
-    holder = written.name(getattr(getattr(value, "func", None), "value", None))
-    last = holder.rpartition(".")[2]
     if called.startswith("get"):
         return f"s{called[1:]}(" in module.text.text
-    return f"{last}.load_state_dict(" in module.text.text
+    return f"{_holder(value)}.load_state_dict(" in module.text.text
+
+
+def _holder(value: syntax.expr) -> str:
+    """The last name of what a value is the state of."""
+    return written.name(getattr(getattr(value, "func", None), "value", None)).rpartition(".")[2]
+
+
+def _knows_epoch(value: syntax.expr, text: str) -> bool:
+    """Whether a schedule is told which epoch it is: when it is built, or at each step."""
+    name = re.escape(_holder(value))
+    told = re.search(rf"\b{name}\.step\((?![\s)])", text) if name else None
+    return "last_epoch" in text or (told is not None and "Plateau" not in text)
 
 
 def _goes_on(block: Block) -> bool:
