@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from tcstatic.program.paths import gradients
-from tcstatic.program.paths.facts.orders import tell
+from tcstatic.program.paths.facts.orders import all_loops, tell
 from tcstatic.program.paths.facts.registry import surveys
 from tcstatic.program.paths.machine import Machine
 from tcstatic.program.paths.project import Module
@@ -25,8 +25,9 @@ _TOGETHER: Final = re.compile(
 )
 # What is brought together for a log.
 _NUMBERS: Final = re.compile(
-    r"loss|correct|total|acc|count|seen|num|metric|stat|hits|score", re.IGNORECASE
+    r"loss|correct|total|acc|count|seen|num|metric|stat|hits|score|mean$", re.IGNORECASE
 )
+_WRAPPERS: Final = frozenset({"DistributedDataParallel", "FullyShardedDataParallel", "fully_shard"})
 _WORLD: Final = r"(world|get_world_size|n_?proc|nranks|num_(ranks|replicas|workers|gpus)|ngpus)"
 # What is called beside an average of gradients.
 _BESIDE: Final = frozenset({"barrier", "monitored_barrier", "broadcast"})
@@ -50,6 +51,27 @@ def unaveraged(m: Machine, every: list[Happening], model: int, block: Block) -> 
     if any(one.kind == "wrap.new" for one in every) or any(map(_may_bring_together, modules)):
         return
     tell(block, "unaveraged", known.place, subjects={"model": (model,)})
+
+
+@surveys
+def unwrapped(m: Machine, block: Block) -> None:
+    """``unaveraged`` of the model of a program that imports a wrapper and has forgotten it."""
+    every = happenings(block)
+    if not any(one.kind == "dist.init" for one in every):
+        return
+    if not any(_forgets_wrapper(module) for module in _modules(every)):
+        return
+    for loop in all_loops(block):
+        inside = happenings(loop.body)
+        if {"loss.backward", "optimizer.step"} <= {one.kind for one in inside}:
+            models = {
+                numbers[0]
+                for one in inside
+                if one.kind == "model.forward" and (numbers := one.subjects.get("model", ()))
+            }
+            if len(models) == 1:
+                unaveraged(m, every, models.pop(), block)
+                return
 
 
 def _is_open(model: Object) -> bool:
@@ -87,16 +109,40 @@ def _modules(every: Iterable[Happening]) -> list[Module]:
 
 
 def _may_bring_together(module: Module) -> bool:
-    """Whether some name in a file, beside those that it imports, may bring models together."""
+    """Whether some name in a file, beside those that it imports or assigns, may bring models
+    together."""
+    nodes = list(syntax.walk(module.tree))
     numbers = {
         id(node.func)
-        for node in syntax.walk(module.tree)
+        for node in nodes
         if isinstance(node, syntax.Call)
         and node.args
         and _NUMBERS.search(syntax.unparse(node.args[0]))
     }
-    for node in syntax.walk(module.tree):
+    own = {one.id for one in nodes if isinstance(one, syntax.Name) and _is_stored(one)}
+    for node in nodes:
         name = getattr(node, "id", None) or getattr(node, "attr", None) or ""
-        if id(node) not in numbers and isinstance(name, str) and _TOGETHER.search(name):
+        if id(node) in numbers or not isinstance(name, str) or name in own:
+            continue
+        if _TOGETHER.search(name):
             return True
     return False
+
+
+def _is_stored(name: syntax.Name) -> bool:
+    return isinstance(name.ctx, syntax.Store)
+
+
+def _forgets_wrapper(module: Module) -> bool:
+    """Whether a file imports a data-parallel wrapper, and never names it."""
+    nodes = list(syntax.walk(module.tree))
+    imported = {
+        one.asname or one.name
+        for node in nodes
+        if isinstance(node, syntax.ImportFrom)
+        for one in node.names
+        if one.name in _WRAPPERS
+    }
+    return bool(imported) and not any(
+        isinstance(one, syntax.Name) and one.id in imported for one in nodes
+    )
