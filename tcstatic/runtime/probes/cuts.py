@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import sys
 import weakref
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final, final
 
 from tcstatic.model import Location
 from tcstatic.runtime.probes.lineage import Cut, Lineage, is_swift, may_follow, mode_of
 from tcstatic.runtime.probes.optimizers import Optimizer, Snapshot
-from tcstatic.runtime.probes.readings import StepReading
+from tcstatic.runtime.probes.readings import Norms
 from tcstatic.runtime.probes.stream import HEARD, Stream
 from tcstatic.runtime.probes.weights import Weights
 
@@ -62,13 +63,15 @@ class _Starved:
 @final
 @dataclass(slots=True)
 class _Case:
-    """What is known of one optimizer: `first` its first readings, `last` the last; `windows` how
-    often a look at a round began, `tries` how often it ended with a loss; `starved` by position;
-    `trained` whether a gradient was seen that is not zero; `told` whether its cut was named for a
-    failing step."""
+    """What is known of one optimizer, which is `thing` while it lives: `first` the norms of its
+    first steps, `last` of the last, both no longer than they are asked for; `windows` how often a
+    look at a round began, `tries` how often it ended with a loss; `starved` by position; `trained`
+    whether a gradient was seen that is not zero; `told` whether its cut was named for a failing
+    step."""
 
-    first: list[StepReading] = field(default_factory=list)
-    last: StepReading | None = None
+    thing: Callable[[], Any]
+    first: list[Norms] = field(default_factory=list)
+    last: Norms | None = None
     tries: int = 0
     windows: int = 0
     starved: dict[int, _Starved] = field(default_factory=dict)
@@ -76,6 +79,11 @@ class _Case:
     trained: bool = False
     title: str = ""
     told: bool = False
+
+    @property
+    def open(self) -> bool:
+        """Whether another round may be looked at."""
+        return self.tries < len(DUE)
 
 
 @final
@@ -165,24 +173,39 @@ class Cuts:
         case = self._cases.get(optimizer.number)
         if case is None:
             return optimizer.steps < DUE[-1] and not optimizer.manual
-        return bool(case.starved) or case.tries < len(DUE) or self._window is not None
+        return bool(case.starved) or case.open or self._window is not None
 
-    def stepped(self, optimizer: Optimizer, snapshot: Snapshot, reading: StepReading) -> None:
+    def stepped(self, optimizer: Optimizer, snapshot: Snapshot, norms: Norms) -> None:
         """A step is read and about to be counted."""
         if self._window is not None and self._window.number == optimizer.number:
             self._close(self._window, optimizer)
-        case = self._cases.setdefault(optimizer.number, _Case(title=optimizer.title))
+        case = self._cases.get(optimizer.number)
+        if case is None:
+            self._let_go()
+            case = _Case(optimizer.thing, title=optimizer.title)
+            self._cases[optimizer.number] = case
         case.steps = optimizer.steps + 1
-        if len(case.first) < _SETTLED:
-            case.first.append(reading)
+        if case.open and len(case.first) < _SETTLED:
+            case.first.append(norms)
         if case.starved and case.last is not None:
             self._disprove(case, snapshot, case.last)
-        case.last = reading
+        case.last = norms
         self._look(case, optimizer, snapshot)
+        if not case.open:
+            case.first = []
+            case.last = case.last if case.starved else None
 
-    def _disprove(self, case: _Case, snapshot: Snapshot, last: StepReading) -> None:
+    def _let_go(self) -> None:
+        """Drop what is kept for optimizers that are no more, but for what is to be told of them."""
+        for number, case in list(self._cases.items()):
+            if case.thing() is None:
+                case.first, case.last = [], None
+                if not (case.starved and case.trained):
+                    del self._cases[number]
+
+    def _disprove(self, case: _Case, snapshot: Snapshot, last: Norms) -> None:
         """Who had a gradient at the last step, or has other values now, is not starved."""
-        gradients, norms = last.gradient_norms(), last.norms()
+        gradients, norms = last.of_gradients(), last.of_parameters()
         if gradients is None or norms is None or len(norms) != len(snapshot.parameters):
             return
         case.trained = case.trained or any(gradients)
@@ -207,7 +230,7 @@ class Cuts:
     def _look(self, case: _Case, optimizer: Optimizer, snapshot: Snapshot) -> None:
         """Begin to look at the next round, if there is a reason."""
         tries = min(case.tries, len(DUE) - 1)
-        if case.tries >= len(DUE) or case.steps < DUE[tries] or case.windows >= _MOST_WINDOWS:
+        if not case.open or case.steps < DUE[tries] or case.windows >= _MOST_WINDOWS:
             return
         wanted = self._suspects(case, snapshot)
         if not wanted:
@@ -236,7 +259,7 @@ class Cuts:
 
     def _always_zero(self, case: _Case) -> set[int]:
         """The positions whose gradients were there and zero in all of the first steps."""
-        read = [one.gradient_norms() for one in case.first]
+        read = [one.of_gradients() for one in case.first]
         known = [norms for norms in read if norms is not None]
         if len(known) < _SETTLED or len(set(map(len, known))) > 1:
             return set()

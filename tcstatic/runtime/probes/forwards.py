@@ -86,10 +86,11 @@ class Forwards:
 
     State: `_open` the calls that have begun, as (id of the calling frame, record, None for a nested
     one, or the one of all criteria for a loss of torch's); `pending` the records since the last
-    step; `_now_reached` those that a backward flowed through since the last call began; `trained`
-    module number -> sequence of its last training forward in train mode, `pairs` by which
-    (optimizer, module); `_sensitive` caches mode-sensitive submodules; `discarded_in_eval` whether
-    gradients were cleared unused that came through a model in eval mode.
+    step; `_now_reached` those that a backward flowed through since the last call or step, by
+    ``id``, none of them from before `_forgotten` in the order of events; `trained` module number ->
+    sequence of its last training forward in train mode, `pairs` by which (optimizer, module);
+    `_sensitive` caches mode-sensitive submodules; `discarded_in_eval` whether gradients were
+    cleared unused that came through a model in eval mode.
     """
 
     def __init__(
@@ -114,7 +115,8 @@ class Forwards:
         self.pending: list[Forward] = []
         self.trained: dict[int, int] = {}
         self.pairs: set[tuple[int, int]] = set()
-        self._now_reached: list[Forward] = []
+        self._now_reached: dict[int, Forward] = {}
+        self._forgotten = 0
         self.discarded_in_eval = False
 
     def begins(self, module: Any, where: Location | None, frame: Any) -> None:
@@ -124,7 +126,7 @@ class Forwards:
             return
         self._backward_over()
         if self._now_reached:
-            self._now_reached = []
+            self._now_reached = {}
         if _is_criterion(type(module)):
             self._open.append((id(frame), _CRITERION))
             return
@@ -210,6 +212,7 @@ class Forwards:
             else:
                 kept.append(record)
         self.pending = kept[-KEPT // 2 :]
+        self._now_reached = {}
 
     def _holds(self, optimizer: Optimizer, record: Forward) -> bool:
         """Tell whether an optimizer whose step was just read holds a parameter of a model."""
@@ -223,9 +226,9 @@ class Forwards:
 
     def unreached(self) -> None:
         """What flowed through the models just now was not a backward that a step will use."""
-        for record in self._now_reached:
+        for record in self._now_reached.values():
             record.reached = False
-        self._now_reached = []
+        self._now_reached = {}
 
     def called_for(self, optimizer: Optimizer) -> tuple[bool, bool]:
         """Return whether a model of `optimizer` was called since the last step, and whether with
@@ -286,6 +289,8 @@ class Forwards:
     def forget(self) -> None:
         """Steps go by unwatched: drop what was seen."""
         self.pending = []
+        self._now_reached = {}
+        self._forgotten = self._stream.last
         self._open = []
 
     def _tell(self, record: Forward, stage: str, called: Sequence[Forward]) -> None:
@@ -352,7 +357,8 @@ class Forwards:
     def _reached(self, record: Forward, gradients: Any) -> None:
         """A gradient reached the output of a call."""
         record.reached = record.differentiated = True
-        self._now_reached.append(record)
+        if record.sequence > self._forgotten:
+            self._now_reached[id(record)] = record
         self._backward_seen()
 
     def _is_nested(self, frame: Any) -> bool:

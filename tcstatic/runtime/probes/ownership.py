@@ -19,14 +19,14 @@ class Ownership:
     """Owners of parameters, past and present.
 
     State: `_owners` parameter number -> [(weak module, name)]; `version` grows with each change of
-    any module's structure; `_trees` caches the parameters of a root for one version; `shared`
-    whether some parameter was ever held under two names.
+    any module's structure; `_trees` caches the parameters of a root for one version, by its number,
+    and keeps none of them alive; `shared` whether some parameter was ever held under two names.
     """
 
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
         self._owners: dict[int, list[tuple[weakref.ref[Any], str]]] = {}
-        self._trees: dict[int, tuple[int, list[tuple[str, Any]]]] = {}
+        self._trees: dict[int, tuple[int, list[tuple[str, weakref.ref[Any]]]]] = {}
         self._everyone: tuple[int, list[weakref.ref[Any]]] = (-1, [])
         self.version = 0
         self.shared = False
@@ -81,9 +81,11 @@ class Ownership:
         number = self._registry.number(root)
         known = self._trees.get(number)
         if known is None or known[0] != self.version:
-            known = (self.version, list(root.named_parameters()))
-            self._trees[number] = known
-        return known[1]
+            found = [(name, weakref.ref(p)) for name, p in root.named_parameters()]
+            trees = self._trees.items()
+            self._trees = {other: tree for other, tree in trees if tree[0] == self.version}
+            self._trees[number] = known = (self.version, found)
+        return [(name, p) for name, one in known[1] if (p := one()) is not None]
 
     def everyone(self) -> list[Any]:
         """Return the parameters that any live module holds now."""

@@ -149,9 +149,10 @@ class Parts:
             return None
         return self.updates.known(optimizer, None)
 
-    def clearing(self, site: Site, thing: Any) -> None:
+    def clearing(self, site: Site, thing: Any, *, watching: bool) -> None:
         """Gradients of `thing` are about to be cleared."""
-        self._calls[site.kind] = thing
+        if watching:
+            self._calls[site.kind] = thing
         self.replicas.passed(site)
 
     def backward(self, site: Site, thing: Any, *, watching: bool) -> None:

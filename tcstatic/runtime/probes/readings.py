@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, Final, final
 
 from tcstatic.model import Event, Member
 from tcstatic.model.events import quick_event
 from tcstatic.runtime.probes.ledger import VERSION
+from tcstatic.runtime.probes.measure import Pending
 from tcstatic.runtime.probes.optimizers import WANTED, Facts, Optimizer, Snapshot
 from tcstatic.runtime.probes.ownership import Ownership
 from tcstatic.runtime.probes.registry import Registry
@@ -25,10 +27,33 @@ _TINY: Final = 1e-30  # a gradient's norm times a rate, far above what `_represe
 
 
 @final
+@dataclass(frozen=True, slots=True)
+class Norms:
+    """The norms of the gradients that a step found, where `present`, and of the parameters that it
+    left; it keeps none of these alive."""
+
+    present: list[bool]
+    gradients: Pending
+    after: Pending
+
+    def of_gradients(self) -> list[float | None] | None:
+        """Return those of the gradients, None for a missing one; None while the device has not
+        got there."""
+        norms = self.gradients.arrived()
+        if norms is None:
+            return None
+        return [norm if there else None for norm, there in zip(norms, self.present, strict=True)]
+
+    def of_parameters(self) -> list[float] | None:
+        """Return those of the parameters, as soon as they are there."""
+        return self.after.arrived()
+
+
+@final
 class StepReading:
     """What one step did, read at its end and told once the device has got there.
 
-    `facts` is what stays true of its parameters.
+    `facts` is what stays true of its parameters, `norms` what may be kept of it.
     """
 
     def __init__(
@@ -42,6 +67,7 @@ class StepReading:
         self._versions = list(map(VERSION, parameters))
         optimizer.last = (self._versions, self._after)
         self._compared = optimizer.copies.compare()
+        self.norms = Norms(snapshot.gradients, self._gradients, self._after)
         self.facts = optimizer.facts(parameters, registry, ownership)
         self._wanted = list(map(WANTED, parameters))
         self._trained = optimizer.ledger.ever_touched
@@ -61,19 +87,6 @@ class StepReading:
                 told["never_lost"] = False
             self._said_of_losses = told
         return told
-
-    def gradient_norms(self) -> list[float | None] | None:
-        """Return the norms of the gradients, None for a missing one; None while the device has not
-        got there."""
-        norms = self._gradients.arrived()
-        if norms is None:
-            return None
-        present = self._snapshot.gradients
-        return [norm if there else None for norm, there in zip(norms, present, strict=True)]
-
-    def norms(self) -> list[float] | None:
-        """Return the norms of the parameters after the step, as soon as they are there."""
-        return self._after.arrived()
 
     def members(self) -> tuple[tuple[Member, ...], dict[str, Any]]:
         """Return how each parameter fared, and the sums over all."""

@@ -321,7 +321,7 @@ class Updates:
         if values["starved"]:
             values = {**values, **self._about_starving(optimizer, values)}
         if self.cuts.is_asked(optimizer):
-            self.cuts.stepped(optimizer, snapshot, reading)
+            self.cuts.stepped(optimizer, snapshot, reading.norms)
         self.forwards.stepped(optimizer)
         event = stream.make(
             "optimizer.step",

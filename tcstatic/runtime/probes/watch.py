@@ -268,7 +268,7 @@ class Watch:
         if kind == "loader.next":
             return lambda thing, frame: parts.loaders.passes(thing)
         if kind == "optimizer.zero_grad":
-            return lambda thing, frame: parts.clearing(site, thing)
+            return lambda thing, frame: parts.clearing(site, thing, watching=budget.watching)
         if kind == "loss.backward":
             return lambda thing, frame: parts.backward(site, thing, watching=budget.watching)
         always, stepped = kind == "model.freeze", kind == "optimizer.step"
