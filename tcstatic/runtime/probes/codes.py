@@ -14,6 +14,7 @@ from types import CodeType, FrameType, FunctionType, MethodType, ModuleType
 from typing import Any, Final
 
 from tcstatic.model import Location
+from tcstatic.runtime.probes.frames import names_in
 from tcstatic.runtime.probes.locate import Locator
 from tcstatic.runtime.probes.roles import MODULE, role_of
 from tcstatic.runtime.probes.signatures import unwrapped
@@ -31,11 +32,11 @@ def reachable(frame: FrameType | None, models: Iterable[Any], locator: Locator) 
     while frame is not None:
         code = frame.f_code
         if locator.is_users(code.co_filename):
-            own = frame.f_locals.get(code.co_varnames[0]) if code.co_argcount else None
+            held = names_in(frame)
+            own = held.get(code.co_varnames[0]) if code.co_argcount else None
             waiting.append((code, frame.f_globals, own))
-            held = [*frame.f_locals.values()]
-            things += held
-            called += [one for thing in held for one in _of_function(thing, own)]
+            things += held.values()
+            called += [one for thing in held.values() for one in _of_function(thing, own)]
         frame = frame.f_back
     waiting += called
     for module in _modules(things):

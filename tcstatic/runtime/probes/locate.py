@@ -10,6 +10,7 @@ from types import CodeType, FrameType
 from typing import Any, final
 
 from tcstatic.model import Location
+from tcstatic.runtime.probes.frames import names_in
 
 _LIBRARY_MARKS = (f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os.sep}")
 
@@ -59,7 +60,7 @@ class Locator:
         first, down to the first that something else has called."""
         frame = self.frame(1)
         while frame is not None and self.is_users(frame.f_code.co_filename):
-            yield from list(frame.f_locals.items())
+            yield from names_in(frame).items()
             frame = frame.f_back
 
     def here(self, depth: int = 1, *, thread: int | None = None) -> Location | None:
@@ -117,7 +118,7 @@ class Locator:
 
 def _is_method_of(frame: FrameType, thing: Any) -> bool:
     code = frame.f_code
-    return bool(code.co_argcount) and frame.f_locals.get(code.co_varnames[0]) is thing
+    return bool(code.co_argcount) and names_in(frame).get(code.co_varnames[0]) is thing
 
 
 def _characters(filename: str, line: int, offset: int) -> int:

@@ -6,6 +6,8 @@ import sys
 from types import FrameType
 from typing import Any, Final
 
+from tcstatic.runtime.probes.frames import names_in
+
 MODULE: Final = "model"
 OPTIMIZER: Final = "optimizer"
 SCHEDULER: Final = "scheduler"
@@ -80,7 +82,7 @@ def module_around(frame: FrameType | None) -> Any:
         if frame is None:
             break
         code = frame.f_code
-        own = frame.f_locals.get(code.co_varnames[0]) if code.co_argcount else None
+        own = names_in(frame).get(code.co_varnames[0]) if code.co_argcount else None
         if role_of(own) == MODULE and (not calls or code.co_name == "forward"):
             return own
         frame = frame.f_back

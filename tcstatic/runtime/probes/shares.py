@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from types import GeneratorType
 from typing import Any, Final, Protocol, final
 
+from tcstatic.runtime.probes.frames import names_in
 from tcstatic.runtime.probes.holdings import DICT, MOST_TENSORS, unseen
 
 MOST_LOOKED_AT: Final = 4_096  # elements of containers
@@ -137,8 +138,8 @@ def _yielding(generator: Any) -> Any:
     # suspended nowhere else than at its beginning; a running one has no locals to read
     if frame is None or generator.gi_running or not any(code is one for one in own):
         return None
-    found = frame.f_locals.get("self")
-    whole = frame.f_locals.get("recurse") is True
+    names = names_in(frame)
+    found, whole = names.get("self"), names.get("recurse") is True
     return found if whole and isinstance(found, torch.nn.Module) else None
 
 

@@ -12,6 +12,7 @@ from tcstatic.runtime.probes import measure
 from tcstatic.runtime.probes.adapters import Adapters
 from tcstatic.runtime.probes.alike import Alike
 from tcstatic.runtime.probes.followers import Followers
+from tcstatic.runtime.probes.frames import names_in
 from tcstatic.runtime.probes.initials import Initials
 from tcstatic.runtime.probes.ownership import Ownership
 from tcstatic.runtime.probes.piling import Piling
@@ -238,7 +239,7 @@ class Structure:
         locator, place = self._stream.locator, self._stream.locator.place(frame)
         while (place.file, place.function) not in self._builders:
             code, caller = frame.f_code, frame.f_back
-            first = frame.f_locals.get("self") if code.co_argcount else None
+            first = names_in(frame).get("self") if code.co_argcount else None
             own = role_of(first) == MODULE and code.co_name not in _NOT_ASKED
             if not own or caller is None or not locator.is_users(caller.f_code.co_filename):
                 break
