@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any, Final
 
-from tcstatic.program.paths.facts import written
+from tcstatic.program.paths import wording
 from tcstatic.program.paths.facts.orders import tell
 from tcstatic.program.paths.facts.registry import surveys
 from tcstatic.program.paths.machine import Machine
@@ -56,11 +56,11 @@ def _is_chosen(module: Module, name: str) -> bool:
         if not isinstance(node, syntax.Assign | syntax.AnnAssign) or node.value is None:
             continue
         targets = node.targets if isinstance(node, syntax.Assign) else [node.target]
-        if name not in {written.name(one).rpartition(".")[2] for one in targets}:
+        if name not in {wording.name(one).rpartition(".")[2] for one in targets}:
             continue
         if isinstance(node.value, syntax.IfExp | syntax.BoolOp):
             return True
-        scopes.setdefault(_scope(module, node), set()).add(bool(written.name(node.value)))
+        scopes.setdefault(_scope(module, node), set()).add(bool(wording.name(node.value)))
     return any(len(kinds) > 1 for kinds in scopes.values())
 
 

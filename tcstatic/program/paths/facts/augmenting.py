@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final, final
 
-from tcstatic.program.paths.facts import written
+from tcstatic.program.paths import wording
 from tcstatic.program.paths.facts.comparing import compares
 from tcstatic.program.paths.facts.composing import Bound, bound_in, is_composed, made_of
 from tcstatic.program.paths.facts.orders import tell
@@ -49,12 +49,12 @@ _Found = tuple[syntax.expr, str, str]
 @surveys
 def augmented(m: Machine, block: Block) -> None:
     """``augmented`` of what makes data for evaluation random."""
-    modules = written.modules(m, block)
+    modules = wording.modules(m, block)
     worth = [module for module in modules if _WORTH.search(module.text.text)]
     if not worth or not any(map(compares, modules)):
         return
     for module in worth:
-        for node, name, given in written.once(module, _found):
+        for node, name, given in wording.once(module, _found):
             around = definitions_around(module.tree, node.lineno)
             place = Place(module, node, around[-1].name if around else "")
             tell(block, "augmented", place, name=name, given=given)
@@ -80,31 +80,31 @@ def _in_module(module: Module) -> Iterator[_Found]:
     every = list(statements_in(module.tree))
     said = _said(module, every)
     bodies = [one.body for one in every if isinstance(one, syntax.FunctionDef)]
-    general = bound_in(written.own(module.tree.body))
+    general = bound_in(wording.own(module.tree.body))
     kept = {name: held for name, held in bound_in(every).items() if "." in name}
     for body in (module.tree.body, *bodies):
-        statements = list(written.own(body))
+        statements = list(wording.own(body))
         bound = {**general, **kept, **bound_in(statements)}
         for statement in statements:
             for name, held, value in _held(statement):
                 last = name.rpartition(".")[2]
-                meant = _MEANT.search(last) or _MEANT.search(written.comments(module, statement))
+                meant = _MEANT.search(last) or _MEANT.search(wording.comments(module, statement))
                 if meant or not _HELD_OUT.search(last) or held.rpartition(".")[2] not in said.read:
                     continue
                 if is_composed(value) and _TRANSFORM.search(held.rpartition(".")[2]):
                     random = made_of(value, bound)[1]
                     if random is not None:
-                        yield random, name, written.called(random)
+                        yield random, name, wording.called(random)
                 elif name not in said.changed:
                     call = _dataset(value)
-                    if call is not None and written.called(call) in said.others:
+                    if call is not None and wording.called(call) in said.others:
                         yield from ((one, name, text) for one, text in _given(module, call, bound))
 
 
 def _held(statement: syntax.stmt) -> Iterator[tuple[str, str, syntax.expr]]:
     """What a statement binds, item for item: the name of each, that of all of it, and the value.
     ``{part: Data(part) for part in ("train", "val")}`` is a value for each name in the list."""
-    for name, value in written.pairs(statement):
+    for name, value in wording.pairs(statement):
         if isinstance(value, syntax.Dict):
             for key, item in zip(value.keys, value.values, strict=True):
                 text = getattr(key, "value", None)
@@ -123,7 +123,7 @@ def _dataset(value: Any) -> syntax.Call | None:
     """The call that makes the data, within what reads it."""
     while isinstance(value, syntax.Call):
         inner = value.args[0] if value.args else None
-        if written.called(value) not in _AROUND or not isinstance(inner, syntax.Call):
+        if wording.called(value) not in _AROUND or not isinstance(inner, syntax.Call):
             return value
         value = inner
     return None
@@ -138,7 +138,7 @@ def _said(module: Module, every: list[syntax.stmt]) -> _Said:
             if isinstance(one.ctx, syntax.Load):
                 read.add(last)
             elif isinstance(one, syntax.Attribute) and _TRANSFORM.search(last):
-                changed |= {written.name(one.value), written.name(one.value).rpartition(".")[0]}
+                changed |= {wording.name(one.value), wording.name(one.value).rpartition(".")[0]}
         elif isinstance(one, syntax.Constant) and isinstance(one.value, str):
             read.add(one.value)  # a name in __all__, or one that is asked for by getattr
     calls = (
@@ -147,7 +147,7 @@ def _said(module: Module, every: list[syntax.stmt]) -> _Said:
         for name, _, value in _held(statement)
         if not _HELD_OUT.search(name.rpartition(".")[2])
     )
-    others = {written.called(call) for call in calls if call is not None}
+    others = {wording.called(call) for call in calls if call is not None}
     return _Said(frozenset(read), frozenset(changed), frozenset(others))
 
 
@@ -159,32 +159,32 @@ def _given(module: Module, call: syntax.Call, bound: Bound) -> Iterator[tuple[An
     for one in call.keywords:
         if one.arg is None:
             continue
-        value, name = one.value, written.name(one.value)
+        value, name = one.value, wording.name(one.value)
         if _SWITCH.match(one.arg) and isinstance(value, syntax.Constant) and value.value is True:
             yield value, f"{one.arg}=True"
         elif _FOR_TRAINING.search(one.arg) or not _TRANSFORM.search(one.arg):
             continue
         elif _is_random(value, bound, ours=ours):
-            yield value, name or written.called(value)
+            yield value, name or wording.called(value)
     for held in call.args:
-        last = written.name(held).rpartition(".")[2]
+        last = wording.name(held).rpartition(".")[2]
         if _TRANSFORM.search(last) and _is_random(held, bound, ours=ours):
             yield held, last
 
 
 def _is_librarys(module: Module, call: syntax.Call) -> bool:
     """Whether a dataset is one of torchvision's, which does to an image what its transform does."""
-    holder = written.name(getattr(call.func, "value", None))
-    imported = rf"from torchvision\.datasets import [^#\n]*\b{written.called(call)}\b"
+    holder = wording.name(getattr(call.func, "value", None))
+    imported = rf"from torchvision\.datasets import [^#\n]*\b{wording.called(call)}\b"
     return holder.rpartition(".")[2] == "datasets" or bool(re.search(imported, module.text.text))
 
 
 def _has_choice(call: syntax.Call) -> bool:
     """Whether a dataset is also given what evaluation is to use."""
-    names = [written.name(one).rpartition(".")[2] for one in call.args]
+    names = [wording.name(one).rpartition(".")[2] for one in call.args]
     names = [name for name in names if _TRANSFORM.search(name)]
     names += [one.arg or "" for one in call.keywords if not _PART.match(one.arg or "")]
-    names += [written.name(one.value).rpartition(".")[2] for one in call.keywords]
+    names += [wording.name(one.value).rpartition(".")[2] for one in call.keywords]
     return any(_HELD_OUT.search(name) and _TRANSFORM.search(name) for name in names)
 
 
@@ -198,7 +198,7 @@ def _tells_part(call: syntax.Call) -> bool:
 def _is_random(value: Any, bound: Bound, *, ours: bool) -> bool:
     """Whether a transform is one for training, by what it is composed of, or by its name where
     that is not known. A dataset of one's own may need what is random for what it is about."""
-    last = written.name(value).rpartition(".")[2]
+    last = wording.name(value).rpartition(".")[2]
     if isinstance(value, syntax.Subscript) and isinstance(value.slice, syntax.Constant):
         last = str(value.slice.value)
     known, random = made_of(value, bound)

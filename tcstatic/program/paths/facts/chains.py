@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from typing import Any
 
-from tcstatic.program.paths.facts import written
+from tcstatic.program.paths import wording
 from tcstatic.program.source import syntax
 
 
@@ -16,15 +16,15 @@ def chained(
     each with the call of that; `between` and dropout are gone through."""
     for body in _bodies(method):
         for index, statement in enumerate(body):
-            for second in written.calls(statement):
-                if written.name(second.func) not in names or not _is_plain(second):
+            for second in wording.calls(statement):
+                if wording.name(second.func) not in names or not _is_plain(second):
                     continue
                 given = _past(second.args[0], between)
                 if isinstance(given, syntax.Name):
                     first = _bound(method, body[: index + 1], given.id, between)
                 else:
                     first = given
-                if isinstance(first, syntax.Call) and written.name(first.func) in names:
+                if isinstance(first, syntax.Call) and wording.name(first.func) in names:
                     yield first, second
 
 
@@ -46,7 +46,7 @@ def _is_plain(call: syntax.Call) -> bool:
 def _past(value: syntax.expr, between: Collection[str]) -> syntax.expr:
     """A value before what does nothing to it but leave some of it out."""
     while isinstance(value, syntax.Call) and value.args:
-        if written.name(value.func) not in between and written.called(value) != "dropout":
+        if wording.name(value.func) not in between and wording.called(value) != "dropout":
             break
         value = value.args[0]
     return value
@@ -59,23 +59,23 @@ def _bound(
     used = body[-1]
     if _loads(used, name) != 1 or not isinstance(used, syntax.Assign | syntax.Return):
         return None
-    if name not in written.bound(used) and _is_read_behind(method, used, name):
+    if name not in wording.bound(used) and _is_read_behind(method, used, name):
         return None
     for one in reversed(body[:-1]):
-        pairs = dict(written.pairs(one))
+        pairs = dict(wording.pairs(one))
         if name in pairs and isinstance(one, syntax.Assign):
             value = _past(pairs[name], between)
             if not (isinstance(value, syntax.Name) and value.id == name):
                 return value
-        elif name in written.names(one):
+        elif name in wording.names(one):
             return None
     return None
 
 
 def _is_read_behind(method: syntax.FunctionDef, used: syntax.stmt, name: str) -> bool:
     return any(
-        _loads(one, name) for one in written.own(method.body) if one.lineno > used.lineno
-    ) or any(isinstance(one, syntax.For | syntax.While) for one in written.own(method.body))
+        _loads(one, name) for one in wording.own(method.body) if one.lineno > used.lineno
+    ) or any(isinstance(one, syntax.For | syntax.While) for one in wording.own(method.body))
 
 
 def _loads(statement: syntax.stmt, name: str) -> int:

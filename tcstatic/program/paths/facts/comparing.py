@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any, Final
 
-from tcstatic.program.paths.facts import written
+from tcstatic.program.paths import wording
 from tcstatic.program.paths.project import Module
 from tcstatic.program.source import syntax
 
@@ -15,7 +15,7 @@ _LIBRARIES: Final = frozenset({"", "torch", "np", "numpy", "F"})
 
 def compares(module: Module) -> bool:
     """Whether a module has such a loss."""
-    return written.once(module, _compares)
+    return wording.once(module, _compares)
 
 
 def _compares(module: Module) -> bool:
@@ -25,11 +25,11 @@ def _compares(module: Module) -> bool:
 def _is_compared(one: syntax.AST) -> bool:
     if not isinstance(one, syntax.Call) or len(one.args) < len(("output", "target")):
         return False
-    if not _LOSSES.search(written.called(one)):
+    if not _LOSSES.search(wording.called(one)):
         return False
-    target: Any = written.bare(one.args[1])
+    target: Any = wording.bare(one.args[1])
     while isinstance(target, syntax.Call | syntax.Subscript):
         target = target.value if isinstance(target, syntax.Subscript) else target.func
         target = target.value if isinstance(target, syntax.Attribute) else target
-    name = written.name(target)
-    return name not in _LIBRARIES and name not in written.names(one.args[0])
+    name = wording.name(target)
+    return name not in _LIBRARIES and name not in wording.names(one.args[0])

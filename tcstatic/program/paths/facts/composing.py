@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
-from tcstatic.program.paths.facts import written
+from tcstatic.program.paths import wording
 from tcstatic.program.source import syntax
 
 _RANDOM: Final = re.compile(
@@ -30,14 +30,14 @@ def bound_in(statements: Iterable[syntax.stmt]) -> Bound:
     """All that each name is bound to."""
     found: Bound = {}
     for statement in statements:
-        for name, value in written.pairs(statement):
+        for name, value in wording.pairs(statement):
             found.setdefault(name, []).append(value)
     return found
 
 
 def is_composed(value: Any) -> bool:
     """Whether a value is composed of transforms, where it stands."""
-    return isinstance(value, syntax.Call) and written.called(value) in _COMPOSED
+    return isinstance(value, syntax.Call) and wording.called(value) in _COMPOSED
 
 
 def made_of(value: Any, bound: Bound, depth: int = 0) -> Made:
@@ -52,8 +52,8 @@ def made_of(value: Any, bound: Bound, depth: int = 0) -> Made:
     if isinstance(value, syntax.Starred):
         return made_of(value.value, bound, depth + 1)
     if isinstance(value, syntax.Call):
-        random = _RANDOM.match(written.called(value)) and not _is_off(value)
-        return written.called(value) in _FIXED or bool(random), value if random else None
+        random = _RANDOM.match(wording.called(value)) and not _is_off(value)
+        return wording.called(value) in _FIXED or bool(random), value if random else None
     choices = list(_choices(value, bound))
     made = [made_of(one, bound, depth + 1) for one in choices]
     if all(random is not None for _, random in made):
@@ -66,13 +66,13 @@ def _choices(value: Any, bound: Bound) -> Iterator[syntax.expr]:
     if isinstance(value, syntax.IfExp):
         yield from (value.body, value.orelse)
     elif isinstance(value, syntax.Subscript) and isinstance(value.slice, syntax.Constant):
-        for table in bound.get(written.name(value.value), ()):
+        for table in bound.get(wording.name(value.value), ()):
             if isinstance(table, syntax.Dict):
                 keys = [getattr(key, "value", None) for key in table.keys]
                 if value.slice.value in keys:
                     yield table.values[keys.index(value.slice.value)]
     else:
-        yield from bound.get(written.name(value), ())
+        yield from bound.get(wording.name(value), ())
 
 
 def _all_of(parts: Iterable[Any], bound: Bound, depth: int) -> Made:
@@ -89,14 +89,14 @@ def _all_of(parts: Iterable[Any], bound: Bound, depth: int) -> Made:
 
 def _size(part: Any) -> str:
     """The size that a part cuts pictures to; '' for none."""
-    cuts = isinstance(part, syntax.Call) and part.args and "Crop" in written.called(part)
+    cuts = isinstance(part, syntax.Call) and part.args and "Crop" in wording.called(part)
     return syntax.unparse(part.args[0]) if cuts and not part.keywords else ""
 
 
 def _is_off(call: syntax.Call) -> bool:
     """Whether a random transform is told never to change anything."""
     chance = [one.value for one in call.keywords if one.arg == "p"]
-    if _BY_CHANCE.search(written.called(call)):
+    if _BY_CHANCE.search(wording.called(call)):
         chance += call.args[:1]
     never = any(isinstance(one, syntax.Constant) and one.value == 0 for one in chance)
-    return never or (written.called(call) == "ColorJitter" and not call.args and not call.keywords)
+    return never or (wording.called(call) == "ColorJitter" and not call.args and not call.keywords)

@@ -6,7 +6,7 @@ import re
 from collections.abc import Collection, Iterator
 from typing import Any, Final, final
 
-from tcstatic.program.paths.facts import written
+from tcstatic.program.paths import wording
 from tcstatic.program.source import syntax
 
 _PARTS: Final = frozenset({"train_test_split", "random_split"})
@@ -30,8 +30,8 @@ class Divisions:
         self._splitters = {
             name
             for one in statements
-            for name, value in written.pairs(one)
-            if _SPLITTERS.search(written.called(value))
+            for name, value in wording.pairs(one)
+            if _SPLITTERS.search(wording.called(value))
         }
         self._indexes: dict[str, set[str]] = {}
         for one in statements:
@@ -41,7 +41,7 @@ class Divisions:
     @staticmethod
     def parts(statement: syntax.stmt) -> bool:
         """Whether a statement binds names to parts by a function for that."""
-        return any(written.called(call) in _PARTS for call in written.calls(statement))
+        return any(wording.called(call) in _PARTS for call in wording.calls(statement))
 
     def at(
         self, statement: syntax.stmt, names: Collection[str], columns: Collection[str]
@@ -49,11 +49,11 @@ class Divisions:
         """The names among some that a statement begins to part, each with the line of that; some
         of them are about `columns`, and have no rows of their own."""
         line = statement.lineno
-        for call in written.calls(statement):
+        for call in wording.calls(statement):
             if not self._divides(call):
                 continue
             given = [*call.args, *(one.value for one in call.keywords)]
-            for name in sorted({n for one in given for n in written.names(one)} & set(names)):
+            for name in sorted({n for one in given for n in wording.names(one)} & set(names)):
                 if self._is_used(statement):
                     yield name, line
         kept = not isinstance(statement, syntax.Assert | syntax.Expr)
@@ -62,12 +62,12 @@ class Divisions:
                 yield name, line
 
     def _divides(self, call: syntax.Call) -> bool:
-        if written.called(call) in _PARTS:
+        if wording.called(call) in _PARTS:
             return True
         holder = getattr(call.func, "value", None)
-        known = written.name(holder) in self._splitters
-        folds = known or _SPLITTERS.search(written.called(holder)) is not None
-        return written.called(call) == "split" and folds
+        known = wording.name(holder) in self._splitters
+        folds = known or _SPLITTERS.search(wording.called(holder)) is not None
+        return wording.called(call) == "split" and folds
 
     def _is_used(self, statement: syntax.stmt) -> bool:
         """Whether the second part of a division is looked at."""
@@ -75,12 +75,12 @@ class Divisions:
         elements: list[Any] = getattr(targets[0], "elts", []) if len(targets) == 1 else []
         if len(elements) < 2:
             return True
-        name = written.name(elements[1])
+        name = wording.name(elements[1])
         return any(
-            name in written.names(one)
+            name in wording.names(one)
             for other in self._statements
             if other.lineno > statement.lineno or isinstance(statement, syntax.For)
-            for one in written.expressions(other)
+            for one in wording.expressions(other)
             if isinstance(getattr(one, "ctx", None), syntax.Load)
         )
 
@@ -91,14 +91,14 @@ class Divisions:
 
 def _taken(statement: syntax.stmt) -> Iterator[tuple[str, str]]:
     """The names whose rows a statement takes, each with the text of the index."""
-    for one in written.expressions(statement):
+    for one in wording.expressions(statement):
         if isinstance(one, syntax.Subscript) and isinstance(one.ctx, syntax.Load):
             index: Any = one.slice
             if isinstance(index, syntax.Tuple) and index.elts:
                 index = index.elts[0]
-            yield written.name(one.value), syntax.unparse(index)
-        elif isinstance(one, syntax.Call) and (written.called(one), len(one.args)) == ("Subset", 2):
-            yield written.name(one.args[0]), syntax.unparse(one.args[1])
+            yield wording.name(one.value), syntax.unparse(index)
+        elif isinstance(one, syntax.Call) and (wording.called(one), len(one.args)) == ("Subset", 2):
+            yield wording.name(one.args[0]), syntax.unparse(one.args[1])
 
 
 def _complement(index: str, other: str) -> bool:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, final
 from weakref import WeakKeyDictionary
 
-from tcstatic.program.paths.facts import written
+from tcstatic.program.paths import wording
 from tcstatic.program.paths.facts.divisions import Divisions
 from tcstatic.program.paths.facts.orders import tell
 from tcstatic.program.paths.facts.registry import surveys
@@ -101,7 +101,7 @@ def _in_module(module: Module) -> Iterator[_Found]:
     resamples = _RESAMPLE.search(module.text.text) is not None
     for node in (module.tree, *statements_in(module.tree)):
         if isinstance(node, syntax.Module | syntax.FunctionDef | syntax.AsyncFunctionDef):
-            scope = _Scope(list(written.own(node.body)), resamples)
+            scope = _Scope(list(wording.own(node.body)), resamples)
             for fit, line in scope.found():
                 yield fit, getattr(node, "name", ""), line
 
@@ -142,7 +142,7 @@ class _Scope:
         hands = [self.made[name] for name in sorted(used & self.made.keys())]
         is_part = any(map(self._is_part, values)) or Divisions.parts(statement)
         is_of_columns = fit.name in _SCORES if fit else self._is_of_columns(values, used)
-        for name in written.bound(statement):
+        for name in wording.bound(statement):
             if not isinstance(statement, syntax.AugAssign):
                 self._forget(name)
             if is_part:
@@ -150,13 +150,13 @@ class _Scope:
             elif fit is not None or hands:
                 self.made[name] = fit or hands[0]
                 self.columns.update([name] if is_of_columns else [])
-        for name, value in written.pairs(statement):
+        for name, value in wording.pairs(statement):
             maker = self._maker(value)
             if maker is not None:
                 self.makers[name] = maker
-        for call in written.calls(statement) if fit is not None else ():
-            holder = written.name(getattr(call.func, "value", None))
-            if fit is not None and holder in self.makers and written.called(call) in _FITS:
+        for call in wording.calls(statement) if fit is not None else ():
+            holder = wording.name(getattr(call.func, "value", None))
+            if fit is not None and holder in self.makers and wording.called(call) in _FITS:
                 self.made[holder] = fit
                 self.columns.add(holder)
 
@@ -169,9 +169,9 @@ class _Scope:
     def _is_of_columns(self, values: list[syntax.expr], used: set[str]) -> bool:
         """Whether values are made of what is known of columns, and of no table."""
         parts = [one for value in values for one in syntax.walk(value)]
-        if any(written.called(one) in _APPLIES for one in parts):
+        if any(wording.called(one) in _APPLIES for one in parts):
             return False
-        tables = (written.name(one.value) for one in parts if isinstance(one, syntax.Subscript))
+        tables = (wording.name(one.value) for one in parts if isinstance(one, syntax.Subscript))
         return used & self.made.keys() <= self.columns and all(
             not name or name in self.columns for name in tables
         )
@@ -180,13 +180,13 @@ class _Scope:
         """Whether a value is some rows of a table, or is made of such."""
         for one in syntax.walk(value):
             rows = isinstance(one, syntax.Subscript) and _takes_rows(one)
-            if rows and written.name(getattr(one, "value", None)):
+            if rows and wording.name(getattr(one, "value", None)):
                 return True
         return bool({name for name in _roots(value) if name in self.apart or _APART.search(name)})
 
     def _maker(self, value: Any) -> tuple[str, Kind] | None:
         """What a call makes, if it is a transform of those above."""
-        name = written.called(value)
+        name = wording.called(value)
         if name in _CHAINS:
             parts = [self._maker(one) for one in syntax.walk(value) if one is not value]
             known = sorted({one for one in parts if one is not None}, key=lambda one: one[1])
@@ -197,8 +197,8 @@ class _Scope:
 
     def _fit(self, statement: syntax.stmt) -> Fit | None:
         """What a statement fits on all rows."""
-        for call in written.calls(statement):
-            name = written.called(call)
+        for call in wording.calls(statement):
+            name = wording.called(call)
             if name in _SCORES and self._is_whole(call, 2):
                 return Fit(statement, name, SELECTED)
             if name == "resample" and self.resamples and self._is_whole(call, 1):
@@ -206,7 +206,7 @@ class _Scope:
                 if all(getattr(one, "value", None) is not False for one in replaced):
                     return Fit(statement, name, SELECTED)
             holder = getattr(call.func, "value", None)
-            maker = self.makers.get(written.name(holder)) or self._maker(_unfitted(holder))
+            maker = self.makers.get(wording.name(holder)) or self._maker(_unfitted(holder))
             if name not in _FITS or maker is None:
                 continue
             if self._is_whole(call, 2 if maker[1] == SELECTED else 1):
@@ -220,13 +220,13 @@ class _Scope:
 
     def _has_all_rows(self, value: syntax.expr) -> bool:
         root = _table(value)
-        name = written.name(root)
+        name = wording.name(root)
         return bool(name) and name not in self.apart and not _APART.search(name)
 
 
 def _unfitted(value: Any) -> Any:
     """The transform itself, of ``Scaler().fit(x).transform`` and the like."""
-    while isinstance(value, syntax.Call) and written.called(value) == "set_output":
+    while isinstance(value, syntax.Call) and wording.called(value) == "set_output":
         value = getattr(value.func, "value", None)
     return value
 
@@ -236,12 +236,12 @@ def _table(value: Any) -> Any:
     while True:
         if isinstance(value, syntax.Attribute) and value.attr in _WHOLE:
             value = value.value
-        elif isinstance(value, syntax.Call) and written.called(value) in _WHOLE:
+        elif isinstance(value, syntax.Call) and wording.called(value) in _WHOLE:
             value = getattr(value.func, "value", None)
         elif isinstance(value, syntax.Subscript) and not _takes_rows(value):
             value = value.value
         else:
-            return written.bare(value) if isinstance(value, syntax.expr) else value
+            return wording.bare(value) if isinstance(value, syntax.expr) else value
 
 
 def _takes_rows(one: syntax.Subscript) -> bool:
@@ -256,7 +256,7 @@ def _takes_rows(one: syntax.Subscript) -> bool:
         return not _LABELS.search(syntax.unparse(index))
     if isinstance(index, syntax.Slice | syntax.UnaryOp):
         return True
-    return not _is_text(index) and not _COLUMNS.search(written.name(index))
+    return not _is_text(index) and not _COLUMNS.search(wording.name(index))
 
 
 def _is_text(node: Any) -> bool:
@@ -271,5 +271,5 @@ def _values(statement: syntax.stmt) -> list[syntax.expr]:
 
 def _roots(value: syntax.AST) -> Iterable[str]:
     """The plain names within an expression, and what precedes their attributes."""
-    found = written.names(value)
+    found = wording.names(value)
     return found | {name.partition(".")[0] for name in found}

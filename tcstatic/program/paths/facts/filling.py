@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Final, final
 from weakref import WeakKeyDictionary
 
-from tcstatic.program.paths.facts import written
+from tcstatic.program.paths import wording
 from tcstatic.program.paths.facts.orders import tell
 from tcstatic.program.paths.facts.registry import surveys
 from tcstatic.program.paths.machine import Machine
@@ -83,8 +83,8 @@ def _numbers(module: Module) -> dict[str, float]:
     """The names that stand for one number in all of a module."""
     found: dict[str, float | None] = {}
     for statement in statements_in(module.tree):
-        pairs = dict(written.pairs(statement))
-        for name in written.bound(statement):
+        pairs = dict(wording.pairs(statement))
+        for name in wording.bound(statement):
             value = _number(pairs.get(name), found)
             found[name] = value if found.get(name, value) == value else None
     return {name: value for name, value in found.items() if value is not None}
@@ -95,7 +95,7 @@ class _Function:
     """The masks and softmaxes of one function: its statements, and `numbers` by their names."""
 
     def __init__(self, scope: Any, numbers: dict[str, float]) -> None:
-        self._statements = list(written.own(scope.body))
+        self._statements = list(wording.own(scope.body))
         given = scope.args
         own = {one.arg for one in (*given.args, *given.kwonlyargs)}
         self._numbers = {name: one for name, one in numbers.items() if name not in own}
@@ -104,7 +104,7 @@ class _Function:
         """The fills that hide nothing from a softmax, if none in the function hides anything."""
         found: list[Fill] = []
         for index, one in enumerate(self._statements):
-            for call in written.calls(one):
+            for call in wording.calls(one):
                 given = _softmaxed(call)
                 if given is not None and not self._is_masked_after(index, call):
                     found += self._fills_of(given, index, _DEEP)
@@ -119,13 +119,13 @@ class _Function:
     def _every(self) -> Iterator[Fill]:
         for one in self._statements:
             yield from self._set(one)
-            for call in written.calls(one):
+            for call in wording.calls(one):
                 yield from self._fill(call)
 
     def _is_masked_after(self, index: int, softmax: syntax.Call) -> bool:
         """Whether the weights are masked once more."""
         for one in self._statements[index:]:
-            for part in written.expressions(one):
+            for part in wording.expressions(one):
                 inner = any(held is part for held in syntax.walk(softmax))
                 if not inner and isinstance(part, syntax.Call) and any(self._fill(part)):
                     return True
@@ -139,15 +139,15 @@ class _Function:
         """The fills that a value has gone through, before the statement at an index."""
         if depth == 0:
             return
-        if written.name(value):
-            yield from self._fills_of_name(written.name(value), index, depth)
+        if wording.name(value):
+            yield from self._fills_of_name(wording.name(value), index, depth)
         elif isinstance(value, syntax.Call):
             fills = list(self._fill(value))
             yield from fills
             held = getattr(value.func, "value", None)
-            if "dropout" in written.called(value):
+            if "dropout" in wording.called(value):
                 held = value.args[0] if value.args else None
-            elif written.called(value) not in _KEEPS:
+            elif wording.called(value) not in _KEEPS:
                 held = None
             if not fills and held is not None:
                 yield from self._fills_of(held, index, depth - 1)
@@ -162,10 +162,10 @@ class _Function:
             one = self._statements[place]
             fills = [*self._set(one, name), *self._in_place(one, name)]
             yield from fills
-            held = dict(written.pairs(one)).get(name)
+            held = dict(wording.pairs(one)).get(name)
             if held is not None:
                 yield from self._fills_of(held, place, depth - 1)
-            if held is not None or (name in written.bound(one) and not fills):
+            if held is not None or (name in wording.bound(one) and not fills):
                 return
 
     def _added(self, value: syntax.BinOp) -> Iterator[Fill]:
@@ -179,13 +179,13 @@ class _Function:
 
     def _fill(self, call: syntax.Call) -> Iterator[Fill]:
         """What a call of ``masked_fill`` or ``torch.where`` fills in."""
-        holder = written.name(getattr(call.func, "value", None))
-        if written.called(call) in _FILLS and isinstance(call.func, syntax.Attribute):
+        holder = wording.name(getattr(call.func, "value", None))
+        if wording.called(call) in _FILLS and isinstance(call.func, syntax.Attribute):
             given = call.args[1:] if holder == "torch" else call.args
             named = [one.value for one in call.keywords if one.arg == "value"]
             if given and (len(given) > 1 or named):
                 yield Fill(call, given[0], _number([*given[1:2], *named][0], self._numbers))
-        elif written.called(call) == "where" and holder == "torch" and len(call.args) == 3:
+        elif wording.called(call) == "where" and holder == "torch" and len(call.args) == 3:
             for kept in (call.args[1], call.args[2]):
                 number = _number(kept, self._numbers)
                 if number is not None or _is_least(kept):
@@ -196,15 +196,15 @@ class _Function:
         target: Any = one.targets[0] if isinstance(one, syntax.Assign) else None
         if isinstance(one, syntax.Assign) and isinstance(target, syntax.Subscript):
             index = syntax.unparse(target.slice)
-            if wanted in ("", written.name(target.value)) and _MASKS.search(index):
+            if wanted in ("", wording.name(target.value)) and _MASKS.search(index):
                 yield Fill(one, target.slice, _number(one.value, self._numbers))
 
     def _in_place(self, one: syntax.stmt, name: str) -> Iterator[Fill]:
         call: Any = one.value if isinstance(one, syntax.Expr) else None
-        if written.called(call) == "masked_fill_" and written.name(call.func.value) == name:
+        if wording.called(call) == "masked_fill_" and wording.name(call.func.value) == name:
             yield from self._fill(call)
         added = isinstance(one, syntax.AugAssign) and isinstance(one.op, syntax.Add)
-        if isinstance(one, syntax.AugAssign) and added and written.name(one.target) == name:
+        if isinstance(one, syntax.AugAssign) and added and wording.name(one.target) == name:
             for fill in self._added(syntax.BinOp(one.target, one.op, one.value)):
                 yield Fill(one, fill.mask, fill.number)
 
@@ -216,20 +216,20 @@ def _is_masked(product: syntax.BinOp, softmax: syntax.Call) -> bool:
         for side in (product.left, product.right)
         if not any(part is softmax for part in syntax.walk(side))
     ]
-    names = [name for side in sides for name in written.names(side)]
+    names = [name for side in sides for name in wording.names(side)]
     return isinstance(product.op, syntax.Mult) and any(map(_MASKS.search, names))
 
 
 def _softmaxed(call: syntax.Call) -> syntax.expr | None:
     """What a softmax is taken of."""
-    name, held = written.called(call), getattr(call.func, "value", None)
+    name, held = wording.called(call), getattr(call.func, "value", None)
     if isinstance(call.func, syntax.Call):
-        name, held = written.called(call.func), None
+        name, held = wording.called(call.func), None
         return call.args[0] if name == "Softmax" and call.args else None
     if not _SOFTMAX.search(name) or name[:1].isupper():
         return None
-    functional = written.name(held).rpartition(".")[2] in ("", "F", "functional", "torch", "self")
-    plain = held is None or (functional and written.name(held) != "")
+    functional = wording.name(held).rpartition(".")[2] in ("", "F", "functional", "torch", "self")
+    plain = held is None or (functional and wording.name(held) != "")
     return (call.args[0] if call.args else None) if plain else held
 
 
@@ -251,11 +251,11 @@ def _number(value: Any, names: Mapping[str, float | None]) -> float | None:
         return None if parts[0] is None or parts[1] is None else parts[0] * parts[1]
     if isinstance(value, syntax.Call):
         return _of_call(value, names)
-    return names.get(written.name(value))
+    return names.get(wording.name(value))
 
 
 def _of_call(call: syntax.Call, names: Mapping[str, float | None]) -> float | None:
-    name = written.called(call)
+    name = wording.called(call)
     given: Sequence[syntax.expr] = call.args
     if name in _LIKE:
         return _LIKE[name]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from tcstatic.program.paths.facts import written
+from tcstatic.program.paths import wording
 from tcstatic.program.paths.facts.orders import tell
 from tcstatic.program.paths.facts.registry import surveys
 from tcstatic.program.paths.facts.splits import read_by, trains
@@ -124,10 +124,10 @@ def _draws(methods: dict[str, syntax.FunctionDef], asked: str, text: str) -> boo
 def _begins_anew(part: syntax.AST, text: str) -> bool:
     """Whether an attribute, or the state below it, is set; or a generator is seeded, whichever."""
     if isinstance(part, syntax.Call):
-        return written.called(part) in _SEEDS
+        return wording.called(part) in _SEEDS
     if not isinstance(part, syntax.Attribute) or isinstance(part.ctx, syntax.Load):
         return False
-    return f"{written.name(part)}.".startswith(f"self.{text}.")
+    return f"{wording.name(part)}.".startswith(f"self.{text}.")
 
 
 def _of_self(method: syntax.FunctionDef) -> list[syntax.Attribute]:

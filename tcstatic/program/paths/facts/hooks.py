@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Final
 from weakref import WeakKeyDictionary
 
-from tcstatic.program.paths.facts import written
+from tcstatic.program.paths import wording
 from tcstatic.program.paths.facts.orders import tell
 from tcstatic.program.paths.facts.registry import surveys
 from tcstatic.program.paths.machine import Machine
@@ -49,7 +49,7 @@ def piling(m: Machine, block: Block) -> None:
             _known[module] = known
         for call, function, often in known:
             place = Place(module, call, function)
-            tell(block, "piles_up", place, method=written.called(call), hooks=often)
+            tell(block, "piles_up", place, method=wording.called(call), hooks=often)
 
 
 def _in_module(module: Module) -> Iterator[_Found]:
@@ -71,18 +71,18 @@ def _in_function(scope: Any) -> Iterator[_Found]:
     if name == "forward" and arguments[:1] == ["self"] and not _removes(scope.body):
         for call in _each_time(scope.body, _bound(scope.body) | set(arguments[1:])):
             yield call, name, "each forward"
-    for loop in written.own(scope.body):
+    for loop in wording.own(scope.body):
         if not isinstance(loop, syntax.For | syntax.While) or not _trains(loop):
             continue
         if _removes(loop.body) or _removes(scope.body) or _ends_at_once(loop):
             continue
-        for call in _each_time(loop.body, _bound(loop.body) | written.bound(loop)):
+        for call in _each_time(loop.body, _bound(loop.body) | wording.bound(loop)):
             yield call, name, "each turn"
 
 
 def _trains(loop: Any) -> bool:
-    calls = [call for one in written.own(loop.body) for call in written.calls(one)]
-    return {"backward", "step"} <= {written.called(call) for call in calls}
+    calls = [call for one in wording.own(loop.body) for call in wording.calls(one)]
+    return {"backward", "step"} <= {wording.called(call) for call in calls}
 
 
 def _removes(body: Sequence[syntax.stmt]) -> bool:
@@ -96,14 +96,14 @@ def _ends_at_once(loop: Any) -> bool:
 def _bound(body: Sequence[syntax.stmt]) -> set[str]:
     """The names that are bound in a body, but for those of the parts of a module."""
     found: set[str] = set()
-    for one in written.own(body):
+    for one in wording.own(body):
         if not _is_over_parts(one):
-            found |= written.bound(one)
+            found |= wording.bound(one)
     return found
 
 
 def _is_over_parts(one: syntax.stmt) -> bool:
-    return isinstance(one, syntax.For) and written.called(one.iter) in _PARTS
+    return isinstance(one, syntax.For) and wording.called(one.iter) in _PARTS
 
 
 def _each_time(body: Sequence[syntax.stmt], bound: set[str]) -> Iterator[syntax.Call]:
@@ -111,17 +111,17 @@ def _each_time(body: Sequence[syntax.stmt], bound: set[str]) -> Iterator[syntax.
     for one in body:
         if isinstance(one, syntax.For) and _is_over_parts(one):
             held = getattr(getattr(one.iter, "func", None), "value", None)
-            parts = bound | (written.bound(one) if _is_bound(written.name(held), bound) else set())
+            parts = bound | (wording.bound(one) if _is_bound(wording.name(held), bound) else set())
             yield from _each_time(one.body, parts)
         elif isinstance(one, syntax.With):
-            names = {written.called(item.context_expr) for item in one.items}
+            names = {wording.called(item.context_expr) for item in one.items}
             yield from _each_time(one.body, bound) if names <= _PLAIN else ()
         elif isinstance(one, syntax.For):
             yield from _each_time(one.body, bound)
         elif isinstance(one, syntax.Expr | syntax.Assign):
-            for call in written.calls(one):
+            for call in wording.calls(one):
                 holder = _holder(getattr(call.func, "value", None))
-                if written.called(call) in _REGISTERS and not _is_bound(holder, bound):
+                if wording.called(call) in _REGISTERS and not _is_bound(holder, bound):
                     yield call
 
 
@@ -132,7 +132,7 @@ def _holder(node: Any) -> str:
     if isinstance(node, syntax.Attribute):
         holder = _holder(node.value)
         return f"{holder}.{node.attr}" if holder else ""
-    return written.name(node)
+    return wording.name(node)
 
 
 def _is_bound(name: str, bound: set[str]) -> bool:

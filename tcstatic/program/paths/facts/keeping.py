@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any, Final, final
 
-from tcstatic.program.paths.facts import written
+from tcstatic.program.paths import wording
 from tcstatic.program.paths.facts.orders import tell
 from tcstatic.program.paths.facts.registry import surveys
 from tcstatic.program.paths.machine import Machine
@@ -47,20 +47,20 @@ def kept(m: Machine, block: Block) -> None:
 def _loss(one: Happening) -> str:
     """The name of the loss whose backward a call is; '' where its graph is kept on purpose."""
     call = one.place.node
-    if not isinstance(call, syntax.Call) or written.called(call) != "backward":
+    if not isinstance(call, syntax.Call) or wording.called(call) != "backward":
         return ""
     if any(given.arg in ("retain_graph", "create_graph", None) for given in call.keywords):
         return ""
-    held = written.name(getattr(call.func, "value", None))
+    held = wording.name(getattr(call.func, "value", None))
     given = call.args[0] if call.args else None
     if given is None and not held:
         given = _scaled(getattr(call.func, "value", None))
-    return written.name(given) if given is not None else held
+    return wording.name(given) if given is not None else held
 
 
 def _scaled(value: Any) -> syntax.expr | None:
     """What ``scaler.scale(loss)`` is given."""
-    scaled = written.called(value) == "scale" and isinstance(value, syntax.Call)
+    scaled = wording.called(value) == "scale" and isinstance(value, syntax.Call)
     return value.args[0] if scaled and len(value.args) == 1 else None
 
 
@@ -74,7 +74,7 @@ class _Around:
     def __init__(self, place: Place) -> None:
         line = place.node.lineno
         self._scope = function_around(place.module.tree, line) or place.module.tree
-        self._statements = list(written.own(self._scope.body))
+        self._statements = list(wording.own(self._scope.body))
         around = [one for one in self._statements if _is_loop(one) and _spans(one, line)]
         self._loop: Any = around[-1] if around else None
         self._line = line
@@ -82,11 +82,11 @@ class _Around:
     @property
     def is_step(self) -> bool:
         """Whether each turn of the loop takes a step: it is no loop over parts of one."""
-        calls = (call for one in self._inside() for call in written.calls(one))
-        return any(written.called(call) == "step" for call in calls)
+        calls = (call for one in self._inside() for call in wording.calls(one))
+        return any(wording.called(call) == "step" for call in calls)
 
     def _inside(self) -> Iterator[syntax.stmt]:
-        return written.own(self._loop.body) if self._loop is not None else iter(())
+        return wording.own(self._loop.body) if self._loop is not None else iter(())
 
     def keepers(self, loss: str) -> Iterator[tuple[syntax.stmt, str]]:
         """The statements of the loop that keep the loss, each with what it is kept in."""
@@ -107,29 +107,29 @@ class _Around:
     def _listed_in(self, one: syntax.stmt, loss: str) -> str:
         """The list that a statement puts a loss into, where it is known to be one."""
         call = one.value if isinstance(one, syntax.Expr) else None
-        if not isinstance(call, syntax.Call) or written.called(call) != "append":
+        if not isinstance(call, syntax.Call) or wording.called(call) != "append":
             return ""
         holder = getattr(call.func, "value", None)
         if len(call.args) != 1 or not _is_graph_of(call.args[0], loss):
             return ""
         bare = holder.value if isinstance(holder, syntax.Subscript) else holder
-        name = written.name(bare)
+        name = wording.name(bare)
         values = [value for held, value in self._bindings() if held == name]
         return name if values and all(map(_is_list, values)) else ""
 
     def _bindings(self) -> Iterator[tuple[str, syntax.expr]]:
-        return (pair for one in self._statements for pair in written.pairs(one))
+        return (pair for one in self._statements for pair in wording.pairs(one))
 
     def _is_unrecorded(self, one: syntax.stmt) -> bool:
         """Whether a statement lies in a region in which nothing is recorded."""
         around = (w for w in self._inside() if isinstance(w, syntax.With) and _spans(w, one.lineno))
-        return any(written.called(call) in _UNRECORDED for w in around for call in written.calls(w))
+        return any(wording.called(call) in _UNRECORDED for w in around for call in wording.calls(w))
 
     def _is_other_by_then(self, one: syntax.stmt, loss: str) -> bool:
         """Whether the name stands for something else where it is kept than where it goes back."""
         first, last = sorted((self._line, one.lineno))
         return any(
-            loss in written.bound(held) or any(map(_detaches, written.calls(held)))
+            loss in wording.bound(held) or any(map(_detaches, wording.calls(held)))
             for held in self._inside()
             if first < held.lineno < last or (held.lineno == last and held is not one)
         )
@@ -139,20 +139,20 @@ class _Around:
         for one in self._inside():
             if one is keeper or isinstance(one, syntax.AugAssign):
                 continue
-            deleted = isinstance(one, syntax.Delete) and holder in written.names(one)
-            if holder in written.bound(one) or deleted:
+            deleted = isinstance(one, syntax.Delete) and holder in wording.names(one)
+            if holder in wording.bound(one) or deleted:
                 return True
-            if any(_takes(call, holder) for call in written.calls(one)):
+            if any(_takes(call, holder) for call in wording.calls(one)):
                 return True
         before = [one for one in self._statements if one.lineno < keeper.lineno]
-        known = any(holder in written.bound(one) for one in before if one is not self._loop)
+        known = any(holder in wording.bound(one) for one in before if one is not self._loop)
         return not known and "." not in holder
 
     def _goes_back(self, holder: str) -> bool:
         """Whether a backward of what was kept is written anywhere in the function."""
         calls = (part for part in syntax.walk(self._scope) if isinstance(part, syntax.Call))
         return any(
-            holder in written.names(call) and written.called(call) in ("backward", "grad")
+            holder in wording.names(call) and wording.called(call) in ("backward", "grad")
             for call in calls
         )
 
@@ -168,9 +168,9 @@ def _spans(one: syntax.stmt, line: int) -> bool:
 def _added_to(one: syntax.stmt, loss: str) -> str:
     """The total that a statement adds a loss to."""
     if isinstance(one, syntax.AugAssign) and isinstance(one.op, syntax.Add):
-        holder = written.name(one.target)
+        holder = wording.name(one.target)
         return holder if holder != loss and _is_graph_of(one.value, loss) else ""
-    for holder, value in written.pairs(one) if isinstance(one, syntax.Assign) else ():
+    for holder, value in wording.pairs(one) if isinstance(one, syntax.Assign) else ():
         terms = list(_terms(value))
         own = [term for term in terms if _is_graph_of(term, holder)]
         others = [term for term in terms if _is_graph_of(term, loss)]
@@ -187,11 +187,11 @@ def _terms(value: syntax.expr) -> Iterable[syntax.expr]:
 
 def _is_graph_of(value: syntax.expr, name: str) -> bool:
     """Whether a value is a number that was computed from a name, with its graph."""
-    if written.name(value) == name:
+    if wording.name(value) == name:
         return True
     if isinstance(value, syntax.BinOp) and isinstance(value.op, _ARITHMETIC):
         return _is_graph_of(value.left, name) or _is_graph_of(value.right, name)
-    if isinstance(value, syntax.Call) and written.called(value) in _KEEPS:
+    if isinstance(value, syntax.Call) and wording.called(value) in _KEEPS:
         held = getattr(value.func, "value", None)
         return held is not None and _is_graph_of(held, name)
     return False
@@ -199,13 +199,13 @@ def _is_graph_of(value: syntax.expr, name: str) -> bool:
 
 def _is_list(value: syntax.expr) -> bool:
     plain = isinstance(value, syntax.List | syntax.Dict)
-    return plain or written.called(value) in _MAKES_LISTS
+    return plain or wording.called(value) in _MAKES_LISTS
 
 
 def _detaches(call: syntax.Call) -> bool:
-    return written.called(call) == "detach_"
+    return wording.called(call) == "detach_"
 
 
 def _takes(call: syntax.Call, holder: str) -> bool:
-    held = written.name(getattr(call.func, "value", None))
-    return held == holder and written.called(call) in _TAKES
+    held = wording.name(getattr(call.func, "value", None))
+    return held == holder and wording.called(call) in _TAKES

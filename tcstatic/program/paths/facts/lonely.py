@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Final
 from weakref import WeakKeyDictionary
 
-from tcstatic.program.paths.facts import written
+from tcstatic.program.paths import wording
 from tcstatic.program.paths.facts.orders import tell
 from tcstatic.program.paths.facts.registry import surveys
 from tcstatic.program.paths.machine import Machine
@@ -74,8 +74,8 @@ def _in_sequences(statement: syntax.AST, module: Module) -> Iterator[_Found]:
     """The softmaxes that stand right behind such a layer in a sequence of layers."""
     if isinstance(statement, syntax.Module) or not isinstance(statement, syntax.stmt):
         return
-    for call in written.calls(statement):
-        if written.called(call) != "Sequential":
+    for call in wording.calls(statement):
+        if wording.called(call) != "Sequential":
             continue
         layers = _parts(call)
         for place, layer in enumerate(layers):
@@ -89,7 +89,7 @@ def _in_sequences(statement: syntax.AST, module: Module) -> Iterator[_Found]:
 def _parts(call: syntax.Call) -> list[Any]:
     """The layers of a sequence in order, with names or without."""
     given: Sequence[Any] = call.args
-    if len(given) == 1 and written.called(given[0]) == "OrderedDict" and given[0].args:
+    if len(given) == 1 and wording.called(given[0]) == "OrderedDict" and given[0].args:
         pairs = given[0].args[0]
         given = [pair.elts[-1] for pair in getattr(pairs, "elts", ()) if hasattr(pair, "elts")]
     return list(given)
@@ -106,12 +106,12 @@ def _made(body: Sequence[syntax.stmt], module: Module) -> dict[str, syntax.expr]
     """What is made once, by the name that it is kept under."""
     found: dict[str, syntax.expr] = {}
     doubtful: set[str] = set()
-    for statement in written.own(body):
-        for name, value in written.pairs(statement):
+    for statement in wording.own(body):
+        for name, value in wording.pairs(statement):
             if name in found:
                 doubtful.add(name)
             found[name] = value
-        doubtful |= written.bound(statement) - {name for name, _ in written.pairs(statement)}
+        doubtful |= wording.bound(statement) - {name for name, _ in wording.pairs(statement)}
     kept = {name: value for name, value in found.items() if name not in doubtful}
     return {name: one for name, one in kept.items() if _is_layer(one, module)}
 
@@ -124,8 +124,8 @@ def _in_function(
     body: Sequence[syntax.stmt], function: str, layers: dict[str, syntax.expr]
 ) -> Iterator[_Found]:
     outputs: dict[str, syntax.expr] = {}
-    for statement in written.own(body):
-        for call in written.calls(statement):
+    for statement in wording.own(body):
+        for call in wording.calls(statement):
             name, given, dimension = _softmax(call, layers)
             made = _output_of(given, layers, outputs) if name else None
             if made is not None and dimension in _dimensions(made, None):
@@ -133,9 +133,9 @@ def _in_function(
         if isinstance(statement, syntax.Assign) and len(statement.targets) == 1:
             made = _output_of(statement.value, layers, outputs)
             outputs = {
-                held: one for held, one in outputs.items() if held not in written.bound(statement)
+                held: one for held, one in outputs.items() if held not in wording.bound(statement)
             }
-            target = written.name(statement.targets[0])
+            target = wording.name(statement.targets[0])
             if made is not None and target:
                 outputs[target] = made
         else:
@@ -144,11 +144,11 @@ def _in_function(
 
 def _softmax(call: syntax.Call, layers: dict[str, syntax.expr]) -> tuple[str, Any, int | None]:
     """The name of a softmax that is computed, what it is given, and over which dimension."""
-    held = layers.get(written.name(call.func))
+    held = layers.get(wording.name(call.func))
     if held is not None:
-        name = _SOFTMAXES.get(written.called(held), "")
+        name = _SOFTMAXES.get(wording.called(held), "")
         return name, call.args[0] if call.args else None, _constant(_given(held, 0, "dim"))
-    name = written.called(call)
+    name = wording.called(call)
     if name not in _FUNCTIONS or not isinstance(call.func, syntax.Attribute):
         plain = name in _FUNCTIONS and bool(call.args)
         return (
@@ -156,7 +156,7 @@ def _softmax(call: syntax.Call, layers: dict[str, syntax.expr]) -> tuple[str, An
             call.args[0] if plain else None,
             _constant(_given(call, 1, "dim")),
         )
-    if written.name(call.func.value).rpartition(".")[2] in ("F", "functional", "torch"):
+    if wording.name(call.func.value).rpartition(".")[2] in ("F", "functional", "torch"):
         return name, call.args[0] if call.args else None, _constant(_given(call, 1, "dim"))
     return name, call.func.value, _constant(_given(call, 0, "dim"))
 
@@ -166,14 +166,14 @@ def _output_of(
 ) -> syntax.expr | None:
     """The layer whose output an expression is."""
     if isinstance(value, syntax.Call):
-        made = layers.get(written.name(value.func))
-        return made if made is not None and written.called(made) not in _SOFTMAXES else None
-    return outputs.get(written.name(value))
+        made = layers.get(wording.name(value.func))
+        return made if made is not None and wording.called(made) not in _SOFTMAXES else None
+    return outputs.get(wording.name(value))
 
 
 def _dimensions(layer: Any, module: Module | None) -> tuple[int, ...]:
     """Where the one unit of a layer is, of those that have one."""
-    kind = written.called(layer) if module is None else _torchs(layer, module)
+    kind = wording.called(layer) if module is None else _torchs(layer, module)
     if kind == "Sequential" and isinstance(layer, syntax.Call):
         parts = _parts(layer)
         return _dimensions(parts[-1], module) if parts else ()
@@ -183,10 +183,10 @@ def _dimensions(layer: Any, module: Module | None) -> tuple[int, ...]:
 
 def _torchs(layer: Any, module: Module) -> str:
     """Which of torch's layers a call makes; '' for all others."""
-    kind = written.called(layer)
+    kind = wording.called(layer)
     if not kind or not isinstance(layer, syntax.Call):
         return ""
-    if written.name(getattr(layer.func, "value", None)) in _HOLDERS:
+    if wording.name(getattr(layer.func, "value", None)) in _HOLDERS:
         return kind
     imported = rf"from torch\.nn(\.modules(\.\w+)?)? import [^#\n]*\b{kind}\b"
     return kind if re.search(imported, module.text.text) else ""

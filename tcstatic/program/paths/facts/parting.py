@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
 
-from tcstatic.program.paths.facts import written
+from tcstatic.program.paths import wording
 from tcstatic.program.paths.facts.comparing import compares
 from tcstatic.program.paths.facts.orders import tell
 from tcstatic.program.paths.facts.permuting import Part, Scope, order_in, scope_of, taken
@@ -56,12 +56,12 @@ class _Cut(NamedTuple):
 @surveys
 def parted(m: Machine, block: Block) -> None:
     """``parted`` of a statement that puts inputs or labels into a random order, alone."""
-    modules = written.modules(m, block)
+    modules = wording.modules(m, block)
     worth = [module for module in modules if _WORTH.search(module.text.text)]
     if not worth or not any(map(compares, modules)):
         return
     for module in worth:
-        for node, function, names in written.once(module, _found):
+        for node, function, names in wording.once(module, _found):
             place = Place(module, node, function)
             tell(block, "parted", place, name=names[0], other=names[1])
 
@@ -80,13 +80,13 @@ def _in_module(module: Module) -> Iterator[_Found]:
         if not _WORTH.search(module.segment(node) if name else module.text.text):
             continue
         above = (
-            "" if isinstance(node, syntax.Module) else written.comments(module, node, node.lineno)
+            "" if isinstance(node, syntax.Module) else wording.comments(module, node, node.lineno)
         )
         if _MEANT.search(f"{name} {_said(node)} {above}"):
             continue
         scope = scope_of(node)
         for statement, names in _in_scope(scope):
-            meant = _MEANT.search(written.comments(module, statement, _end(statement)))
+            meant = _MEANT.search(wording.comments(module, statement, _end(statement)))
             if not meant and not _is_asked_for(scope, statement, names[0]):
                 yield statement, name, names
 
@@ -123,14 +123,14 @@ def _cuts(scope: Scope) -> Iterator[_Cut]:
     for held in scope.statements:
         if id(held) in scope.tested:
             continue
-        for part in written.expressions(held):
-            if isinstance(part, syntax.Subscript) and written.name(part.value):
+        for part in wording.expressions(held):
+            if isinstance(part, syntax.Subscript) and wording.name(part.value):
                 if isinstance(part.slice, syntax.Slice | syntax.Name):
                     loosely = isinstance(part.slice, syntax.Name)
                     cut = alike.setdefault(syntax.unparse(part.slice), _Cut(held, {}, loosely))
-                    cut.names[written.name(part.value)] = None
-            elif isinstance(part, syntax.Call) and written.called(part) in _TOGETHER:
-                loosely = written.called(part) == "zip"
+                    cut.names[wording.name(part.value)] = None
+            elif isinstance(part, syntax.Call) and wording.called(part) in _TOGETHER:
+                loosely = wording.called(part) == "zip"
                 yield _Cut(held, dict.fromkeys(_given(scope, held, part)), loosely)
         yield from _handed_on(scope, held)
     yield from alike.values()
@@ -139,7 +139,7 @@ def _cuts(scope: Scope) -> Iterator[_Cut]:
 def _given(scope: Scope, held: syntax.stmt, call: syntax.Call) -> Iterator[str]:
     """What a call is given: names, and what is put into an order only there, as it is written."""
     for one in map(_unsplit, call.args):
-        name = written.name(one)
+        name = wording.name(one)
         source, order = taken(scope, one)
         if source and not name:
             name = syntax.unparse(one)
@@ -149,16 +149,16 @@ def _given(scope: Scope, held: syntax.stmt, call: syntax.Call) -> Iterator[str]:
 
 def _is_trained(scope: Scope, statement: syntax.stmt) -> bool:
     """Whether what is made of another name is certainly there to be trained on."""
-    calls = (written.called(call) for call in written.calls(statement))
+    calls = (wording.called(call) for call in wording.calls(statement))
     return scope.trains or "TensorDataset" in calls
 
 
 def _unsplit(value: syntax.expr) -> syntax.expr:
     """A value, past what only cuts it into batches."""
-    value = written.bare(value)
-    if isinstance(value, syntax.Call) and written.called(value) in ("split", "chunk"):
+    value = wording.bare(value)
+    if isinstance(value, syntax.Call) and wording.called(value) in ("split", "chunk"):
         holder: Any = getattr(value.func, "value", value)
-        return written.bare(value.args[0] if written.name(holder) == "torch" else holder)
+        return wording.bare(value.args[0] if wording.name(holder) == "torch" else holder)
     return value
 
 
@@ -166,7 +166,7 @@ def _handed_on(scope: Scope, held: syntax.stmt) -> Iterator[_Cut]:
     given = getattr(held, "value", None)
     given = given.value if isinstance(given, syntax.Yield) else given
     if isinstance(held, syntax.Return | syntax.Expr) and isinstance(given, syntax.Tuple):
-        names = [written.name(written.bare(part)) for part in given.elts]
+        names = [wording.name(wording.bare(part)) for part in given.elts]
         known = scope.arguments()
         yield _Cut(held, dict.fromkeys(name for name in names if name in known), False, each=False)
 
@@ -211,7 +211,7 @@ def _first_name(scope: Scope, name: str, statement: syntax.stmt) -> str:
     if len(bound) != 1 or bound[0].statement.lineno <= statement.lineno:
         return name
     value = bound[0].value
-    return (written.name(written.bare(value)) if value is not None else "") or name
+    return (wording.name(wording.bare(value)) if value is not None else "") or name
 
 
 def _is_apart(scope: Scope, one: str, other: str) -> bool:
@@ -264,14 +264,14 @@ def _is_idle(scope: Scope, one: str, other: str) -> bool:
 
 
 def _is_made_by(part: Part, makers: frozenset[str]) -> bool:
-    value = None if part.value is None else written.bare(part.value)
+    value = None if part.value is None else wording.bare(part.value)
     if isinstance(value, syntax.BinOp) and isinstance(value.left, syntax.List):
         return makers is _ALIKE  # ``[0] * count``
-    return isinstance(value, syntax.Call) and written.called(value) in makers
+    return isinstance(value, syntax.Call) and wording.called(value) in makers
 
 
 def _is_itself(part: Part, name: str) -> bool:
-    return part.value is not None and written.name(written.bare(part.value)) == name
+    return part.value is not None and wording.name(wording.bare(part.value)) == name
 
 
 def _cut_otherwise(scope: Scope) -> Iterator[tuple[syntax.stmt, tuple[str, str]]]:
@@ -280,10 +280,10 @@ def _cut_otherwise(scope: Scope) -> Iterator[tuple[syntax.stmt, tuple[str, str]]
     mixed: dict[str, str] = {}
     stored: dict[str, tuple[syntax.stmt, str]] = {}
     for held in scope.statements:
-        for part in written.expressions(held) if id(held) not in scope.tested else ():
+        for part in wording.expressions(held) if id(held) not in scope.tested else ():
             if not isinstance(part, syntax.Subscript):
                 continue
-            name, index = written.name(part.value), syntax.unparse(part.slice)
+            name, index = wording.name(part.value), syntax.unparse(part.slice)
             made = order_in(scope, part.slice)
             if name in scope.orders:
                 continue

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple, final
 
-from tcstatic.program.paths.facts import written
+from tcstatic.program.paths import wording
 from tcstatic.program.source import syntax
 
 _ORDERS: Final = frozenset({"randperm", "permutation"})
@@ -81,9 +81,9 @@ def scope_of(node: Definition) -> Scope:
     else:
         bodies = [node.body]
     scope = Scope(node, bodies, isinstance(node, syntax.ClassDef))
-    scope.statements = [one for body in bodies for one in written.own(body)]
+    scope.statements = [one for body in bodies for one in wording.own(body)]
     loops = (one for one in scope.statements if isinstance(one, syntax.For))
-    scope.rounds = {name for one in loops for name in written.bound(one)}
+    scope.rounds = {name for one in loops for name in wording.bound(one)}
     parts = scope.parts = _all_parts(scope)
     for part in parts:
         for name in part.read | part.bound:
@@ -107,7 +107,7 @@ def _all_parts(scope: Scope) -> list[Part]:
     return [
         part
         for number, body in enumerate(scope.bodies)
-        for statement in written.own(body)
+        for statement in wording.own(body)
         for part in _parts(statement, number)
     ]
 
@@ -118,27 +118,27 @@ def _parts(statement: syntax.stmt, number: int) -> Iterator[Part]:
     if isinstance(target, syntax.Tuple) and isinstance(value, syntax.Tuple):
         for one, held in zip(target.elts, value.elts, strict=False):
             inside = [*syntax.walk(one), *syntax.walk(held)]
-            bound = frozenset({written.name(one)} - {""})
+            bound = frozenset({wording.name(one)} - {""})
             yield Part(statement, number, _read(inside), bound, held, _moves(inside))
         return
-    inside = list(written.expressions(statement))
-    bound = frozenset(written.bound(statement) - {""})
+    inside = list(wording.expressions(statement))
+    bound = frozenset(wording.bound(statement) - {""})
     plain = isinstance(statement, syntax.Assign | syntax.AnnAssign)
     yield Part(statement, number, _read(inside), bound, value if plain else None, _moves(inside))
 
 
 def _read(inside: list[syntax.AST]) -> frozenset[str]:
     kept = (one for one in inside if not isinstance(getattr(one, "ctx", None), syntax.Store))
-    return frozenset(map(written.name, kept)) - {""}
+    return frozenset(map(wording.name, kept)) - {""}
 
 
 def _moves(inside: list[syntax.AST]) -> bool:
-    return any(isinstance(one, syntax.Call) and written.called(one) in _MOVES for one in inside)
+    return any(isinstance(one, syntax.Call) and wording.called(one) in _MOVES for one in inside)
 
 
 def _note(scope: Scope, statement: syntax.stmt) -> None:
     """Note what a statement puts into order, and which order it makes."""
-    for target, value in written.pairs(statement):
+    for target, value in wording.pairs(statement):
         made = order_in(scope, value)
         if made is not None:
             root = made.root or ("" if made.text else target)
@@ -149,7 +149,7 @@ def _note(scope: Scope, statement: syntax.stmt) -> None:
     if isinstance(statement, syntax.For) and isinstance(statement.target, syntax.Tuple):
         made = order_in(scope, statement.iter)
         if made is not None:
-            scope.orders.update({one: made for one in written.bound(statement)})
+            scope.orders.update({one: made for one in wording.bound(statement)})
     held = _shuffled(statement)
     if not held:
         return
@@ -164,9 +164,9 @@ def _shuffled(statement: syntax.stmt) -> str:
     call = getattr(statement, "value", None)
     if not isinstance(statement, syntax.Expr) or not isinstance(call, syntax.Call):
         return ""
-    if written.called(call) != "shuffle" or len(call.args) != 1 or not _is_first(call.keywords):
+    if wording.called(call) != "shuffle" or len(call.args) != 1 or not _is_first(call.keywords):
         return ""
-    return written.name(call.args[0])
+    return wording.name(call.args[0])
 
 
 def _is_first(keywords: list[syntax.keyword]) -> bool:
@@ -178,9 +178,9 @@ def _is_first(keywords: list[syntax.keyword]) -> bool:
 
 def order_in(scope: Scope, value: syntax.expr) -> Order | None:
     """The order that a value is, or is a part of."""
-    value = written.bare(value)
+    value = wording.bare(value)
     if isinstance(value, syntax.Call):
-        name = written.called(value)
+        name = wording.called(value)
         if name in _ORDERS and _is_of_number(scope, value):
             return Order("", "", 0)
         holder = getattr(value.func, "value", None)
@@ -189,11 +189,11 @@ def order_in(scope: Scope, value: syntax.expr) -> Order | None:
             return next((one for part in held if (one := _part(scope, part, "split"))), None)
     if isinstance(value, syntax.Subscript):
         return _part(scope, value.value, syntax.unparse(value.slice))
-    return scope.orders.get(written.name(value))
+    return scope.orders.get(wording.name(value))
 
 
 def _part(scope: Scope, holder: syntax.expr, text: str) -> Order | None:
-    known = scope.orders.get(written.name(holder))
+    known = scope.orders.get(wording.name(holder))
     if known is None and isinstance(holder, syntax.Call | syntax.Subscript):
         known = order_in(scope, holder)
     return None if known is None else known._replace(text=text)
@@ -202,28 +202,28 @@ def _part(scope: Scope, holder: syntax.expr, text: str) -> Order | None:
 def _is_of_number(scope: Scope, call: syntax.Call) -> bool:
     """Whether the order is one of positions: numpy's ``permutation`` also takes the data itself."""
     given = call.args[0] if call.args else None
-    if written.called(call) == "randperm" or given is None:
+    if wording.called(call) == "randperm" or given is None:
         return True
-    return not written.name(given) or not _is_data(scope, written.name(given))
+    return not wording.name(given) or not _is_data(scope, wording.name(given))
 
 
 def _is_data(scope: Scope, name: str) -> bool:
     """Whether a name is cut or indexed somewhere, as no number is."""
     return any(
-        isinstance(one, syntax.Subscript) and written.name(one.value) == name
+        isinstance(one, syntax.Subscript) and wording.name(one.value) == name
         for part in scope.mentions.get(name, ())
-        for one in written.expressions(part.statement)
+        for one in wording.expressions(part.statement)
     )
 
 
 def _is_count(scope: Scope, name: str) -> bool:
     """Whether a name is bound to positions, or is what others are indexed by."""
     for part in scope.mentions.get(name, ()):
-        for target, value in written.pairs(part.statement):
-            if target == name and isinstance(written.bare(value), syntax.Call):
-                return written.called(written.bare(value)) in _COUNTS
-        for one in written.expressions(part.statement):
-            if isinstance(one, syntax.Subscript) and name in written.names(one.slice):
+        for target, value in wording.pairs(part.statement):
+            if target == name and isinstance(wording.bare(value), syntax.Call):
+                return wording.called(wording.bare(value)) in _COUNTS
+        for one in wording.expressions(part.statement):
+            if isinstance(one, syntax.Subscript) and name in wording.names(one.slice):
                 return True
     return False
 
@@ -233,18 +233,18 @@ def taken(scope: Scope, value: syntax.expr) -> tuple[str, str]:
 
     ``x[order]``, ``x[torch.randperm(n)]``, ``x.index_select(0, order)``, ``[x[i] for i in order]``
     """
-    value = written.bare(value)
+    value = wording.bare(value)
     held: Any = None
     index: Any = None
     if isinstance(value, syntax.Subscript):
         held, index = value.value, value.slice
         index = index.elts[0] if isinstance(index, syntax.Tuple) and index.elts else index
-    elif isinstance(value, syntax.Call) and written.called(value) in ("index_select", "take"):
+    elif isinstance(value, syntax.Call) and wording.called(value) in ("index_select", "take"):
         held, index = _selected(scope, value)
     elif isinstance(value, syntax.ListComp) and isinstance(value.elt, syntax.Subscript):
         held, index = value.elt.value, value.generators[0].iter
     order = whole(scope, index)
-    held = written.name(written.bare(held)) if held is not None else ""
+    held = wording.name(wording.bare(held)) if held is not None else ""
     return ("", "") if order is None or not held else (held, order)
 
 
@@ -257,7 +257,7 @@ def _selected(scope: Scope, call: syntax.Call) -> tuple[Any, Any]:
     if any(getattr(one, "value", None) != 0 for one in numbers):
         return None, None
     index = next((one for one in parts if whole(scope, one) is not None), None)
-    held = next((one for one in parts if one is not index and written.name(one)), None)
+    held = next((one for one in parts if one is not index and wording.name(one)), None)
     return held, index
 
 
@@ -274,16 +274,16 @@ def _escaping(scope: Scope, statement: syntax.stmt) -> Iterator[str]:
         yield from _used_within(scope, statement)
         return
     indices = set()
-    for one in written.expressions(statement):
+    for one in wording.expressions(statement):
         parts: list[Any] = []
         if isinstance(one, syntax.Subscript):
             indices.add(one.slice)
-            name = written.name(written.bare(one.value))
+            name = wording.name(wording.bare(one.value))
             known = name and (name not in scope.rounds or name in scope.put)
             parts = [] if known else [one.slice]
-        elif isinstance(one, syntax.Call) and written.called(one) not in _READS:
+        elif isinstance(one, syntax.Call) and wording.called(one) not in _READS:
             given = [*one.args, *(held.value for held in one.keywords)]
-            parts = given if written.bare(one) is one else []
+            parts = given if wording.bare(one) is one else []
         elif isinstance(one, syntax.Dict):
             parts = list(one.values)
         elif isinstance(one, syntax.Yield):
@@ -299,7 +299,7 @@ def _is_kept(scope: Scope, statement: syntax.stmt) -> bool:
     """Whether a statement stores what it has where others may find it."""
     if not isinstance(statement, syntax.Assign):
         return False
-    name = written.name(statement.targets[0])
+    name = wording.name(statement.targets[0])
     return not name or ("." in name and not scope.whole)
 
 
@@ -315,7 +315,7 @@ def _used_within(scope: Scope, definition: syntax.stmt) -> Iterator[str]:
 def _roots(scope: Scope, parts: list[Any]) -> Iterator[str]:
     for part in parts:
         held = part.value if isinstance(part, syntax.Starred) else part
-        known = scope.orders.get(written.name(written.bare(held))) if held is not None else None
+        known = scope.orders.get(wording.name(wording.bare(held))) if held is not None else None
         if known is not None:
             yield known.root
 
@@ -323,8 +323,8 @@ def _roots(scope: Scope, parts: list[Any]) -> Iterator[str]:
 def _note_tests(scope: Scope, body: list[syntax.stmt]) -> None:
     """Note the statements that no training reads: without gradients, or, where this is what
     trains, behind the last loop that does."""
-    every = list(written.own(body))
-    steps = [one.lineno for one in every if any(map(_is_backward, written.calls(one)))]
+    every = list(wording.own(body))
+    steps = [one.lineno for one in every if any(map(_is_backward, wording.calls(one)))]
     scope.trains = scope.trains or bool(steps)
     loops = [_lines(one) for one in every if isinstance(one, syntax.For | syntax.While)]
     ends = [last for first, last in loops if any(first <= step <= last for step in steps)]
@@ -348,4 +348,4 @@ def _lines(one: syntax.stmt) -> tuple[int, int]:
 
 
 def _is_backward(call: syntax.Call) -> bool:
-    return written.called(call).endswith("backward")
+    return wording.called(call).endswith("backward")

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final, final
 
-from tcstatic.program.paths.facts import written
+from tcstatic.program.paths import wording
 from tcstatic.program.paths.facts.orders import tell
 from tcstatic.program.paths.facts.registry import surveys
 from tcstatic.program.paths.machine import Machine
@@ -47,9 +47,9 @@ class _Checkpoint:
 @surveys
 def left_behind(m: Machine, block: Block) -> None:
     """``left_behind`` of the place where the other states of a checkpoint are restored."""
-    modules = written.modules(m, block)
+    modules = wording.modules(m, block)
     for module in modules:
-        for one in written.once(module, _in_module):
+        for one in wording.once(module, _in_module):
             if not _is_resumed(one, module, block):
                 continue
             for key in _left(one, modules, block):
@@ -82,10 +82,10 @@ def _read(module: Module) -> Iterator[_Checkpoint]:
 
 def _reads_more(nodes: list[syntax.AST], restored: dict[str, syntax.Call]) -> bool:
     """Whether more is read from a checkpoint than the states that are restored."""
-    bases = {written.name(getattr(call.args[0], "value", None)) for call in restored.values()}
+    bases = {wording.name(getattr(call.args[0], "value", None)) for call in restored.values()}
     return any(
         isinstance(one, syntax.Subscript)
-        and written.name(one.value) in bases
+        and wording.name(one.value) in bases
         and getattr(one.slice, "value", None) not in restored
         for one in nodes
     )
@@ -106,7 +106,7 @@ def _is_resumed(one: _Checkpoint, module: Module, block: Block) -> bool:
 def _left(one: _Checkpoint, modules: list[Module], block: Block) -> Iterator[str]:
     """The keys of what is saved that nothing restores, in any module of a program."""
     for key, value in one.saved.items():
-        told = sum(written.once(module, _read_in)[key] for module in modules) > int(one.literal)
+        told = sum(wording.once(module, _read_in)[key] for module in modules) > int(one.literal)
         if told or key in one.restored or any(_is_set(value, module) for module in modules):
             continue
         if one.more and _OPTIMIZER.search(key):
@@ -126,7 +126,7 @@ def _read_in(module: Module) -> Counter[str]:
 
 def _is_set(value: syntax.expr, module: Module) -> bool:
     """Whether a module gives a state, from wherever, to what this is the state of."""
-    called = written.called(value)
+    called = wording.called(value)
     if called.startswith("get"):
         return f"s{called[1:]}(" in module.text.text
     return f"{_holder(value)}.load_state_dict(" in module.text.text
@@ -134,7 +134,7 @@ def _is_set(value: syntax.expr, module: Module) -> bool:
 
 def _holder(value: syntax.expr) -> str:
     """The last name of what a value is the state of."""
-    return written.name(getattr(getattr(value, "func", None), "value", None)).rpartition(".")[2]
+    return wording.name(getattr(getattr(value, "func", None), "value", None)).rpartition(".")[2]
 
 
 def _knows_epoch(value: syntax.expr, text: str) -> bool:
@@ -166,10 +166,10 @@ def _states(one: syntax.AST) -> dict[str, syntax.expr]:
             (getattr(key, "value", None), held)
             for key, held in zip(one.keys, one.values, strict=True)
         ]
-    elif isinstance(one, syntax.Call) and written.name(one.func) == "dict":
+    elif isinstance(one, syntax.Call) and wording.name(one.func) == "dict":
         items = [(keyword.arg, keyword.value) for keyword in one.keywords]
     for key, held in items:
-        if isinstance(key, str) and written.called(held) in _STATES:
+        if isinstance(key, str) and wording.called(held) in _STATES:
             found[key] = held
     return found
 
@@ -177,7 +177,7 @@ def _states(one: syntax.AST) -> dict[str, syntax.expr]:
 def _restored(nodes: list[syntax.AST]) -> Iterator[tuple[str, syntax.Call]]:
     """The keys of what is restored, each with the call that does so."""
     for one in nodes:
-        if isinstance(one, syntax.Call) and written.called(one) == "load_state_dict" and one.args:
+        if isinstance(one, syntax.Call) and wording.called(one) == "load_state_dict" and one.args:
             given: Any = one.args[0]
             key = getattr(given, "slice", None)
             if isinstance(given, syntax.Subscript) and isinstance(key, syntax.Constant):
@@ -187,13 +187,13 @@ def _restored(nodes: list[syntax.AST]) -> Iterator[tuple[str, syntax.Call]]:
 def _is_handed_on(nodes: list[syntax.AST], restored: list[syntax.Call]) -> bool:
     """Whether something else may read a checkpoint: it is given to a function, kept, or asked for
     more than a key that is written out."""
-    bases = {written.name(getattr(call.args[0], "value", None)) for call in restored}
+    bases = {wording.name(getattr(call.args[0], "value", None)) for call in restored}
     for one in nodes:
-        if isinstance(one, syntax.Call) and written.called(one) not in _LOOKS:
+        if isinstance(one, syntax.Call) and wording.called(one) not in _LOOKS:
             given = [*one.args, *(keyword.value for keyword in one.keywords)]
-            if any(written.name(part) in bases for part in given):
+            if any(wording.name(part) in bases for part in given):
                 return True
-        if written.name(_taken_whole(one)) in bases - {""}:
+        if wording.name(_taken_whole(one)) in bases - {""}:
             return True
     return "" in bases
 

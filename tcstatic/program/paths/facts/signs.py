@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 from weakref import WeakKeyDictionary
 
-from tcstatic.program.paths.facts import written
+from tcstatic.program.paths import wording
 from tcstatic.program.paths.facts.orders import tell
 from tcstatic.program.paths.facts.registry import surveys
 from tcstatic.program.paths.machine import Machine
@@ -101,7 +101,7 @@ def _had_a_value(before: tuple[syntax.stmt, ...], one: syntax.Assign, name: str)
         if isinstance(other, syntax.AugAssign) and syntax.unparse(other.target) == name:
             return True
         if not isinstance(other, syntax.Assign):
-            if isinstance(other, syntax.Delete) and name in written.names(other):
+            if isinstance(other, syntax.Delete) and name in wording.names(other):
                 return False
             continue
         if any(syntax.unparse(target) == name for target in other.targets):

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final, final
 from weakref import WeakKeyDictionary
 
-from tcstatic.program.paths.facts import written
+from tcstatic.program.paths import wording
 from tcstatic.program.paths.facts.chains import chained
 from tcstatic.program.paths.facts.orders import tell
 from tcstatic.program.paths.facts.registry import surveys
@@ -82,7 +82,7 @@ def _in_module(module: Module) -> Iterator[Pair]:
     if _TAKEN_APART.search(module.text.text):
         return
     for node in syntax.walk(module.tree):
-        if isinstance(node, syntax.Call) and written.called(node) == "Sequential":
+        if isinstance(node, syntax.Call) and wording.called(node) == "Sequential":
             yield from _in_sequence(module, node)
     uses = _Uses(module)
     for statement in statements_in(module.tree):
@@ -95,7 +95,7 @@ def _in_sequence(module: Module, call: syntax.Call) -> Iterator[Pair]:
     last: syntax.Call | None = None
     found: list[tuple[syntax.Call, syntax.Call]] = []
     for one in _stages(call):
-        if _BETWEEN.match(written.called(one)):
+        if _BETWEEN.match(wording.called(one)):
             continue
         now = one if isinstance(one, syntax.Call) and _is_affine(module, one) else None
         both = (last, now) if now is not None and last is not None else None
@@ -115,14 +115,14 @@ def _bound_to(module: Module, call: syntax.Call) -> list[str]:
         name
         for statement in statements_in(module.tree)
         if statement.lineno <= call.lineno <= (statement.end_lineno or statement.lineno)
-        for name, value in written.pairs(statement)
+        for name, value in wording.pairs(statement)
         if any(part is call for part in syntax.walk(value))
     ]
 
 
 def _stages(call: syntax.Call) -> Sequence[Any]:
     first: Any = call.args[0] if len(call.args) == 1 else None
-    if written.called(first) == "OrderedDict" and isinstance(first, syntax.Call) and first.args:
+    if wording.called(first) == "OrderedDict" and isinstance(first, syntax.Call) and first.args:
         return [getattr(one, "elts", [None])[-1] for one in getattr(first.args[0], "elts", ())]
     return call.args
 
@@ -141,7 +141,7 @@ def _in_class(module: Module, owner: syntax.ClassDef, uses: _Uses) -> Iterator[P
         if _MEANT.search(method.name):
             continue
         for first, second in chained(method, made.keys(), between):
-            names = (written.name(first.func), written.name(second.func))
+            names = (wording.name(first.func), wording.name(second.func))
             calls = (made[names[0]], made[names[1]])
             if first is second or not _alike(*calls) or _is_said(module, (*calls, second)):
                 continue
@@ -156,11 +156,11 @@ def _layers(
     made: dict[str, syntax.Call] = {}
     between: set[str] = set()
     counts: dict[str, int] = {}
-    for statement in (one for method in methods for one in written.own(method.body)):
-        for name in written.bound(statement):
+    for statement in (one for method in methods for one in wording.own(method.body)):
+        for name in wording.bound(statement):
             counts[name] = counts.get(name, 0) + 1
-        for name, value in written.pairs(statement):
-            if _BETWEEN.match(written.called(value)):
+        for name, value in wording.pairs(statement):
+            if _BETWEEN.match(wording.called(value)):
                 between.add(name)
             elif isinstance(value, syntax.Call) and _is_affine(module, value):
                 made[name] = value
@@ -170,10 +170,10 @@ def _layers(
 
 def _is_affine(module: Module, call: syntax.Call) -> bool:
     """Whether a call makes one of torch's layers that looks at one place at a time."""
-    kind = written.called(call)
+    kind = wording.called(call)
     if kind not in _AFFINE or any(isinstance(one, syntax.Starred) for one in call.args):
         return False
-    holder = written.name(getattr(call.func, "value", None))
+    holder = wording.name(getattr(call.func, "value", None))
     imported = rf"from torch\.nn(\.modules\.\w+)? import [^#\n]*\b{kind}\b"
     if holder not in ("nn", "torch.nn") and not re.search(imported, module.text.text):
         return False
@@ -191,7 +191,7 @@ def _is_affine(module: Module, call: syntax.Call) -> bool:
 
 
 def _alike(first: syntax.Call, second: syntax.Call) -> bool:
-    return written.called(first) == written.called(second)
+    return wording.called(first) == wording.called(second)
 
 
 def _is_said(module: Module, nodes: Iterable[syntax.expr]) -> bool:
@@ -218,9 +218,9 @@ class _Uses:
         mine = range(owner.lineno, (owner.end_lineno or owner.lineno) + 1)
         functions = [call.func for call in calls]
         return any(
-            one not in functions and (one.lineno in mine or written.name(one.value) != "self")
+            one not in functions and (one.lineno in mine or wording.name(one.value) != "self")
             for function in functions
-            for one in self._read.get(written.name(function).rpartition(".")[2], ())
+            for one in self._read.get(wording.name(function).rpartition(".")[2], ())
             if isinstance(one.ctx, syntax.Load)
         )
 

@@ -6,8 +6,7 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
-from tcstatic.program.paths import lookup
-from tcstatic.program.paths.facts import written
+from tcstatic.program.paths import lookup, wording
 from tcstatic.program.paths.facts.orders import tell
 from tcstatic.program.paths.facts.registry import surveys
 from tcstatic.program.paths.machine import Machine
@@ -101,7 +100,7 @@ def _may_be_set(module: Module, counter: syntax.expr) -> bool:
     top = module.bindings.get(name) if isinstance(counter, syntax.Name) else None
     if top is not None and not _SAID.match(name):
         return True
-    return name in written.once(module, _compared)
+    return name in wording.once(module, _compared)
 
 
 def _compared(module: Module) -> frozenset[str]:
@@ -129,7 +128,7 @@ def _is_inherited(m: Machine, modules: Iterable[Module], counter: syntax.expr) -
     for node, made in m.classes.items():
         if not isinstance(made, Class) or made.module not in modules:
             continue
-        if counter.attr in written.once(made.module, _stored).get(node, ()):
+        if counter.attr in wording.once(made.module, _stored).get(node, ()):
             for base in lookup.ancestry(made):
                 known = isinstance(base, External) and base.path.startswith(_KNOWN)
                 if not known and not isinstance(base, Class):
@@ -189,7 +188,7 @@ def _is_advanced(module: Module, counter: syntax.expr) -> bool:
     name = _name(counter)
     if name not in module.text.text:
         return False
-    names, attributes, spoken = written.once(module, _advanced)
+    names, attributes, spoken = wording.once(module, _advanced)
     plain = isinstance(counter, syntax.Name) and name in names
     return plain or name in attributes or name in spoken
 

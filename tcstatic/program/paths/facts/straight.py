@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Final, final
 from weakref import WeakKeyDictionary
 
-from tcstatic.program.paths.facts import written
+from tcstatic.program.paths import wording
 from tcstatic.program.paths.facts.orders import tell
 from tcstatic.program.paths.facts.registry import surveys
 from tcstatic.program.paths.machine import Machine
@@ -78,11 +78,11 @@ def _in_module(module: Module) -> Iterator[Cancelled]:
         if any(map(_is_unrecorded, around)):
             continue
         function = ".".join(one.name for one in around[-2:])
-        statements = list(written.own(scope.body))
+        statements = list(wording.own(scope.body))
         for index, one in enumerate(statements):
             if isinstance(one, (*_FUNCTIONS, syntax.ClassDef)) or _is_off(statements, one):
                 continue
-            for where in written.expressions(one):
+            for where in wording.expressions(one):
                 found = _cancelled(where, statements[:index])
                 if found is not None and _is_estimator(module, statements[:index], one, *found):
                     assert isinstance(where, syntax.expr)
@@ -93,7 +93,7 @@ def _in_module(module: Module) -> Iterator[Cancelled]:
 def _is_unrecorded(one: syntax.ClassDef | syntax.FunctionDef | syntax.AsyncFunctionDef) -> bool:
     """Whether nothing is recorded in a function, or in the functions of a class."""
     if isinstance(one, syntax.ClassDef):
-        return any(written.name(base).endswith("Function") for base in one.bases)
+        return any(wording.name(base).endswith("Function") for base in one.bases)
     decorators = [*map(syntax.unparse, one.decorator_list)]
     return any(_UNRECORDED.search(text.rpartition("torch.")[2]) for text in decorators)
 
@@ -136,17 +136,17 @@ def _cancelled(
 def _difference(value: Any, before: Any, sign: type) -> tuple[syntax.expr, syntax.expr] | None:
     """Both sides of a sum, which may have a name of its own."""
     if isinstance(value, syntax.Name) and before:
-        bound = [one for one in before if value.id in written.bound(one)]
-        values = [held for one in bound for name, held in written.pairs(one) if name == value.id]
+        bound = [one for one in before if value.id in wording.bound(one)]
+        values = [held for one in bound for name, held in wording.pairs(one) if name == value.id]
         if len(bound) != 1 or len(values) != 1:
             return None
         behind = [one for one in before if one.lineno > bound[0].lineno]
-        used = written.names(values[0])
-        changed = any(used & written.bound(one) for one in behind)
+        used = wording.names(values[0])
+        changed = any(used & wording.bound(one) for one in behind)
         touched = any(
-            written.name(getattr(call.func, "value", None)) == value.id
+            wording.name(getattr(call.func, "value", None)) == value.id
             for one in behind
-            for call in written.calls(one)
+            for call in wording.calls(one)
         )
         if changed or touched:
             return None
@@ -171,21 +171,21 @@ def _is_estimator(
     """Whether the sum is there for its gradient: what is left of it is a choice of some kind."""
     if _STOPS.search(syntax.unparse(kept)) or _is_stopped(before, kept):
         return False
-    if not written.names(kept) or isinstance(other, syntax.Constant):
+    if not wording.names(kept) or isinstance(other, syntax.Constant):
         return False
     lines = module.text.lines[max(one.lineno - 3, 0) : one.lineno]
     said = any(_SAID.search(line.partition("#")[2]) for line in lines)
-    name = written.name(other).rpartition(".")[2]
+    name = wording.name(other).rpartition(".")[2]
     called_so = _CALLED_SO.search(name) is not None and "target" not in name
     return said or called_so or _is_hard(before, other, _DEEP)
 
 
 def _is_stopped(before: list[syntax.stmt], value: syntax.expr) -> bool:
     """Whether what has a name was cut off when that was bound last."""
-    name = written.name(value)
+    name = wording.name(value)
     for one in reversed(before):
-        if name in written.bound(one):
-            held = dict(written.pairs(one)).get(name)
+        if name in wording.bound(one):
+            held = dict(wording.pairs(one)).get(name)
             return held is not None and _STOPS.search(syntax.unparse(held)) is not None
     return False
 
@@ -195,14 +195,14 @@ def _is_hard(before: list[syntax.stmt], value: syntax.expr, depth: int) -> bool:
     for part in syntax.walk(value):
         if isinstance(part, syntax.Compare):
             return True
-        if isinstance(part, syntax.Call) and written.called(part) in _HARD:
+        if isinstance(part, syntax.Call) and wording.called(part) in _HARD:
             # the round() of a plain number is no estimator
             plain = not isinstance(part.func, syntax.Attribute)
-            if not plain or written.called(part) != "round":
+            if not plain or wording.called(part) != "round":
                 return True
     for index in range(len(before) - 1, -1, -1) if depth else ():
-        name = written.name(value)
-        if name and name in written.bound(before[index]):
-            held = dict(written.pairs(before[index])).get(name)
+        name = wording.name(value)
+        if name and name in wording.bound(before[index]):
+            held = dict(wording.pairs(before[index])).get(name)
             return held is not None and _is_hard(before[:index], held, depth - 1)
     return False
