@@ -102,7 +102,9 @@ class Forwards:
         backward_over: Callable[[], None],
         graphs: Graphs,
         trained: Callable[[Forward], None],
+        gave: Callable[[Any, Any], None],
     ) -> None:
+        self._gave = gave
         self._trained = trained
         self._stream = stream
         self._structure = structure
@@ -164,6 +166,8 @@ class Forwards:
         for node in nodes_in(output):
             record.recorded = True
             node.register_prehook(functools.partial(self._reached, record))
+        if record.recorded:
+            self._gave(record.module, output)
         if len(self.pending) < KEPT:
             self.pending.append(record)
         loops = self._stream.loops

@@ -83,6 +83,11 @@ class Initials:
             self._turn += 1
             self._loads.append((self._turn, weakref.ref(module), where))
 
+    def was_loaded(self, parameter: Any) -> bool:
+        """Tell whether a state was loaded into a module that holds a parameter."""
+        modules = [module for _, known, _ in self._loads if (module := known()) is not None]
+        return any(one is parameter for module in modules for one in module.parameters())
+
     def of(self, parameter: Any) -> Location | None:
         """Return where the values that a parameter began with were written."""
         found = [self._written.get(self._stream.registry.known(parameter))]

@@ -37,6 +37,7 @@ from tcstatic.runtime.probes.schedules import Schedules, tell_rates
 from tcstatic.runtime.probes.stream import Stream
 from tcstatic.runtime.probes.structure import Structure, flatten
 from tcstatic.runtime.probes.ties import Ties
+from tcstatic.runtime.probes.unheld import Unheld
 from tcstatic.runtime.probes.unmatched import Unmatched
 from tcstatic.runtime.probes.untouchable import untouchable
 from tcstatic.runtime.probes.updates import Updates
@@ -93,6 +94,7 @@ class Parts:
         self.clipping = Clipping(stream, self.updates)
         self.kept = Kept(stream, self.updates)
         self.unmatched = Unmatched(stream)
+        self.unheld = Unheld(stream, ownership, self.structure.initials)
         self.forwards = Forwards(
             stream,
             self.structure,
@@ -101,6 +103,7 @@ class Parts:
             self.updates.backward_ends,
             self.graphs,
             self.batches.trained,
+            self.unheld.gave,
         )
         self.updates.forwards = self.forwards
         self._torch: Any = sys.modules["torch"]
@@ -202,6 +205,7 @@ class Parts:
     def _froze(self, site: Site, thing: Any, role: str) -> None:
         if role in (MODULE, TENSOR):
             parameters = list(thing.parameters()) if role == MODULE else [thing]
+            self.unheld.froze(parameters, site.location, self.updates.live())
             self.structure.froze(thing, parameters, site.location)
 
     def _scaled(self, site: Site, scaler: Any) -> None:
@@ -271,7 +275,7 @@ class Parts:
         if site.attribute == "data":
             self.structure.initials.wrote(thing, site.location)
         if site.attribute == "requires_grad" and thing.is_leaf:
-            self.structure.froze(thing, [thing], site.location)
+            self._froze(site, thing, TENSOR)
         if site.attribute == "grad":
             number = self.stream.registry.number(thing)
             if watching:
@@ -329,12 +333,14 @@ class Parts:
         """A watched step is done: look at the models, if it is time."""
         record = self.updates.known(optimizer, None)
         self.structure.stepped(record.number, record.steps - 1)
+        self.unheld.stepped(record, self.updates.live)
 
     def step_passed(self, optimizer: Any) -> None:
         """A step that is not watched: count it."""
         record = self.updates.known(optimizer, None)
         tell_rates(self.stream, record, self.updates.optimizers.values())
         record.steps, record.missed = record.steps + 1, True
+        self.unheld.stepped(record, self.updates.live)
         self.updates.cuts.passed(record)
         if self.kept.taken:
             self.kept.stepped(record)
@@ -385,7 +391,7 @@ class Parts:
         several = len(updates.optimizers) > 1
         meant = several or self.stream.loss_scaled or self.forwards.discarded_in_eval
         yield "vain", lambda: updates.vain.settle(meant=meant)
-        for one in (updates.cuts, updates.untracked, self.averages, self.structure):
+        for one in (updates.cuts, updates.untracked, self.unheld, self.averages, self.structure):
             yield type(one).__name__.lower(), one.settle
         if self.stream.step:
             yield "unmatched", self.unmatched.settle
