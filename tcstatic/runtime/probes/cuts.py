@@ -25,6 +25,7 @@ from tcstatic.runtime.probes.weights import Weights
 DUE: Final = (1, 3, 16)
 _SETTLED: Final = 3
 _MOST_WINDOWS: Final = 12
+_MOST_OTHERS: Final = 16  # steps: a critic may take a few before a generator does
 _MOST_SUSPECTS: Final = 4_096
 _MOST_TOLD: Final = 16
 _MOST_NAMED: Final = 4
@@ -34,13 +35,16 @@ _LOOKED_AT: Final = 1_024  # elements of a gradient, in a step that nobody watch
 @final
 @dataclass(slots=True)
 class _Window:
-    """A round that is looked at: of which optimizer, with which parameters in question; `paused`
-    while the mode is off the stack."""
+    """A round that is looked at: of which optimizer, which is `thing` while it lives, with which
+    parameters in question; `others` the steps of other ones in it; `paused` while the mode is off
+    the stack."""
 
     mode: Any
     number: int
+    thing: Callable[[], Any]
     positions: list[int]
     parameters: list[Any]
+    others: int = 0
     paused: bool = False
 
 
@@ -131,11 +135,15 @@ class Cuts:
             self.leave()
 
     def step_begins(self, optimizer: Optimizer) -> None:
-        """An optimizer is about to step: its round is over."""
+        """An optimizer is about to step: its round is over, or one that does not come back."""
         if self._left:
             self._left = [mode for mode in self._left if not _taken_off(mode)]
         window = self._window
-        if window is not None and window.number == optimizer.number:
+        if window is not None and window.number != optimizer.number:
+            window.others += 1
+            if window.others > _MOST_OTHERS or window.thing() is None:
+                self.leave()
+        elif window is not None:
             lineage = window.mode.lineage
             if lineage is None or lineage.losses:
                 self._close(window, optimizer)
@@ -143,6 +151,8 @@ class Cuts:
     def leave(self) -> None:
         """Stop looking, whatever was seen."""
         window, self._window = self._window, None
+        if window is not None and window.mode.lineage is not None:
+            window.mode.lineage.end()
         if window is not None and not window.paused and not _taken_off(window.mode):
             self._left.append(window.mode)
 
@@ -242,7 +252,7 @@ class Cuts:
         parameters = [snapshot.parameters[position] for position in wanted]
         mode = mode_of(Lineage(parameters, self._stream.locator))
         case.windows += 1
-        self._window = _Window(mode, optimizer.number, wanted, parameters)
+        self._window = _Window(mode, optimizer.number, optimizer.thing, wanted, parameters)
         mode.__enter__()
 
     def _suspects(self, case: _Case, snapshot: Snapshot) -> list[int]:

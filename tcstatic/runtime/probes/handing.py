@@ -31,12 +31,14 @@ class Withheld:
 class Handing:
     """Looks at the backward of each function of the program's own, in the graphs it is shown.
 
-    State: `withheld` what was seen; `_written` where each function's backward is, by its class.
+    State: `withheld` what was seen, each once, until it is `over`; `_written` where each
+    function's backward is, by its class.
     """
 
     def __init__(self, locator: Locator) -> None:
         self._locator = locator
-        self.withheld: list[Withheld] = []
+        self.withheld: dict[Withheld, None] = {}
+        self.over = False
         self._written: dict[type, Location | None] = {}
 
     def watch(self, root: Any, behind: Callable[[Any], int]) -> None:
@@ -54,15 +56,17 @@ class Handing:
 
     def _hook(self, where: Location, function: str, below: list[int]) -> Callable[..., None]:
         def handed(inputs: Any, outputs: Any) -> None:
+            if self.over:  # the graph is used once more
+                return
             try:
                 lost = 0
                 for gradient, one in zip(inputs, below, strict=False):
                     if one and (gradient is None or _is_flat(gradient, outputs)):
                         lost |= one
                 if lost and any(one is not None for one in outputs):
-                    self.withheld.append(Withheld(where, function, lost))
+                    self.withheld[Withheld(where, function, lost)] = None
             except Exception:
-                self.withheld = []
+                self.withheld = {}
 
         return handed
 

@@ -90,6 +90,10 @@ class Lineage:
         self.reached = 0
         self.losses: dict[Location | None, int] = {}
 
+    def end(self) -> None:
+        """Its round is over: what backwards hand on from here on is none of it."""
+        self._handing.over = True
+
     def loss(self, tensor: Any, where: Location | None) -> None:
         """A backward is about to begin at a tensor."""
         reached, through = self._state(tensor)
