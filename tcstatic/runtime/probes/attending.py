@@ -57,12 +57,22 @@ def _down(spot: _Spot, wanted: frozenset[str]) -> _Spot | None:
         kind = kind_of(node)
         if kind in wanted:
             return spot
+        if (kind == "Mul" or wanted is _SOFTMAX) and _is_joined(node, kind):
+            return None
         below = node.next_functions[0][0] if node.next_functions else None
         moved = _moved(node, kind, below, (row, column)) if below is not None else None
         if moved is None:
             return None
         spot = (below, *moved)
     return None
+
+
+def _is_joined(node: Any, kind: str) -> bool:
+    """Whether a node joins two tensors of its own size, each of which has a say."""
+    if kind not in _SCALED:
+        return False
+    given = [one for one, _ in node.next_functions if one is not None]
+    return len([one for one in given if shape_of(one) == shape_of(node)]) > 1
 
 
 def _is_learned(edge: tuple[Any, int]) -> bool:

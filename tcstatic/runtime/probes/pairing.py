@@ -99,7 +99,7 @@ class Pairing:
         if any([one.moved for one in batch.inputs]):
             return False
         seen = [bool(one.causal.host) for one in batch.attended]
-        return batch.causal or (bool(seen) and all(seen)) or self._recurs()
+        return batch.causal or (bool(seen) and all(seen)) or (batch.recurs and self._recurs())
 
     def _recurs(self) -> bool:
         """Whether one recurrent layer that goes forward is all that mixes the places."""

@@ -33,6 +33,7 @@ from tcstatic.runtime.probes.roles import (
     role_of,
 )
 from tcstatic.runtime.probes.rounds import Rounds
+from tcstatic.runtime.probes.scaling import scaled
 from tcstatic.runtime.probes.schedules import Schedules, tell_rates
 from tcstatic.runtime.probes.stream import Stream
 from tcstatic.runtime.probes.structure import Structure, flatten
@@ -69,10 +70,9 @@ class Parts:
     ) -> None:
         self.stream = stream
         self.needs = needs
-        self.queued_before = 0
+        self.queued_before, self.on_host = 0, True
         self._rounds = rounds = Rounds(stream, round_done)
-        ownership = Ownership(stream.registry)
-        self.ownership = ownership
+        self.ownership = ownership = Ownership(stream.registry)
         self.ties = Ties(stream, ownership)
         self.structure = Structure(stream, ownership, self.ties)
         self.graphs = Graphs(stream, needs, lambda: self.forwards.roots().values())
@@ -111,7 +111,6 @@ class Parts:
         self._calls: dict[str, Any] = {}
         self.dropouts = Dropouts(stream)
         self._bounds: dict[int, float] = {}
-        self.on_host = True
 
     # -- made, called, returned, assigned -----------------------------------------------------
 
@@ -198,7 +197,7 @@ class Parts:
         elif kind == "grad.write" and role == TENSOR:
             self._written_in_place(site, thing)
         elif role == SCALER and thing.is_enabled():
-            self._scaled(site, thing)
+            scaled(self.stream, site, thing, self._update_begins)
         elif kind == "optimizer.step" and role in (OPTIMIZER, ACTOR):
             self._update_begins()
 
@@ -207,17 +206,6 @@ class Parts:
             parameters = list(thing.parameters()) if role == MODULE else [thing]
             self.unheld.froze(parameters, site.location, self.updates.live())
             self.structure.froze(thing, parameters, site.location)
-
-    def _scaled(self, site: Site, scaler: Any) -> None:
-        """A method of a loss scaler is about to be called."""
-        if site.kind == "scaler.scale":
-            self.stream.loss_scaled = True
-            self._scaler(site, scaler, "scaler.scale")
-        elif site.kind in {"scaler.unscale", "optimizer.step"}:
-            self._update_begins()
-            self._scaler(site, scaler, "scaler.unscale")  # its step unscales, if nobody has
-            if site.kind == "optimizer.step":
-                self._scaler(site, scaler, "scaler.step")
 
     def _written_in_place(self, site: Site, gradient: Any) -> None:
         self._update_begins()
@@ -295,10 +283,6 @@ class Parts:
         self.stream.tell(self.stream.make("grad.write", site.location, subjects, {"held": False}))
         for optimizer in self.updates.live():
             optimizer.interval.foreign_writes = True
-
-    def _scaler(self, site: Site, scaler: Any, kind: str) -> None:
-        subjects = {"scaler": (self.stream.registry.number(scaler),)}
-        self.stream.tell(self.stream.make(kind, site.location, subjects))
 
     # -- torch --------------------------------------------------------------------------------
 

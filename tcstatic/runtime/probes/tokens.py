@@ -29,6 +29,11 @@ _KEEPS: Final = frozenset(
     Unsqueeze""".split()
 )
 _MOVES: Final = frozenset("Cat Slice Roll ConstantPadNd Narrow Index IndexSelect Flip".split())
+_BELOW: Final = 200  # nodes below a loss among which a recurrent layer is looked for
+# What takes one place of several, or makes several of one.
+_SINGLE: Final = frozenset(
+    "Select Expand Repeat Index IndexSelect Gather Unbind Max Mean Sum".split()
+)
 _HIDDEN: Final = -1e4  # what is added to a score to hide it is less than this
 
 
@@ -93,12 +98,14 @@ class Attended:
 @final
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """All of one loss that concerns tokens; `causal` tells that attention was asked to be so."""
+    """All of one loss that concerns tokens; `causal` tells that attention was asked to be so,
+    `recurs` that what is scored was made of all places of a recurrent layer."""
 
     targets: tuple[Targets, ...]
     inputs: tuple[Inputs, ...]
     attended: tuple[Attended, ...]
     causal: bool
+    recurs: bool
 
     def is_there(self) -> bool:
         """Whether all of it has arrived."""
@@ -120,7 +127,9 @@ def batch_of(root: Any) -> Batch | None:
     shapes |= {(length, rows) for rows, length in shapes}
     attended = list(_attended(nodes, shapes))
     causal = any([getattr(node, "_saved_is_causal", False) is True for node in nodes])
-    return Batch(targets, inputs, tuple(attended), causal)
+    lengths = {size for shape in shapes for size in shape}
+    recurs = all(_recurs(node, lengths) for node in losses)
+    return Batch(targets, inputs, tuple(attended), causal, recurs)
 
 
 def saved(node: Any, name: str) -> Any:
@@ -202,6 +211,23 @@ def _scored(loss: Any) -> tuple[int | None, int]:
 
 def _signed(number: int) -> int:
     return number - (1 << 64) if number >> 63 > 0 else number
+
+
+def _recurs(loss: Any, lengths: set[int]) -> bool:
+    """Whether each place that is scored was made of a place of its own of a recurrent layer."""
+    waiting, seen = [(loss, 0)], set[Any]()
+    while waiting and len(seen) < _BELOW:
+        node, turn = waiting.pop(0)
+        kind = kind_of(node)
+        if ("Rnn" in kind and turn == 0) or (
+            kind == "Stack" and len(node.next_functions) in lengths
+        ):
+            return True
+        if node in seen or kind in _SINGLE or "Rnn" in kind:
+            continue
+        seen.add(node)
+        waiting.extend(edge for edge in node.next_functions if edge[0] is not None)
+    return False
 
 
 def _attended(nodes: Iterable[Any], shapes: set[tuple[int, int]]) -> Iterator[Attended]:
