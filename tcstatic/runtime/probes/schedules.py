@@ -9,6 +9,7 @@ from tcstatic.model import Location
 from tcstatic.runtime.probes import codes
 from tcstatic.runtime.probes.optimizers import Optimizer
 from tcstatic.runtime.probes.rates import Rates
+from tcstatic.runtime.probes.stalled import Stalled
 from tcstatic.runtime.probes.stream import HEARD, Stream
 from tcstatic.runtime.probes.twins import Twins
 from tcstatic.runtime.probes.units import ended_early, in_other_unit, length_of, told_in_steps
@@ -45,6 +46,7 @@ class Schedules:
         self._open: dict[int, tuple[Location | None, int, int, Optimizer, str]] = {}
         self._units: set[int] = set()
         self._twins = Twins(stream)
+        self._stalled = Stalled()
 
     def made(self, scheduler: Any, driven: Optimizer, where: Location | None) -> None:
         """A scheduler was made for an optimizer; by whom, is told by the first who hands it on."""
@@ -71,6 +73,7 @@ class Schedules:
         place = (number, id(where))
         everyone = list(others)
         self._twins.stepped(scheduler, everyone)
+        self._look_at_driven(scheduler, driven, everyone, where)
         stepping = self._idle.get(number)
         if number not in self._settled and (
             driven.steps
@@ -90,6 +93,21 @@ class Schedules:
                     self._idle[number] = other
                     self._tell_idle(scheduler, driven, other, where)
                     break
+
+    def _look_at_driven(
+        self, scheduler: Any, driven: Optimizer, everyone: list[Optimizer], where: Location | None
+    ) -> None:
+        """See whether another optimizer has taken the place of the one that is driven."""
+        number = self._stream.registry.number(scheduler)
+        news = self._stalled.called(number, driven, everyone)
+        if news is not None:
+            others = () if news[1] is None else (news[1].number,)
+            values = {
+                "drives_replaced": news[0],
+                "replaced": True,
+                "stepping": "" if news[1] is None else news[1].title,
+            }
+            self._tell("scheduler.step", scheduler, driven, where, values, others)
 
     def _look_at_unit(self, scheduler: Any, driven: Optimizer, where: Location | None) -> None:
         number = self._stream.registry.number(scheduler)
