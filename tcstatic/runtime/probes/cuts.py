@@ -163,6 +163,7 @@ class Cuts:
         if lineage is None or not lineage.losses:
             return
         case.tries += 1
+        held = self._weights.held(window.parameters)
         for place, parameter in enumerate(window.parameters):
             found = lineage.cut_of(place)
             if found is None and not _has_gradient(parameter):
@@ -171,7 +172,7 @@ class Cuts:
             if found is not None and len(case.starved) < _MOST_SUSPECTS:
                 cut, shared = found
                 name = self._weights.name_of(parameter)
-                fresh = self._weights.is_fresh(parameter, window.parameters)
+                fresh = self._weights.is_fresh(parameter, held)
                 version = -1 if parameter.grad is not None else parameter._version
                 one = _Starved(cut, shared, name, fresh, weakref.ref(parameter), version)
                 case.starved[window.positions[place]] = one

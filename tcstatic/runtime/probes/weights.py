@@ -5,9 +5,11 @@ from __future__ import annotations
 import linecache
 import re
 import sys
+from collections import defaultdict
 from collections.abc import Callable, Collection
 from typing import Any, Final, final
 
+from tcstatic.runtime.probes import measure
 from tcstatic.runtime.probes.ownership import Ownership
 from tcstatic.runtime.probes.stream import Stream
 from tcstatic.runtime.probes.structure import Structure
@@ -17,8 +19,42 @@ _COPIES: Final = re.compile(r"deepcopy|load_state_dict|copy_\(")
 
 
 @final
+class Held:
+    """Who holds which parameters at one time, each looked up at once, however many there are.
+
+    `places` of a parameter, by ``id``: number and root of each model that holds it, and the name
+    there. Of those that are trained, not `starved`: `_models` that hold one by its name and shape,
+    `_heads` the first part of its name by the others.
+    """
+
+    def __init__(self, roots: dict[int, Any], ownership: Ownership, starved: Collection[Any]):
+        lost = set(map(id, starved))
+        self.places: dict[int, list[tuple[int, Any, str]]] = defaultdict(list)
+        self._models: dict[tuple[str, Any], set[int]] = defaultdict(set)
+        self._heads: dict[tuple[str, Any], set[str]] = defaultdict(set)
+        for number, root in roots.items():
+            for name, one in ownership.parameters(root):
+                self.places[id(one)].append((number, root, name))
+                if id(one) not in lost and one.requires_grad and not measure.is_lazy(one):
+                    first, _, rest = name.partition(".")
+                    self._models[name, one.shape].add(number)
+                    self._heads[rest, one.shape].add(first)
+
+    def has_twin(self, parameter: Any) -> bool:
+        """Whether a network of the same build is trained, which that of a parameter may follow."""
+        for number, _, name in self.places.get(id(parameter), ()):
+            first, _, rest = name.partition(".")
+            if self._models.get((name, parameter.shape), set()) - {number}:
+                return True
+            if rest and self._heads.get((rest, parameter.shape), set()) - {first}:
+                return True
+        return False
+
+
+@final
 class Weights:
-    """Answers for one process. State: `_spoken` what the program's own files say, once read."""
+    """Answers for one process. State: `_spoken` whether the program's own files speak of loading,
+    and of copying, once they are read."""
 
     def __init__(
         self,
@@ -31,7 +67,7 @@ class Weights:
         self._ownership = ownership
         self._structure = structure
         self._roots = roots
-        self._spoken: str | None = None
+        self._spoken: tuple[bool, bool] | None = None
 
     def models(self) -> list[Any]:
         """The models whose forward was seen."""
@@ -41,20 +77,23 @@ class Weights:
         """The name under which a model holds a parameter."""
         return self._ownership.name_of(parameter) or "a tensor"
 
-    def is_fresh(self, parameter: Any, starved: Collection[Any]) -> bool:
+    def held(self, starved: Collection[Any]) -> Held:
+        """Return who holds which parameters now."""
+        return Held(self._roots(), self._ownership, starved)
+
+    def is_fresh(self, parameter: Any, held: Held) -> bool:
         """Whether a parameter is what a layer of torch's or of the program's own was made with.
 
         What is loaded, or follows another network, stays as it is on purpose.
         """
         born = self._structure.born.get(self._stream.registry.known(parameter))
-        if born != parameter._version and _LOADS.search(self._text()):
+        loads, copies = self._speaks_of()
+        if born != parameter._version and loads:
             return False
-        for root in self.models():
-            named = self._ownership.parameters(root)
-            for name, one in named:
-                if one is parameter and (self._is_foreign(root, name)):
-                    return False
-        return not (_COPIES.search(self._text()) and self._has_twin(parameter, starved))
+        for _, root, name in held.places.get(id(parameter), ()):
+            if self._is_foreign(root, name):
+                return False
+        return not (copies and held.has_twin(parameter))
 
     def _is_foreign(self, root: Any, name: str) -> bool:
         """Whether one of the modules that hold a parameter is of a library's making."""
@@ -67,31 +106,11 @@ class Weights:
                 return True
         return False
 
-    def _has_twin(self, parameter: Any, starved: Collection[Any]) -> bool:
-        """Whether a network of the same build is trained, which this one may follow."""
-        lost = set(map(id, starved))
-        named = [
-            (number, name, one)
-            for number, root in self._roots().items()
-            for name, one in self._ownership.parameters(root)
-        ]
-        for number, name, one in named:
-            if one is not parameter:
-                continue
-            for other, second, two in named:
-                if id(two) in lost or two.shape != one.shape or not two.requires_grad:
-                    continue
-                mine, its = name.partition("."), second.partition(".")
-                if (other != number and name == second) or (
-                    mine[2] and mine[0] != its[0] and mine[2] == its[2]
-                ):
-                    return True
-        return False
-
-    def _text(self) -> str:
-        """All that the program's own files say."""
+    def _speaks_of(self) -> tuple[bool, bool]:
+        """Whether the program's own files speak of loading, and of copying."""
         if self._spoken is None:
             files = {getattr(one, "__file__", None) for one in list(sys.modules.values())}
             mine = sorted(f for f in files if f and self._stream.locator.is_users(f))
-            self._spoken = "".join("".join(linecache.getlines(file)) for file in mine)
+            text = "".join("".join(linecache.getlines(file)) for file in mine)
+            self._spoken = bool(_LOADS.search(text)), bool(_COPIES.search(text))
         return self._spoken
