@@ -13,7 +13,7 @@ from typing import Any, Final, final
 from tcstatic.model import Site
 from tcstatic.runtime.probes.stream import Stream
 
-_LEAST: Final = 4  # hooks of different steps that run at the end, on one module
+_LEAST: Final = 4  # hooks of different steps that run when it ends, on one module
 _MANY: Final = 8  # or at any time
 _MOST_PILES: Final = 256
 
@@ -22,23 +22,26 @@ _MOST_PILES: Final = 256
 @dataclass(slots=True)
 class _Pile:
     """The hooks of one site in one dict: `steps` in which each was registered, by its number; the
-    next look at which are still there is at so many as `look`; `peak` is the most there were."""
+    next look at which are still there is at so many as `look`; `peak` is the most there were, and
+    `last` how many at the last look, or when all of them died."""
 
     site: Site
     hooks: weakref.ref[Any]
     steps: dict[Any, int] = field(default_factory=dict)
     look: int = _LEAST
     peak: int = 0
+    last: int = 0
 
     def count(self) -> int:
         """Return in how many steps hooks were registered that are there now."""
         there = self.hooks()
         if there is not None:
             self.steps = {number: step for number, step in self.steps.items() if number in there}
-            self.look = max(_LEAST, 2 * len(self.steps))
-            self.peak = max(self.peak, found := len(set(self.steps.values())))
-            return found
-        return 0
+            held = len(self.steps)
+            self.look = 2 * held if held >= _MANY else max(_LEAST, held + 1)
+            self.last = len(set(self.steps.values()))
+            self.peak = max(self.peak, self.last)
+        return self.last
 
 
 @final
@@ -60,6 +63,8 @@ class Piling:
         key = (site.number, id(there))
         pile = self._piles.get(key)
         if pile is None or pile.hooks() is not there:
+            if pile is not None:
+                self._ended(pile)
             self._make_room()
             pile = self._piles[key] = _Pile(site, hooks)
         pile.steps[number] = self._stream.step
@@ -71,15 +76,22 @@ class Piling:
     def settle(self) -> None:
         """The run ends: tell of the sites whose hooks are there still, or were many."""
         for pile in self._piles.values():
-            if pile.count() >= _LEAST:
-                self._told.setdefault(pile.site.number, pile)
+            self._ended(pile)
         for pile in self._told.values():
             method = pile.site.arguments["hooks"]
             values = {"method": method, "hooks": pile.peak, "piles_up": True}
             self._stream.tell_of_run(pile.site.location, {}, values)
         self._told = {}
 
+    def _ended(self, pile: _Pile) -> None:
+        """The run ends, or what has the hooks has died with them."""
+        if pile.count() >= _LEAST:
+            self._told.setdefault(pile.site.number, pile)
+
     def _make_room(self) -> None:
         if len(self._piles) >= _MOST_PILES:
+            for one in self._piles.values():
+                if one.hooks() is None:
+                    self._ended(one)
             alive = {key: one for key, one in self._piles.items() if one.hooks() is not None}
             self._piles = alive if len(alive) < _MOST_PILES else {}
