@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import Final
 
+from tcstatic.program.paths import wording
 from tcstatic.program.paths.facts.orders import tell
 from tcstatic.program.paths.facts.registry import surveys
 from tcstatic.program.paths.machine import Machine
@@ -69,9 +70,15 @@ def sampled(m: Machine, block: Block) -> None:
 def _may_cut(one: Happening, every: list[Happening]) -> bool:
     """Whether samples are drawn in the program, and nobody asks how likely they are."""
     modules: dict[Module, None] = dict.fromkeys(other.place.module for other in every)
-    texts = [module.text.text for module in modules]
-    known = bool(one.arguments) and any(map(_WORTH.search, texts))
-    return known and not any(map(_OTHER_WAY.search, texts))
+    said = [wording.once(module, _draws) for module in modules]
+    drawn = any(draws for draws, _ in said)
+    return bool(one.arguments) and drawn and not any(asked for _, asked in said)
+
+
+def _draws(module: Module) -> tuple[bool, bool]:
+    """Whether a file draws samples, and whether it uses them in another way than by their slope."""
+    text = module.text.text
+    return _WORTH.search(text) is not None, _OTHER_WAY.search(text) is not None
 
 
 def _samples(m: Machine, loss: Value) -> Iterator[tuple[Node, frozenset[Token]]]:
