@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-from tcstatic.model import Location
+from tcstatic.model import Location, Site
 from tcstatic.runtime.probes.optimizers import Optimizer
 from tcstatic.runtime.probes.roles import MODULE, role_of
 from tcstatic.runtime.probes.stream import Stream
@@ -26,3 +26,13 @@ def cleared_elsewhere(
         other.interval.other_cleared = True
     subjects = {"optimizer": (), "other": tuple(other.number for other in others)}
     stream.tell(stream.make("optimizer.zero_grad", where, subjects, {"observed": False}))
+
+
+def wrote_elsewhere(
+    stream: Stream, site: Site, number: int, optimizers: Iterable[Optimizer]
+) -> None:
+    """A gradient is written to a tensor that is no model's parameter."""
+    subjects = {"tensor": (number,), "any": (0,)}
+    stream.tell(stream.make("grad.write", site.location, subjects, {"held": False}))
+    for optimizer in optimizers:
+        optimizer.interval.foreign_writes = True

@@ -183,16 +183,26 @@ def _run(rows: Any, value: int) -> Any:
 
 
 def _inverted(ids: Any, keys: Any) -> bool:
-    """Whether attention took nothing but what is padding, by all appearance: one token that fills
-    up the rows, from where they end or to where they begin."""
+    """Whether attention took nothing but what is padding, by all appearance, save for a token that
+    all rows begin with, and that may have been kept on purpose."""
     for one in (ids, ids.t()):
         if one.shape != keys.shape:
             continue
-        taken, hidden, counts = one[keys], one[~keys], keys.long().sum(1)
-        turns = keys.long().diff(dim=1)
-        filling = bool((turns >= 0).all()) or bool((turns <= 0).all())
-        if filling and len(taken) >= _FEW and len(counts.unique()) >= 2:
-            alone = len(taken.unique()) == 1 and not bool((hidden == taken[0]).any())
-            if alone and len(hidden.unique()) >= _KINDS:
-                return True
+        first, rest = one[:, 0], one[:, 1:]
+        alike = bool(keys[:, 0].all()) and bool((first == first[0]).all())
+        kept = alike and not bool((rest == first[0]).any())
+        if _is_padding(one, keys) or (kept and _is_padding(rest, keys[:, 1:])):
+            return True
     return False
+
+
+def _is_padding(ids: Any, keys: Any) -> bool:
+    """Whether what was taken is one token that fills up the rows, from where they end or to where
+    they begin."""
+    taken, hidden, counts = ids[keys], ids[~keys], keys.long().sum(1)
+    turns = keys.long().diff(dim=1)
+    filling = bool((turns >= 0).all()) or bool((turns <= 0).all())
+    if not filling or len(taken) < _FEW or len(counts.unique()) < 2:
+        return False
+    alone = len(taken.unique()) == 1 and not bool((hidden == taken[0]).any())
+    return alone and len(hidden.unique()) >= _KINDS

@@ -10,7 +10,7 @@ from typing import Any, Final, final
 from tcstatic.model import Needs, Site
 from tcstatic.runtime.probes.averages import Averages
 from tcstatic.runtime.probes.batches import Batches
-from tcstatic.runtime.probes.clearing import cleared_elsewhere
+from tcstatic.runtime.probes.clearing import cleared_elsewhere, wrote_elsewhere
 from tcstatic.runtime.probes.clipping import Clipping, written_bound
 from tcstatic.runtime.probes.dropouts import Dropouts
 from tcstatic.runtime.probes.forwards import Forwards
@@ -32,6 +32,7 @@ from tcstatic.runtime.probes.roles import (
     TENSOR,
     role_of,
 )
+from tcstatic.runtime.probes.rounding import Rounding
 from tcstatic.runtime.probes.rounds import Rounds
 from tcstatic.runtime.probes.scaling import scaled
 from tcstatic.runtime.probes.schedules import Schedules, tell_rates
@@ -93,7 +94,7 @@ class Parts:
         )
         self.clipping = Clipping(stream, self.updates)
         self.kept = Kept(stream, self.updates)
-        self.unmatched = Unmatched(stream)
+        self.unmatched, self.rounding = Unmatched(stream), Rounding(stream)
         self.unheld = Unheld(stream, ownership, self.structure.initials)
         self.forwards = Forwards(
             stream,
@@ -275,22 +276,14 @@ class Parts:
                 subjects, how = {"parameter": (number,)}, {"how": "given_frozen"}
                 self.stream.tell(self.stream.make("grad.write", site.location, subjects, how))
             if not held and watching:
-                self._foreign_write(site, number)
-
-    def _foreign_write(self, site: Site, number: int) -> None:
-        """A gradient is written to a tensor that is no model's parameter."""
-        subjects = {"tensor": (number,), "any": (0,)}
-        self.stream.tell(self.stream.make("grad.write", site.location, subjects, {"held": False}))
-        for optimizer in self.updates.live():
-            optimizer.interval.foreign_writes = True
+                wrote_elsewhere(self.stream, site, number, self.updates.live())
 
     # -- torch --------------------------------------------------------------------------------
 
     def step_begins(self, optimizer: Any) -> None:
         """Torch's hook before a step."""
         self.structure.step_begins(optimizer)
-        if self.unmatched.waiting:
-            self.unmatched.settle()
+        self.step_nears(optimizer)
         # Five frames of ours lie between torch's hook and the look at them.
         where = self.stream.locator.here(5, thread=self.stream.thread)
         self.updates.step_begins(optimizer, where)
@@ -298,8 +291,15 @@ class Parts:
             for root in self.forwards.roots().values():
                 self.ties.made(root)
 
+    def step_nears(self, optimizer: Any) -> None:
+        """A step is about to begin, watched or not."""
+        if self.unmatched.waiting:
+            self.unmatched.settle()
+        self.rounding.begins(self.updates.known(optimizer, None))
+
     def step_ends(self, optimizer: Any) -> None:
         """Torch's hook after a step."""
+        self.rounding.ends(self.updates.known(optimizer, None))
         self._note_devices(optimizer)
         if self.kept.taken:
             self.kept.stepped(self.updates.known(optimizer, None))
@@ -323,6 +323,7 @@ class Parts:
         """A step that is not watched: count it."""
         record = self.updates.known(optimizer, None)
         tell_rates(self.stream, record, self.updates.optimizers.values())
+        self.rounding.ends(record)
         record.steps, record.missed = record.steps + 1, True
         self.unheld.stepped(record, self.updates.live)
         self.updates.cuts.passed(record)
@@ -375,7 +376,14 @@ class Parts:
         several = len(updates.optimizers) > 1
         meant = several or self.stream.loss_scaled or self.forwards.discarded_in_eval
         yield "vain", lambda: updates.vain.settle(meant=meant)
-        for one in (updates.cuts, updates.untracked, self.unheld, self.averages, self.structure):
+        for one in (
+            updates.cuts,
+            updates.untracked,
+            self.unheld,
+            self.rounding,
+            self.averages,
+            self.structure,
+        ):
             yield type(one).__name__.lower(), one.settle
         if self.stream.step:
             yield "unmatched", self.unmatched.settle

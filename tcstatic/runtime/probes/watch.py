@@ -306,8 +306,8 @@ class Watch:
         """An optimizer's step begins."""
         if self._budget.watching:
             self._guarded("optimizer.step", self._parts.step_begins, optimizer)
-        elif self._parts.unmatched.waiting:
-            self._guarded("optimizer.step", self._parts.unmatched.settle)
+        else:
+            self._guarded("optimizer.step", self._parts.step_nears, optimizer)
 
     def step_ends(self, optimizer: Any) -> None:
         """An optimizer's step is done."""
