@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 # Calls are followed this deep, and a root is explored for this many expressions.
 DEPTH: Final = 14
+_COMPARISONS: Final = frozenset({"==", "eq", "-", "!="})
 EFFORT: Final = 10_000
 
 
@@ -103,6 +104,7 @@ class Machine:
         self.answers: dict[tuple[str, int], str] = {}
         self.defined: list[Function] = []
         self.objects: dict[int, Object] = {}
+        self.compared: list[Node] = []
         self.lazy: dict[tuple[int, str], Value] = {}
         self.globals: dict[int, Module] = {}
         self.classes: dict[syntax.ClassDef, Value] = {}
@@ -128,7 +130,10 @@ class Machine:
     ) -> Node:
         """A value made by an operation, here and now."""
         place = self.place(at) if at is not None else None
-        return Node(op, inputs, place=place, regions=self.regions, **more)
+        made = Node(op, inputs, place=place, regions=self.regions, **more)
+        if op in _COMPARISONS and not self.dead and not self.quiet:
+            self.compared.append(made)
+        return made
 
     def emit(self, kind: str, at: syntax.expr | syntax.stmt, **fields: Any) -> Happening:
         """Write a happening."""

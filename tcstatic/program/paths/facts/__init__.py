@@ -29,6 +29,7 @@ from tcstatic.program.paths.facts import (  # noqa: F401
     moving,
     orders,
     outside,
+    paired,
     parting,
     probabilities,
     ranks,
