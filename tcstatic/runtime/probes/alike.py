@@ -162,8 +162,8 @@ class Alike:
         group.found = None
         for one, units, state in _pairs(group.kept, states):
             parameter = one.parameter()
-            closed = state == "dead" and _has_closed([known() for known in group.asked])
-            if parameter is not None and not closed:
+            healthy = state == "dead" and _is_open([known() for known in group.asked])
+            if parameter is not None and not healthy:
                 where = self._initials.of(parameter) or self._stream.last_step_where
                 group.found = (one.name, units, where)
                 break
@@ -225,15 +225,15 @@ def _state(numbers: Sequence[float]) -> str:
     return "alike" if alike and slope > 0.0 else ""
 
 
-def _has_closed(parameters: Sequence[Any]) -> bool:
-    """Whether weights before the last zeros have no slope, though they are none: what keeps them
-    from training, a factor that is zero so far, may keep all others."""
+def _is_open(parameters: Sequence[Any]) -> bool:
+    """Whether something is trained beside layers of zeros, or waits for them: branches that are
+    closed so far. Weights before the last zeros that have no slope, though they are none, are kept
+    from training by a factor that is zero so far, which may keep all others."""
     there = [one for one in parameters if one is not None and one.grad is not None]
+    slopes = [bool(one.grad.any()) for one in there]
     filled = [bool(one.any()) for one in there]
     last = max((place for place, full in enumerate(filled) if not full), default=0)
-    return any(
-        full and not bool(one.grad.any()) for one, full in zip(there[:last], filled, strict=False)
-    )
+    return any(slopes) or any(filled[:last])
 
 
 def _pairs(kept: Sequence[_Kept], states: dict[_Key, str]) -> Iterator[tuple[_Kept, int, str]]:

@@ -150,6 +150,8 @@ class Graphs:
             return
         self._growth.read(loss.grad_fn, where)
         if not self.due:
+            if self._single.suspects:
+                self._single.clears(loss.grad_fn)
             return
         step, (last, backwards) = self._stream.step, self._backwards
         self._backwards = (step, backwards + 1 if last == step else 1)

@@ -23,6 +23,7 @@ from tcstatic.runtime.probes.written import carrying_lines
 # goes back place by place, and is let go at its end, is seen to end before the last of them.
 _LOOKS: Final = (4, 8, 12, 16, 24, 32, 48, 64, 96, 128)
 _LEAST: Final = 12  # what is enough where the run ends before
+_LEAST_STEPS: Final = 2  # of an optimizer meanwhile
 _MOST_PLACES: Final = 16
 _MOST_NODES: Final = 100_000
 _FIRST_NODES: Final = 20_000  # of a graph that nothing is known of
@@ -36,10 +37,12 @@ _NO_NUMBER: Final = 1 << 62  # a leaf's, or greater
 class _Place:
     """What is known of the backwards of one place.
 
-    `ends` are the numbers of their losses, `sizes` those of the graphs that were counted; `held`
-    the numbers of what names held at the last one; `name` what is carried over, and where.
+    `began` is the step of the first; `ends` are the numbers of their losses, `sizes` those of the
+    graphs that were counted; `held` the numbers of what names held at the last one; `name` what is
+    carried over, and where.
     """
 
+    began: int = 0
     ends: list[int] = field(default_factory=list)
     sizes: list[int] = field(default_factory=list)
     held: dict[str, frozenset[int]] = field(default_factory=dict)
@@ -64,7 +67,7 @@ class Growth:
         if where not in self._places:
             if len(self._places) >= _MOST_PLACES:
                 return
-            self._places[where] = _Place()
+            self._places[where] = _Place(self._stream.step)
         place = self._places[where]
         number = _number(root) if place is not None and not place.told else None
         if place is None or number is None:
@@ -145,6 +148,8 @@ class Growth:
 
     def _tell(self, place: _Place, where: Location | None) -> None:
         place.told = True
+        if self._stream.step - place.began < _LEAST_STEPS:
+            return  # one sequence that goes back place by place, for one step
         values = {
             "grows": True,
             "carried": place.name.lstrip(".") or "something",

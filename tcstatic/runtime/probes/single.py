@@ -37,6 +37,11 @@ class Single:
         self._behind: dict[_Place, set[int]] = {}
         self._reached: set[int] = set()
 
+    @property
+    def suspects(self) -> bool:
+        """Whether something is held against a softmax: another way may show in any graph."""
+        return bool(self._behind)
+
     def read(self, root: Any, where: Location | None) -> None:
         """A backward is about to begin at the node of a loss."""
         if self._looked >= _FIRST_LOOKS and not self._behind:
@@ -52,6 +57,11 @@ class Single:
             found = node.metadata.get(NOTE) or self._layer(name) or place
             if behind - {0}:
                 self._behind.setdefault((found, name), set()).update(behind)
+
+    def clears(self, root: Any) -> None:
+        """A backward is about to begin in a step in which no place was noted at any node."""
+        singles: dict[Any, _Place] = {}
+        self._reached |= self._numbers(_leaves(root, None, singles))
 
     def settle(self, live: Iterable[Optimizer]) -> None:
         """The run ends: tell of those behind which nothing is learnt."""

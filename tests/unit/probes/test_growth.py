@@ -42,6 +42,7 @@ def told(turn: Callable[[int, torch.Tensor], torch.Tensor], steps: int) -> list[
     growth = Growth(stream)
     state = torch.zeros(3)
     for step in range(steps):
+        stream.step = step
         state = turn(step, state)
         loss = state.sum()
         growth.read(loss.grad_fn, BACKWARD)
