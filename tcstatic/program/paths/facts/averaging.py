@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
-from tcstatic.program.paths import gradients
+from tcstatic.program.paths import gradients, wording
 from tcstatic.program.paths.facts.orders import all_loops, tell
 from tcstatic.program.paths.facts.registry import surveys
 from tcstatic.program.paths.machine import Machine
@@ -29,15 +29,31 @@ _NUMBERS: Final = re.compile(
 )
 _WRAPPERS: Final = frozenset({"DistributedDataParallel", "FullyShardedDataParallel", "fully_shard"})
 _WORLD: Final = r"(world|get_world_size|n_?proc|nranks|num_(ranks|replicas|workers|gpus)|ngpus)"
+_SAVES: Final = re.compile(r"save|dump|export|write", re.IGNORECASE)
+_RANK: Final = re.compile(r"rank|worker|process_index|\bmember|\bexpert", re.IGNORECASE)
 # What is called beside an average of gradients.
 _BESIDE: Final = frozenset({"barrier", "monitored_barrier", "broadcast"})
 # A number of ranks, or of what they hold, by which something is divided or multiplied.
 _SCALED: Final = re.compile(
     rf"[*/]=?\s*[\w.(]*{_WORLD}|{_WORLD}[\w.()\"'\[\]]*\s*[*/]|(div|mul)_?\([^\n]*{_WORLD}"
     r"|grad[\w.()]*\s*[*/]|(div|mul)_\(|\.AVG\b|PREMUL|=\s*[\"']sum[\"']|\.sum\(\)\s*\.backward"
-    r"|[*/]\s*[\w.(]*(size|count|tokens|total|denom)",
+    r"|[*/]\s*[\w.(]*(size|count|tokens|total|denom)"
+    rf"|[*/]=?\s*[\w.(\[\"']*{_WORLD}|\.sum\([^\n]*\)\s*[*/]|\bsum_?(of_)?loss\w*\s*/"
+    r"|[*/]=?\s*\(?\w*(gpus|devices|nodes|processes|ranks|replicas|rows|examples|samples)\b"
+    r"|\b\w*(share|fraction|portion|ratio|weight|part)s?[\w\[\].]*\s*\*"
+    r"|[*/]=?\s*[\w.]*(share|fraction|portion|ratio|weight|part)s?\b",
     re.IGNORECASE,
 )
+_RANKS: Final = re.compile(
+    r"\b(\w+)\s*(?::\s*\w+\s*)?=[^=\n][^\n]*(get_)?world_size", re.IGNORECASE
+)
+# What makes the size of a gradient of no matter.
+_SIZELESS: Final = re.compile(r"\bsign_?\(|normalize\(|[*/]\s*\(?[\w.]*norm\b|/[^\n]*\.norm\(")
+_FREE: Final = re.compile(
+    r"\b(Adam\w*|[NR]Adam|Sparse_?Adam|Adagrad|Adadelta|RMSprop|Rprop|Adafactor|Lion|Muon|LAMB|Lamb"
+    r"|LARS|Prodigy|SOAP|Sophia\w*)\("
+)
+_SIZED: Final = re.compile(r"\b(SGD|ASGD|LBFGS)\b|clip_grad")
 
 
 def unaveraged(m: Machine, every: list[Happening], model: int, block: Block) -> None:
@@ -49,6 +65,8 @@ def unaveraged(m: Machine, every: list[Happening], model: int, block: Block) -> 
         return
     modules = _modules(every)
     if any(one.kind == "wrap.new" for one in every) or any(map(_may_bring_together, modules)):
+        return
+    if any(map(_keeps_each, modules)):
         return
     tell(block, "unaveraged", known.place, subjects={"model": (model,)})
 
@@ -90,9 +108,20 @@ def summed(m: Machine, block: Block) -> None:
     others = {one.values.get("operation") for one in collectives if one not in added}
     if not added or others - _BESIDE or any(one.kind == "wrap.new" for one in every):
         return
-    if not any(_SCALED.search(module.text.text) for module in _modules(every)):
+    if not _minds_ranks([module.text.text for module in _modules(every)]):
         for one in dict.fromkeys(added):
             tell(block, "summed", one.place)
+
+
+def _minds_ranks(texts: list[str]) -> bool:
+    """Whether the number of ranks is reckoned with, or the size of a gradient is of no matter."""
+    if any(_SCALED.search(text) or _SIZELESS.search(text) for text in texts):
+        return True
+    for text in texts:
+        names = {re.escape(found[1]) for found in _RANKS.finditer(text)}
+        if names and re.search(rf"[*/]=?\s*[\w.(]*\b({'|'.join(sorted(names))})\b", text):
+            return True
+    return any(map(_FREE.search, texts)) and not any(map(_SIZED.search, texts))
 
 
 def _adds_gradients(m: Machine, one: Happening) -> bool:
@@ -127,6 +156,35 @@ def _may_bring_together(module: Module) -> bool:
         if _TOGETHER.search(name):
             return True
     return False
+
+
+def _keeps_each(module: Module) -> bool:
+    """Whether a file saves something under a name that has the rank in it: each rank's own."""
+    named = {
+        name
+        for node in syntax.walk(module.tree)
+        if isinstance(node, syntax.Assign)
+        for name, value in wording.pairs(node)
+        if _has_rank(value)
+    }
+    return any(
+        _has_rank(given) or wording.names(given) & named
+        for node in syntax.walk(module.tree)
+        if isinstance(node, syntax.Call) and _SAVES.search(wording.called(node))
+        for given in (*node.args[1:], *(one.value for one in node.keywords))
+    )
+
+
+def _has_rank(value: syntax.expr) -> bool:
+    """Whether a text, or a path, is made of the rank."""
+    joined = any(
+        isinstance(one, syntax.JoinedStr | syntax.BinOp | syntax.Call) for one in syntax.walk(value)
+    )
+    texts = any(
+        isinstance(one, syntax.Constant) and isinstance(one.value, str)
+        for one in syntax.walk(value)
+    )
+    return joined and texts and _RANK.search(syntax.unparse(value)) is not None
 
 
 def _is_stored(name: syntax.Name) -> bool:
