@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from typing import Any, Final
+from typing import Any, Final, TypeGuard
 from weakref import WeakKeyDictionary
 
 from tcstatic.program.paths import wording
@@ -56,6 +56,7 @@ def lonely(m: Machine, block: Block) -> None:
 
 def _in_module(module: Module) -> Iterator[_Found]:
     told: set[tuple[int, int]] = set()
+    imported = _imported(module)
     for statement in (module.tree, *statements_in(module.tree)):
         if isinstance(statement, syntax.ClassDef):
             found = _in_class(statement, module)
@@ -65,9 +66,21 @@ def _in_module(module: Module) -> Iterator[_Found]:
             found = iter(())
         for node, function, name in (*_in_sequences(statement, module), *found):
             place = (getattr(node, "lineno", 0), getattr(node, "col_offset", 0))
-            if place not in told:
+            called = getattr(node, "func", None)
+            own = isinstance(called, syntax.Name) and called.id in _FUNCTIONS - imported
+            if place not in told and not own:
                 told.add(place)
                 yield node, function, name
+
+
+def _imported(module: Module) -> set[str]:
+    """The names that a module takes from torch."""
+    return {
+        one.asname or one.name
+        for node in syntax.walk(module.tree)
+        if isinstance(node, syntax.ImportFrom) and (node.module or "").startswith("torch")
+        for one in node.names
+    }
 
 
 def _in_sequences(statement: syntax.AST, module: Module) -> Iterator[_Found]:
@@ -98,8 +111,47 @@ def _parts(call: syntax.Call) -> list[Any]:
 def _in_class(node: syntax.ClassDef, module: Module) -> Iterator[_Found]:
     methods = [one for one in node.body if isinstance(one, syntax.FunctionDef)]
     layers = _made([one for method in methods for one in method.body], module)
+    others = _put_in(module, node)
+    layers = {name: one for name, one in layers.items() if name.rpartition(".")[2] not in others}
     for method in methods if layers else ():
         yield from _in_function(method.body, f"{node.name}.{method.name}", layers)
+
+
+def _put_in(module: Module, owner: syntax.ClassDef) -> set[str]:
+    """The attributes that are put into what a class makes elsewhere: by who uses it, or by a class
+    that is made of it."""
+    bases: dict[str, list[str]] = {}
+    found: set[str] = set()
+    for statement in statements_in(module.tree):
+        if isinstance(statement, syntax.ClassDef):
+            names = [wording.name(base) for base in statement.bases]
+            bases[statement.name] = names
+            if any(owner.name in (one, *bases.get(one, ())) for one in names):
+                found |= {one.attr for one in syntax.walk(statement) if _is_put(one)}
+        for call in wording.calls(statement):
+            if wording.called(call) in ("setattr", "add_module", "register_module"):
+                found |= {str(getattr(one, "value", "")) for one in call.args[:2]}
+    for one in syntax.walk(module.tree):
+        if isinstance(one, syntax.Assign | syntax.AnnAssign):
+            targets = one.targets if isinstance(one, syntax.Assign) else [one.target]
+            found |= {part for target in targets for part in _outside(target)}
+    return found
+
+
+def _is_put(node: syntax.AST) -> TypeGuard[syntax.Attribute]:
+    return isinstance(node, syntax.Attribute) and isinstance(node.ctx, syntax.Store)
+
+
+def _outside(target: syntax.expr) -> Iterator[str]:
+    """The attributes of another object that a target puts something into, at any depth."""
+    inside: Any = target
+    picked = isinstance(target, syntax.Subscript)
+    while isinstance(inside, syntax.Subscript | syntax.Attribute):
+        if isinstance(inside, syntax.Attribute) and (
+            picked or wording.name(inside.value) != "self"
+        ):
+            yield inside.attr
+        inside = inside.value
 
 
 def _made(body: Sequence[syntax.stmt], module: Module) -> dict[str, syntax.expr]:
@@ -130,6 +182,8 @@ def _in_function(
             made = _output_of(given, layers, outputs) if name else None
             if made is not None and dimension in _dimensions(made, None):
                 yield call, function, name
+            if wording.called(call).endswith("_"):
+                outputs.pop(wording.name(getattr(call.func, "value", None)), None)
         if isinstance(statement, syntax.Assign) and len(statement.targets) == 1:
             made = _output_of(statement.value, layers, outputs)
             outputs = {
