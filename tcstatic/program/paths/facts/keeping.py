@@ -5,6 +5,7 @@ What is looked at is the text of the loop around a backward: what is done with i
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from typing import Any, Final, final
 
@@ -12,7 +13,7 @@ from tcstatic.program.paths import wording
 from tcstatic.program.paths.facts.orders import tell
 from tcstatic.program.paths.facts.registry import surveys
 from tcstatic.program.paths.machine import Machine
-from tcstatic.program.paths.project import function_around
+from tcstatic.program.paths.project import function_around, statements_in
 from tcstatic.program.paths.tree import Block, Happening, happenings
 from tcstatic.program.paths.values import Place
 from tcstatic.program.source import syntax
@@ -22,7 +23,12 @@ _KEEPS: Final = frozenset("mean sum clone cpu cuda to float double".split())
 _ARITHMETIC: Final = (syntax.Add, syntax.Sub, syntax.Mult, syntax.Div)
 _UNRECORDED: Final = frozenset({"no_grad", "inference_mode", "set_grad_enabled"})
 # What takes things out of a list, or replaces them.
-_TAKES: Final = frozenset({"pop", "popleft", "clear", "remove"})
+_TAKES: Final = frozenset({"pop", "popleft", "clear", "remove", "detach_"})
+# Turns that are few for each call of a function: those over what was collected last.
+_FEW: Final = re.compile(
+    r"ppo|^k_?epochs?$|critic|inner|update_(epoch|iter|step)s?$", re.IGNORECASE
+)
+_SHORT: Final = 8
 _MAKES_LISTS: Final = frozenset({"list", "defaultdict"})
 
 
@@ -39,7 +45,9 @@ def kept(m: Machine, block: Block) -> None:
             continue
         told.add(id(one.place.node))
         found = _Around(one.place)
-        for statement, holder in found.keepers(name) if found.is_step else ():
+        for statement, holder in (
+            found.keepers(name) if found.is_step and not found.is_short else ()
+        ):
             place = Place(one.place.module, statement, one.place.function)
             tell(block, "kept_with_graph", place, name=holder, kept=name)
 
@@ -78,12 +86,47 @@ class _Around:
         around = [one for one in self._statements if _is_loop(one) and _spans(one, line)]
         self._loop: Any = around[-1] if around else None
         self._line = line
+        self._module = place.module
+        # The loops around the innermost one that step as well: a turn of them is one of training.
+        self._outer: list[Any] = [one for one in around[:-1] if self._steps(one)]
+
+    def _steps(self, loop: Any) -> bool:
+        last = range(self._loop.lineno, (self._loop.end_lineno or self._loop.lineno) + 1)
+        calls = (
+            call
+            for one in wording.own(loop.body)
+            if one.lineno not in last
+            for call in wording.calls(one)
+        )
+        return any(wording.called(call) == "step" for call in calls)
 
     @property
     def is_step(self) -> bool:
         """Whether each turn of the loop takes a step: it is no loop over parts of one."""
         calls = (call for one in self._inside() for call in wording.calls(one))
         return any(wording.called(call) == "step" for call in calls)
+
+    @property
+    def is_short(self) -> bool:
+        """Whether the loop has a few turns, by what it goes over."""
+        over = getattr(self._loop, "iter", None)
+        if wording.called(over) != "range" or not isinstance(over, syntax.Call):
+            return False
+        words = {part for name in wording.names(over) for part in name.split(".")}
+        if any(_FEW.search(word) for word in words):
+            return True
+        return all(self._is_small(one) for one in over.args)
+
+    def _is_small(self, value: syntax.expr) -> bool:
+        """Whether a number is small, as it is written, or as an argument is if it is not given."""
+        number: Any = value
+        taken = getattr(self._scope, "args", None)
+        if taken is not None and isinstance(value, syntax.Name):
+            last = [*taken.args[len(taken.args) - len(taken.defaults) :], *taken.kwonlyargs]
+            defaults = zip(last, [*taken.defaults, *taken.kw_defaults], strict=True)
+            number = {one.arg: default for one, default in defaults}.get(value.id)
+        number = getattr(number, "value", None)
+        return isinstance(number, int) and number <= _SHORT
 
     def _inside(self) -> Iterator[syntax.stmt]:
         return wording.own(self._loop.body) if self._loop is not None else iter(())
@@ -136,17 +179,28 @@ class _Around:
 
     def _is_bounded(self, holder: str, keeper: syntax.stmt) -> bool:
         """Whether what is kept is set anew in the loop, or taken out; or does not outlive it."""
+        outer = [one for loop in self._outer for one in wording.own(loop.body)]
+        if any(holder in wording.bound(one) for one in outer if one.lineno < self._loop.lineno):
+            return True
         for one in self._inside():
             if one is keeper or isinstance(one, syntax.AugAssign):
                 continue
             deleted = isinstance(one, syntax.Delete) and holder in wording.names(one)
-            if holder in wording.bound(one) or deleted:
+            if holder in wording.bound(one) or deleted or _clears(one, holder):
                 return True
-            if any(_takes(call, holder) for call in wording.calls(one)):
+            if any(
+                _takes(call, holder) or self._is_own(call, holder) for call in wording.calls(one)
+            ):
                 return True
         before = [one for one in self._statements if one.lineno < keeper.lineno]
         known = any(holder in wording.bound(one) for one in before if one is not self._loop)
         return not known and "." not in holder
+
+    def _is_own(self, call: syntax.Call, holder: str) -> bool:
+        """Whether a function of the program's own is handed what is kept, and may empty it."""
+        given = [*call.args, *(one.value for one in call.keywords)]
+        own = {getattr(one, "name", "") for one in statements_in(self._module.tree)}
+        return wording.called(call) in own and any(wording.name(one) == holder for one in given)
 
     def _goes_back(self, holder: str) -> bool:
         """Whether a backward of what was kept is written anywhere in the function."""
@@ -155,6 +209,15 @@ class _Around:
             holder in wording.names(call) and wording.called(call) in ("backward", "grad")
             for call in calls
         )
+
+
+def _clears(one: syntax.stmt, holder: str) -> bool:
+    """Whether a statement puts something in the place of what a list holds: ``kept[:] = []``."""
+    targets: list[Any] = one.targets if isinstance(one, syntax.Assign) else []
+    return any(
+        isinstance(part, syntax.Subscript) and wording.name(part.value) == holder
+        for part in targets
+    )
 
 
 def _is_loop(one: syntax.stmt) -> bool:
