@@ -7,6 +7,7 @@ from typing import Any, Final, final
 
 from tcstatic.model import Location
 from tcstatic.runtime.probes import codes
+from tcstatic.runtime.probes.factors import Factors
 from tcstatic.runtime.probes.optimizers import Optimizer
 from tcstatic.runtime.probes.rates import Rates
 from tcstatic.runtime.probes.stalled import Stalled
@@ -47,11 +48,13 @@ class Schedules:
         self._units: set[int] = set()
         self._twins = Twins(stream)
         self._stalled = Stalled()
+        self._factors = Factors(stream)
 
     def made(self, scheduler: Any, driven: Optimizer, where: Location | None) -> None:
         """A scheduler was made for an optimizer; by whom, is told by the first who hands it on."""
         number = self._stream.registry.number(scheduler)
         self._twins.made(scheduler, driven, where)
+        self._factors.made(scheduler, driven, where)
         if number not in self._calls:
             self._calls[number] = 0
             self._tell("scheduler.new", scheduler, driven, where, {})
@@ -66,6 +69,7 @@ class Schedules:
         """A scheduler's ``step`` is about to be called; `others` are all optimizers there are."""
         number = self._stream.registry.number(scheduler)
         self._calls[number] = calls = self._calls.get(number, 0) + 1
+        self._factors.stepped(scheduler)
         in_epochs = type(scheduler).__name__ in _IN_EPOCHS
         rules = getattr(scheduler, "lr_lambdas", ()) if calls == 1 else ()
         driven.rate_history.scheduled(calls, rules, in_epochs=in_epochs)
@@ -127,6 +131,7 @@ class Schedules:
     def finish(self, everyone: Iterable[Optimizer]) -> None:
         """The run ends: how many steps each optimizer has made is known, and at which rates."""
         self._twins.settle()
+        self._factors.settle()
         optimizers = list(everyone)
         if not any(one.rate_history.moved for one in optimizers):
             for one in optimizers:
