@@ -32,7 +32,8 @@ _TAKEN_APART: Final = re.compile(
 # Names of what is affine on purpose, or is a factor of something.
 _MEANT: Final = re.compile(
     r"linear|affine|lora|low_?rank|(^|_)rank|factor|svd|pca|adapter|bottleneck|word_?2_?vec|gram"
-    r"|cbow|glove|matrix|auto_?enc|probe|collaps|identity|toy|dummy|repar",
+    r"|cbow|glove|matrix|auto_?enc|probe|collaps|identity|toy|dummy|repar|^deep$|overparam"
+    r"|random_feat|rotation",
     re.IGNORECASE,
 )
 _OTHER_USE: Final = re.compile(
@@ -44,6 +45,9 @@ _SAID: Final = re.compile(
     r"no (act|non)|without|deliberate|intention|purpose|rank|factor|(stay|still|purely|be) linear",
     re.IGNORECASE,
 )
+# Methods of a sequence that take, or put in, a part of it; and functions that go over all parts.
+_PICKS: Final = r"(insert|append|extend|add_module|get_submodule|pop|__getitem__|modules|_modules)"
+_GOES_OVER: Final = frozenset("enumerate zip reversed list tuple iter reduce ModuleList".split())
 _INITIALISES: Final = re.compile(r"\binit\b|init_|_init|\.(normal|uniform|zero|fill|copy)_$")
 
 
@@ -128,9 +132,37 @@ def _stages(call: syntax.Call) -> Sequence[Any]:
 
 
 def _is_cut(module: Module, names: list[str]) -> bool:
-    """Whether parts of what has a name are taken, for more than to look at their weights."""
-    last = "|".join(re.escape(name.rpartition(".")[2]) for name in names) or "$"
-    return re.search(rf"\b({last})\[[^\]]*\](?!\.(weight|bias))", module.text.text) is not None
+    """Whether parts of what has a name are taken, for more than to look at their weights; or
+    something is put between them."""
+    lasts = {name.rpartition(".")[2] for name in names}
+    last = "|".join(sorted(map(re.escape, lasts))) or "$"
+    taken = rf"\b({last})(\[[^\]]*\](?!\.(weight|bias)(?!\w|\s*=[^=]))|\.{_PICKS}\()"
+    if re.search(taken, module.text.text):
+        return True
+    for one in syntax.walk(module.tree):
+        if isinstance(one, syntax.For | syntax.comprehension):
+            given: list[Any] = [one.iter]
+        elif isinstance(one, syntax.Assign) and isinstance(one.targets[0], syntax.Tuple):
+            given = [one.value] if not isinstance(one.value, syntax.Tuple | syntax.Call) else []
+        elif isinstance(one, syntax.Starred):
+            given = [one.value]
+        elif wording.called(one) in _GOES_OVER and isinstance(one, syntax.Call):
+            given = [*one.args]
+        else:
+            continue
+        if any(_is_itself(value, lasts) for value in given):
+            return True
+    return False
+
+
+def _is_itself(value: syntax.expr, lasts: set[str]) -> bool:
+    """Whether something of these names is gone over, not what one of its methods gives."""
+    held = {id(one.value) for one in syntax.walk(value) if isinstance(one, syntax.Attribute)}
+    return any(
+        str(getattr(one, "attr", None) or getattr(one, "id", "")) in lasts
+        for one in syntax.walk(value)
+        if isinstance(one, syntax.Name | syntax.Attribute) and id(one) not in held
+    )
 
 
 def _in_class(module: Module, owner: syntax.ClassDef, uses: _Uses) -> Iterator[Pair]:
