@@ -7,6 +7,7 @@ from typing import Any
 
 from tcstatic.program.paths import parameters
 from tcstatic.program.paths.machine import Machine
+from tcstatic.program.paths.operations import COMPARED
 from tcstatic.program.paths.tree import Block, Called, Happening, Loop, happenings, loops
 from tcstatic.program.paths.values import Const, Node
 from tcstatic.program.paths.walking import Reach, Token
@@ -152,7 +153,7 @@ def _backward(
     nothing = not reached.tokens and not reached.forwards and not reached.unknown
     if sure and not one.assumed:
         one.values["connected"] = True
-    elif nothing and reached.cuts:
+    elif nothing and any(cut.op not in COMPARED for cut in reached.cuts):
         one.values["connected"] = False
     one.values["cut_by"] = reached.cuts[0].op if reached.cuts else None
 

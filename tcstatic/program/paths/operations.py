@@ -136,14 +136,15 @@ SHAPE: Final = frozenset(
     movedim item repeat forward dropout narrow select chunk split unbind stack cat concat
     concatenate mT H rearrange attr:T attr:logits requires_grad_ retain_grad""".split()
 )
+# Comparisons as they are written between values.
+COMPARED: Final = frozenset("< <= > >= == !=".split())
 # Operations through which no gradient flows.
-CUTS: Final = frozenset(
+CUTS: Final = COMPARED | frozenset(
     """detach detach_ item() numpy tolist attr:data argmax argmin argsort compare not and or tensor
     as_tensor from_numpy long int bool byte short round floor ceil sign eq ne gt lt ge le
     zeros_like ones_like full_like rand_like randn_like empty_like attr:shape attr:device
     attr:dtype size dim numel len one_hot randint bernoulli multinomial attr:grad float_ int_
-    Tensor LongTensor FloatTensor new_tensor new_zeros new_ones bincount unique
-    < <= > >= == !=""".split()
+    Tensor LongTensor FloatTensor new_tensor new_zeros new_ones bincount unique""".split()
 )
 
 

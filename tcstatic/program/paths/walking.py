@@ -89,10 +89,12 @@ def reach(m: Machine, value: Value) -> Reach:
             if _is_cut(one):
                 cuts.append(one)
                 continue
-            tokens |= _tokens_at(m, one)
+            brought = _tokens_at(m, one)
+            tokens |= brought
             if one.op == "forward":
                 forwards.append(one)
-            unknown = unknown or one.op.startswith("call")
+            bare = one.op == "parameter" and not brought
+            unknown = unknown or bare or one.op.startswith("call")
         elif isinstance(one, Unknown):
             unknown = unknown or one.origin in _UNTOLD
     return Reach(frozenset(tokens), tuple(forwards), unknown, tuple(cuts))

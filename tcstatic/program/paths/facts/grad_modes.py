@@ -114,15 +114,18 @@ def recorded(m: Machine, loss: Value) -> tuple[frozenset[Token], list[Node], boo
         if one.op == "forward":
             if "#grad" in one.keywords:
                 cut.append(one)
-            elif not _is_opened(one):
+            elif not is_opened(one):
                 live |= _tokens(one)
-        elif one.op in ("parameter", "parameters", "item") and one.subject is not None:
+        elif one.op == "parameter":
+            live |= _tokens(one)
+            unknown = unknown or not _tokens(one)
+        elif one.op in ("parameters", "item") and one.subject is not None:
             live |= _tokens(one)
         unknown = unknown or one.op.startswith("call")
     return frozenset(live), cut, unknown
 
 
-def _is_opened(node: Node) -> bool:
+def is_opened(node: Node) -> bool:
     """Whether what a model did is known: its output is made of the outputs of its parts."""
     inner = node.inputs[0] if node.inputs else None
     return (

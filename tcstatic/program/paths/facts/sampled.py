@@ -12,6 +12,7 @@ from itertools import islice
 from typing import Final
 
 from tcstatic.program.paths import wording
+from tcstatic.program.paths.facts.grad_modes import is_opened
 from tcstatic.program.paths.facts.orders import tell
 from tcstatic.program.paths.facts.registry import surveys
 from tcstatic.program.paths.machine import Machine
@@ -60,7 +61,9 @@ def sampled(m: Machine, block: Block) -> None:
         if one.kind != "loss.backward" or not _may_cut(one, every):
             continue
         for node, drawn in _samples(m, one.arguments[0]):
-            if node.number not in told and node.place is not None:
+            if node.number in told or _is_trained_elsewhere(m, one.arguments[0], node, drawn):
+                continue
+            if node.place is not None:
                 told.add(node.number)
                 about = {"optimizer": owners(m, drawn)[:1]}
                 name = "torch.normal" if node.op == "normal" else f"{node.op}()"
@@ -95,6 +98,29 @@ def _samples(m: Machine, loss: Value) -> Iterator[tuple[Node, frozenset[Token]]]
             drawn = _drawn_by(m, node)
             if drawn and set(owners(m, drawn)) & set(owners(m, held.value)):
                 yield node, drawn
+
+
+def _is_trained_elsewhere(m: Machine, loss: Value, sample: Node, drawn: frozenset[Token]) -> bool:
+    """Whether what a sample is drawn by learns from the loss by layers that are not behind the
+    sample: a clean branch beside the one with noise, or another pass with a loss of its own."""
+    behind = {id(one) for one in upstream(m, sample, lambda _: True)}
+    for layer in islice(upstream(m, loss, differentiable), _MOST):
+        if not isinstance(layer, Node) or layer.op != "forward" or id(layer) in behind:
+            continue
+        if is_opened(layer):
+            continue
+        if _holds(layer) & drawn:
+            return True
+        given = walked(layer.inputs, lambda one: _before(m, one), _MOST)
+        if any(isinstance(one, Node) and _holds(one) & drawn for one in given):
+            return True
+    return False
+
+
+def _holds(one: Node) -> frozenset[Token]:
+    held = one.keywords.get("#tokens")
+    known = one.op == "forward" and isinstance(held, Const) and not is_opened(one)
+    return held.value if known and isinstance(held, Const) else frozenset()
 
 
 def _before(m: Machine, value: Value) -> Iterator[Value]:

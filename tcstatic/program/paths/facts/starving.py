@@ -10,7 +10,7 @@ from tcstatic.program.paths.facts.orders import tell
 from tcstatic.program.paths.facts.registry import surveys
 from tcstatic.program.paths.facts.terms import behind
 from tcstatic.program.paths.machine import Machine
-from tcstatic.program.paths.operations import LOSSES
+from tcstatic.program.paths.operations import COMPARED, LOSSES
 from tcstatic.program.paths.tree import Block, Happening, happenings, loops
 from tcstatic.program.paths.values import Const, Node, Place, Value
 from tcstatic.program.paths.walking import Reach, Token, upstream
@@ -219,8 +219,9 @@ def _cuts(m: Machine, one: Happening, mine: frozenset[Token]) -> bool:
 
 
 def _real(found: Reach) -> list[Node]:
-    """The cuts that take a value on; those that ask for its shape or its place do not count."""
-    return [cut for cut in found.cuts if cut.op not in _ASKED]
+    """The cuts that take a value on; those that ask for its shape or its place, or compare it, do
+    not count."""
+    return [cut for cut in found.cuts if cut.op not in _ASKED | COMPARED]
 
 
 def _place(

@@ -14,6 +14,7 @@ from tcstatic.program.paths.values import Class, Const, Listing, Node, Object, P
 from tcstatic.program.paths.walking import (
     Reach,
     Token,
+    differentiable,
     differentiated,
     is_choice,
     is_first_order,
@@ -135,10 +136,43 @@ def _lost(m: Machine, found: list[Value]) -> Iterator[Node]:
         if one.tokens or one.forwards or one.unknown or isinstance(value, Const):
             continue
         cut = _deepest(m, one)
-        if cut is not None and _is_flat(cut) and not behind(m, cut) & live:
-            continue
+        if cut is not None and _is_flat(cut):
+            if not behind(m, cut) & live or _is_of_weights(m, cut):
+                continue
+            if any(_is_offset(m, cut, other) for other, its in reached if its.tokens):
+                continue
         if cut is not None and not _balanced(m, cut, found, value):
             yield cut
+
+
+def _is_of_weights(m: Machine, cut: Node) -> bool:
+    """Whether parameters are compared, and nothing that a model gave: they are counted, and what
+    makes them few is a step of its own."""
+    behind_it = upstream(m, cut, lambda _: True)
+    return cut.op in _COMPARISONS and not any(
+        isinstance(one, Node) and (one.op == "forward" or one.op.startswith("call"))
+        for one in behind_it
+    )
+
+
+def _is_offset(m: Machine, cut: Node, other: Value) -> bool:
+    """Whether the error that is compared is what another term is made of: its pieces meet there."""
+    errors = [
+        one
+        for one in cut.inputs
+        if isinstance(one, Node)
+        and any(
+            isinstance(part, Node) and part.op in ("-", "sub")
+            for part in upstream(m, one, lambda held: not _is_forward(held))
+        )
+    ]
+    return cut.op in _COMPARISONS and any(
+        inner is one for one in errors for inner in upstream(m, other, differentiable)
+    )
+
+
+def _is_forward(value: Value) -> bool:
+    return isinstance(value, Node) and value.op == "forward"
 
 
 def _deepest(m: Machine, found: Reach, depth: int = 0) -> Node | None:
