@@ -30,11 +30,12 @@ _HARD: Final = frozenset(
     embedding codebook codebooks gt ge lt le eq topk searchsorted bucketize fake_quantize""".split()
 )
 _CALLED_SO: Final = re.compile(
-    r"quant|hard|codebook|codes?$|(^|_)[zxyehf]?_?(q|hat_q)$|q_|binar|discret|one_?hot|(^|_)round|^ste",
+    r"quant(?!ile)|hard|codebook|codes?$|(^|_)[zxyehf]?_?(q|hat_q)$|q_|binar|discret|one_?hot|(^|_)round|^ste",
     re.IGNORECASE,
 )
 _SAID: Final = re.compile(r"straight[- _]?through|\bSTE\b")
 _STOPS: Final = re.compile(r"detach|\.data\b|stop_?grad|no_grad|\bsg\(|\.item\(|inference_mode")
+_THROUGH: Final = re.compile(r"\.detach\(|\.apply\(|stop_?grad")
 _UNRECORDED: Final = re.compile(r"no_grad|inference_mode|set_grad_enabled\(False\)|^custom_fwd")
 _FUNCTIONS: Final = (syntax.FunctionDef, syntax.AsyncFunctionDef)
 _DEEP: Final = 4
@@ -176,6 +177,8 @@ def _is_estimator(
     lines = module.text.lines[max(one.lineno - 3, 0) : one.lineno]
     said = any(_SAID.search(line.partition("#")[2]) for line in lines)
     name = wording.name(other).rpartition(".")[2]
+    if _is_through_already(module, before, one, kept, other):
+        return False
     called_so = _CALLED_SO.search(name) is not None and "target" not in name
     return said or called_so or _is_hard(before, other, _DEEP)
 
@@ -190,10 +193,69 @@ def _is_stopped(before: list[syntax.stmt], value: syntax.expr) -> bool:
     return False
 
 
+def _is_through_already(
+    module: Module,
+    before: list[syntax.stmt],
+    one: syntax.stmt,
+    kept: syntax.expr,
+    other: syntax.expr,
+) -> bool:
+    """Whether what is left of the sum has a gradient to what cancels: it is what a function of
+    its own slope gave, or code of the program that cuts something off inside."""
+    held: syntax.expr | None = other
+    name = wording.name(other)
+    for earlier in reversed(before):
+        if name and name in wording.bound(earlier):
+            value = getattr(earlier, "value", None)
+            held = value if isinstance(value, syntax.expr) else None
+            break
+    while isinstance(held, syntax.Subscript | syntax.Attribute):
+        held = held.value
+    if not isinstance(held, syntax.Call):
+        return False
+    if wording.called(held) == "apply":
+        return True
+    given = {name for part in held.args for name in wording.names(part)}
+    if wording.called(held) in _HARD or not given & wording.names(kept):
+        return False
+    return any(
+        _THROUGH.search(module.segment(part)) is not None
+        for part in statements_in(module.tree)
+        if isinstance(part, _FUNCTIONS)
+        and not part.lineno <= one.lineno <= (part.end_lineno or part.lineno)
+    )
+
+
+def _choosing(node: syntax.AST) -> Iterator[syntax.AST]:
+    """What only chooses between values, or is a factor of one: these have a slope."""
+    live: list[Any] = []
+    if isinstance(node, syntax.Call) and wording.called(node) == "where" and len(node.args) == 3:
+        live = [node.args[1], node.args[2]]
+        if all(_is_plain(part) for part in live):
+            return
+        yield from syntax.walk(node.args[0])
+    elif isinstance(node, syntax.BinOp) and isinstance(node.op, syntax.Mult):
+        for side, factor in ((node.left, node.right), (node.right, node.left)):
+            if not _is_plain(factor):
+                yield from syntax.walk(side)
+
+
+def _is_plain(value: syntax.expr) -> bool:
+    """Whether a value is a number, or a tensor of one, or has no slope itself."""
+    calls = [part for part in syntax.walk(value) if isinstance(part, syntax.Call)]
+    flat = any(isinstance(part, syntax.Compare) for part in syntax.walk(value))
+    return flat or not wording.names(value) or any(map(_made_plain, calls))
+
+
+def _made_plain(call: syntax.Call) -> bool:
+    return wording.called(call).removesuffix("_like") in ("ones", "zeros", "full", "tensor")
+
+
 def _is_hard(before: list[syntax.stmt], value: syntax.expr, depth: int) -> bool:
     """Whether something without a slope, or a codebook, is within a value."""
+    chosen = {id(part) for one in syntax.walk(value) for part in _choosing(one)}
     for part in syntax.walk(value):
-        if isinstance(part, syntax.Compare):
+        if isinstance(part, syntax.Compare) and id(part) not in chosen:
             return True
         if isinstance(part, syntax.Call) and wording.called(part) in _HARD:
             # the round() of a plain number is no estimator
