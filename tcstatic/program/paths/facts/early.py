@@ -69,11 +69,14 @@ SCALED: Final = "scaled_early"
 @final
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """A statement that fits something on all rows: what it is, and of which kind."""
+    """A statement that fits something on all rows: what it is, of which kind, and the names of
+    the table and of the labels that it is given."""
 
     statement: syntax.stmt
     name: str
     kind: Kind
+    table: str
+    labels: str
 
 
 _Found = tuple[Fit, str, int]
@@ -113,7 +116,8 @@ class _Scope:
 
     `makers` are names of transforms by what they are, `apart` names of rows that were set apart
     from others, `made` names that a fit on all rows had a hand in, `columns` those of them that
-    are about its columns.
+    are about its columns, or are what was fitted; `sources` all that a name was made of, `refitted`
+    what is fitted on rows that were set apart.
     """
 
     statements: list[syntax.stmt]
@@ -122,29 +126,68 @@ class _Scope:
     apart: set[str] = field(default_factory=set)
     made: dict[str, Fit] = field(default_factory=dict)
     columns: set[str] = field(default_factory=set)
+    sources: dict[str, set[str]] = field(default_factory=dict)
+    refitted: set[str] = field(default_factory=set)
 
     def found(self) -> Iterator[tuple[Fit, int]]:
         """The fits behind which the rows are parted, each with the line that does so."""
         divisions = Divisions(self.statements)
-        told: set[int] = set()
+        told: dict[int, tuple[Fit, int]] = {}
         for statement in self.statements:
             for name, line in divisions.at(statement, self.made.keys(), self.columns):
-                fit = self.made[name]
-                if id(fit.statement) not in told:
-                    told.add(id(fit.statement))
-                    yield fit, line
+                if self._is_parted(statement, name):
+                    told.setdefault(id(self.made[name].statement), (self.made[name], line))
             self._note(statement)
+        for fit, line in told.values():
+            if fit.kind != SCALED or fit.name not in self.refitted:
+                yield fit, line
+
+    def _is_parted(self, statement: syntax.stmt, name: str) -> bool:
+        """Whether a division that names what a fit had a hand in is one of the table that it was
+        fitted on, with the labels that it was given."""
+        fit = self.made[name]
+        used = {name for one in wording.expressions(statement) for name in wording.names(one)}
+        if name in self.columns and not self._meets(used - self.columns, fit.table):
+            return False
+        if not fit.labels or fit.name in _OVERSAMPLES:
+            return True
+        return all(
+            self._meets({name for one in call.args[1:] for name in _roots(one)}, fit.labels)
+            for call in wording.calls(statement)
+            if wording.called(call) == "train_test_split" and len(call.args) > 1
+        )
+
+    def _meets(self, names: set[str], table: str) -> bool:
+        """Whether one of some names is that of a table, or of what it was made of, or is made of
+        that."""
+        behind = self.sources.get(table, set())
+        return any(
+            name == table
+            or table in self.sources.get(name, ())
+            or (name in self.sources and name in behind)
+            for name in names
+        )
 
     def _note(self, statement: syntax.stmt) -> None:
         """Go past a statement."""
         values, fit = _values(statement), self._fit(statement)
         used = {name for value in values for name in _roots(value)}
-        hands = [self.made[name] for name in sorted(used & self.made.keys())]
         is_part = any(map(self._is_part, values)) or Divisions.parts(statement)
-        is_of_columns = fit.name in _SCORES if fit else self._is_of_columns(values, used)
+        is_of_columns = self._is_of_columns(values, used)
+        hands = [
+            self.made[name]
+            for name in sorted(used & self.made.keys())
+            if is_of_columns
+            or name not in self.columns
+            or self._meets(used - self.columns, self.made[name].table)
+        ]
+        if fit is not None:
+            is_of_columns = fit.name in _SCORES or any(wording.called(v) == "fit" for v in values)
+        behind = used.union(*(self.sources.get(name, ()) for name in used))
         for name in wording.bound(statement):
             if not isinstance(statement, syntax.AugAssign):
                 self._forget(name)
+            self.sources[name] = behind | self.sources.get(name, set())
             if is_part:
                 self.apart.add(name)
             elif fit is not None or hands:
@@ -165,6 +208,7 @@ class _Scope:
         self.made.pop(name, None)
         self.columns.discard(name)
         self.apart.discard(name)
+        self.sources.pop(name, None)
 
     def _is_of_columns(self, values: list[syntax.expr], used: set[str]) -> bool:
         """Whether values are made of what is known of columns, and of no table."""
@@ -200,28 +244,40 @@ class _Scope:
         for call in wording.calls(statement):
             name = wording.called(call)
             if name in _SCORES and self._is_whole(call, 2):
-                return Fit(statement, name, SELECTED)
+                return Fit(statement, name, SELECTED, *_tables(call))
             if name == "resample" and self.resamples and self._is_whole(call, 1):
                 replaced = [one.value for one in call.keywords if one.arg == "replace"]
                 if all(getattr(one, "value", None) is not False for one in replaced):
-                    return Fit(statement, name, SELECTED)
+                    return Fit(statement, name, SELECTED, _tables(call)[0], "")
             holder = getattr(call.func, "value", None)
             maker = self.makers.get(wording.name(holder)) or self._maker(_unfitted(holder))
             if name not in _FITS or maker is None:
                 continue
             if self._is_whole(call, 2 if maker[1] == SELECTED else 1):
-                return Fit(statement, *maker)
+                table, labels = _tables(call)
+                return Fit(statement, *maker, table, labels if maker[1] == SELECTED else "")
+            self.refitted.add(maker[0])
         return None
 
     def _is_whole(self, call: syntax.Call, count: int) -> bool:
         """Whether a call is given so many tables, with all of their rows."""
-        given = [*call.args, *(one.value for one in call.keywords if one.arg in ("X", "y"))]
+        given = _given(call)
         return len(given) >= count and all(map(self._has_all_rows, given[:count]))
 
     def _has_all_rows(self, value: syntax.expr) -> bool:
         root = _table(value)
         name = wording.name(root)
         return bool(name) and name not in self.apart and not _APART.search(name)
+
+
+def _given(call: syntax.Call) -> list[syntax.expr]:
+    return [*call.args, *(one.value for one in call.keywords if one.arg in ("X", "y"))]
+
+
+def _tables(call: syntax.Call) -> tuple[str, str]:
+    """The names of the table and of the labels that a call is given."""
+    names = [wording.name(_table(one)) for one in _given(call)[:2]]
+    return names[0], names[1] if len(names) > 1 else ""
 
 
 def _unfitted(value: Any) -> Any:
