@@ -33,9 +33,14 @@ _LIKE: Final = {"zeros_like": 0.0, "zeros": 0.0, "ones_like": 1.0, "ones": 1.0}
 # Masks that are drawn, or that mend what is not a number.
 _OTHER: Final = re.compile(r"isnan|isinf|isfinite|rand|bernoulli|drop", re.IGNORECASE)
 _MASKS: Final = re.compile(r"mask|pad|adj|tril|triu|causal|valid|eye\b", re.IGNORECASE)
+# What is known to be so: the utility of an option that is the measure of all others.
+_KNOWN: Final = re.compile(r"outside|reference|baseline|anchor", re.IGNORECASE)
+_SPREAD: Final = re.compile(r"unsqueeze\((?:dim=)?(-?\d+)\)")
 _DEEP: Final = 8
 _HIDES_NOTHING: Final = (-1.0, 1.0)  # beyond the lower, up to the upper
-_TINY: Final = 1e-3  # of what is added
+_TINY: Final = 1e-3  # of what is taken away by a mask that is added
+_TINIER: Final = 1e-6  # of what is added by it
+_SHARED: Final = frozenset({"self", "torch", "F", "nn"})
 _FUNCTIONS: Final = (syntax.FunctionDef, syntax.AsyncFunctionDef)
 
 
@@ -47,6 +52,7 @@ class Fill:
     where: syntax.expr | syntax.stmt
     mask: syntax.expr
     number: float | None
+    scores: frozenset[str] = frozenset()
 
 
 _Found = tuple[Fill, str]
@@ -107,7 +113,8 @@ class _Function:
             for call in wording.calls(one):
                 given = _softmaxed(call)
                 if given is not None and not self._is_masked_after(index, call):
-                    found += self._fills_of(given, index, _DEEP)
+                    fills = self._fills_of(given, index, _DEEP)
+                    found += [fill for fill in fills if self._is_meant(fill, call, index)]
         if found and all(self._hides_nothing(one) for one in self._every()):
             yield from {id(one.where): one for one in found}.values()
 
@@ -115,6 +122,25 @@ class _Function:
         low, high = _HIDES_NOTHING
         known = fill.number is not None and low < fill.number <= high
         return known and not _OTHER.search(syntax.unparse(fill.mask))
+
+    def _is_meant(self, fill: Fill, softmax: syntax.Call, index: int) -> bool:
+        """Whether a fill is there to hide places from a softmax: not a score that is known, not
+        all scores of a place, which are not looked at, nor the scores that are small."""
+        if fill.number is None:
+            return True
+        written = [syntax.unparse(fill.mask)]
+        for one in self._statements[:index]:
+            held = dict(wording.pairs(one)).get(wording.name(fill.mask))
+            written += [syntax.unparse(held)] if held is not None else []
+        masks = any(map(_MASKS.search, written)) and not any(map(_KNOWN.search, written))
+        if fill.number >= 0 and (not masks or "log" in wording.called(softmax).lower()):
+            return False
+        dim = _dim(softmax)
+        if any(dim in _spread(text) for text in written):
+            return False
+        compared = [one for one in syntax.walk(fill.mask) if isinstance(one, syntax.Compare)]
+        of_scores = {name for one in compared for name in wording.names(one)} - _SHARED
+        return not of_scores & fill.scores
 
     def _every(self) -> Iterator[Fill]:
         for one in self._statements:
@@ -174,7 +200,8 @@ class _Function:
             if isinstance(side, syntax.BinOp) and isinstance(side.op, syntax.Mult):
                 for number, mask in ((side.left, side.right), (side.right, side.left)):
                     known = _number(number, self._numbers)
-                    if known and abs(known) <= _TINY and _MASKS.search(syntax.unparse(mask)):
+                    tiny = known is not None and -_TINY <= known <= _TINIER
+                    if known and tiny and _MASKS.search(syntax.unparse(mask)):
                         yield Fill(value, mask, known)
 
     def _fill(self, call: syntax.Call) -> Iterator[Fill]:
@@ -184,12 +211,15 @@ class _Function:
             given = call.args[1:] if holder == "torch" else call.args
             named = [one.value for one in call.keywords if one.arg == "value"]
             if given and (len(given) > 1 or named):
-                yield Fill(call, given[0], _number([*given[1:2], *named][0], self._numbers))
+                number = _number([*given[1:2], *named][0], self._numbers)
+                filled = call.args[0] if holder == "torch" else call.func.value
+                yield Fill(call, given[0], number, frozenset(wording.names(filled)))
         elif wording.called(call) == "where" and holder == "torch" and len(call.args) == 3:
-            for kept in (call.args[1], call.args[2]):
+            first, second = call.args[1:]
+            for kept, other in ((first, second), (second, first)):
                 number = _number(kept, self._numbers)
                 if number is not None or _is_least(kept):
-                    yield Fill(call, call.args[0], number)
+                    yield Fill(call, call.args[0], number, frozenset(wording.names(other)))
 
     def _set(self, one: syntax.stmt, wanted: str = "") -> Iterator[Fill]:
         """What ``scores[mask] = number`` fills in."""
@@ -197,7 +227,9 @@ class _Function:
         if isinstance(one, syntax.Assign) and isinstance(target, syntax.Subscript):
             index = syntax.unparse(target.slice)
             if wanted in ("", wording.name(target.value)) and _MASKS.search(index):
-                yield Fill(one, target.slice, _number(one.value, self._numbers))
+                number = _number(one.value, self._numbers)
+                scores = frozenset({wording.name(target.value)})
+                yield Fill(one, target.slice, number, scores)
 
     def _in_place(self, one: syntax.stmt, name: str) -> Iterator[Fill]:
         call: Any = one.value if isinstance(one, syntax.Expr) else None
@@ -231,6 +263,21 @@ def _softmaxed(call: syntax.Call) -> syntax.expr | None:
     functional = wording.name(held).rpartition(".")[2] in ("", "F", "functional", "torch", "self")
     plain = held is None or (functional and wording.name(held) != "")
     return (call.args[0] if call.args else None) if plain else held
+
+
+def _dim(softmax: syntax.Call) -> str:
+    """The dimension of a softmax, as it is written; the last one where it is not."""
+    call = softmax.func if isinstance(softmax.func, syntax.Call) else softmax
+    named = [one.value for one in call.keywords if one.arg in ("dim", "axis")]
+    numbers = [*named, *call.args[:2]]
+    plain = [syntax.unparse(one) for one in numbers]
+    return next((text for text in plain if re.fullmatch(r"-?\d+", text)), "-1")
+
+
+def _spread(mask: str) -> list[str]:
+    """The dimensions in which a mask is put to a size of one."""
+    last = ["-1"] if re.search(r"\.\.\., None\]", mask) else []
+    return [*_SPREAD.findall(mask), *last]
 
 
 def _is_least(value: syntax.expr) -> bool:
