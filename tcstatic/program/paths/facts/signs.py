@@ -24,6 +24,8 @@ _WORTH: Final = re.compile(r"[\w\])] *=\+")
 # A blank behind the sign is nobody's habit; without it, some write the sign of a value so.
 _SPACED: Final = re.compile(r"=\+[ \t]+$")
 _CLOSE: Final = re.compile(r"[ \t]=\+$")
+# Who also writes the other sign so sets the signs of his values beside the `=`.
+_OTHER_SIGN: Final = re.compile(r"^[ \t]*[\w.\[\]\"']+[ \t]+=-", re.MULTILINE)
 _SUMS: Final = re.compile(
     r"loss|cost|error|penalty|elbo|kld|objective|sum\b|total|correct|running|accum|count",
     re.IGNORECASE,
@@ -42,7 +44,8 @@ def unadded(m: Machine, block: Block) -> None:
     for module in dict.fromkeys(one.place.module for one in every):
         known = _known.get(module)
         if known is None:
-            worth = _WORTH.search(module.text.text) is not None
+            text = module.text.text
+            worth = _WORTH.search(text) is not None and _OTHER_SIGN.search(text) is None
             known = tuple(_in_body(module, module.tree.body, ())) if worth else ()
             _known[module] = known
         for statement, function, name in known:
