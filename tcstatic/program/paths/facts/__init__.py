@@ -36,6 +36,7 @@ from tcstatic.program.paths.facts import (  # noqa: F401
     rates,
     rebinding,
     rebuilding,
+    refitted,
     repeating,
     restoring,
     sampled,
