@@ -120,7 +120,7 @@ def _is_stage(loop: Any) -> bool:
     return any(
         wording.called(call) == "parameters"
         for one in loop.body
-        if isinstance(one, syntax.Assign)
+        if isinstance(one, syntax.Assign) and wording.called(one.value)[:1].isupper()
         for call in wording.calls(one)
     )
 
