@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final, TypeVar, cast
 from weakref import WeakKeyDictionary
 
 from tcstatic.program.paths.machine import Machine
 from tcstatic.program.paths.project import Module
-from tcstatic.program.paths.tree import Block, happenings
+from tcstatic.program.paths.tree import Block, Happening, happenings
 from tcstatic.program.source import syntax
 
 # What leaves the items of what it is given where they are.
 _MADE_OF: Final = frozenset("list from_numpy tensor as_tensor array asarray Tensor".split())
 _CONVERTS: Final = frozenset("tolist long float numpy cpu to type astype".split())
 
-
 _Answer = TypeVar("_Answer")
-_answers: WeakKeyDictionary[Module, dict[Callable[[Module], object], object]] = WeakKeyDictionary()
+_answers: WeakKeyDictionary[Module, dict[Callable[[Module], Any], Any]] = WeakKeyDictionary()
 
 
 def once(module: Module, asked: Callable[[Module], _Answer]) -> _Answer:
@@ -28,13 +28,35 @@ def once(module: Module, asked: Callable[[Module], _Answer]) -> _Answer:
     return cast(_Answer, known[asked])
 
 
+def found(
+    block: Block, worth: re.Pattern[str], look: Callable[[Module], Iterable[_Answer]]
+) -> Iterator[tuple[Module, _Answer]]:
+    """What `look` finds in the modules of a root that trains, each module that is `worth` it being
+    looked at once."""
+    for module in at_work(happenings(block)) if trains(block) else ():
+        known = _answers.setdefault(module, {})
+        if look not in known:
+            known[look] = tuple(look(module)) if worth.search(module.text.text) else ()
+        for one in cast(tuple[_Answer, ...], known[look]):
+            yield module, one
+
+
+def trains(block: Block) -> bool:
+    """Whether a root runs some backward."""
+    return any(one.kind == "loss.backward" for one in happenings(block))
+
+
+def at_work(every: Iterable[Happening]) -> list[Module]:
+    """The modules in which something happens."""
+    return list(dict.fromkeys(one.place.module for one in every))
+
+
 def modules(m: Machine, block: Block) -> list[Module]:
     """The modules that a root which trains is made of: those in which something happens, and those
     that it takes names from; none of a root that does not train."""
-    every = happenings(block)
-    if not any(one.kind == "loss.backward" for one in every):
+    if not trains(block):
         return []
-    return list(dict.fromkeys([*(one.place.module for one in every), *m.globals.values()]))
+    return list(dict.fromkeys([*at_work(happenings(block)), *m.globals.values()]))
 
 
 def own(body: Iterable[syntax.stmt]) -> Iterator[syntax.stmt]:

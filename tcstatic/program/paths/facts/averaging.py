@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from typing import Final
 
 from tcstatic.program.paths import gradients, wording
@@ -63,7 +62,7 @@ def unaveraged(m: Machine, every: list[Happening], model: int, block: Block) -> 
     known = m.objects.get(model)
     if known is None or known.place is None or model in handed or not _is_open(known):
         return
-    modules = _modules(every)
+    modules = wording.at_work(every)
     if any(one.kind == "wrap.new" for one in every) or any(map(_may_bring_together, modules)):
         return
     if any(map(_keeps_each, modules)):
@@ -77,7 +76,7 @@ def unwrapped(m: Machine, block: Block) -> None:
     every = happenings(block)
     if not any(one.kind == "dist.init" for one in every):
         return
-    if not any(_forgets_wrapper(module) for module in _modules(every)):
+    if not any(_forgets_wrapper(module) for module in wording.at_work(every)):
         return
     for loop in all_loops(block):
         inside = happenings(loop.body)
@@ -108,7 +107,7 @@ def summed(m: Machine, block: Block) -> None:
     others = {one.values.get("operation") for one in collectives if one not in added}
     if not added or others - _BESIDE or any(one.kind == "wrap.new" for one in every):
         return
-    if not _minds_ranks([module.text.text for module in _modules(every)]):
+    if not _minds_ranks([module.text.text for module in wording.at_work(every)]):
         for one in dict.fromkeys(added):
             tell(block, "summed", one.place)
 
@@ -131,10 +130,6 @@ def _adds_gradients(m: Machine, one: Happening) -> bool:
         return False
     adds = how is None or (isinstance(how, External) and how.path.endswith(".SUM"))
     return adds and given is not None and bool(gradients.holders(m, given))
-
-
-def _modules(every: Iterable[Happening]) -> list[Module]:
-    return list(dict.fromkeys(one.place.module for one in every))
 
 
 def _may_bring_together(module: Module) -> bool:

@@ -11,7 +11,6 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final, final
-from weakref import WeakKeyDictionary
 
 from tcstatic.program.paths import wording
 from tcstatic.program.paths.facts.divisions import Divisions
@@ -19,7 +18,7 @@ from tcstatic.program.paths.facts.orders import tell
 from tcstatic.program.paths.facts.registry import surveys
 from tcstatic.program.paths.machine import Machine
 from tcstatic.program.paths.project import Module, statements_in
-from tcstatic.program.paths.tree import Block, happenings
+from tcstatic.program.paths.tree import Block
 from tcstatic.program.paths.values import Place
 from tcstatic.program.source import syntax
 
@@ -80,24 +79,15 @@ class Fit:
 
 
 _Found = tuple[Fit, str, int]
-_known: WeakKeyDictionary[Module, tuple[_Found, ...]] = WeakKeyDictionary()
 
 
 @surveys
 def early(m: Machine, block: Block) -> None:
     """``selected_early``, or ``scaled_early``, of what is fitted on all rows that are parted
     behind it: the first with their labels, or more of them than there are, the second without."""
-    every = happenings(block)
-    if not any(one.kind == "loss.backward" for one in every):
-        return
-    for module in dict.fromkeys(one.place.module for one in every):
-        known = _known.get(module)
-        if known is None:
-            known = tuple(_in_module(module)) if _WORTH.search(module.text.text) else ()
-            _known[module] = known
-        for fit, function, line in known:
-            place = Place(module, fit.statement, function)
-            tell(block, fit.kind, place, name=fit.name, parted_at=line)
+    for module, (fit, function, line) in wording.found(block, _WORTH, _in_module):
+        place = Place(module, fit.statement, function)
+        tell(block, fit.kind, place, name=fit.name, parted_at=line)
 
 
 def _in_module(module: Module) -> Iterator[_Found]:

@@ -10,14 +10,13 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, final
-from weakref import WeakKeyDictionary
 
 from tcstatic.program.paths import wording
 from tcstatic.program.paths.facts.orders import tell
 from tcstatic.program.paths.facts.registry import surveys
 from tcstatic.program.paths.machine import Machine
 from tcstatic.program.paths.project import Module, definitions_around, statements_in
-from tcstatic.program.paths.tree import Block, happenings
+from tcstatic.program.paths.tree import Block
 from tcstatic.program.paths.values import Place
 from tcstatic.program.source import syntax
 
@@ -56,23 +55,14 @@ class Fill:
 
 
 _Found = tuple[Fill, str]
-_known: WeakKeyDictionary[Module, tuple[_Found, ...]] = WeakKeyDictionary()
 
 
 @surveys
 def filled(m: Machine, block: Block) -> None:
     """``hides_nothing`` of a mask whose places count in the softmax behind it."""
-    every = happenings(block)
-    if not any(one.kind == "loss.backward" for one in every):
-        return
-    for module in dict.fromkeys(one.place.module for one in every):
-        known = _known.get(module)
-        if known is None:
-            known = tuple(_in_module(module)) if _WORTH.search(module.text.text) else ()
-            _known[module] = known
-        for fill, function in known:
-            number = f"{fill.number:g}"
-            tell(block, "hides_nothing", Place(module, fill.where, function), fill=number)
+    for module, (fill, function) in wording.found(block, _WORTH, _in_module):
+        number = f"{fill.number:g}"
+        tell(block, "hides_nothing", Place(module, fill.where, function), fill=number)
 
 
 def _in_module(module: Module) -> Iterator[_Found]:

@@ -8,9 +8,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from typing import Final
-from weakref import WeakKeyDictionary
 
-from tcstatic.program.paths import gradients
+from tcstatic.program.paths import gradients, wording
 from tcstatic.program.paths.facts.registry import surveys
 from tcstatic.program.paths.machine import Machine
 from tcstatic.program.paths.project import Module
@@ -21,25 +20,20 @@ _REGISTERS: Final = re.compile(r"\bregister_\w*hook$")
 # Of a tensor: the gradient is what the hook gives.
 _OF_TENSOR: Final = frozenset({"register_hook", "register_post_accumulate_grad_hook"})
 _WRITES: Final = frozenset({"grad", "zero_grad"})
-_known: WeakKeyDictionary[Module, tuple[bool, bool]] = WeakKeyDictionary()
 
 
 @surveys
 def written_by_hooks(m: Machine, block: Block) -> None:
     """Behind each step gradients may be written, where a hook of the program's may do that."""
     every = happenings(block)
-    if any(_of_module(module)[0] for module in _modules(every)):
+    if any(wording.once(module, _of_module)[0] for module in wording.at_work(every)):
         _add(block)
         block.counted = -1
 
 
 def may_scale(every: Iterable[Happening]) -> bool:
     """Whether a hook of the program's may change gradients as they are computed, or afterwards."""
-    return any(any(_of_module(module)) for module in _modules(every))
-
-
-def _modules(every: Iterable[Happening]) -> list[Module]:
-    return list(dict.fromkeys(one.place.module for one in every))
+    return any(any(wording.once(module, _of_module)) for module in wording.at_work(every))
 
 
 def _add(block: Block) -> None:
@@ -61,15 +55,11 @@ def _add(block: Block) -> None:
 
 def _of_module(module: Module) -> tuple[bool, bool]:
     """Whether a file registers a hook that may write gradients; and one of a tensor."""
-    known = _known.get(module)
-    if known is None:
-        known = (False, False)
-        if "_hook(" in module.text.text:
-            found = list(_registered(module))
-            writes = any(_may_write(module, callback) for _, callback in found)
-            known = (writes, any(name in _OF_TENSOR for name, _ in found))
-        _known[module] = known
-    return known
+    if "_hook(" not in module.text.text:
+        return False, False
+    found = list(_registered(module))
+    writes = any(_may_write(module, callback) for _, callback in found)
+    return writes, any(name in _OF_TENSOR for name, _ in found)
 
 
 def _registered(module: Module) -> Iterator[tuple[str, syntax.expr]]:

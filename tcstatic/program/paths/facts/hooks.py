@@ -8,14 +8,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from typing import Any, Final, final
-from weakref import WeakKeyDictionary
 
 from tcstatic.program.paths import wording
 from tcstatic.program.paths.facts.orders import tell
 from tcstatic.program.paths.facts.registry import surveys
 from tcstatic.program.paths.machine import Machine
 from tcstatic.program.paths.project import Module, statements_in
-from tcstatic.program.paths.tree import Block, happenings
+from tcstatic.program.paths.tree import Block
 from tcstatic.program.paths.values import Place
 from tcstatic.program.source import syntax
 
@@ -37,23 +36,14 @@ _PLAIN: Final = frozenset(
     "no_grad enable_grad autocast set_grad_enabled profile record_function".split()
 )
 _Found = tuple[syntax.Call, str, str]
-_known: WeakKeyDictionary[Module, tuple[_Found, ...]] = WeakKeyDictionary()
 
 
 @surveys
 def piling(m: Machine, block: Block) -> None:
     """``piles_up`` of the call that registers."""
-    every = happenings(block)
-    if not any(one.kind == "loss.backward" for one in every):
-        return
-    for module in dict.fromkeys(one.place.module for one in every):
-        known = _known.get(module)
-        if known is None:
-            known = tuple(_in_module(module)) if _WORTH.search(module.text.text) else ()
-            _known[module] = known
-        for call, function, often in known:
-            place = Place(module, call, function)
-            tell(block, "piles_up", place, method=wording.called(call), hooks=often)
+    for module, (call, function, often) in wording.found(block, _WORTH, _in_module):
+        place = Place(module, call, function)
+        tell(block, "piles_up", place, method=wording.called(call), hooks=often)
 
 
 def _in_module(module: Module) -> Iterator[_Found]:

@@ -8,14 +8,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from typing import Any, Final, TypeGuard
-from weakref import WeakKeyDictionary
 
 from tcstatic.program.paths import wording
 from tcstatic.program.paths.facts.orders import tell
 from tcstatic.program.paths.facts.registry import surveys
 from tcstatic.program.paths.machine import Machine
 from tcstatic.program.paths.project import Module, statements_in
-from tcstatic.program.paths.tree import Block, happenings
+from tcstatic.program.paths.tree import Block
 from tcstatic.program.paths.values import Place
 from tcstatic.program.source import syntax
 
@@ -36,22 +35,13 @@ _KEEPS: Final = frozenset(
 )
 _HOLDERS: Final = frozenset({"nn", "torch.nn"})
 _Found = tuple[syntax.expr, str, str]
-_known: WeakKeyDictionary[Module, tuple[_Found, ...]] = WeakKeyDictionary()
 
 
 @surveys
 def lonely(m: Machine, block: Block) -> None:
     """``over_one`` of the softmax."""
-    every = happenings(block)
-    if not any(one.kind == "loss.backward" for one in every):
-        return
-    for module in dict.fromkeys(one.place.module for one in every):
-        known = _known.get(module)
-        if known is None:
-            known = tuple(_in_module(module)) if _WORTH.search(module.text.text) else ()
-            _known[module] = known
-        for node, function, name in known:
-            tell(block, "over_one", Place(module, node, function), softmax=name)
+    for module, (node, function, name) in wording.found(block, _WORTH, _in_module):
+        tell(block, "over_one", Place(module, node, function), softmax=name)
 
 
 def _in_module(module: Module) -> Iterator[_Found]:

@@ -8,14 +8,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from typing import Final
-from weakref import WeakKeyDictionary
 
 from tcstatic.program.paths import wording
 from tcstatic.program.paths.facts.orders import tell
 from tcstatic.program.paths.facts.registry import surveys
 from tcstatic.program.paths.machine import Machine
 from tcstatic.program.paths.project import Module, definitions_around, statements_in
-from tcstatic.program.paths.tree import Block, happenings
+from tcstatic.program.paths.tree import Block
 from tcstatic.program.paths.values import Place
 from tcstatic.program.source import syntax
 
@@ -29,22 +28,13 @@ _HOLDS_OUT: Final = re.compile(
     r"(?<![a-wz])(testing|test|validation|valid|val|eval|dev|tst|te)(?![a-z])", re.IGNORECASE
 )
 _Found = tuple[syntax.Call, str, str, int]
-_known: WeakKeyDictionary[Module, tuple[_Found, ...]] = WeakKeyDictionary()
 
 
 @surveys
 def refitted(m: Machine, block: Block) -> None:
     """``fitted_again`` of the second fit."""
-    every = happenings(block)
-    if not any(one.kind == "loss.backward" for one in every):
-        return
-    for module in dict.fromkeys(one.place.module for one in every):
-        known = _known.get(module)
-        if known is None:
-            known = tuple(_in_module(module)) if _WORTH.search(module.text.text) else ()
-            _known[module] = known
-        for call, function, name, line in known:
-            tell(block, "fitted_again", Place(module, call, function), name=name, first=line)
+    for module, (call, function, name, line) in wording.found(block, _WORTH, _in_module):
+        tell(block, "fitted_again", Place(module, call, function), name=name, first=line)
 
 
 def _in_module(module: Module) -> Iterator[_Found]:

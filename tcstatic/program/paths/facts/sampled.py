@@ -72,8 +72,7 @@ def sampled(m: Machine, block: Block) -> None:
 
 def _may_cut(one: Happening, every: list[Happening]) -> bool:
     """Whether samples are drawn in the program, and nobody asks how likely they are."""
-    modules: dict[Module, None] = dict.fromkeys(other.place.module for other in every)
-    said = [wording.once(module, _draws) for module in modules]
+    said = [wording.once(module, _draws) for module in wording.at_work(every)]
     drawn = any(draws for draws, _ in said)
     return bool(one.arguments) and drawn and not any(asked for _, asked in said)
 

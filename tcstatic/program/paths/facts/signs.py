@@ -9,14 +9,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from typing import Any, Final
-from weakref import WeakKeyDictionary
 
 from tcstatic.program.paths import wording
 from tcstatic.program.paths.facts.orders import tell
 from tcstatic.program.paths.facts.registry import surveys
 from tcstatic.program.paths.machine import Machine
 from tcstatic.program.paths.project import Module, definitions_around
-from tcstatic.program.paths.tree import Block, happenings
+from tcstatic.program.paths.tree import Block
 from tcstatic.program.paths.values import Place
 from tcstatic.program.source import syntax
 
@@ -32,24 +31,18 @@ _SUMS: Final = re.compile(
 )
 _SKIPPED: Final = (syntax.FunctionDef, syntax.AsyncFunctionDef, syntax.ClassDef)
 _Found = tuple[syntax.stmt, str, str]
-_known: WeakKeyDictionary[Module, tuple[_Found, ...]] = WeakKeyDictionary()
 
 
 @surveys
 def unadded(m: Machine, block: Block) -> None:
     """``unadded`` of an assignment by which the value that a name had is lost."""
-    every = happenings(block)
-    if not any(one.kind == "loss.backward" for one in every):
-        return
-    for module in dict.fromkeys(one.place.module for one in every):
-        known = _known.get(module)
-        if known is None:
-            text = module.text.text
-            worth = _WORTH.search(text) is not None and _OTHER_SIGN.search(text) is None
-            known = tuple(_in_body(module, module.tree.body, ())) if worth else ()
-            _known[module] = known
-        for statement, function, name in known:
-            tell(block, "unadded", Place(module, statement, function), name=name)
+    for module, (statement, function, name) in wording.found(block, _WORTH, _in_module):
+        tell(block, "unadded", Place(module, statement, function), name=name)
+
+
+def _in_module(module: Module) -> Iterator[_Found]:
+    if not _OTHER_SIGN.search(module.text.text):
+        yield from _in_body(module, module.tree.body, ())
 
 
 def _in_body(

@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final, final
-from weakref import WeakKeyDictionary
 
 from tcstatic.program.paths import wording
 from tcstatic.program.paths.facts.chains import chained
@@ -18,7 +17,7 @@ from tcstatic.program.paths.facts.orders import tell
 from tcstatic.program.paths.facts.registry import surveys
 from tcstatic.program.paths.machine import Machine
 from tcstatic.program.paths.project import Module, definitions_around, statements_in
-from tcstatic.program.paths.tree import Block, happenings
+from tcstatic.program.paths.tree import Block
 from tcstatic.program.paths.values import Const, Object, Place, Value, same
 from tcstatic.program.source import syntax
 
@@ -61,25 +60,14 @@ class Pair:
         self.function = function
 
 
-_known: WeakKeyDictionary[Module, tuple[Pair, ...]] = WeakKeyDictionary()
-
-
 @surveys
 def stacked(m: Machine, block: Block) -> None:
     """``stacked`` of the second of two affine layers with nothing but dropout between them."""
-    every = happenings(block)
-    if not any(one.kind == "loss.backward" for one in every):
-        return
-    for module in dict.fromkeys(one.place.module for one in every):
-        known = _known.get(module)
-        if known is None:
-            known = tuple(_in_module(module)) if _WORTH.search(module.text.text) else ()
-            _known[module] = known
-        for pair in known:
-            if _is_wide(m, pair):
-                first, second = (syntax.unparse(one) for one in pair.made)
-                place = Place(module, pair.where, pair.function)
-                tell(block, "stacked", place, name=second, other=first)
+    for module, pair in wording.found(block, _WORTH, _in_module):
+        if _is_wide(m, pair):
+            first, second = (syntax.unparse(one) for one in pair.made)
+            place = Place(module, pair.where, pair.function)
+            tell(block, "stacked", place, name=second, other=first)
 
 
 def _in_module(module: Module) -> Iterator[Pair]:

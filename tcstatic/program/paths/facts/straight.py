@@ -11,14 +11,13 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final, final
-from weakref import WeakKeyDictionary
 
 from tcstatic.program.paths import wording
 from tcstatic.program.paths.facts.orders import tell
 from tcstatic.program.paths.facts.registry import surveys
 from tcstatic.program.paths.machine import Machine
 from tcstatic.program.paths.project import Module, definitions_around, statements_in
-from tcstatic.program.paths.tree import Block, happenings
+from tcstatic.program.paths.tree import Block
 from tcstatic.program.paths.values import Place
 from tcstatic.program.source import syntax
 
@@ -52,23 +51,12 @@ class Cancelled:
     function: str
 
 
-_known: WeakKeyDictionary[Module, tuple[Cancelled, ...]] = WeakKeyDictionary()
-
-
 @surveys
 def straight(m: Machine, block: Block) -> None:
     """``cancelled`` of a straight-through estimator that lets nothing through."""
-    every = happenings(block)
-    if not any(one.kind == "loss.backward" for one in every):
-        return
-    for module in dict.fromkeys(one.place.module for one in every):
-        known = _known.get(module)
-        if known is None:
-            known = tuple(_in_module(module)) if _WORTH.search(module.text.text) else ()
-            _known[module] = known
-        for one in known:
-            place = Place(module, one.where, one.function)
-            tell(block, "cancelled", place, name=one.kept, other=one.other)
+    for module, one in wording.found(block, _WORTH, _in_module):
+        place = Place(module, one.where, one.function)
+        tell(block, "cancelled", place, name=one.kept, other=one.other)
 
 
 def _in_module(module: Module) -> Iterator[Cancelled]:
