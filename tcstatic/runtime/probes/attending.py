@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Final
 
-from tcstatic.runtime.probes.nodes import kind_of, walk
+from tcstatic.runtime.probes.nodes import kind_of, signed, walk
 
 _MOST_NODES: Final = 20_000
 _MOST_STEPS: Final = 24
@@ -97,10 +97,10 @@ def _moved(node: Any, kind: str, below: Any, places: tuple[int, int]) -> tuple[i
         same = shift >= 0 and min(first, second) >= 0
         return (first, second) if same and before[first:] == shape[first + shift :] else None
     if kind == "Permute":
-        order = [place % len(shape) for place in _signed(node._saved_dims)]
+        order = [place % len(shape) for place in map(signed, node._saved_dims)]
         return order[places[0]], order[places[1]]
     if kind == "Unsqueeze":
-        added = _signed([node._saved_dim])[0] % len(shape)
+        added = signed(node._saved_dim) % len(shape)
         if added in places:
             return None
         return places[0] - (places[0] > added), places[1] - (places[1] > added)
@@ -125,12 +125,7 @@ def _viewed(
 def over(softmax: Any) -> int | None:
     """Return the dimension that a softmax is taken over, counted from the first."""
     dimension, rank = getattr(softmax, "_saved_dim", None), len(shape_of(softmax))
-    return _signed([dimension])[0] % rank if isinstance(dimension, int) and rank else None
-
-
-def _signed(numbers: Any) -> list[int]:
-    """Numbers of 64 bits as torch has them: it tells them without a sign."""
-    return [one - (1 << 64) if one >> 63 else one for one in numbers]
+    return signed(dimension) % rank if isinstance(dimension, int) and rank else None
 
 
 def shape_of(node: Any) -> tuple[int, ...]:

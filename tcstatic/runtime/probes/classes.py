@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any, Final, final
 
 from tcstatic.model import Location
-from tcstatic.runtime.probes.nodes import kind_of, walk
+from tcstatic.runtime.probes.nodes import kind_of, signed, walk
 from tcstatic.runtime.probes.stream import HEARD, Stream, listener
 from tcstatic.runtime.probes.tokens import Copied, saved
 
@@ -100,7 +100,7 @@ def _labels(node: Any) -> list[Copied]:
     if labels is None or not isinstance(ignored, int) or labels.numel() < _LEAST_LABELS:
         return []
     torch: Any = sys.modules["torch"]
-    ignored = ignored - (1 << 64) if ignored >> 63 > 0 else ignored
+    ignored = signed(ignored)
     flat = labels.detach().flatten()
     unread = flat == ignored
     least = torch.where(unread, flat.max(), flat).min()

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, final
 from tcstatic.model import Location, Needs, Site
 from tcstatic.runtime.probes.attending import misplaced, shape_of
 from tcstatic.runtime.probes.growth import Growth
-from tcstatic.runtime.probes.nodes import NOTE, kind_of
+from tcstatic.runtime.probes.nodes import NOTE, kind_of, signed
 from tcstatic.runtime.probes.pairing import Pairing
 from tcstatic.runtime.probes.single import Single
 from tcstatic.runtime.probes.stream import HEARD, Stream, listener
@@ -283,8 +283,7 @@ def _is_over_batch(loss: Any, softmax: Any) -> bool:
         return False
     if len(shape) < 2 or len(rows) != 2 or rows[1] != shape[-1]:
         return False
-    signed = dimension - (1 << 64) if dimension >> 63 else dimension
-    return signed % len(shape) != len(shape) - 1
+    return signed(dimension) % len(shape) != len(shape) - 1
 
 
 def _below(node: Any) -> Any:

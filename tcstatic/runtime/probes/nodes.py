@@ -20,6 +20,11 @@ def notes_alone(site: Site) -> bool:
     return "makes" in site.arguments and "layer" not in site.arguments
 
 
+def signed(number: int) -> int:
+    """Return a number of 64 bits with its sign, without which torch tells what nodes have saved."""
+    return number - (1 << 64) if number >> 63 > 0 else number
+
+
 def kind_of(node: Any) -> str:
     """Return what a node is the backward of: "Mul", "NllLoss", without its version."""
     return type(node).__name__.rstrip("0123456789").removesuffix("Backward")

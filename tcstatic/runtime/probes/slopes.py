@@ -12,7 +12,7 @@ from typing import Any, Final, final
 
 from tcstatic.model import Location
 from tcstatic.runtime.probes import codes
-from tcstatic.runtime.probes.nodes import FLAT, kind_of, walk
+from tcstatic.runtime.probes.nodes import FLAT, kind_of, signed, walk
 from tcstatic.runtime.probes.optimizers import Optimizer
 from tcstatic.runtime.probes.ownership import Ownership
 from tcstatic.runtime.probes.roles import TENSOR, role_of
@@ -174,8 +174,8 @@ def _flat_name(node: Any) -> tuple[str, ...]:
     if not described or not isinstance(dimension, int):
         return ()
     shape = tuple(described[0].shape)
-    signed = dimension - (1 << 64) if dimension >> 63 else dimension
-    alone = bool(shape) and -len(shape) <= signed < len(shape) and shape[signed] == 1
+    place = signed(dimension)
+    alone = bool(shape) and -len(shape) <= place < len(shape) and shape[place] == 1
     return (_NORMALISING[kind],) if alone else ()
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Final, final
 
 from tcstatic.model import Location
-from tcstatic.runtime.probes.nodes import NOTE, kind_of, walk
+from tcstatic.runtime.probes.nodes import NOTE, kind_of, signed, walk
 
 _MOST_NODES: Final = 4_000
 _MOST_ROWS: Final = 64  # of a batch: they show what the others would
@@ -176,7 +176,7 @@ def _targets(node: Any) -> Iterator[Targets]:
     labels, ignored = saved(node, "target"), getattr(node, "_saved_ignore_index", None)
     if labels is None or not isinstance(ignored, int) or labels.numel() > _MOST_TOKENS:
         return
-    ignored = ignored - (1 << 64) if ignored >> 63 > 0 else ignored
+    ignored = signed(ignored)
     start, length = _scored(node)
     yield Targets(
         node.metadata.get(NOTE),
@@ -199,18 +199,14 @@ def _scored(loss: Any) -> tuple[int | None, int]:
         if node is None or kind_of(node) in _MOVES - {"Slice"}:
             break
         if kind_of(node) == "Slice":
-            length = int(node._saved_self_sym_sizes[_signed(node._saved_dim)])
-            first = _signed(node._saved_start)
+            length = int(node._saved_self_sym_sizes[signed(node._saved_dim)])
+            first = signed(node._saved_start)
             start += first + length if first < 0 else first
             if node._saved_step != 1:
                 break
         elif kind_of(node) not in _KEEPS:
             return start, length
     return None, 0
-
-
-def _signed(number: int) -> int:
-    return number - (1 << 64) if number >> 63 > 0 else number
 
 
 def _recurs(loss: Any, lengths: set[int]) -> bool:
