@@ -238,7 +238,7 @@ class Session:
 
     def _close(self) -> None:
         with self._contained("probes"):
-            self._last_counts = self._watch.close()
+            self._last_counts = self._watch.close(patient=not self.status)
 
     def _counts(self) -> ProbeCounts:
         counts = ProbeCounts()

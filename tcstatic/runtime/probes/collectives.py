@@ -66,8 +66,13 @@ class Collectives:
 
     def finish(self) -> None:
         """The run ends."""
-        if self._mine and not self._done and self._ranks.expected:
+        if self.owed:
             self._round_is_over()
+
+    @property
+    def owed(self) -> bool:
+        """Whether a round is begun and not judged."""
+        return bool(self._mine) and not self._done
 
     def _round_is_over(self) -> None:
         rank, store = self._stream.rank, self._ranks.store()

@@ -366,12 +366,13 @@ class Parts:
         """The run ends, parts of which nobody watched."""
         tell_trained(self.stream, self.updates.live(), self.updates.gone)
 
-    def last_words(self) -> Iterator[tuple[str, Callable[[], None]]]:
-        """The run ends: what is told only then, each by the name of its probe.
-
-        Whoever computes gradients in eval mode wants those of the input; a loss scaler may have
-        skipped all steps.
+    def last_words(self, *, patient: bool) -> Iterator[tuple[str, Callable[[], None]]]:
+        """The run ends: what is told only then, each by the name of its probe. Whoever is `patient`
+        waits a moment for other ranks. Gradients in eval mode are wanted for the input; a loss
+        scaler may have skipped all steps.
         """
+        if patient:
+            yield "ranks", self.replicas.await_others
         updates = self.updates
         several = len(updates.optimizers) > 1
         meant = several or self.stream.loss_scaled or self.forwards.discarded_in_eval

@@ -1,12 +1,13 @@
 """Copies on several ranks: published to the launcher's store, compared when they have arrived.
 
-No rank waits for another: each writes what it has under (step, rank), and rank 0 compares what is
-there. What must be equal is declared by a wrapper, or observed: see `partings`.
+No rank waits for another while it trains: each writes what it has under (step, rank), and rank 0
+compares what is there. What must be equal is declared by a wrapper, or observed: see `partings`.
 """
 
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Final, final
@@ -33,6 +34,8 @@ from tcstatic.runtime.probes.structure import Structure
 
 PREFIX: Final = "tcstatic"
 KEPT_STEPS: Final = 8  # steps that may wait for slower ranks
+LAST_SECONDS: Final = 5.0  # at the end of the script, for ranks that are behind
+TURN_SECONDS: Final = 0.02
 MAX_FAMILIES: Final = 16  # sets of parameters that backwards train together
 _WRITES: Final = frozenset({"grad.write", "grad.clip"})
 _LOADS: Final = frozenset({"model.load", "model.mutate", "grad.write"})
@@ -196,14 +199,29 @@ class Replicas:
 
     def finish(self) -> None:
         """The run ends: publish the last gradients and compare what has arrived."""
-        self.collectives.finish()
-        if not self._families or not self.expected:
+        if not self.expected:
             return
+        self.collectives.finish()
         for family in self._families.values():
             if family.gradients is not None:
                 family.round += 1
                 self._publish(family, last=True)
             self._compare(family)
+
+    def await_others(self) -> None:
+        """The script is over: give ranks that are a little behind the time to publish their last
+        rounds. Training waits for nobody; only who compares, and has nothing else left to do."""
+        until = time.monotonic() + LAST_SECONDS
+        while self._is_owed() and time.monotonic() < until:
+            time.sleep(TURN_SECONDS)
+            self.finish()
+
+    def _is_owed(self) -> bool:
+        """Whether other ranks have yet to publish what they surely will, if they go on as we do."""
+        if self._stream.rank or not self.expected:
+            return False
+        known = [one for one in self._families.values() if one.group or one.compared[0] >= 0]
+        return self.collectives.owed or any(one.rounds and not one.lost for one in known)
 
     def forget(self) -> None:
         """Steps go by unwatched: the next comparison starts afresh."""

@@ -144,13 +144,13 @@ class Watch:
             self._parts.finish()
         self._stream.flush()
 
-    def close(self) -> ProbeCounts:
-        """Stop watching: hand on what is known, take the hooks back."""
+    def close(self, *, patient: bool = False) -> ProbeCounts:
+        """Stop watching: hand on what is known, take the hooks back; see `Parts.last_words`."""
         self.flush()
         if self._parts is not None and self._budget.sampled < 1.0:
             self._guarded("flush", self._parts.tell_trained)
         if self._parts is not None:
-            for name, work in self._parts.last_words():
+            for name, work in self._parts.last_words(patient=patient):
                 self._guarded(name, work)
             self._guarded("flush", self._stream.flush)
         entry.attach(None)
