@@ -68,23 +68,20 @@ class _Group:
 
 @final
 class Alike:
-    """Looks at the optimizers of one process. State: `_groups` by the number of an optimizer."""
+    """Looks at the optimizers of one process. State: `groups` by the number of an optimizer."""
 
     def __init__(self, stream: Stream, ownership: Ownership, initials: Initials) -> None:
         self._stream = stream
         self._ownership = ownership
         self._initials = initials
-        self._groups: dict[int, _Group] = {}
+        self.groups: dict[int, _Group] = {}
 
-    def begins(self, optimizer: Any) -> None:
-        """An optimizer is about to step: before its first one, see what is alike."""
-        number = self._stream.registry.number(optimizer)
-        if number in self._groups:
-            return
+    def begins(self, optimizer: Any, number: int) -> None:
+        """The optimizer with this number is about to step for the first time: see what is alike."""
         held = [one for group in optimizer.param_groups for one in group["params"]]
         self._initials.begins(held)
         asked = [weakref.ref(one) for one in held if self._is_looked_at(one)]
-        group = self._groups[number] = _Group(asked, None)
+        group = self.groups[number] = _Group(asked, None)
         with torch.no_grad():
             flags = [flag for known in asked for flag in _begins_alike(known())]
         if flags:
@@ -92,7 +89,7 @@ class Alike:
 
     def look(self, number: int) -> None:
         """The optimizer with this number has done some steps: see what is alike still."""
-        group = self._groups.get(number)
+        group = self.groups.get(number)
         if group is None:
             return
         self._take_first(group)
@@ -104,7 +101,7 @@ class Alike:
 
     def settle(self) -> None:
         """The run ends: tell of what was seen last."""
-        for number, group in self._groups.items():
+        for number, group in self.groups.items():
             self._judge(group)
             if group.found is None:
                 continue

@@ -27,7 +27,7 @@ class Classes:
     State: `_open` the least and greatest labels of the step `_step`, on their way from the device;
     `_seen` the classes that a step had alone, `_count` how many steps, `_mixed` how many had
     several; `_last` the class seen last, and how often one came `_back` that others had followed;
-    `_idle` losses in a row over no classes; `_over` once there is nothing more to see.
+    `_idle` losses in a row over no classes; `over` once there is nothing more to see.
     """
 
     def __init__(self, stream: Stream, tell_made: Callable[[int], None]) -> None:
@@ -39,12 +39,12 @@ class Classes:
         self._count = self._mixed = self._back = 0
         self._last = -1
         self._idle = 0
-        self._over = False
+        self.over = False
 
     def read(self, loss: Any, where: Location | None) -> None:
         """The backward of a loss is about to be called."""
         root, step = getattr(loss, "grad_fn", None), self._stream.step
-        if self._over or root is None:
+        if self.over or root is None:
             return
         if step != self._step and self._open:
             self._close(where)
@@ -55,7 +55,7 @@ class Classes:
         self._idle = 0 if found else self._idle + 1
         self._open += found
         if self._idle >= _IDLE or step >= _MOST_STEPS:
-            self._over = True
+            self.over = True
 
     def _close(self, where: Location | None) -> None:
         """A step is over: did its losses see one class?"""
@@ -65,7 +65,7 @@ class Classes:
         self._open = []
         if len(ends) != 1:  # one class ends in it, and the next begins
             self._mixed += 1
-            self._over = self._mixed > 1 + self._count // _RARE
+            self.over = self._mixed > 1 + self._count // _RARE
             return
         (label,) = ends
         self._count += 1
@@ -73,9 +73,9 @@ class Classes:
         self._last = label
         self._seen |= ends
         if self._back > 1 + self._count // _RARE:  # classes that take turns are in no order
-            self._over = True
+            self.over = True
         elif self._count >= _LEAST_STEPS and len(self._seen) > 1:
-            self._over = True
+            self.over = True
             self._tell(where)
 
     def _tell(self, where: Location | None) -> None:

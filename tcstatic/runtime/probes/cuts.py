@@ -94,22 +94,22 @@ class _Case:
 class Cuts:
     """Finds the cuts of one process.
 
-    State: `_cases` by optimizer; `_window` the round that is looked at, `_left` the modes that
-    could not be taken off torch's stack yet.
+    State: `_cases` by optimizer; `window` the round that is looked at, `left` the modes that could
+    not be taken off torch's stack yet.
     """
 
     def __init__(self, stream: Stream, weights: Weights) -> None:
         self._stream = stream
         self._weights = weights
         self._cases: dict[int, _Case] = {}
-        self._window: _Window | None = None
-        self._left: list[Any] = []
+        self.window: _Window | None = None
+        self.left: list[Any] = []
 
     # -- one round --------------------------------------------------------------------------------
 
     def loss(self, tensor: Any, where: Location) -> None:
         """A backward from this tensor is about to be called: nothing is looked at in it."""
-        window = self._window
+        window = self.window
         if window is not None and window.mode.lineage is not None and not window.paused:
             window.mode.lineage.loss(tensor, where)
             window.paused = _is_on_top(window.mode)
@@ -118,27 +118,27 @@ class Cuts:
 
     def backward_over(self) -> None:
         """The backward has returned: look on."""
-        window = self._window
+        window = self.window
         if window is not None and window.paused:
             window.paused = False
             if _overrides()._get_current_function_mode() is None:
                 window.mode.__enter__()
             else:
-                self._window = None
+                self.window = None
 
     def calls(self, module: Any) -> None:
         """A model is about to be called: an evaluation is none of a round of training."""
-        if self._window is None or module.training or sys.modules["torch"].is_grad_enabled():
+        if self.window is None or module.training or sys.modules["torch"].is_grad_enabled():
             return
-        held = set(map(id, self._window.parameters))
+        held = set(map(id, self.window.parameters))
         if any(id(p) in held for p in module.parameters()) or is_swift(module):
             self.leave()
 
     def step_begins(self, optimizer: Optimizer) -> None:
         """An optimizer is about to step: its round is over, or one that does not come back."""
-        if self._left:
-            self._left = [mode for mode in self._left if not _taken_off(mode)]
-        window = self._window
+        if self.left:
+            self.left = [mode for mode in self.left if not _taken_off(mode)]
+        window = self.window
         if window is not None and window.number != optimizer.number:
             window.others += 1
             if window.others > _MOST_OTHERS or window.thing() is None:
@@ -150,11 +150,11 @@ class Cuts:
 
     def leave(self) -> None:
         """Stop looking, whatever was seen."""
-        window, self._window = self._window, None
+        window, self.window = self.window, None
         if window is not None and window.mode.lineage is not None:
             window.mode.lineage.end()
         if window is not None and not window.paused and not _taken_off(window.mode):
-            self._left.append(window.mode)
+            self.left.append(window.mode)
 
     def _close(self, window: _Window, optimizer: Optimizer) -> None:
         self.leave()
@@ -184,12 +184,12 @@ class Cuts:
         case = self._cases.get(optimizer.number)
         if case is None:
             return optimizer.steps < DUE[-1] and not optimizer.manual
-        return bool(case.starved) or case.open or self._window is not None
+        return bool(case.starved) or case.open or self.window is not None
 
     def stepped(self, optimizer: Optimizer, snapshot: Snapshot, norms: Norms) -> None:
         """A step is read and about to be counted."""
-        if self._window is not None and self._window.number == optimizer.number:
-            self._close(self._window, optimizer)
+        if self.window is not None and self.window.number == optimizer.number:
+            self._close(self.window, optimizer)
         case = self._cases.get(optimizer.number)
         if case is None:
             self._let_go()
@@ -248,12 +248,12 @@ class Cuts:
             if case.steps >= _SETTLED:
                 case.tries = len(DUE)
             return
-        if self._window is not None or self._left or not may_follow(self._weights.models()):
+        if self.window is not None or self.left or not may_follow(self._weights.models()):
             return
         parameters = [snapshot.parameters[position] for position in wanted]
         mode = mode_of(Lineage(parameters, self._stream.locator))
         case.windows += 1
-        self._window = _Window(mode, optimizer.number, optimizer.thing, wanted, parameters)
+        self.window = _Window(mode, optimizer.number, optimizer.thing, wanted, parameters)
         mode.__enter__()
 
     def _suspects(self, case: _Case, snapshot: Snapshot) -> list[int]:

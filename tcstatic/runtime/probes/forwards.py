@@ -24,6 +24,8 @@ from tcstatic.runtime.probes.structure import Structure
 KEPT: Final = 64  # records kept between two steps; more calls are counted, not kept
 KEPT_IN_LOOP: Final = 8
 _TRAINING: Final[Callable[[Any], bool]] = operator.attrgetter("training")
+_RECORDED: Final[Callable[[Any], bool]] = operator.attrgetter("recorded")
+_MODEL: Final[Callable[[Any], tuple[int, Any]]] = operator.attrgetter("number", "module")
 
 
 @final
@@ -35,6 +37,7 @@ class Forward:
 
     __slots__ = (
         "after_loop",
+        "alone",
         "differentiated",
         "given",
         "module",
@@ -55,8 +58,11 @@ class Forward:
         sequence: int,
         moment: Moment,
         values: dict[str, Any],
+        *,
+        alone: bool = True,
     ) -> None:
         self.number = number
+        self.alone = alone
         self.module = module
         self.where = where
         self.sequence = sequence
@@ -142,8 +148,10 @@ class Forwards:
             where = stream.locator.entered(frame, module) or where
         elif structure.within and (whole := structure.whole_of(module)) is not None:
             where = stream.locator.entered(frame, whole) or where
-        values = self._mode(module, number)
-        record = Forward(number, module, where, stream.sequence(), stream.moment(), values)
+        alone = structure.alone(module, number)
+        values = self._mode(module, number, alone=alone)
+        stream.last = sequence = stream.last + 1
+        record = Forward(number, module, where, sequence, stream.moment(), values, alone=alone)
         self._open.append((id(frame), record))
 
     def ends(
@@ -192,7 +200,7 @@ class Forwards:
     def roots(self) -> dict[int, Any]:
         """Return the models that a backward has reached, or may reach, since the last step, by
         number."""
-        return {record.number: record.module for record in self.pending if record.recorded}
+        return dict(map(_MODEL, filter(_RECORDED, self.pending)))
 
     def stepped(self, optimizer: Optimizer) -> None:
         """A step used the gradients of the models that its optimizer holds: they were trained."""
@@ -306,7 +314,7 @@ class Forwards:
             number = self._stream.registry.number(whole)
             self._tell_wrappers(number, called, values)
             numbers = (number,) if values["bypasses"] else numbers
-        elif self._structure.alone(record.module, record.number):
+        elif record.alone and record.number not in self._structure.wrappers:
             values["wrapped"] = values["bypasses"] = False
         else:
             numbers = (*numbers, *self._structure.related(record.module)[1:])
@@ -337,7 +345,7 @@ class Forwards:
         values["wrapped"] = bool(live)
         values["bypasses"] = bool(live) and not any(n in reached for n in live)
 
-    def _mode(self, module: Any, number: int) -> dict[str, Any]:
+    def _mode(self, module: Any, number: int, *, alone: bool) -> dict[str, Any]:
         known = self._sensitive.get(number)
         if known is None or known[0] != self._ownership.version:
             known = (self._ownership.version, [m for m in module.modules() if is_sensitive(m)])
@@ -345,7 +353,7 @@ class Forwards:
         sensitive, training = known[1], bool(module.training)
         modes = self._structure.modes
         trained, called = self.trained.get(number, 0), modes.get(number, 0)
-        if not self._structure.alone(module, number):
+        if not alone:
             for related in self._structure.related(module):
                 trained = max(trained, self.trained.get(related, 0))
                 called = max(called, modes.get(related, 0))

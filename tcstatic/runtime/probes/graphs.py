@@ -144,15 +144,16 @@ class Graphs:
         if node is not None:
             node.metadata[_OWN] = True
 
-    def read(self, loss: Any, where: Location | None) -> None:
-        """Tell of the losses in the graph of a number whose backward begins."""
+    def read(self, loss: Any, where: Location | None) -> bool:
+        """Tell of the losses in the graph of a number whose backward begins; return whether more is
+        to be read of this one."""
         if loss.grad_fn is None or not self._wanted:
-            return
+            return self.due
         self._growth.read(loss.grad_fn, where)
         if not self.due:
             if self._single.suspects:
                 self._single.clears(loss.grad_fn)
-            return
+            return False
         step, (last, backwards) = self._stream.step, self._backwards
         self._backwards = (step, backwards + 1 if last == step else 1)
         self._pairing.read(loss.grad_fn, where)
@@ -166,6 +167,7 @@ class Graphs:
         if self._looked < _WHOLE:
             self._looked += 1
             self._look(loss.grad_fn)
+        return self.due
 
     def settle(self, live: Iterable[Optimizer]) -> None:
         """The run ends."""

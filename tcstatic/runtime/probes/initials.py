@@ -29,7 +29,7 @@ class Initials:
     State: `_turn` counts them; `_written` the last one by a parameter's number, and `_begun` the
     parameters that are trained by now; `_loads` the modules that a state was loaded into;
     `_holders` whose memory begins where, for one version of all structure, and `_maps` how often
-    that was looked up; `_vain` how often a site wrote to anything else, `_left` those which nobody
+    that was looked up; `_vain` how often a site wrote to anything else, `left` those which nobody
     has to see any more.
     """
 
@@ -43,12 +43,7 @@ class Initials:
         self._maps = 0
         self._begun: set[int] = set()
         self._vain: Counter[int] = Counter()
-        self._left: list[int] = []
-
-    def left(self) -> list[int]:
-        """Return the sites that have nothing to say any more; each is told once."""
-        left, self._left = self._left, []
-        return left
+        self.left: list[int] = []
 
     def begins(self, parameters: Iterable[Any]) -> None:
         """The first step of those who train these parameters is about to begin."""
@@ -67,7 +62,7 @@ class Initials:
         if not self.wrote(value, site.location):
             self._vain[site.number] += 1
             if self._vain[site.number] == _MOST_VAIN:
-                self._left.append(site.number)
+                self.left.append(site.number)
 
     def wrote(self, value: Any, where: Location) -> bool:
         """A tensor was written to, or its data is about to be set; whether that is noted."""

@@ -74,6 +74,8 @@ class Kept:
 
     def stepped(self, optimizer: Optimizer) -> None:
         """A step is done, watched or not, while states are held."""
+        if not self.taken:
+            return
         if not optimizer.steps % _PRUNED:
             self.taken = [one for one in self.taken if one.is_alive()]
         try:

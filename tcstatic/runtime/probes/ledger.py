@@ -115,8 +115,13 @@ class Ledger:
     def observe(self, parameters: Sequence[Any]) -> bool:
         """Look for clearing that nobody announced; return whether there was any just now."""
         marks = self.after_backward or self.after_step
-        if not marks or (parameters and same(parameters[0].grad, marks[0])):
+        if not marks:
             return False
+        if parameters:
+            gradient, (kept, version) = parameters[0].grad, marks[0]
+            held = gradient is not None and kept is not None and kept() is gradient
+            if held and gradient._version == version:
+                return False
         return self._observe_clearing(list(map(GRADIENT, parameters)))
 
     def backward_ends(self, parameters: Sequence[Any]) -> set[int]:
@@ -177,6 +182,8 @@ class Ledger:
         held = [(g, seen) for g, seen in zip(gradients, marks, strict=False) if seen[0] is not None]
         if not held:
             return False
+        if set(map(type, gradients)) == _NONE_ALONE:
+            return self._is_cleared()
         if any(same(gradient, seen) for gradient, seen in held):
             # Writes through ``.data`` move no version.
             self.cleared = not self.after_backward and _zero(gradients)
@@ -187,6 +194,9 @@ class Ledger:
         moved_since_step = not self.after_backward and len(gone) < len(held)
         if not gone and not moved_since_step:
             return False  # clipped, unscaled or scaled in place after a backward
+        return self._is_cleared()
+
+    def _is_cleared(self) -> bool:
         self.cleared = True
         self.after_step, self.after_backward = [], []
         return True

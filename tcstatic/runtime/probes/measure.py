@@ -49,14 +49,16 @@ def readable(tensor: Any) -> bool:
     )
 
 
-@final
 class Pending:
-    """Numbers on their way from the device: `values` is a list of floats once `ready`."""
+    """Numbers on their way from the device: `values` is a list of floats once they are there.
 
-    def __init__(self, stacked: Any, size: int, known: list[float] | None = None) -> None:
-        self._known = known
-        if known is not None:
-            return
+    `at_hand`: the numbers where nothing has to be waited for, None elsewhere.
+    """
+
+    __slots__ = ("_event", "_host", "_size", "at_hand")
+
+    def __init__(self, stacked: Any, size: int) -> None:
+        self.at_hand: list[float] | None = None
         self._size = size
         self._event: Any = None
         if stacked is None:
@@ -72,41 +74,45 @@ class Pending:
         else:
             self._host = stacked
 
-    @classmethod
-    def known(cls, numbers: list[float]) -> Pending:
-        """Return numbers that are there already."""
-        return cls(None, len(numbers), numbers)
-
-    @property
-    def at_hand(self) -> list[float] | None:
-        """The numbers where nothing has to be waited for, None elsewhere."""
-        return self._known
-
     def arrived(self) -> list[float] | None:
         """Return the numbers where the device has got there, None elsewhere."""
-        if self._known is None and self._host is not None and self._event is not None:
+        if self.at_hand is None and self._host is not None and self._event is not None:
             return self.values() if self._event.query() else None
         return self.values()
 
     def values(self) -> list[float]:
         """Return the numbers; waits only if the device has not reached them yet."""
-        if self._known is not None:
-            return self._known
+        if self.at_hand is not None:
+            return self.at_hand
         if self._host is None:
             return [math.nan] * self._size
         if self._event is not None:
             self._event.synchronize()
-        self._known = list(self._host.tolist())
-        return self._known
+        self.at_hand = list(self._host.tolist())
+        return self.at_hand
+
+
+@final
+class Known(Pending):
+    """Numbers that are there already."""
+
+    __slots__ = ()
+
+    def __init__(self, numbers: list[float]) -> None:
+        self.at_hand = numbers
+
+    def values(self) -> list[float]:
+        """Return the numbers."""
+        return self.at_hand or []
 
 
 def scalar(tensor: Any) -> Pending:
     """Return the one number in `tensor`."""
     if type(tensor) is torch.Tensor and tensor.is_cpu:
-        return Pending.known([float(tensor.item())])
+        return Known([float(tensor.item())])
     value = tensor.detach()
     if value.device.type == "cpu":
-        return Pending.known([float(value)])
+        return Known([float(value)])
     return Pending(value.double().reshape(1), 1)
 
 
@@ -116,7 +122,7 @@ def norms(tensors: Sequence[Any]) -> Pending:
     Low precision is summed in float32. Unreadable and missing ones give -1.
     """
     if _plain_on_host(tensors):
-        return Pending.known(_norms_on_host(tensors))
+        return Known(_norms_on_host(tensors))
     with torch.no_grad():
         if _plain(tensors):
             return Pending(torch.stack(torch._foreach_norm(list(tensors), 2)), len(tensors))
@@ -130,7 +136,7 @@ def gathered(numbers: Sequence[Any]) -> Pending:
         chosen = numbers[0].device if device is None else device
         stacked = torch.stack([one.to(device=chosen, dtype=torch.float32) for one in numbers])
     if device is None:
-        return Pending.known(list(stacked.tolist()))
+        return Known(list(stacked.tolist()))
     return Pending(stacked, len(numbers))
 
 
@@ -140,7 +146,7 @@ def norms_of_two(one: Sequence[Any], other: Sequence[Any]) -> tuple[Pending, Pen
     if not _plain_on_host(both):
         return norms(one), norms(other)
     numbers = _norms_on_host(both)
-    return Pending.known(numbers[: len(one)]), Pending.known(numbers[len(one) :])
+    return Known(numbers[: len(one)]), Known(numbers[len(one) :])
 
 
 def _plain_on_host(tensors: Sequence[Any]) -> bool:

@@ -43,10 +43,9 @@ class Interval:
 
     def discard_losses(self) -> None:
         """The gradients of its losses were cleared."""
-        if self.losses:
-            if not all([math.isfinite(loss.values()[0]) for loss in self.losses]):
-                self.discarded_bad_loss = True
-            self.losses = []
+        if not all([math.isfinite(loss.values()[0]) for loss in self.losses]):
+            self.discarded_bad_loss = True
+        self.losses = []
 
 
 WANTED: Final[Callable[[Any], bool]] = operator.attrgetter("requires_grad")
@@ -76,7 +75,7 @@ class Optimizer:
 
     `missed` tells whether steps of it went by unwatched; `models` tells of models, by number,
     whether they hold one of its parameters, `found` is what its last step found, and `said` all
-    that was said of it, after what that was put together from: they stay while they are true.
+    that was said of it, each after what it was put together from: they stay while they are true.
 
     `stock` tells whether it is one of torch's own, which change what they are given at every step;
     `title` is the name of its class, for people; `heard` the number under which events are kept
@@ -119,7 +118,7 @@ class Optimizer:
         self.told: tuple[tuple[Member, ...], dict[str, Any]] = ((), {})
         self.signs: tuple[Any, ...] | None = None
         self.models: dict[int, bool] = {}
-        self.found: dict[str, Any] = {}
+        self.found: tuple[tuple[Any, ...], dict[str, Any]] = ((), {})
         self.said: tuple[tuple[Any, ...], dict[str, Any]] = ((None, None, None), {})
         self._facts: tuple[tuple[int, tuple[int, ...]], list[Facts]] = ((-1, ()), [])
         self._scales: tuple[Any, tuple[list[float], list[float]]] = (None, ([], []))
@@ -194,6 +193,16 @@ class Optimizer:
             self._scales = (facts, found)
         return self._scales[1]
 
+    def forget(self) -> None:
+        """Steps go by unwatched: nothing seen before may be compared with what comes after."""
+        self.ledger.forget()
+        self.suspects = {}
+        self.copies.compare()
+        self.before = self.last = None
+        self.starved = 0
+        self.discards.forget()
+        self.interval = Interval()
+
     def note_clearing(self) -> bool:
         """Note one more clearing; tell whether it, or one like it, was meant for another."""
         self.interval.clearings += 1
@@ -217,6 +226,12 @@ class Optimizer:
         """Whether its parameters are others than at first, whoever watched it."""
         now = measure.norms(self.parameters()).values() if self.first is not None else []
         return self.first is not None and now != self.first.values()
+
+
+def on_host(thing: Any) -> bool:
+    """Whether all parameters of an optimizer are in the host's memory."""
+    groups = getattr(thing, "param_groups", ())
+    return all(p.device.type == "cpu" for g in groups for p in g["params"])
 
 
 @final

@@ -8,7 +8,7 @@ from types import FrameType
 from typing import Any, Final, final
 
 from tcstatic.model import Needs, Site
-from tcstatic.runtime.probes.averages import Averages
+from tcstatic.runtime.probes.averages import AVERAGED, Averages
 from tcstatic.runtime.probes.batches import Batches
 from tcstatic.runtime.probes.clearing import cleared_elsewhere, wrote_elsewhere
 from tcstatic.runtime.probes.clipping import Clipping, written_bound
@@ -18,7 +18,7 @@ from tcstatic.runtime.probes.graphs import Graphs
 from tcstatic.runtime.probes.kept import Kept
 from tcstatic.runtime.probes.loaders import Loaders
 from tcstatic.runtime.probes.loops import Loop
-from tcstatic.runtime.probes.optimizers import Optimizer
+from tcstatic.runtime.probes.optimizers import Optimizer, on_host
 from tcstatic.runtime.probes.ownership import Ownership
 from tcstatic.runtime.probes.portions import Portions
 from tcstatic.runtime.probes.replicas import Replicas
@@ -77,8 +77,7 @@ class Parts:
         self.ties = Ties(stream, ownership)
         self.structure = Structure(stream, ownership, self.ties)
         self.graphs = Graphs(stream, needs, lambda: self.forwards.roots().values())
-        self.schedules = Schedules(stream)
-        self.averages = Averages(stream)
+        self.schedules, self.averages = Schedules(stream), Averages(stream)
         self.batches = Batches(stream)
         self.replicas = Replicas(stream, ownership, self.structure, lambda: self.updates.live())
         portions = Portions(stream, self.replicas, self.structure)
@@ -88,12 +87,11 @@ class Parts:
             ownership,
             self.structure,
             rounds,
-            self._before_update,
+            self.replicas.before_update,
             self._round_begins,
             self.graphs,
         )
-        self.clipping = Clipping(stream, self.updates)
-        self.kept = Kept(stream, self.updates)
+        self.clipping, self.kept = Clipping(stream, self.updates), Kept(stream, self.updates)
         self.unmatched, self.rounding = Unmatched(stream), Rounding(stream)
         self.unheld = Unheld(stream, ownership, self.structure.initials)
         self.forwards = Forwards(
@@ -109,8 +107,8 @@ class Parts:
         self.updates.forwards = self.forwards
         self._torch: Any = sys.modules["torch"]
         self.untouchable = untouchable(self._torch)
-        self._calls: dict[str, Any] = {}
         self.dropouts = Dropouts(stream)
+        self._calls: dict[str, Any] = {}
         self._bounds: dict[int, float] = {}
 
     # -- made, called, returned, assigned -----------------------------------------------------
@@ -163,17 +161,22 @@ class Parts:
         self.replicas.passed(site)
         if not watching:
             return
-        self.updates.backward_ends()
+        updates, whole = self.updates, False
+        if updates.in_backward:
+            updates.backward_ends()
         if role_of(thing) == TENSOR:
-            self.updates.cuts.loss(thing, site.location)
-            self.loaders.classes.read(thing, site.location)
-        whole = role_of(thing) == TENSOR and thing.numel() == 1 and thing.requires_grad
-        self.updates.backward_begins(site.location, thing if whole else None)
+            if updates.cuts.window is not None:
+                updates.cuts.loss(thing, site.location)
+            if not self.loaders.classes.over:
+                self.loaders.classes.read(thing, site.location)
+            whole = thing.numel() == 1 and thing.requires_grad
+        updates.backward_begins(site.location, thing if whole else None)
 
     def backward_over(self) -> None:
         """The call of a backward has returned."""
         self.updates.backward_ends()
-        self.updates.cuts.backward_over()
+        if self.updates.cuts.window is not None:
+            self.updates.cuts.backward_over()
 
     def called(self, site: Site, thing: Any, *, watching: bool) -> None:
         """Another method of `thing` is about to be called."""
@@ -216,7 +219,7 @@ class Parts:
 
     def _update_begins(self) -> None:
         self.updates.backward_ends()
-        self._before_update()
+        self.replicas.before_update()
 
     def argument(self, site: Site, value: Any, frame: FrameType) -> None:
         """A collective, or clipping, is about to be given something."""
@@ -234,11 +237,11 @@ class Parts:
             cleared_elsewhere(self.stream, thing, self.updates.live(), site.location)
         elif kind == "grad.clip":
             stock = site.callee.startswith("torch.nn.utils.")
-            bound = self._bounds.pop(site.location.line, None)
-            bound = written_bound(site) if bound is None else bound
+            if (bound := self._bounds.pop(site.location.line, None)) is None:
+                bound = written_bound(site)
             self.clipping.ends(site.location, bound, stock=stock)
             self.replicas.clipped(site, value)
-        elif kind in {"model.train", "model.eval"} and role_of(thing) == MODULE:
+        elif kind in _ANSWERED and role_of(thing) == MODULE:
             self.structure.mode_called(thing, site, site.location)
         elif kind == "call" and "dropout" in site.callee:
             self.dropouts.called(site, frame)
@@ -247,8 +250,10 @@ class Parts:
 
     def called_model(self, site: Site, model: Any, frame: FrameType) -> None:
         """A model, or a loss, is about to be called."""
-        self.updates.cuts.calls(model)
-        self.averages.called(model, site.location)
+        if self.updates.cuts.window is not None:
+            self.updates.cuts.calls(model)
+        if type(model).__name__ == AVERAGED:
+            self.averages.called(model, site.location)
         self.forwards.begins(model, site.location, frame)
 
     def given(self, site: Site, value: Any, frame: FrameType) -> None:
@@ -282,29 +287,33 @@ class Parts:
 
     def step_begins(self, optimizer: Any) -> None:
         """Torch's hook before a step."""
-        self.structure.step_begins(optimizer)
-        self.step_nears(optimizer)
         # Five frames of ours lie between torch's hook and the look at them.
         where = self.stream.locator.here(5, thread=self.stream.thread)
-        self.updates.step_begins(optimizer, where)
-        if self.ownership.shared and not self.updates.known(optimizer, None).steps:
+        record = self.updates.known(optimizer, where)
+        self.step_nears(optimizer, record)
+        self.structure.step_begins(optimizer, record.number)
+        self.updates.step_begins(optimizer, where, record)
+        if self.ownership.shared and not record.steps:
             for root in self.forwards.roots().values():
                 self.ties.made(root)
 
-    def step_nears(self, optimizer: Any) -> None:
+    def step_nears(self, optimizer: Any, known: Optimizer | None = None) -> None:
         """A step is about to begin, watched or not."""
+        record = known or self.updates.known(optimizer, None)
         if self.unmatched.waiting:
             self.unmatched.settle()
-        self.rounding.begins(self.updates.known(optimizer, None))
+        if record.number not in self.rounding.idle:
+            self.rounding.begins(record)
 
     def step_ends(self, optimizer: Any) -> None:
         """Torch's hook after a step."""
-        self.rounding.ends(self.updates.known(optimizer, None))
-        self._note_devices(optimizer)
-        if self.kept.taken:
-            self.kept.stepped(self.updates.known(optimizer, None))
-        if self.ties.ties:
-            self.ties.look(self.updates.known(optimizer, None), self.updates.live())
+        if self.rounding.looks or self.kept.taken or self.ties.ties:
+            record = self.updates.known(optimizer, None)
+            self.rounding.ends(record)
+            self.kept.stepped(record)
+            self.ties.look(record, self.updates.live())
+        if self.on_host and self._torch.cuda.is_initialized():
+            self.on_host = on_host(optimizer)
         self.updates.step_ends(optimizer)
 
     @property
@@ -327,22 +336,13 @@ class Parts:
         record.steps, record.missed = record.steps + 1, True
         self.unheld.stepped(record, self.updates.live)
         self.updates.cuts.passed(record)
-        if self.kept.taken:
-            self.kept.stepped(record)
+        self.kept.stepped(record)
         if self._rounds.end_with(record):
             self._rounds.done()
 
-    def _note_devices(self, optimizer: Any) -> None:
-        if self.on_host and self._torch.cuda.is_initialized():
-            groups = getattr(optimizer, "param_groups", ())
-            self.on_host = all(p.device.type == "cpu" for g in groups for p in g["params"])
-
-    def _before_update(self, stepping: bool = False) -> None:
-        self.replicas.before_update(stepping=stepping)
-
     def _round_begins(self) -> None:
         if self.replicas.expected:
-            self.replicas.round_begins(list(self.forwards.roots().values()))
+            self.replicas.round_begins([*self.forwards.roots().values()])
 
     def forget(self) -> None:
         """The next steps are not watched."""

@@ -23,12 +23,11 @@ class Rates:
     State: `_highest` so far, `_since` when they have been nothing, `_told` what was told of it;
     `_calls` of the step of the scheduler that drives it, how many there had been `_before` the
     rates were nothing, and whether it counts `_in_epochs`; `rules` the code that it asks;
-    `_first` rates, and whether there were others since: `varied`; `_alive_with` the rates of the
+    `_first` rates, and whether there were others since: `varied`; `alive_with` the rates of the
     last step, if that had one that moves something.
     """
 
     __slots__ = (
-        "_alive_with",
         "_before",
         "_calls",
         "_first",
@@ -36,6 +35,7 @@ class Rates:
         "_in_epochs",
         "_since",
         "_told",
+        "alive_with",
         "rules",
         "varied",
     )
@@ -49,7 +49,7 @@ class Rates:
         self._in_epochs = False
         self._first: Sequence[float | None] | None = None
         self.varied = False
-        self._alive_with: Sequence[float | None] | None = None
+        self.alive_with: Sequence[float | None] | None = None
 
     def scheduled(self, calls: int, rules: Iterable[Any], *, in_epochs: bool) -> None:
         """A scheduler sets the rates for the `calls`-th time, by `rules` of the program's own."""
@@ -80,9 +80,7 @@ class Rates:
         `rates` are those of all groups, None where one is not known. While one of the `others` is
         alive, training goes on with that. `rounds_down` tells whether the schedule's rule does.
         """
-        if rates == self._alive_with:
-            return None  # as the last step, of which everything was said
-        self._alive_with = None
+        self.alive_with = None
         if self._first is None:
             self._first = rates
         self.varied = self.varied or rates != self._first
@@ -91,7 +89,7 @@ class Rates:
             self._highest = top
         if top > _NOTHING * self._highest:
             self._since = None
-            self._alive_with = rates
+            self.alive_with = rates
             return self._tell(vanished=False)
         if self._since is None:
             self._since, self._before = step, self._calls

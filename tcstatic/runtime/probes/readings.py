@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, final
 
@@ -53,7 +53,7 @@ class Norms:
 class StepReading:
     """What one step did, read at its end and told once the device has got there.
 
-    `facts` is what stays true of its parameters, `norms` what may be kept of it.
+    `facts` is what stays true of its parameters.
     """
 
     def __init__(
@@ -67,7 +67,6 @@ class StepReading:
         self._versions = list(map(VERSION, parameters))
         optimizer.last = (self._versions, self._after)
         self._compared = optimizer.copies.compare()
-        self.norms = Norms(snapshot.gradients, self._gradients, self._after)
         self.facts = optimizer.facts(parameters, registry, ownership)
         self._wanted = list(map(WANTED, parameters))
         self._trained = optimizer.ledger.ever_touched
@@ -76,11 +75,16 @@ class StepReading:
         self._signs: tuple[Any, ...] | None = _UNREAD
         self._said_of_losses: dict[str, Any] | None = None
 
+    @property
+    def norms(self) -> Norms:
+        """What may be kept of it."""
+        return Norms(self._snapshot.gradients, self._gradients, self._after)
+
     def losses(self) -> dict[str, Any]:
         """Return what is to be said of the losses whose gradients this step used."""
         told = self._said_of_losses
         if told is None:
-            told = _of_losses([loss.values()[0] for loss in self._losses])
+            told = _of_losses(self._losses)
             if not told.get("never_lost", True):
                 self._optimizer.has_lost = True
             elif self._optimizer.has_lost and self._losses:
@@ -90,12 +94,11 @@ class StepReading:
 
     def members(self) -> tuple[tuple[Member, ...], dict[str, Any]]:
         """Return how each parameter fared, and the sums over all."""
-        before, after = self._snapshot.norms.values(), self._after.values()
-        gradients = self._gradients.values()
-        optimizer, present = self._optimizer, self._snapshot.gradients
-        signs = self.signs()
+        optimizer, signs = self._optimizer, self.signs()
         if signs is not None and not optimizer.suspects and signs == optimizer.signs:
             return optimizer.told
+        before, after = self._snapshot.norms.values(), self._after.values()
+        gradients, present = self._gradients.values(), self._snapshot.gradients
         found = []
         for position, facts in enumerate(self.facts):
             gradient = gradients[position] if present[position] else None
@@ -291,9 +294,11 @@ def resolved(event: Event, reading: StepReading) -> Callable[[], Event]:
     return draft
 
 
-def _of_losses(values: list[float]) -> dict[str, Any]:
-    if not values:
+def _of_losses(losses: Sequence[Pending]) -> dict[str, Any]:
+    if not losses:
         return {"loss_zero": False}
+    first = losses[0].values()[0]
+    values = [first, *[loss.values()[0] for loss in losses[1:]]] if len(losses) > 1 else [first]
     if all(map(math.isfinite, values)) and any(values):
         return _USUAL_LOSSES
     bad = [value for value in values if not math.isfinite(value)]

@@ -78,7 +78,7 @@ class Replicas:
         """A site was passed: between a backward and a step it may be where ranks part."""
         if site.kind == "loss.backward":
             self._causes.backward = site
-        if len(self._early) < MAX_SITES and _may_write(site, begun=bool(self._families)):
+        elif len(self._early) < MAX_SITES and _may_write(site, begun=bool(self._families)):
             self._early.append((site, frozenset(self._structure.replicating)))
             self._causes.places[site.number] = site
         for family in self._families.values():
@@ -183,7 +183,7 @@ class Replicas:
         }
         return groups.pop() if len(groups) == 1 else ()
 
-    def before_update(self, *, stepping: bool = False) -> None:
+    def before_update(self, stepping: bool = False) -> None:
         """Something will use or change the gradients: note them as the backward left them.
 
         Gradients that were not meant to be equal yet count only where a step uses them.

@@ -39,19 +39,24 @@ class _Looks:
 
 @final
 class Rounding:
-    """Compares some weights before and after steps, watched or not. State: `_looks` by the number
-    of an optimizer, None where it has no such weights."""
+    """Compares some weights before and after steps, watched or not.
+
+    State: `looks` by the number of an optimizer, `idle` the numbers of those without such weights.
+    """
 
     def __init__(self, stream: Stream) -> None:
         self._stream = stream
-        self._looks: dict[int, _Looks | None] = {}
+        self.looks: dict[int, _Looks] = {}
+        self.idle: set[int] = set()
 
     def begins(self, optimizer: Optimizer) -> None:
-        """A step begins: keep what it will change."""
-        if optimizer.number not in self._looks:
-            self._looks[optimizer.number] = self._begun(optimizer)
-        one = self._looks[optimizer.number]
-        if one is None or optimizer.steps < one.due:
+        """A step of an optimizer begins that is not `idle`: keep what it will change."""
+        one = self.looks.get(optimizer.number) or self._begun(optimizer)
+        if one is None:
+            self.idle.add(optimizer.number)
+            return
+        self.looks[optimizer.number] = one
+        if optimizer.steps < one.due:
             return
         if not all(rate is None or rate > 0 for rate in optimizer.group_rates()):
             return
@@ -60,7 +65,7 @@ class Rounding:
 
     def ends(self, optimizer: Optimizer) -> None:
         """The step is done: count, where the weights are."""
-        one = self._looks.get(optimizer.number)
+        one = self.looks.get(optimizer.number)
         if one is None or not one.before:
             return
         before, one.before = one.before, []
@@ -92,8 +97,8 @@ class Rounding:
 
     def settle(self) -> None:
         """The run ends: tell where nearly all was lost, at all times."""
-        for one in self._looks.values():
-            if one is None or one.looks < _LEAST_LOOKS:
+        for one in self.looks.values():
+            if one.looks < _LEAST_LOOKS:
                 continue
             counts = [(int(changed), int(moving)) for changed, moving in one.counts]
             if any(moving and changed >= _FEW * moving for changed, moving in counts):

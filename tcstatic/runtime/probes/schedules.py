@@ -203,11 +203,11 @@ def tell_rates(stream: Stream, optimizer: Optimizer, everyone: Iterable[Optimize
     """Tell what is new about the learning rates of a step, watched or not."""
     if optimizer.manual:
         return
+    rates, now = optimizer.rate_history, optimizer.group_rates()
+    if now == rates.alive_with:
+        return
     others = (one.rate_history for one in everyone)
-    rates = optimizer.rate_history
-    news = rates.news(
-        optimizer.group_rates(), optimizer.steps, others, lambda: bool(_rounding(stream, rates))
-    )
+    news = rates.news(now, optimizer.steps, others, lambda: bool(_rounding(stream, rates)))
     _tell_news(stream, optimizer, news)
 
 

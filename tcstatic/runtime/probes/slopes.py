@@ -6,6 +6,7 @@ The graph of a loss tells what it was made by; the program's own code tells wher
 from __future__ import annotations
 
 import linecache
+import operator
 import weakref
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final, final
@@ -19,6 +20,7 @@ from tcstatic.runtime.probes.roles import TENSOR, role_of
 from tcstatic.runtime.probes.stream import HEARD, Stream
 
 _FIRST_LOSSES: Final = 2
+STARVED: Final = operator.attrgetter("starved")
 _MOST_NODES: Final = 512
 _MOST_PLACES: Final = 3
 _NONE: Final[frozenset[str]] = frozenset()
@@ -50,7 +52,7 @@ class Slopes:
     def read(self, loss: Any, everyone: Iterable[Optimizer]) -> None:
         """The backward of a loss begins."""
         self._leaves = None
-        if self._read >= _FIRST_LOSSES and not any(optimizer.starved for optimizer in everyone):
+        if self._read >= _FIRST_LOSSES and not any(map(STARVED, everyone)):
             return
         self._read += 1
         self._leaves = []

@@ -12,6 +12,35 @@ from tcstatic.runtime.probes.structure import Structure
 from tcstatic.runtime.probes.untracked import Untracked
 
 _NOBODY: Final[frozenset[int]] = frozenset()
+# What is said of a step, in the order in which it is read.
+_NAMES: Final = (
+    "type",
+    "optimizer.parameters",
+    "live.parameters",
+    "untracked.parameters",
+    "gradient.parameters",
+    "has_gradient",
+    "has_trainable",
+    "stale",
+    "untracked",
+    "backwards",
+    "discards_again",
+    "discards_since",
+    "backward_reached_nothing",
+    "untracked_moves",
+    "untracked_rounds",
+    "untracked_since",
+    "others_reached",
+    "trained_before",
+    "forward_unused",
+    "starved",
+    "starved_since",
+    "cleared_other_optimizer",
+    "discarded_bad_loss",
+    "manual",
+    "stock",
+    "writes_elsewhere",
+)
 
 
 @final
@@ -59,48 +88,46 @@ class StepFacts:
         if reached or self._untracked.rounds:
             self._untracked.swaps.stepped(optimizer, missed=self._untracked.found)
         lost = 0 if optimizer.discards.idle else _lost(optimizer, backward, written)
-        values = {
-            "type": optimizer.title,
-            "optimizer.parameters": numbers,
-            "live.parameters": numbers - stale if stale else numbers,
-            "untracked.parameters": orphans,
-            "gradient.parameters": with_gradient,
-            "has_gradient": has_gradient,
-            "has_trainable": trainable,
-            "stale": len(stale),
-            "untracked": len(orphans),
-            **self._since(optimizer, lost, starving=starving),
-        }
-        if has_gradient and not optimizer.interval.backwards:
-            values["backwards"] = None if optimizer.ledger.fresh(parameters) else 0
-        if values != optimizer.found:
-            optimizer.found = values
+        found = (
+            optimizer.title,
+            numbers,
+            numbers - stale if stale else numbers,
+            orphans,
+            with_gradient,
+            has_gradient,
+            trainable,
+            len(stale),
+            len(orphans),
+            optimizer.interval.backwards or _unseen(optimizer, parameters, has_gradient),
+            lost > 0,
+            optimizer.steps + 1 - lost if lost else None,
+            starving and _reached_nothing(optimizer),
+            *self._since(optimizer),
+        )
+        if found != optimizer.found[0]:
+            optimizer.found = (found, dict(zip(_NAMES, found, strict=True)))
         idle = _NOBODY if trainable else numbers
         concerned = _NOBODY if has_gradient and not stale else stale | idle | orphans
-        return optimizer.found, concerned
+        return optimizer.found[1], concerned
 
-    def _since(self, optimizer: Optimizer, lost: int, *, starving: bool) -> dict[str, Any]:
+    def _since(self, optimizer: Optimizer) -> tuple[Any, ...]:
         """What happened since the step before, and how long that has been so."""
         interval, untracked = optimizer.interval, self._untracked
-        return {
-            "untracked_moves": untracked.moves,
-            "untracked_rounds": untracked.rounds,
-            "untracked_since": untracked.since,
-            "backwards": interval.backwards,
-            "others_reached": interval.others_reached,
-            "trained_before": bool(optimizer.ledger.ever_touched),
-            "backward_reached_nothing": starving and _reached_nothing(optimizer),
-            "forward_unused": False,
-            "starved": optimizer.starved,
-            "starved_since": optimizer.starved_since,
-            "cleared_other_optimizer": interval.other_cleared,
-            "discarded_bad_loss": interval.discarded_bad_loss,
-            "discards_again": lost > 0,
-            "discards_since": optimizer.steps + 1 - lost if lost else None,
-            "manual": optimizer.manual,
-            "stock": optimizer.stock,
-            "writes_elsewhere": interval.foreign_writes,
-        }
+        return (
+            untracked.moves,
+            untracked.rounds,
+            untracked.since,
+            interval.others_reached,
+            bool(optimizer.ledger.ever_touched),
+            False,
+            optimizer.starved,
+            optimizer.starved_since,
+            interval.other_cleared,
+            interval.discarded_bad_loss,
+            optimizer.manual,
+            optimizer.stock,
+            interval.foreign_writes,
+        )
 
     def _without_gradient(
         self, optimizer: Optimizer, snapshot: Snapshot, facts: list[Facts]
@@ -152,6 +179,11 @@ def _lost(optimizer: Optimizer, backward: Location | None, written: Location | N
     discards = optimizer.discards
     by_hand = discards.any and (written is not None or _replaced(optimizer))
     return discards.stepped(backward, written=by_hand)
+
+
+def _unseen(optimizer: Optimizer, parameters: list[Any], has_gradient: bool) -> int | None:
+    """Return how many backwards there were where none was seen: None where gradients came about."""
+    return None if has_gradient and optimizer.ledger.fresh(parameters) else 0
 
 
 def _reached_nothing(optimizer: Optimizer) -> bool:

@@ -136,7 +136,10 @@ class Stream:
         """Return an event of this moment (or of an earlier one, where `sequence` is given)."""
         if context is None:
             moment = self.moment()
-            context, epoch = self.context_at(moment), moment[4]
+            before, context = self._context
+            epoch = moment[4]
+            if moment != before:
+                context = self.context_at(moment)
         elif epoch is None:
             epoch = self.epoch
         if not sequence:

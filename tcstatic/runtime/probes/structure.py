@@ -82,10 +82,11 @@ class Structure:
         self.watchful = True
         self._builders.add((where.file, where.function))
 
-    def step_begins(self, optimizer: Any) -> None:
-        """An optimizer of torch's is about to step."""
+    def step_begins(self, optimizer: Any, number: int) -> None:
+        """The optimizer of torch's with this number is about to step."""
         self.watchful = True
-        self.alike.begins(optimizer)
+        if number not in self.alike.groups:
+            self.alike.begins(optimizer, number)
 
     def model_returned(self, module: Any, site: Site, where: Location | None) -> None:
         """A site returned a module: note it if it is new, wrapped or copied."""

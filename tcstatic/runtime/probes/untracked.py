@@ -25,7 +25,7 @@ class Untracked:
     State: `looked` whether a graph was searched before, `_sighted` its leaves; `models` numbers of
     the models that a backward reached; `touched` parameter by ``id``, reached since the last step;
     `moves` whether any of them was ever seen to change; `rounds` steps in which they were reached,
-    the first of them being `since`; `_manual` the record of hand-written updates, made when
+    the first of them being `since`; `manual` the record of hand-written updates, made when
     parameters are trained in a program that has no optimizer; `found` whether the last backward
     reached any, `_left` those that backwards reached before the last step that found any.
     """
@@ -42,7 +42,7 @@ class Untracked:
         self.swaps = Swaps(stream)
         self._left: list[weakref.ref[Any]] = []
         self._outside: tuple[Any, list[weakref.ref[Any]]] = (None, [])
-        self._manual: Optimizer | None = None
+        self.manual: Optimizer | None = None
         self._last: tuple[list[Any], measure.Pending, list[int]] | None = None
         self.models: dict[int, Any] = {}
         self.touched: dict[int, Any] = {}
@@ -156,27 +156,27 @@ class Untracked:
         self, optimizers: dict[int, Optimizer], reached: list[Any], where: Location | None
     ) -> None:
         """In a program without optimizers, what a backward reaches is updated by hand."""
-        if self._manual is None:
+        if self.manual is None:
             if not reached or optimizers:
                 return
             anchor = reached[0]
             number = -self._stream.registry.number(anchor)
-            self._manual = Optimizer(number, lambda: anchor, where, manual=True)
-            optimizers[number] = self._manual
-            self._manual.live = ()
+            self.manual = Optimizer(number, lambda: anchor, where, manual=True)
+            optimizers[number] = self.manual
+            self.manual.live = ()
         if any(not o.manual for o in optimizers.values()):
-            optimizers.pop(self._manual.number, None)
+            optimizers.pop(self.manual.number, None)
             return
-        known = {id(p) for p in self._manual.live}
+        known = {id(p) for p in self.manual.live}
         fresh = [p for p in reached if id(p) not in known]
         if fresh:
-            self._manual.live = (*self._manual.live, *fresh)
+            self.manual.live = (*self.manual.live, *fresh)
             positions = range(len(known), len(known) + len(fresh))
-            self._manual.ledger.touched.update(positions)
-            self._manual.ledger.backwards += 1
-            self._manual.ledger.after_backward = [mark(p.grad) for p in self._manual.live]
-        self._manual.where = where
-        self._manual.before = Snapshot(self._manual, self._manual.parameters())
+            self.manual.ledger.touched.update(positions)
+            self.manual.ledger.backwards += 1
+            self.manual.ledger.after_backward = [mark(p.grad) for p in self.manual.live]
+        self.manual.where = where
+        self.manual.before = Snapshot(self.manual, self.manual.parameters())
 
     def settle_update(
         self,
@@ -184,7 +184,7 @@ class Untracked:
         finish: Callable[[Optimizer, Snapshot, Location | None], None],
     ) -> None:
         """A new backward begins: did the user update the parameters since the last one?"""
-        manual = self._manual
+        manual = self.manual
         if manual is None or manual.number not in optimizers or manual.before is None:
             return
         if any(not optimizer.manual for optimizer in optimizers.values()):
@@ -203,5 +203,5 @@ class Untracked:
         self.touched = {}
         self._candidates, self._before, self._roots = [], [], ()
         self._last = None
-        if self._manual is not None:
-            self._manual.before = None
+        if self.manual is not None:
+            self.manual.before = None

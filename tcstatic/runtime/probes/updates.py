@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import weakref
 from collections.abc import Callable
 from typing import Any, Final, final
@@ -19,7 +20,7 @@ from tcstatic.runtime.probes.ownership import Ownership
 from tcstatic.runtime.probes.readings import StepReading, resolved
 from tcstatic.runtime.probes.rounds import Rounds
 from tcstatic.runtime.probes.schedules import tell_rates
-from tcstatic.runtime.probes.slopes import Slopes
+from tcstatic.runtime.probes.slopes import STARVED, Slopes
 from tcstatic.runtime.probes.stepfacts import StepFacts
 from tcstatic.runtime.probes.stream import HEARD, Stream, listener
 from tcstatic.runtime.probes.structure import Structure
@@ -30,6 +31,10 @@ from tcstatic.runtime.probes.weights import Weights
 from tcstatic.runtime.probes.windows import Windows
 
 _ALL_RANKS: Final = listener("optimizer", 0)
+# What is read of all in each step, in one call of C each.
+_NUMBER: Final = operator.attrgetter("number")
+_HEARD: Final = operator.attrgetter("heard")
+_REACHED: Final = operator.attrgetter("reached")
 MAX_LOSSES: Final = 64  # kept per step: microbatches beyond that are not looked at
 
 
@@ -124,8 +129,9 @@ class Updates:
         self._where = where
         self._loss = self._read(loss, where) if loss is not None else None
         self._round_begins()
-        starved = any([optimizer.starved for optimizer in self.optimizers.values()])
-        self.untracked.settle_update(self.optimizers, self._finish_step)
+        starved = any(map(STARVED, self.optimizers.values()))
+        if self.untracked.manual is not None:
+            self.untracked.settle_update(self.optimizers, self._finish_step)
         held: list[int] = []
         for optimizer in self.live():
             parameters = optimizer.parameters()
@@ -140,8 +146,7 @@ class Updates:
 
     def _read(self, loss: Any, where: Location | None) -> measure.Pending:
         """Read the graph of a loss where that is due, and return its number."""
-        self._graphs.read(loss, where)
-        if self._graphs.due:
+        if self._graphs.read(loss, where):
             self.halves.read(loss, where)
         self.slopes.read(loss, everyone := self.live())
         number = measure.scalar(loss)
@@ -171,7 +176,8 @@ class Updates:
             loop.backwards += 1
         self._note_backward(everyone, reached, orphans, loss)
         self._tell_backward(everyone, reached, len(orphans))
-        self.untracked.adopt_manual(self.optimizers, orphans, self._where)
+        if orphans or self.untracked.manual is not None:
+            self.untracked.adopt_manual(self.optimizers, orphans, self._where)
 
     def _note_backward(
         self,
@@ -197,9 +203,9 @@ class Updates:
     ) -> None:
         pending = self.forwards.pending
         subjects = {
-            "optimizer": tuple([optimizer.number for optimizer in reached]),
-            "model": tuple({record.number for record in pending if record.reached}),
-            HEARD: (_ALL_RANKS, *[optimizer.heard for optimizer in everyone]),
+            "optimizer": tuple(map(_NUMBER, reached)),
+            "model": tuple(dict.fromkeys(map(_NUMBER, filter(_REACHED, pending)))),
+            HEARD: (_ALL_RANKS, *map(_HEARD, everyone)),
         }
         values = {"reached": len(reached), "untracked": orphans}
         self._stream.tell(self._stream.make("loss.backward", self._where, subjects, values))
@@ -251,16 +257,15 @@ class Updates:
             self.vain.lost(optimizer)
             self.windows.lost(optimizer, where)
         optimizer.cleared_again = True
-        optimizer.interval.discard_losses()
-        told = {"observed": observed}
-        event = self._stream.make(
-            "optimizer.zero_grad", where, subjects, told, step=optimizer.steps
-        )
+        if optimizer.interval.losses:
+            optimizer.interval.discard_losses()
+        told, make = {"observed": observed}, self._stream.make
+        event = make("optimizer.zero_grad", where, subjects, told, step=optimizer.steps)
         self._stream.tell(event)
 
     # -- stepping -----------------------------------------------------------------------------
 
-    def step_begins(self, thing: Any, where: Location | None) -> None:
+    def step_begins(self, thing: Any, where: Location | None, optimizer: Optimizer) -> None:
         """Torch's hook before a step. Only the outermost counts; an earlier one may have raised."""
         if self._stepping and self._is_stepping(thing):
             if steps_in_progress(thing) > 1:
@@ -271,11 +276,11 @@ class Updates:
         if self.in_backward:
             self.backward_ends()
         self._before_update(True)
-        optimizer = self.known(thing, where)
         parameters = optimizer.parameters()
         if optimizer.ledger.observe(parameters):
             self._tell_cleared(optimizer, self.last_write or where, observed=True)
-        self.cuts.step_begins(optimizer)
+        if self.cuts.window is not None or self.cuts.left:
+            self.cuts.step_begins(optimizer)
         snapshot = optimizer.before = Snapshot(optimizer, parameters, optimizer.last)
         if optimizer.suspects:
             keep_suspects(optimizer, snapshot, self._stream.registry)
@@ -389,12 +394,6 @@ class Updates:
         self._stepping = []
         self.cuts.leave()
         for optimizer in self.live():
-            optimizer.ledger.forget()
-            optimizer.suspects = {}
-            optimizer.copies.compare()
-            optimizer.before = optimizer.last = None
-            optimizer.starved = 0
-            optimizer.discards.forget()
-            optimizer.interval = Interval()
+            optimizer.forget()
         self._used = []
         self.untracked.forget()

@@ -359,8 +359,9 @@ class Watch:
             for number in self._noting:
                 self.values.pop(number, None)
         self._notes = due
-        for number in self._parts.structure.initials.left():
-            self.values.pop(number, None)
+        initials = self._parts.structure.initials
+        while initials.left:
+            self.values.pop(initials.left.pop(), None)
 
     def _round_done(self) -> None:
         self._note_graphs()

@@ -115,7 +115,7 @@ class StandInWatch:
     def flush(self) -> None:
         pass
 
-    def close(self) -> ProbeCounts:
+    def close(self, *, patient: bool = False) -> ProbeCounts:
         self._open = False
         return self.counts()
 

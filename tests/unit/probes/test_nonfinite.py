@@ -14,7 +14,7 @@ from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
 from tcstatic.model import Event, Location
-from tcstatic.runtime.probes.measure import Pending
+from tcstatic.runtime.probes.measure import Known
 from tcstatic.runtime.probes.nonfinite import NonFinite
 from tcstatic.runtime.probes.stream import HEARD, Stream
 
@@ -28,7 +28,7 @@ class Looked:
         self.finder = NonFinite(self.stream, lambda: ((-7,), list(models)))
 
     def at(self, loss: Any) -> str:
-        return self.finder.backward_begins(loss, Pending.known([loss.item()]))
+        return self.finder.backward_begins(loss, Known([loss.item()]))
 
     def lines(self) -> list[str]:
         self.stream.flush()
