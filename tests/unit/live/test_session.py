@@ -138,7 +138,7 @@ def test_a_driver_that_fails_harms_nothing(
 def test_a_watch_that_fails_harms_nothing(
     told: list[str], monkeypatch: pytest.MonkeyPatch, broken: str
 ) -> None:
-    def fall_over(*_: Any) -> None:
+    def fall_over(*_: Any, **__: Any) -> None:
         raise ZeroDivisionError
 
     session = begun()
