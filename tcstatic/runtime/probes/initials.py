@@ -28,8 +28,9 @@ class Initials:
 
     State: `_turn` counts them; `_written` the last one by a parameter's number, and `_begun` the
     parameters that are trained by now; `_loads` the modules that a state was loaded into;
-    `_holders` whose memory begins where, for one version of all structure, and `_maps` how often
-    that was looked up; `_vain` how often a site wrote to anything else, `left` those which nobody
+    `_given` the parameters that a state, or another tensor, was copied into; `_holders` whose
+    memory begins where, for one version of all structure, and `_maps` how often that was looked up;
+    `_vain` how often a site wrote to anything else, `left` those which nobody
     has to see any more.
     """
 
@@ -42,6 +43,7 @@ class Initials:
         self._holders: tuple[int, dict[int, int]] = (-1, {})
         self._maps = 0
         self._begun: set[int] = set()
+        self._given: set[int] = set()
         self._vain: Counter[int] = Counter()
         self.left: list[int] = []
 
@@ -59,17 +61,19 @@ class Initials:
 
     def filled(self, value: Any, site: Site) -> None:
         """A call has written to a tensor in place, and gives it back."""
-        if not self.wrote(value, site.location):
+        if not self.wrote(value, site.location, given=site.callee.endswith("copy_")):
             self._vain[site.number] += 1
             if self._vain[site.number] == _MOST_VAIN:
                 self.left.append(site.number)
 
-    def wrote(self, value: Any, where: Location) -> bool:
-        """A tensor was written to, or its data is about to be set; whether that is noted."""
+    def wrote(self, value: Any, where: Location, *, given: bool = True) -> bool:
+        """A tensor was written to, or its data is about to be set, by values that were `given`;
+        whether that is noted."""
         number = self._held_by(value) if role_of(value) == TENSOR and value.dim() else 0
         wanted = number > 0 and number not in self._begun
         if wanted:
             self._note(number, where)
+            self._given |= {number} if given else set()
         return wanted
 
     def loaded(self, module: Any, where: Location) -> None:
@@ -77,6 +81,12 @@ class Initials:
         if role_of(module) == MODULE and len(self._loads) < _MOST_LOADS:
             self._turn += 1
             self._loads.append((self._turn, weakref.ref(module), where))
+            self._given.update(map(self._stream.registry.number, module.parameters()))
+
+    def was_given(self, parameter: Any) -> bool:
+        """Tell whether a parameter was given its values by a state, or by a copy, before any
+        training."""
+        return self._stream.registry.known(parameter) in self._given
 
     def was_loaded(self, parameter: Any) -> bool:
         """Tell whether a state was loaded into a module that holds a parameter."""

@@ -379,7 +379,6 @@ class Parts:
         yield "vain", lambda: updates.vain.settle(meant=meant)
         for one in (
             updates.cuts,
-            updates.untracked,
             self.unheld,
             self.rounding,
             self.averages,
@@ -389,6 +388,7 @@ class Parts:
         if self.stream.step:
             yield "unmatched", self.unmatched.settle
         yield "schedules", lambda: self.schedules.finish(updates.live())
+        yield "untracked", lambda: updates.untracked.settle(updates.live())
         yield "windows", lambda: updates.windows.settle(updates.optimizers)
         yield "graphs", lambda: self.graphs.settle(updates.live())
 

@@ -87,6 +87,8 @@ class StepFacts:
         orphans = frozenset(reached) if reached else _NOBODY
         if reached or self._untracked.rounds:
             self._untracked.swaps.stepped(optimizer, missed=self._untracked.found)
+        if reached and has_gradient and not optimizer.manual:
+            self._untracked.missed(optimizer)
         lost = 0 if optimizer.discards.idle else _lost(optimizer, backward, written)
         found = (
             optimizer.title,

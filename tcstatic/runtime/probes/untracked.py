@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, Final, final
 
 from tcstatic.model import Location
 from tcstatic.runtime.probes import measure
+from tcstatic.runtime.probes.initials import Initials
 from tcstatic.runtime.probes.ledger import mark, version_of
 from tcstatic.runtime.probes.optimizers import Optimizer, Snapshot
 from tcstatic.runtime.probes.ownership import Ownership
@@ -27,11 +28,15 @@ class Untracked:
     `moves` whether any of them was ever seen to change; `rounds` steps in which they were reached,
     the first of them being `since`; `manual` the record of hand-written updates, made when
     parameters are trained in a program that has no optimizer; `found` whether the last backward
-    reached any, `_left` those that backwards reached before the last step that found any.
+    reached any, `_left` those that backwards reached before the last step that found any, with
+    their versions then,
+    `_missed` in how many steps an optimizer had gradients while others went to waste, by number,
+    and where it was made.
     """
 
-    def __init__(self, stream: Stream, ownership: Ownership) -> None:
+    def __init__(self, stream: Stream, ownership: Ownership, initials: Initials) -> None:
         self._stream = stream
+        self._initials = initials
         self._ownership = ownership
         self._candidates: list[Any] = []
         self._before: list[tuple[Any, int]] = []
@@ -40,7 +45,8 @@ class Untracked:
         self._sighted: list[weakref.ref[Any]] = []
         self.looked = self.found = False
         self.swaps = Swaps(stream)
-        self._left: list[weakref.ref[Any]] = []
+        self._left: list[tuple[weakref.ref[Any], int]] = []
+        self._missed: dict[int, tuple[int, Location | None]] = {}
         self._outside: tuple[Any, list[weakref.ref[Any]]] = (None, [])
         self.manual: Optimizer | None = None
         self._last: tuple[list[Any], measure.Pending, list[int]] | None = None
@@ -138,17 +144,40 @@ class Untracked:
             if self.rounds == 0:
                 self.since = self._stream.step - 1
             self.rounds += 1
-            self._left = [weakref.ref(one) for one in parameters]
+            self._left = [(weakref.ref(one), one._version) for one in parameters]
             self._last = (parameters, measure.norms(parameters), [p._version for p in parameters])
         self.touched = {}
 
-    def settle(self) -> None:
+    def settle(self, everyone: Sequence[Optimizer]) -> None:
         """The run ends: tell what is known of those that nobody has trained."""
         if self.rounds < LEAST_ROUNDS or self.moves:
             return
         things = [self._stream.registry.thing(number) for number in sorted(self.models)]
-        left = {id(one): one for known in self._left if (one := known()) is not None}
+        alive = [(one, version) for known, version in self._left if (one := known()) is not None]
+        left = {id(one): one for one, version in alive if one._version == version}
         self.swaps.settle([one for one in things if one is not None], left)
+        held = {id(one) for optimizer in everyone for one in optimizer.parameters()}
+        self._tell_left([one for key, one in left.items() if key not in held])
+
+    def missed(self, optimizer: Optimizer) -> None:
+        """An optimizer steps with gradients, while those of others go to waste."""
+        count, where = self._missed.get(optimizer.number, (0, optimizer.where))
+        self._missed[optimizer.number] = (count + 1, where)
+
+    def _tell_left(self, left: list[Any]) -> None:
+        """Tell of parameters whose gradients nobody has used by the end of the run. Those that were
+        given their values may be meant to keep them."""
+        stream = self._stream
+        if not left or not self._missed or any(map(self._initials.was_given, left)):
+            return
+        number, (_, where) = max(self._missed.items(), key=lambda one: one[1][0])
+        subjects = {
+            "optimizer": (number,),
+            "model": tuple(self.models),
+            "parameter": tuple(sorted(map(stream.registry.number, left))),
+        }
+        values = {"left_untracked": True, "untracked": len(left)}
+        stream.tell(stream.make("call", where, subjects, values, step=self.since))
 
     # -- updates written by hand --------------------------------------------------------------
 

@@ -70,7 +70,7 @@ class Updates:
         self.optimizers: dict[int, Optimizer] = {}
         self._gone = False
         self.gone: set[int] = set()
-        self.untracked = Untracked(stream, ownership)
+        self.untracked = Untracked(stream, ownership, structure.initials)
         self.vain = Vain(stream)
         self.windows = Windows(stream)
         self.nonfinite = NonFinite(stream, self._around)

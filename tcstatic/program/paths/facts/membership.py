@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final, final
 
-from tcstatic.program.paths import parameters
+from tcstatic.program.paths import parameters, wording
 from tcstatic.program.paths.facts.layers import has_parameters
 from tcstatic.program.paths.facts.orders import is_wild, subjects, tell
 from tcstatic.program.paths.facts.registry import surveys
@@ -33,6 +34,12 @@ from tcstatic.program.paths.walking import (
 
 # Regions in which gradients may not be recorded, as far as the source tells.
 _UNSURE: Final = frozenset({"grad_unknown", "unknown", "no_grad?", "grad_off"})
+# How layers are given values that they are meant to keep: those of another model, or at random, as
+# features of a kernel (Rahimi and Recht 2007).
+_KEPT: Final = re.compile(
+    r"\b(?:weight|bias)(?:\.data)?\.copy_\(|\bstate_dict\(\)\.(?:items|values)\(\)"
+    r"|\b(?:cos|sin)\(\s*self\.\w+\("
+)
 _PARALLEL: Final = frozenset({"DistributedDataParallel", "DDP", "DataParallel"})
 
 
@@ -204,6 +211,8 @@ def left_out(m: Machine, block: Block) -> None:
         return
     missing = reached.tokens - frozenset().union(*held.values())
     if not missing or missing == reached.tokens or is_uncertain(m, block, missing):
+        return
+    if any(_KEPT.search(module.text.text) for module in wording.modules(m, block)):
         return
     parts = [m.objects[number] for number, _ in sorted(missing) if number in m.objects]
     parts = [one for one in parts if has_parameters(m, one)]
