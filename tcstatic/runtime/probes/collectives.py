@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, Final, Protocol, final
 
@@ -26,7 +26,8 @@ class Ranks(Protocol):
     def expected(self) -> bool: ...
     @property
     def world(self) -> int: ...
-    def store(self) -> Any: ...
+    def leave(self, key: str, text: str) -> None: ...
+    def take(self, keys: Sequence[str]) -> list[bytes] | None: ...
 
 
 @final
@@ -75,18 +76,18 @@ class Collectives:
         return bool(self._mine) and not self._done
 
     def _round_is_over(self) -> None:
-        rank, store = self._stream.rank, self._ranks.store()
+        rank = self._stream.rank
         if not self._published:
             self._published = True
             if rank:
-                store.set(_key(rank), json.dumps([called for called, _ in self._mine]))
+                self._ranks.leave(_key(rank), json.dumps([called for called, _ in self._mine]))
         if rank:
             self._done = True
             return
         keys = [_key(other) for other in range(1, self._ranks.world)]
-        if store.check(keys):
+        if (left := self._ranks.take(keys)) is not None:
             self._done = True
-            self._judge({at: json.loads(store.get(key)) for at, key in enumerate(keys, start=1)})
+            self._judge({at: json.loads(text) for at, text in enumerate(left, start=1)})
 
     def _judge(self, theirs: dict[int, list[str]]) -> None:
         """Tell of the first rank that has called the same in another order. What others have not

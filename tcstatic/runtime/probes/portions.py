@@ -47,7 +47,7 @@ class Portions:
         mine = self._mine.setdefault(site, [])
         mine.append(hashlib.sha256(repr(told).encode()).hexdigest()[:16])
         if len(mine) == BATCHES and self._stream.rank:
-            self._replicas.store().set(f"data/{site}/{self._stream.rank}", " ".join(mine))
+            self._replicas.leave(f"data/{site}/{self._stream.rank}", " ".join(mine))
         return len(mine) < BATCHES
 
     def alike(self, site: int) -> bool | None:
@@ -55,15 +55,15 @@ class Portions:
         mine = self._mine.get(site, [])
         if site in self._done or self._stream.rank or len(mine) < BATCHES:
             return None
-        store, world = self._replicas.store(), self._replicas.world
+        world = self._replicas.world
         if not self._spans(world):
             self._done.add(site)
             return None
         keys = [f"data/{site}/{rank}" for rank in range(1, world)]
-        if not store.check(keys):
+        if (left := self._replicas.take(keys)) is None:
             return None
         self._done.add(site)
-        theirs = {store.get(key).decode() for key in keys}
+        theirs = {text.decode() for text in left}
         return theirs == {" ".join(mine)} and len(set(mine)) == BATCHES
 
     def _spans(self, world: int) -> bool:

@@ -17,6 +17,7 @@ from tcstatic.runtime.probes import measure
 from tcstatic.runtime.probes.causes import NEVER_SAME, SAME, Causes, family_step
 from tcstatic.runtime.probes.collectives import Collectives
 from tcstatic.runtime.probes.family import Family
+from tcstatic.runtime.probes.meeting import Meeting
 from tcstatic.runtime.probes.optimizers import Optimizer
 from tcstatic.runtime.probes.ownership import Ownership
 from tcstatic.runtime.probes.partings import (
@@ -32,7 +33,6 @@ from tcstatic.runtime.probes.partings import (
 from tcstatic.runtime.probes.stream import HEARD, Stream, listener
 from tcstatic.runtime.probes.structure import Structure
 
-PREFIX: Final = "tcstatic"
 KEPT_STEPS: Final = 8  # steps that may wait for slower ranks
 LAST_SECONDS: Final = 5.0  # at the end of the script, for ranks that are behind
 TURN_SECONDS: Final = 0.02
@@ -63,7 +63,7 @@ class Replicas:
         self._ownership = ownership
         self._structure = structure
         self._live = live
-        self._store: Any = None
+        self._meeting: Meeting | None = None
         self._dist: Any = None
         self._world = 1
         self._off = False
@@ -125,9 +125,14 @@ class Replicas:
         """How many ranks there are."""
         return self._world
 
-    def store(self) -> Any:
-        """The store of the launcher's that all ranks reach, while copies are `expected`."""
-        return self._store
+    def leave(self, key: str, text: str) -> None:
+        """Leave a text for other ranks, while copies are `expected`."""
+        if self._meeting is not None:
+            self._meeting.leave(key, text)
+
+    def take(self, keys: Sequence[str]) -> list[bytes] | None:
+        """Return what other ranks have left under these keys, once all of it is there."""
+        return None if self._meeting is None else self._meeting.take(keys)
 
     def round_begins(self, roots: Sequence[Any]) -> None:
         """A backward: if an update came since the last one, the state after it is what counts.
@@ -235,8 +240,8 @@ class Replicas:
             family.round = (self._stream.step << 8) - 1 if family.round >= 0 else -1
 
     def _ready(self) -> bool:
-        if self._store is not None:
-            return True
+        if self._meeting is not None:
+            return not self._meeting.gone
         dist = self._dist
         if dist is None:
             dist = getattr(sys.modules.get("torch"), "distributed", None)
@@ -250,8 +255,7 @@ class Replicas:
         if self._world < 2:
             self._off = True
             return False
-        store = dist.distributed_c10d._get_default_store()
-        self._store = dist.PrefixStore(PREFIX, store)
+        self._meeting = Meeting(dist)
         return True
 
     def _publish(self, family: Family, *, last: bool = False) -> None:
@@ -260,7 +264,7 @@ class Replicas:
         for old in [r for r in family.rounds if r <= family.round - KEPT_STEPS]:
             del family.rounds[old]
         if self._stream.rank != 0:
-            self._store.set(self._key(family, family.round, self._stream.rank), noted.to_json())
+            self.leave(self._key(family, family.round, self._stream.rank), noted.to_json())
 
     def _rates(self) -> tuple[float | None, ...]:
         return tuple(rate for one in self._live() for rate in one.group_rates())
@@ -274,13 +278,9 @@ class Replicas:
             return
         for turn in sorted(family.rounds):
             keys = [self._key(family, turn, rank) for rank in range(1, self._world)]
-            if not self._store.check(keys):
-                continue
-            noted = {0: family.rounds.pop(turn)}
-            for rank, key in enumerate(keys, start=1):
-                noted[rank] = Round.from_json(self._store.get(key))
-                self._store.delete_key(key)
-            self._judge(family, turn, noted)
+            if (left := self.take(keys)) is not None:
+                theirs = {rank: Round.from_json(text) for rank, text in enumerate(left, start=1)}
+                self._judge(family, turn, {0: family.rounds.pop(turn), **theirs})
 
     def _judge(self, family: Family, turn: int, now: dict[int, Round]) -> None:
         last, noted = family.compared

@@ -1,0 +1,45 @@
+"""The launcher's key-value store, where ranks leave what others may compare; nobody waits there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final, final
+
+PREFIX: Final = "tcstatic"
+
+
+@final
+class Meeting:
+    """Keys of our own in the store that all ranks of a process group reach.
+
+    The process that serves it may end before the others do: from then on nothing arrives, which is
+    no failure. State: `gone` whether that was seen.
+    """
+
+    def __init__(self, dist: Any) -> None:
+        store = dist.distributed_c10d._get_default_store()
+        self._store = dist.PrefixStore(PREFIX, store)
+        self.gone = False
+
+    def leave(self, key: str, text: str) -> None:
+        """Leave a text under a key."""
+        if not self.gone:
+            try:
+                self._store.set(key, text)
+            except RuntimeError:  # DistNetworkError and DistStoreError are such
+                self.gone = True
+
+    def take(self, keys: Sequence[str]) -> list[bytes] | None:
+        """Return what was left under some keys, once all of it is there; it is there no longer."""
+        if self.gone:
+            return None
+        try:
+            if not self._store.check(list(keys)):
+                return None
+            found = [bytes(self._store.get(key)) for key in keys]
+            for key in keys:
+                self._store.delete_key(key)
+        except RuntimeError:
+            self.gone = True
+            return None
+        return found
