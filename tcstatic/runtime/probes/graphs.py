@@ -118,10 +118,11 @@ class Graphs:
     @property
     def due(self) -> bool:
         """Whether the graphs of this step are read."""
-        step, (last, backwards) = self._stream.step, self._backwards
-        if last == step and backwards >= _MOST_BACKWARDS:
+        turn, (last, backwards) = self._stream.rounds, self._backwards
+        if last == turn and backwards >= _MOST_BACKWARDS:
             return False
-        return self._wanted and (step < _FIRST_STEPS or not step % _NOW_AND_THEN)
+        fresh = turn - self._stream.began < _FIRST_STEPS
+        return self._wanted and (fresh or not turn % _NOW_AND_THEN)
 
     def made(self, site: Site, value: Any) -> None:
         """A call returned the result of an operation that may make a loss, or the input of one."""
@@ -154,8 +155,8 @@ class Graphs:
             if self._single.suspects:
                 self._single.clears(loss.grad_fn)
             return False
-        step, (last, backwards) = self._stream.step, self._backwards
-        self._backwards = (step, backwards + 1 if last == step else 1)
+        turn, (last, backwards) = self._stream.rounds, self._backwards
+        self._backwards = (turn, backwards + 1 if last == turn else 1)
         self._pairing.read(loss.grad_fn, where)
         for found in _losses(loss.grad_fn):
             made_at = found.made_at or self._layer(found.made_by)

@@ -51,7 +51,7 @@ class Pairing:
 
     def read(self, root: Any, where: Location | None) -> None:
         """The backward of a loss begins."""
-        if self._stream.step >= _FIRST_STEPS or self._idle >= _TIMES:
+        if self._stream.rounds - self._stream.began >= _FIRST_STEPS or self._idle >= _TIMES:
             if self._waiting:
                 self.settle()
             return

@@ -69,8 +69,7 @@ class Parts:
         round_done: Callable[[], None],
         backward_seen: Callable[[], None],
     ) -> None:
-        self.stream = stream
-        self.needs = needs
+        self.stream, self.needs = stream, needs
         self.queued_before, self.on_host = 0, True
         self._rounds = rounds = Rounds(stream, round_done)
         self.ownership = ownership = Ownership(stream.registry)
@@ -319,8 +318,9 @@ class Parts:
     @property
     def look_is_due(self) -> bool:
         """Whether models are to be looked at after this step of some optimizer."""
-        step = self.stream.step
-        return step < _LOOKS or step > self.structure.due or not step % _LOOKS
+        step, turn = self.stream.step, self.stream.rounds
+        fresh = turn - self.stream.began < _LOOKS
+        return fresh or step > self.structure.due or not turn % _LOOKS
 
     def look(self, optimizer: Any) -> None:
         """A watched step is done: look at the models, if it is time."""

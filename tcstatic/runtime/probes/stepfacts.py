@@ -86,9 +86,7 @@ class StepFacts:
         reached = optimizer.interval.orphans
         orphans = frozenset(reached) if reached else _NOBODY
         if reached or self._untracked.rounds:
-            self._untracked.swaps.stepped(optimizer, missed=self._untracked.found)
-        if reached and has_gradient and not optimizer.manual:
-            self._untracked.missed(optimizer)
+            self._untracked.steps(optimizer, missing=bool(reached) and has_gradient)
         lost = 0 if optimizer.discards.idle else _lost(optimizer, backward, written)
         found = (
             optimizer.title,

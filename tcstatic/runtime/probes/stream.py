@@ -37,7 +37,9 @@ def listener(kind: Listener, number: int) -> int:
 class Stream:
     """Makes events in order; a draft is an event whose state is still on its way from a device.
 
-    State: `step` counts the steps of the optimizer that stepped most often, `loops` are the
+    State: `step` counts the steps of the optimizer that stepped most often, `rounds` those of
+    training, whoever stepped, of which the one in `began` was the first with something new to
+    train; `loops` are the
     active loops from the outermost, `_around` the one around that over batches; `last` is the last
     place in the order of events that is taken, `_queue` the drafts in order of their making;
     `_context` the last moment whose context was made, with that.
@@ -51,6 +53,7 @@ class Stream:
         self.loops: list[Loop] = []
         self._around: Loop | None = None
         self.step = 0
+        self.rounds = self.began = 0
         self.rank = int(os.environ.get("RANK", "0") or 0)
         self.thread = threading.get_ident()
         self.events = 0

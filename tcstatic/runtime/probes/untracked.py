@@ -159,10 +159,12 @@ class Untracked:
         held = {id(one) for optimizer in everyone for one in optimizer.parameters()}
         self._tell_left([one for key, one in left.items() if key not in held])
 
-    def missed(self, optimizer: Optimizer) -> None:
-        """An optimizer steps with gradients, while those of others go to waste."""
-        count, where = self._missed.get(optimizer.number, (0, optimizer.where))
-        self._missed[optimizer.number] = (count + 1, where)
+    def steps(self, optimizer: Optimizer, *, missing: bool) -> None:
+        """An optimizer steps; `missing`: with gradients, while those of others go to waste."""
+        self.swaps.stepped(optimizer, missed=self.found)
+        if missing and not optimizer.manual:
+            count, where = self._missed.get(optimizer.number, (0, optimizer.where))
+            self._missed[optimizer.number] = (count + 1, where)
 
     def _tell_left(self, left: list[Any]) -> None:
         """Tell of parameters whose gradients nobody has used by the end of the run. Those that were

@@ -67,8 +67,7 @@ class Watch:
         self._remove: Callable[[], None] | None = None
         self._hooks: list[Callable[..., None]] = []
         self._disabled: dict[str, str] = {}
-        self._busy = False
-        self._main = get_ident()
+        self._busy, self._main = False, get_ident()
         self._noting: dict[int, Handler] = {}
         self._notes = True
         self.values: dict[int, Handler] = {}
@@ -364,6 +363,8 @@ class Watch:
             self.values.pop(initials.left.pop(), None)
 
     def _round_done(self) -> None:
+        if self._stream.began == self._stream.rounds:
+            self._budget.grant()
         self._note_graphs()
         self._stream.flush(self._kept_back())
         self._parts.queued_before = self._stream.waiting()

@@ -5,7 +5,13 @@ from __future__ import annotations
 import pytest
 
 from tcstatic.runtime.probes import budget as budgets
-from tcstatic.runtime.probes.budget import FULL_STEPS, LONGEST_PERIOD, SHORTEST_PERIOD, Budget
+from tcstatic.runtime.probes.budget import (
+    FRESH_STEPS,
+    FULL_STEPS,
+    LONGEST_PERIOD,
+    SHORTEST_PERIOD,
+    Budget,
+)
 
 
 class Clock:
@@ -48,6 +54,28 @@ def test_nothing_more_is_watched_with_no_budget(clock: Clock) -> None:
     budget, seen = ran(clock, 0.0, 10_000, bare=1.0, cost=1e-9)
     assert seen == list(range(FULL_STEPS))
     assert budget.sampled == FULL_STEPS / 10_000
+
+
+@pytest.mark.parametrize("share", [0.0, 1e-9])
+def test_what_is_granted_is_watched_where_there_is_a_budget(clock: Clock, share: float) -> None:
+    budget, _ = ran(clock, share, 100, bare=1.0, cost=1.0)
+    budget.grant()
+    watched = [budget.step_done() for _ in range(2 * FRESH_STEPS)]
+    assert watched == [share > 0.0] * FRESH_STEPS + [False] * FRESH_STEPS
+
+
+def test_what_only_the_first_steps_cost_does_not_count(clock: Clock) -> None:
+    budget, seen = Budget(0.01), []
+    for step in range(1000):
+        clock.now += 1.0
+        if budget.watching:
+            seen.append(step)
+            cost = 1000.0 if step < 4 else 1e-6
+            clock.now += cost
+            budget.spent += cost
+        budget.step_done()
+    assert budget.period == SHORTEST_PERIOD
+    assert len(seen) > 3 * FULL_STEPS
 
 
 @pytest.mark.parametrize("share", [1.0, 2.0])

@@ -160,8 +160,10 @@ def test_graphs_are_read_at_first_and_then_now_and_then() -> None:
     read = Read()
     due = []
     for step in range(200):
-        read.stream.step = step
+        read.stream.rounds = step
         due.append(read.graphs.due)
     assert due.index(False) == 8
     assert sum(due) == 8 + 3
+    read.stream.began = read.stream.rounds = 200
+    assert read.graphs.due
     assert not Read(wanted=False).graphs.due

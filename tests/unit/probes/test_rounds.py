@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from tcstatic.runtime.probes import entry
-from tcstatic.runtime.probes.budget import FULL_STEPS
+from tcstatic.runtime.probes.budget import FRESH_STEPS, FULL_STEPS
+from tcstatic.runtime.probes.rounds import MOST_BEGUN
 from tests.unit.probes.watching import BACKWARD, CLEAR, FORWARD, NEW, Watched, batch, linear, train
 
 Pair = tuple[torch.nn.Linear, torch.optim.Optimizer]
@@ -40,7 +41,7 @@ def rounds(seen: Watched, *turns: Pair) -> int:
 @pytest.mark.parametrize("budget", [1.0, 0.01])
 def test_a_second_training_that_is_no_longer_than_the_first_has_rounds(budget: float) -> None:
     seen = Watched(budget)
-    seeds, steps = 6, 8
+    seeds, steps = 16, 8
     for _ in range(seeds):
         model = linear()
         train(model, torch.optim.Adam(model.parameters()), steps)
@@ -53,6 +54,27 @@ def test_a_second_training_that_is_no_longer_than_the_first_has_rounds(budget: f
     seen.watch.close()
     assert seen.codes() == []
     assert seen.disabled() == ()
+
+
+def test_the_first_steps_of_a_later_training_are_watched() -> None:
+    seen = Watched(1e-9)
+    for _ in range(2):
+        model = linear()
+        train(model, torch.optim.Adam(model.parameters()), 3 * FULL_STEPS)
+    assert seen.watch._budget.watched == FULL_STEPS + FRESH_STEPS
+    other = linear()
+    train(linear(), torch.optim.Adam(other.parameters()), FRESH_STEPS)
+    seen.watch.close()
+    assert "TCS204" in {code for code, _ in seen.codes()}
+
+
+def test_a_program_with_an_optimizer_for_each_step_is_sampled_all_the_same() -> None:
+    seen = Watched(1e-9)
+    for _ in range(300):
+        model = linear()
+        train(model, torch.optim.Adam(model.parameters()), 1)
+    assert seen.watch._budget.watched <= FULL_STEPS + MOST_BEGUN * FRESH_STEPS
+    seen.watch.close()
 
 
 def test_two_that_take_turns_share_a_round(watched: Watched) -> None:
