@@ -84,9 +84,10 @@ class Initials:
             self._given.update(map(self._stream.registry.number, module.parameters()))
 
     def was_given(self, parameter: Any) -> bool:
-        """Tell whether a parameter was given its values by a state, or by a copy, before any
-        training."""
-        return self._stream.registry.known(parameter) in self._given
+        """Tell whether a parameter was given its values by a state, by a copy, or by a training of
+        this program."""
+        number = self._stream.registry.known(parameter)
+        return number in self._given or number in self._begun
 
     def was_loaded(self, parameter: Any) -> bool:
         """Tell whether a state was loaded into a module that holds a parameter."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, final
 
@@ -27,7 +27,8 @@ class Interval:
 
     `others_reached`: a backward reached another optimizer; `orphans`: the parameters that a
     backward reached and nobody holds; `losses`: the losses whose gradients it will use; `origin`:
-    what is known of where a number came from that is not finite.
+    what is known of where a number came from that is not finite; `used_elsewhere`: another
+    optimizer stepped with gradients of parameters that both hold.
     """
 
     backwards: int = 0
@@ -38,6 +39,7 @@ class Interval:
     discarded_bad_loss: bool = False
     clipped_live: bool = False
     other_cleared: bool = False
+    used_elsewhere: bool = False
     clearings: int = 0
     origin: str = ""
 
@@ -118,6 +120,7 @@ class Optimizer:
         self.told: tuple[tuple[Member, ...], dict[str, Any]] = ((), {})
         self.signs: tuple[Any, ...] | None = None
         self.models: dict[int, bool] = {}
+        self._shared: dict[int, bool] = {}
         self.found: tuple[tuple[Any, ...], dict[str, Any]] = ((), {})
         self.said: tuple[tuple[Any, ...], dict[str, Any]] = ((None, None, None), {})
         self._facts: tuple[tuple[int, tuple[int, ...]], list[Facts]] = ((-1, ()), [])
@@ -202,6 +205,17 @@ class Optimizer:
         self.starved = 0
         self.discards.forget()
         self.interval = Interval()
+
+    def tell_sharers(self, everyone: Collection[Optimizer]) -> None:
+        """It has stepped: have those know which hold one of its parameters, too."""
+        for other in everyone if len(everyone) > 1 else ():
+            if other is self or not other.ledger.touched:
+                continue
+            if other.number not in self._shared:  # asked once for each
+                held = set(map(id, self.parameters()))
+                self._shared[other.number] = not held.isdisjoint(map(id, other.parameters()))
+            if self._shared[other.number]:
+                other.interval.used_elsewhere = True
 
     def note_clearing(self) -> bool:
         """Note one more clearing; tell whether it, or one like it, was meant for another."""

@@ -40,6 +40,7 @@ _NAMES: Final = (
     "manual",
     "stock",
     "writes_elsewhere",
+    "used_elsewhere",
 )
 
 
@@ -127,6 +128,7 @@ class StepFacts:
             optimizer.manual,
             optimizer.stock,
             interval.foreign_writes,
+            interval.used_elsewhere,
         )
 
     def _without_gradient(

@@ -366,6 +366,7 @@ class Updates:
             ownsteps.tell(stream, optimizer)
         optimizer.steps += 1
         optimizer.interval = Interval()
+        optimizer.tell_sharers(self.optimizers.values())
         optimizer.ledger.stepped(snapshot.parameters, stock=optimizer.stock)
         for loop in stream.loops:
             loop.steps += 1

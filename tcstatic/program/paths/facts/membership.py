@@ -125,6 +125,17 @@ def holdings(m: Machine, block: Block) -> dict[int, frozenset[Token]] | None:
 
 
 @surveys
+def shared(m: Machine, block: Block) -> None:
+    """``shares`` of a step: whether another optimizer holds one of the same parameters."""
+    held = holdings(m, block) or {}
+    counts = Counter(token for tokens in held.values() for token in tokens)
+    for one in happenings(block):
+        if one.kind == "optimizer.step" and "optimizer" in one.subjects:
+            mine = held.get(one.subjects["optimizer"][0], frozenset())
+            one.values["shares"] = any(counts[token] > 1 for token in mine)
+
+
+@surveys
 def stale(m: Machine, block: Block) -> None:
     """Optimizers of which no parameter is in use: ``live.parameters`` is empty then, and the trail
     holds what put others in their place."""
