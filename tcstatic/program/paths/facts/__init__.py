@@ -53,6 +53,7 @@ from tcstatic.program.paths.facts import (  # noqa: F401
     terms,
     totals,
     turned,
+    unbeaten,
     writing,
 )
 from tcstatic.program.paths.facts.registry import complete, provides, surveys
