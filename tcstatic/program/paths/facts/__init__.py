@@ -8,6 +8,7 @@ from tcstatic.program.paths.facts import (  # noqa: F401
     clipping,
     copies,
     cutting,
+    decays,
     dropouts,
     early,
     filling,
