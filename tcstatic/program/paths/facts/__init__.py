@@ -29,6 +29,7 @@ from tcstatic.program.paths.facts import (  # noqa: F401
     moving,
     orders,
     outside,
+    padded,
     paired,
     parting,
     probabilities,
