@@ -38,6 +38,7 @@ from tcstatic.program.paths.facts import (  # noqa: F401
     rebinding,
     rebuilding,
     refitted,
+    renaming,
     repeating,
     restoring,
     sampled,
