@@ -11,6 +11,7 @@ from tcstatic.program.paths.facts import (  # noqa: F401
     dropouts,
     early,
     filling,
+    folds,
     freezing,
     generators,
     grad_modes,
