@@ -39,6 +39,11 @@ _RESETS: Final = re.compile(
 _OF_MODEL: Final = re.compile(r"reset|init|clone|copy|fresh|new|type|getattr", re.IGNORECASE)
 _MOVES: Final = frozenset("to cuda cpu train eval float double half requires_grad_".split())
 _WRAPPERS: Final = frozenset("DataParallel DistributedDataParallel compile prepare".split())
+_MEANT: Final = re.compile(
+    r"warm|contin(ue|ual)|sequential|incremental|carr(y|ied)|on purpose|intention|deliberate"
+    r"|across (all )?folds|client|task|chunk|federat|worker",
+    re.IGNORECASE,
+)
 _MEASURES: Final = re.compile(r"eval|val|test|score|predict|accuracy|no_grad|inference", re.I)
 _DEEP: Final = 3  # functions that are called by functions that are called by the loop
 _Function = syntax.FunctionDef | syntax.AsyncFunctionDef
@@ -67,9 +72,17 @@ def _in_module(module: Module) -> Iterator[_Found]:
             if not isinstance(loop, syntax.For) or not _splits(loop.iter, splitters, splits):
                 continue
             for made, name in _made_before(body, loop):
+                if _is_meant(module, made, loop):
+                    continue
                 if _is_trained_on(loop, name, functions, body):
                     around = definitions_around(module.tree, made.lineno)
                     yield made, ".".join(one.name for one in around[-2:]), name, loop.lineno
+
+
+def _is_meant(module: Module, made: syntax.stmt, loop: syntax.For) -> bool:
+    """Whether it is written that the model goes from part to part, or that parts are no folds."""
+    spoken = wording.comments(module, made) + wording.comments(module, loop, loop.lineno)
+    return _MEANT.search(f"{spoken} {syntax.unparse(loop.target)}") is not None
 
 
 def _is_splitter(value: Any, known: set[str]) -> bool:

@@ -54,7 +54,7 @@ def _in_module(module: Module) -> Iterator[_Found]:
     for node in (module.tree, *statements_in(module.tree)):
         found: Iterable[_Bound] = ()
         if isinstance(node, syntax.ClassDef):
-            found = _in_class(node, models)
+            found = _in_class(node, models, _given(module))
         elif isinstance(node, syntax.Module | _Function):
             found = _in_scope(list(wording.own(node.body)), models)
         for name, value, one in found:
@@ -63,8 +63,9 @@ def _in_module(module: Module) -> Iterator[_Found]:
             yield one, function, name, syntax.unparse(value)
 
 
-def _in_class(node: syntax.ClassDef, models: set[str]) -> Iterator[_Bound]:
-    """The assignments of a method, other than those where the models are made."""
+def _in_class(node: syntax.ClassDef, models: set[str], given: set[str]) -> Iterator[_Bound]:
+    """The assignments of a method, other than those where the models are made; of no model that is
+    `given` to an object from outside."""
     methods = [one for one in node.body if isinstance(one, _Function)]
     bodies = {one.name: list(wording.own(one.body)) for one in methods}
     bound = {name: list(_bindings(body)) for name, body in bodies.items()}
@@ -75,7 +76,7 @@ def _in_class(node: syntax.ClassDef, models: set[str]) -> Iterator[_Bound]:
             if not name.startswith("self.") or not _may_be_kept(name, model, models):
                 continue
             makers = {m for m, held in bound.items() if any(_makes(b, name) for b in held)}
-            if method in makers or model.rpartition(".")[2] in bodies or not makers:
+            if method in makers or model.rpartition(".")[2] in given | bodies.keys() or not makers:
                 continue
             made = {m for m, held in bound.items() if any(b[0] == model for b in held)}
             if not made <= {*makers, "__init__"} or method == "__init__" or _LAST.search(method):
@@ -167,6 +168,17 @@ def _models(module: Module) -> set[str]:
         and isinstance(one.func, syntax.Attribute)
         and one.func.attr in _OF_MODELS
     } - {"", "self"}
+
+
+def _given(module: Module) -> set[str]:
+    """The attributes that are bound from outside of an object."""
+    return {
+        one.attr
+        for one in syntax.walk(module.tree)
+        if isinstance(one, syntax.Attribute)
+        and isinstance(one.ctx, syntax.Store)
+        and wording.name(one.value) != "self"
+    }
 
 
 def _holds(loop: syntax.stmt, one: syntax.stmt) -> bool:
