@@ -200,16 +200,24 @@ def _unmasked(node: Any, length: int) -> Any:
         return None
     if mask.shape[-1] != length or mask.shape[-2] not in (1, length):
         return None
+    mask = _first(mask.expand(*mask.shape[:-2], length, length), length)
+    if mask is None:
+        return None
     kept = mask if mask.dtype == torch.bool else mask > _HIDDEN
-    kept = _first(kept.expand(*kept.shape[:-2], length, length), length)
-    return None if kept is None else _table(kept, kept.any(-1))
+    return _table(kept, kept.any(-1))
 
 
 def _first(given: Any, length: int) -> Any:
     """The tables of the first heads and examples, None where one is too large."""
-    if length * length > _MOST_WEIGHTS:
+    left = _MOST_WEIGHTS // length**2
+    if not left:
         return None
-    return given.detach().reshape(-1, length, length)[: _MOST_WEIGHTS // length**2]
+    given = given.detach()
+    for dimension, size in enumerate(given.shape[:-2]):  # one after the other: it may be expanded
+        taken = min(size, max(left, 1))
+        given = given.narrow(dimension, 0, taken)
+        left //= taken
+    return given.reshape(-1, length, length)
 
 
 def _table(kept: Any, tells: Any) -> Any:

@@ -28,6 +28,7 @@ _SOFTMAX: Final = re.compile(r"\bsoftmax\(")
 _HOLDS: Final = re.compile(
     r"\bself\.(\w+)\s*=.*\b(MultiheadAttention|Transformer((En|De)coder)?(Layer)?)\("
 )
+_HOLDS_SOFTMAX: Final = re.compile(r"\bself\.(\w+)\s*=.*\bSoftmax\(")
 
 # What a state begins with.
 _STARTS: Final = re.compile(
@@ -80,15 +81,19 @@ def attending_lines(code: Iterable[CodeType], locator: Locator) -> Iterator[Loca
     """Where places attend to each other: by torch's own function, or one of its layers."""
     lines = list(_lines(code, locator))
     yield from (one for one, text in lines if _ATTENTION.search(text))
-    held = {found[1] for _, text in lines if (found := _HOLDS.search(text))}
-    for name in sorted(held):
+    yield from _called(_HOLDS, lines)
+    yield from (one for one, text in lines if _in_forward(one) and _SOFTMAX.search(text))
+    yield from _called(_HOLDS_SOFTMAX, lines)
+
+
+def _called(holds: re.Pattern[str], lines: list[tuple[Location, str]]) -> Iterator[Location]:
+    """Where a layer is called that an attribute holds, or one of several that it holds."""
+    for name in sorted({found[1] for _, text in lines if (found := holds.search(text))}):
         each = re.compile(rf"\bfor\s+(?:\w+\s*,\s*)?(\w+)\s+in\s+[^:]*\bself\.{name}\b")
-        called = {rf"self\.{name}"} | {
-            found[1] for _, text in lines if (found := each.search(text))
-        }
+        called = {found[1] for _, text in lines if (found := each.search(text))}
+        called.add(rf"self\.{name}")
         call = re.compile(rf"(?<![\w.])({'|'.join(sorted(called))})\(")
         yield from (one for one, text in lines if _in_forward(one) and call.search(text))
-    yield from (one for one, text in lines if _in_forward(one) and _SOFTMAX.search(text))
 
 
 def carrying_lines(

@@ -11,6 +11,7 @@ from torch import nn
 from torch.nn import functional
 
 from tcstatic.model import Event, Location
+from tcstatic.runtime.probes import ahead
 from tcstatic.runtime.probes.pairing import Pairing
 from tcstatic.runtime.probes.stream import Stream
 
@@ -164,3 +165,13 @@ def test_padding_comes_first_and_all_of_its_rows_are_hidden(added: bool) -> None
 
     assert told(mix, first=1) == []
     assert told(lambda x, _: weighed(scored(x, x), x), first=1) != []
+
+
+@pytest.mark.parametrize("tables", [0, 1, 3])
+def test_a_part_of_many_heads_is_read(tables: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ahead, "_MOST_WEIGHTS", tables * LENGTH**2)
+    mask = torch.zeros(1, 1, LENGTH, LENGTH).expand(ROWS, 4, -1, -1)
+    for mix in (by_torch(attn_mask=mask[:, :1]), lambda x, _: weighed(scored(x, x), x)):
+        assert bool(told(mix)) == bool(tables)
+    found = ahead._first(mask, LENGTH)
+    assert (0 if found is None else len(found)) == tables
