@@ -18,6 +18,8 @@ HEALTHY = sorted(LEARNING.glob("healthy/*.py"))
 BAD = sorted(LEARNING.glob("bad/*/train.py"))
 MARK = "# expect: learnt"
 RELATIONS = {"order", "member", "count", "equal", "effect", "argument", "result", "flow"}
+# Of the faults, those that a rule which was shipped later sees by what comes of them.
+SEEN = {"float_mask": ["TCS443"]}
 # The library is importable when such a run starts, so that it is watched as well: a new process.
 INCLUDED = [HEALTHY[0], BAD[0]]
 
@@ -73,7 +75,8 @@ def test_a_fault_of_the_library_is_a_line_of_it(script: Path) -> None:
 
 @pytest.mark.parametrize("script", HEALTHY[::2] + BAD, ids=name)
 def test_shipped_rules_are_silent(script: Path, tmp_path: Path) -> None:
-    assert findings(runs().report(str(script), cwd=tmp_path)) == []
+    found = findings(runs().report(str(script), cwd=tmp_path))
+    assert [code for _, code, *_ in found] == SEEN.get(name(script), [])
 
 
 @pytest.mark.parametrize("script", INCLUDED, ids=name)

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from typing import Any, Final, final
 
 from tcstatic.model import Location
+from tcstatic.runtime.probes.copied import Copied, saved
 from tcstatic.runtime.probes.nodes import kind_of, signed, walk
 from tcstatic.runtime.probes.stream import HEARD, Stream, listener
-from tcstatic.runtime.probes.tokens import Copied, saved
 
 _MOST_NODES: Final = 64  # between a number and the losses that it is made of
 _LEAST_LABELS: Final = 8

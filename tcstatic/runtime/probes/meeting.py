@@ -29,6 +29,38 @@ class Meeting:
             except RuntimeError:  # DistNetworkError and DistStoreError are such
                 self.gone = True
 
+    def look(self, key: str) -> bytes | None:
+        """Return what was left under a key, if anything; it stays there."""
+        if self.gone:
+            return None
+        try:
+            return bytes(self._store.get(key)) if self._store.check([key]) else None
+        except RuntimeError:
+            self.gone = True
+            return None
+
+    def has(self, keys: Sequence[str]) -> bool:
+        """Whether something was left under each of some keys."""
+        if self.gone:
+            return False
+        try:
+            return bool(self._store.check(list(keys)))
+        except RuntimeError:
+            self.gone = True
+            return False
+
+    def read(self, keys: Sequence[str]) -> list[bytes] | None:
+        """Return what was left under some keys, once there is something under each; it stays."""
+        if not self.has(keys):
+            return None
+        try:
+            if self._store.has_extended_api():  # all of it in one way there and back
+                return list(map(bytes, self._store.multi_get(list(keys))))
+            return [bytes(self._store.get(key)) for key in keys]
+        except RuntimeError:
+            self.gone = True
+            return None
+
     def take(self, keys: Sequence[str]) -> list[bytes] | None:
         """Return what was left under some keys, once all of it is there; it is there no longer."""
         if self.gone:

@@ -4,23 +4,37 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import islice
 from typing import Any, Final, final
 
 from tcstatic.model import Location
 from tcstatic.runtime.probes import codes
+from tcstatic.runtime.probes.shifts import by_row, matches
 from tcstatic.runtime.probes.stream import Stream
 from tcstatic.runtime.probes.tokens import Batch, Inputs, Targets, batch_of
-from tcstatic.runtime.probes.written import loss_lines, mask_lines, shift_lines, twice_lines
+from tcstatic.runtime.probes.written import (
+    attending_lines,
+    loss_lines,
+    mask_lines,
+    order_lines,
+    shift_lines,
+    twice_lines,
+)
 
 _FIRST_STEPS: Final = 4
 _TIMES: Final = 2  # losses that show the same
-_LEAST: Final = 32  # tokens that are compared, and of how many kinds
-_KINDS: Final = 3
+_KINDS: Final = 3  # of tokens
 _FEW: Final = 8  # tokens that are padding, at least
 _SHARE: Final = 0.02  # of all targets
 _SAID: Final = {
     0: {"predicted": "the token that it is given", "how": "not shifted at all"},
     2: {"predicted": "the token after the next", "how": "shifted twice"},
+}
+
+_HOW: Final = {
+    "open": "nothing hides what follows",
+    "late": "its mask hides what follows from one place too late on",
+    "inverted": "its mask is the wrong way round, and hides what comes before",
 }
 
 # Where each is mended.
@@ -29,6 +43,9 @@ _LINES: Final = {
     "other_token": shift_lines,
     "padding_counts": loss_lines,
     "sees_padding": mask_lines,
+    "open": attending_lines,
+    "late": order_lines,
+    "inverted": order_lines,
 }
 
 
@@ -77,7 +94,7 @@ class Pairing:
     def _judged(self, batch: Batch) -> Iterator[tuple[str, Location | None, Mapping[str, Any]]]:
         """What is seen in a batch that should not be."""
         for targets in batch.targets:
-            apart = {n for one in batch.inputs for n in _apart(targets, one)}
+            apart = {two.distance for one in batch.inputs for two in matches(targets, one)}
             self._next = self._next or 1 in apart
             wrong = next(iter(apart)) if len(apart) == 1 else 1
             if wrong == 2 or (wrong == 0 and self._looks_back(batch)):
@@ -93,6 +110,7 @@ class Pairing:
             for seen in batch.attended
         ):
             yield "sees_padding", None, {"sees_padding": True}
+        yield from islice(_answered(batch), 1)
 
     def _looks_back(self, batch: Batch) -> bool:
         """Whether each place is computed from those up to it, and no model works otherwise."""
@@ -116,49 +134,33 @@ class Pairing:
             return
         stream = self._stream
         code = codes.reachable(stream.locator.frame(1), self._models(), stream.locator)
-        lines = _LINES[what](code, stream.locator)
-        place = next(lines, where)
+        lines = _LINES[what](code, stream.locator) if what in _LINES else ()
+        place = next(iter(lines), where)
         stream.tell(stream.make("loss.forward", place, {}, values))
 
 
-def _apart(targets: Targets, inputs: Inputs) -> Iterator[int]:
-    """How many places before each target the same token stands among the inputs, where that is so
-    of all of them: 1 for the next token, 0 for the token itself."""
-    ids, labels = inputs.ids.host, targets.labels.host
-    if targets.start is None or inputs.moved:
-        return
-    for one, other in ((ids, _rows(labels, len(ids))), (ids.t(), _turned(labels, ids))):
-        if other is None or other.shape[1] > one.shape[1]:
+def _answered(batch: Batch) -> Iterator[tuple[str, Location | None, Mapping[str, Any]]]:
+    """Attention that shows each place the token that it is to predict."""
+    for turn, number, one in batch.ahead:
+        found = [
+            (place, match)
+            for place, given in enumerate(batch.inputs)
+            for match in matches(batch.targets[number], given)
+        ]
+        # Of tokens that are embedded twice, one may be a source that is read as a whole.
+        if {(place, match.distance) for place, match in found} != {(turn, 1)}:
             continue
-        if (targets.length or other.shape[1]) != one.shape[1]:
-            continue
-        for distance in range(3):
-            first = targets.start + distance
-            common = min(other.shape[1], one.shape[1] - first)
-            if common < 2:
-                continue
-            wanted = other[:, :common]
-            counts = wanted != targets.ignored
-            told = wanted[counts]
-            telling = len(told) >= _LEAST and len(told.unique()) >= _KINDS
-            if telling and bool((told == one[:, first : first + common][counts]).all()):
-                yield distance
-
-
-def _rows(labels: Any, rows: int) -> Any:
-    """Labels of sequences by row, None where they are none of so many."""
-    return labels.reshape(rows, -1) if rows and not labels.numel() % rows else None
-
-
-def _turned(labels: Any, ids: Any) -> Any:
-    """Labels by example, where those of one place stand together."""
-    return labels.reshape(ids.shape).t() if labels.numel() == ids.numel() else None
+        how = one.how(found[0][1].places) if one.length == found[0][1].length else None
+        if how is not None:
+            noted = how == "open" and one.where is not None
+            values = {"sees_answer": True, "how": _HOW[how]}
+            yield "noted" if noted else how, one.where, values
 
 
 def _padded(targets: Targets, inputs: Inputs) -> float:
     """The share of targets that count, and stand where the inputs are padding."""
     ids, padding = inputs.ids.host, inputs.padding
-    labels = _rows(targets.labels.host, len(ids))
+    labels = by_row(targets.labels.host, len(ids))
     if padding < 0 or targets.weighted or not targets.reduced or labels is None:
         return 0.0
     if abs(labels.shape[1] - ids.shape[1]) > 1:

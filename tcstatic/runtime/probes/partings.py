@@ -7,6 +7,7 @@ value after the update, whatever the others hold (shards of tensor parallelism, 
 
 from __future__ import annotations
 
+import functools
 import json
 from collections import Counter
 from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
@@ -101,7 +102,7 @@ def values_parted(before: Mapping[int, Round] | None, now: Mapping[int, Round]) 
         if together:
             names.append(name)
         new = [ranks for ranks in together if not before or _were_equal(before, name, ranks)]
-        found += _parted(name, new, values, now)
+        found += _parted(name, new, values, now, before or {})
     return Verdict(tuple(names), tuple(found))
 
 
@@ -113,7 +114,7 @@ def gradients_parted(now: Mapping[int, Round]) -> Verdict:
         together = _classes({r: now[r].group for r, theirs in gradients.items() if name in theirs})
         if together:
             names.append(name)
-        found += _parted(name, together, gradients, now)
+        found += _parted(name, together, gradients, now, {})
     return Verdict(tuple(names), tuple(found))
 
 
@@ -232,6 +233,7 @@ def _parted(
     together: Iterable[tuple[int, ...]],
     numbers: Mapping[int, Mapping[str, float]],
     now: Mapping[int, Round],
+    before: Mapping[int, Round],
 ) -> list[Parting]:
     """Return where most ranks should hold one number and do not; the fewest are apart."""
     found: list[Parting] = []
@@ -242,14 +244,22 @@ def _parted(
         held: dict[float, list[int]] = {}
         for rank, value in values.items():
             held.setdefault(value, []).append(rank)
-        stayed = max(held.values(), key=lambda those: (len(those), _usual(those, ranks, now)))
+        usual = functools.partial(_usual, ranks=ranks, now=now, before=before)
+        stayed = max(held.values(), key=lambda those: (len(those), usual(those)))
         found.append(Parting(name, ranks, tuple(r for r in ranks if r not in stayed)))
     return sorted(found, key=lambda one: -len(one.ranks))[:1]
 
 
-def _usual(those: list[int], ranks: tuple[int, ...], now: Mapping[int, Round]) -> tuple[bool, int]:
-    """Order sets of as many ranks: whoever passed a site that the others did not stands out."""
+def _usual(
+    those: list[int],
+    ranks: tuple[int, ...],
+    now: Mapping[int, Round],
+    before: Mapping[int, Round],
+) -> tuple[bool, bool, int]:
+    """Order sets of as many ranks: whoever passed a site that the others did not stands out, and
+    whoever used another learning rate than for the update before."""
     mine = now[those[0]]
     others = [now[rank] for rank in ranks if rank not in those]
     alone = any(first_difference(mine, other).alone is True for other in others)
-    return not alone, -those[0]
+    known = before.get(those[0])
+    return not alone, known is None or known.rates == mine.rates, -those[0]

@@ -16,6 +16,7 @@ from tcstatic.model import Member, Site
 from tcstatic.runtime.probes import measure
 from tcstatic.runtime.probes.causes import NEVER_SAME, SAME, Causes, family_step
 from tcstatic.runtime.probes.collectives import Collectives
+from tcstatic.runtime.probes.exchange import KEPT, Exchange, alike
 from tcstatic.runtime.probes.family import Family
 from tcstatic.runtime.probes.meeting import Meeting
 from tcstatic.runtime.probes.optimizers import Optimizer
@@ -33,7 +34,6 @@ from tcstatic.runtime.probes.partings import (
 from tcstatic.runtime.probes.stream import HEARD, Stream, listener
 from tcstatic.runtime.probes.structure import Structure
 
-KEPT_STEPS: Final = 8  # steps that may wait for slower ranks
 LAST_SECONDS: Final = 5.0  # at the end of the script, for ranks that are behind
 TURN_SECONDS: Final = 0.02
 MAX_FAMILIES: Final = 16  # sets of parameters that backwards train together
@@ -64,6 +64,7 @@ class Replicas:
         self._structure = structure
         self._live = live
         self._meeting: Meeting | None = None
+        self._exchange: Exchange | None = None
         self._dist: Any = None
         self._world = 1
         self._off = False
@@ -216,25 +217,37 @@ class Replicas:
     def await_others(self) -> None:
         """The script is over: give ranks that are a little behind the time to publish their last
         rounds. Training waits for nobody; only who compares, and has nothing else left to do."""
-        until = time.monotonic() + LAST_SECONDS
-        while self._is_owed() and time.monotonic() < until:
+        if not (self.expected and self._families and self._meeting and self._exchange):
+            return
+        until, rank = time.monotonic() + LAST_SECONDS, self._stream.rank
+        if rank:
+            self.leave(f"over/{rank}", "1")
+        while not self._meeting.gone and time.monotonic() < until:
+            if self._owes_nothing(self._exchange, self._meeting):
+                break
             time.sleep(TURN_SECONDS)
-            self.finish()
+        if not rank:
+            self.leave("over/0", "1")
 
-    def _is_owed(self) -> bool:
-        """Whether other ranks have yet to publish what they surely will, if they go on as we do."""
-        if self._stream.rank or not self.expected:
-            return False
+    def _owes_nothing(self, exchange: Exchange, meeting: Meeting) -> bool:
+        """Do what can be done now; return whether nothing more is to come: rank 0 says so to the
+        others, which may be asked until then."""
+        if self._stream.rank:
+            exchange.answer()
+            return meeting.has(["over/0"])
+        over = meeting.has([f"over/{other}" for other in range(1, self._world)])
+        self.finish()
         known = [one for one in self._families.values() if one.group or one.compared[0] >= 0]
-        return self.collectives.owed or any(one.rounds and not one.lost for one in known)
+        turns = [(one.index, turn) for one in known if not one.lost for turn in one.rounds]
+        if any(map(exchange.awaits, turns)):
+            return False
+        return over or not (turns or self.collectives.owed)
 
     def forget(self) -> None:
         """Steps go by unwatched: the next comparison starts afresh."""
         self._current = None
         for family in self._families.values():
             family.open()
-            family.rounds = {}
-            family.compared = (-1, {})
             family.backwards = 0
             # All ranks watch the same steps, so all go on at the same round.
             family.round = (self._stream.step << 8) - 1 if family.round >= 0 else -1
@@ -256,37 +269,39 @@ class Replicas:
             self._off = True
             return False
         self._meeting = Meeting(dist)
+        self._exchange = Exchange(self._meeting, self._stream.rank, self._world)
         return True
 
     def _publish(self, family: Family, *, last: bool = False) -> None:
         noted = family.close(self._stream.step, self._rates(), last=last)
         family.rounds[family.round] = noted
-        for old in [r for r in family.rounds if r <= family.round - KEPT_STEPS]:
+        for old in sorted(family.rounds)[:-KEPT]:
             del family.rounds[old]
-        if self._stream.rank != 0:
-            self.leave(self._key(family, family.round, self._stream.rank), noted.to_json())
+        if self._exchange is not None and self._stream.rank:
+            self._exchange.publish((family.index, family.round), noted)
 
     def _rates(self) -> tuple[float | None, ...]:
         return tuple(rate for one in self._live() for rate in one.group_rates())
 
-    @staticmethod
-    def _key(family: Family, turn: int, rank: int) -> str:
-        return f"{family.index}/{turn}/{rank}"
-
     def _compare(self, family: Family) -> None:
-        if self._stream.rank != 0:
+        exchange = self._exchange
+        if self._stream.rank or exchange is None:
             return
         for turn in sorted(family.rounds):
-            keys = [self._key(family, turn, rank) for rank in range(1, self._world)]
-            if (left := self.take(keys)) is not None:
-                theirs = {rank: Round.from_json(text) for rank, text in enumerate(left, start=1)}
-                self._judge(family, turn, {0: family.rounds.pop(turn), **theirs})
+            gathered = exchange.gathered((family.index, turn), family.rounds[turn])
+            if gathered is not None:
+                del family.rounds[turn]
+                self._judge(family, turn, *gathered)
+            elif exchange.awaits((family.index, turn)):
+                return  # what comes after it is judged by it
 
-    def _judge(self, family: Family, turn: int, now: dict[int, Round]) -> None:
+    def _judge(self, family: Family, turn: int, now: dict[int, Round], agreed: bool) -> None:
         last, noted = family.compared
         family.compared = (turn, now)
         if family.lost:
             return
+        if agreed:
+            now = alike(now)
         now = {rank: one.without(family.meant) for rank, one in now.items()}
         if self._is_lost(family, turn, now):
             return

@@ -7,12 +7,13 @@ no device is waited for.
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, final
 
 from tcstatic.model import Location
+from tcstatic.runtime.probes.ahead import Ahead, ahead_of
+from tcstatic.runtime.probes.copied import Copied, saved
 from tcstatic.runtime.probes.nodes import NOTE, kind_of, signed, walk
 
 _MOST_NODES: Final = 4_000
@@ -20,6 +21,7 @@ _MOST_ROWS: Final = 64  # of a batch: they show what the others would
 _MOST_TOKENS: Final = 1 << 20
 _MOST_WEIGHTS: Final = 1 << 22  # of one attention
 _MOST_ATTENTIONS: Final = 2
+_MOST_PAIRS: Final = 3  # losses whose targets may belong to the same inputs
 _LEAST_LENGTH: Final = 4  # of a sequence
 _CHAIN: Final = 24  # operations between a loss and the layer that scores
 _ABOVE: Final = 4  # operations on what an embedding gives, which may move it by a place
@@ -35,26 +37,6 @@ _SINGLE: Final = frozenset(
     "Select Expand Repeat Index IndexSelect Gather Unbind Max Mean Sum".split()
 )
 _HIDDEN: Final = -1e4  # what is added to a score to hide it is less than this
-
-
-@final
-class Copied:
-    """A tensor on its way to the host."""
-
-    def __init__(self, tensor: Any) -> None:
-        torch: Any = sys.modules["torch"]
-        self._event: Any = None
-        if tensor.device.type == "cuda":
-            self.host = torch.empty(tensor.shape, dtype=tensor.dtype, device="cpu", pin_memory=True)
-            self.host.copy_(tensor, non_blocking=True)
-            self._event = torch.cuda.Event()
-            self._event.record()
-        else:
-            self.host = tensor.detach().clone()
-
-    def is_there(self) -> bool:
-        """Whether it has arrived."""
-        return self._event is None or bool(self._event.query())
 
 
 @final
@@ -98,12 +80,15 @@ class Attended:
 @final
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """All of one loss that concerns tokens; `causal` tells that attention was asked to be so,
-    `recurs` that what is scored was made of all places of a recurrent layer."""
+    """All of one loss that concerns tokens; `ahead` what attentions over the places of inputs take
+    on the way to targets (by their turns among `inputs` and `targets`); `causal` tells that
+    attention was asked to be so, `recurs` that what is scored was made of all places of a recurrent
+    layer."""
 
     targets: tuple[Targets, ...]
     inputs: tuple[Inputs, ...]
     attended: tuple[Attended, ...]
+    ahead: tuple[tuple[int, int, Ahead], ...]
     causal: bool
     recurs: bool
 
@@ -111,6 +96,7 @@ class Batch:
         """Whether all of it has arrived."""
         parts = [one.labels for one in self.targets] + [one.ids for one in self.inputs]
         parts += [part for one in self.attended for part in (one.keys, one.causal)]
+        parts += [one.seen for _, _, one in self.ahead]
         return all([part.is_there() for part in parts])
 
 
@@ -119,8 +105,10 @@ def batch_of(root: Any) -> Batch | None:
     nodes = list(walk(root, _MOST_NODES))
     losses = [node for node in nodes if kind_of(node) in _CLASSES]
     found = [node for node in nodes if kind_of(node) == "Embedding"]
-    inputs = tuple(_inputs(found, nodes))
-    targets = tuple(one for node in losses for one in _targets(node))
+    above = _above(nodes) if found and losses else {}
+    given = list(_inputs(found, above))
+    wanted = [(node, one) for node in losses for one in _targets(node)]
+    inputs, targets = tuple(one for _, one in given), tuple(one for _, one in wanted)
     if not targets or not inputs:
         return None
     shapes = {(one.ids.host.shape[0], one.ids.host.shape[1]) for one in inputs}
@@ -129,28 +117,38 @@ def batch_of(root: Any) -> Batch | None:
     causal = any([getattr(node, "_saved_is_causal", False) is True for node in nodes])
     lengths = {size for shape in shapes for size in shape}
     recurs = all(_recurs(node, lengths) for node in losses)
-    return Batch(targets, inputs, tuple(attended), causal, recurs)
+    ahead = tuple(_ahead(above, given, wanted))
+    return Batch(targets, inputs, tuple(attended), ahead, causal, recurs)
 
 
-def saved(node: Any, name: str) -> Any:
-    """Return a tensor that a node has saved, None where a hook of the program would bring it."""
-    try:
-        raw = getattr(node, f"_raw_saved_{name}", None)
-        if raw is None or raw.unpack_hook is not None:
-            return None
-        saved = getattr(node, f"_saved_{name}")
-    except (AttributeError, RuntimeError):
-        return None
-    torch: Any = sys.modules["torch"]
-    plain = type(saved) in (torch.Tensor, torch.nn.Parameter) and saved.layout == torch.strided
-    return saved if plain and saved.device.type in ("cpu", "cuda") else None
-
-
-def _inputs(found: Sequence[Any], nodes: Sequence[Any]) -> Iterator[Inputs]:
+def _above(nodes: Iterable[Any]) -> dict[Any, list[Any]]:
+    """The nodes that were made of each."""
     above: dict[Any, list[Any]] = {}
-    for node in nodes if found else ():
+    for node in nodes:
         for child, _ in node.next_functions:
             above.setdefault(child, []).append(node)
+    return above
+
+
+def _ahead(
+    above: Mapping[Any, list[Any]],
+    given: Sequence[tuple[Any, Inputs]],
+    wanted: Sequence[tuple[Any, Targets]],
+) -> Iterator[tuple[int, int, Ahead]]:
+    for turn, (embedding, inputs) in enumerate(given):
+        rows, places = inputs.ids.host.shape
+        fitting = [
+            (number, loss)
+            for number, (loss, one) in enumerate(wanted)
+            if one.start is not None and rows < one.count <= rows * places
+        ]
+        for number, loss in () if inputs.moved else fitting[:_MOST_PAIRS]:
+            for shape in sorted({(rows, places), (places, rows)}):
+                for found in ahead_of(above, loss, embedding, shape):
+                    yield turn, number, found
+
+
+def _inputs(found: Sequence[Any], above: Mapping[Any, list[Any]]) -> Iterator[tuple[Any, Inputs]]:
     for node in found:
         ids = saved(node, "indices")
         if ids is None or ids.dim() != 2 or ids.numel() > _MOST_TOKENS or min(ids.shape) < 1:
@@ -159,10 +157,10 @@ def _inputs(found: Sequence[Any], nodes: Sequence[Any]) -> Iterator[Inputs]:
             continue
         padding = getattr(node, "_saved_padding_idx", -1)
         padding = padding if type(padding) is int and 0 <= padding < 1 << 63 else -1
-        yield Inputs(Copied(ids), padding, _may_move(node, above))
+        yield node, Inputs(Copied(ids), padding, _may_move(node, above))
 
 
-def _may_move(node: Any, above: dict[Any, list[Any]]) -> bool:
+def _may_move(node: Any, above: Mapping[Any, list[Any]]) -> bool:
     """Whether what an embedding gives is cut, joined or turned before a layer takes it."""
     level = [node]
     for _ in range(_ABOVE):

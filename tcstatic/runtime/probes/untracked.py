@@ -151,6 +151,8 @@ class Untracked:
     def settle(self, everyone: Sequence[Optimizer]) -> None:
         """The run ends: tell what is known of those that nobody has trained."""
         if self.rounds < LEAST_ROUNDS or self.moves:
+            if self._stream.step:
+                self._stream.tell_of_run(None, {}, {"left_untracked": False})
             return
         things = [self._stream.registry.thing(number) for number in sorted(self.models)]
         alive = [(one, version) for known, version in self._left if (one := known()) is not None]

@@ -21,6 +21,14 @@ _TARGET: Final = re.compile(r"label|target|tgt|\by\b|\by_|_y\b|next|truth", re.I
 _LOSS: Final = re.compile(r"\bCrossEntropyLoss\(|\bNLLLoss\(")
 _MASK: Final = re.compile(r"\b(\w*key_padding_mask)\s*=\s*(?!None\b|=)([\w.]+)(.?)")
 _OTHER_MASK: Final = re.compile(r"\bmasked_fill_?\(|\battn_mask\s*=\s*(?!None\b|=)")
+_ORDER: Final = re.compile(r"\b(tril|triu)_?\(|\bgenerate_square_subsequent_mask\(")
+_MASKING: Final = re.compile(r"\bmasked_fill_?\(|\b\w*mask\s*=\s*(?!None\b|=)")
+_ATTENTION: Final = re.compile(r"\b(scaled_dot_product_attention|multi_head_attention_forward)\(")
+_SOFTMAX: Final = re.compile(r"\bsoftmax\(")
+_HOLDS: Final = re.compile(
+    r"\bself\.(\w+)\s*=.*\b(MultiheadAttention|Transformer((En|De)coder)?(Layer)?)\("
+)
+_HOLDS_SOFTMAX: Final = re.compile(r"\bself\.(\w+)\s*=.*\bSoftmax\(")
 
 # What a state begins with.
 _STARTS: Final = re.compile(
@@ -56,6 +64,36 @@ def mask_lines(code: Iterable[CodeType], locator: Locator) -> Iterator[Location]
         made = None if found[3] in "([" and found[3] else _made(found[2], where, lines)
         yield made or where
     yield from (one for one, text in lines if _OTHER_MASK.search(text) and _in_forward(one))
+
+
+def order_lines(code: Iterable[CodeType], locator: Locator) -> Iterator[Location]:
+    """Where it is said which places come later: where a model is called, before where it is made,
+    and what hides them before where they are kept."""
+    lines = list(_lines(code, locator))
+    called = [(one, text) for one, text in lines if not one.function.endswith("__init__")]
+    yield from (one for one, text in called if _ORDER.search(text))
+    yield from (one for one, text in called if _MASKING.search(text) and _in_forward(one))
+    yield from (one for one, text in lines if _ORDER.search(text))
+    yield from attending_lines(code, locator)
+
+
+def attending_lines(code: Iterable[CodeType], locator: Locator) -> Iterator[Location]:
+    """Where places attend to each other: by torch's own function, or one of its layers."""
+    lines = list(_lines(code, locator))
+    yield from (one for one, text in lines if _ATTENTION.search(text))
+    yield from _called(_HOLDS, lines)
+    yield from (one for one, text in lines if _in_forward(one) and _SOFTMAX.search(text))
+    yield from _called(_HOLDS_SOFTMAX, lines)
+
+
+def _called(holds: re.Pattern[str], lines: list[tuple[Location, str]]) -> Iterator[Location]:
+    """Where a layer is called that an attribute holds, or one of several that it holds."""
+    for name in sorted({found[1] for _, text in lines if (found := holds.search(text))}):
+        each = re.compile(rf"\bfor\s+(?:\w+\s*,\s*)?(\w+)\s+in\s+[^:]*\bself\.{name}\b")
+        called = {found[1] for _, text in lines if (found := each.search(text))}
+        called.add(rf"self\.{name}")
+        call = re.compile(rf"(?<![\w.])({'|'.join(sorted(called))})\(")
+        yield from (one for one, text in lines if _in_forward(one) and call.search(text))
 
 
 def carrying_lines(

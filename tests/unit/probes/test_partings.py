@@ -74,6 +74,15 @@ def test_copies_part_once() -> None:
     assert values_parted(None, now).partings != ()
 
 
+def test_of_two_ranks_the_one_whose_rate_is_another_than_before_is_apart() -> None:
+    before = {rank: noted(1.0, group=(0, 1), rates=(0.1,)) for rank in range(2)}
+    for changed in range(2):
+        now = {rank: noted(2.0, group=(0, 1), rates=(0.1,)) for rank in range(2)}
+        now[changed] = noted(3.0, group=(0, 1), rates=(0.2,))
+        (parting,) = values_parted(before, now).partings
+        assert parting.apart == (changed,)
+
+
 def test_of_two_ranks_the_one_that_did_more_is_apart() -> None:
     before = {0: noted(1.0), 1: noted(1.0)}
     for clipping in (0, 1):

@@ -1,0 +1,165 @@
+"""How what ranks noted of one update meets: briefs of all, and the whole of those that differ.
+
+A brief is two words and the sites that a rank passed, whatever the size of its model. Ranks whose
+briefs agree hold the same; of those that do not, one of each kind is asked for the whole, which it
+keeps for a while. Nobody waits: what was asked is answered with the next update.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Final, final
+
+from tcstatic.runtime.probes.meeting import Meeting
+from tcstatic.runtime.probes.partings import Round
+
+KEPT: Final = 8  # updates of a family that may be asked for
+SLOTS: Final = 4 * KEPT
+_MOST_ASKED: Final = 64
+_ASK: Final = "ask"
+Turn = tuple[int, int]  # a family, and how many updates of it there were
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Brief:
+    """What tells whether two ranks noted the same: `who`, the names of what is compared and the
+    ranks that share it, and what they `held`; and the sites that were passed."""
+
+    who: str
+    held: str
+    sites: tuple[int, ...]
+
+    @classmethod
+    def of(cls, noted: Round) -> Brief:
+        """The brief of what a rank noted."""
+        names = [list(noted.values), sorted(noted.gradients or ()), noted.group]
+        numbers = [noted.values, noted.gradients, noted.used, noted.rates, noted.backwards]
+        about = [noted.results, noted.writer, noted.early, noted.prior]
+        return cls(_word(names), _word([numbers, about]), noted.sites)
+
+    def to_text(self) -> str:
+        return f"{self.who} {self.held} {','.join(map(str, self.sites))}"
+
+    @classmethod
+    def from_text(cls, text: bytes) -> Brief:
+        who, held, sites = text.decode().split(" ")
+        return cls(who, held, tuple(int(site) for site in sites.split(",") if site))
+
+
+@final
+class Exchange:
+    """One rank's part in it; rank 0 compares.
+
+    State: `_kept` what this rank has noted and may be asked for, `_answered` the last list of what
+    was asked that it has read; of rank 0 `_briefs` those that have arrived, and `_asked` what it
+    has asked for, as (family, turn, rank).
+    """
+
+    def __init__(self, meeting: Meeting, rank: int, world: int) -> None:
+        self._meeting = meeting
+        self._rank = rank
+        self._world = world
+        self._kept: dict[Turn, Round] = {}
+        self._answered = b""
+        self._briefs: dict[Turn, dict[int, Brief]] = {}
+        self._asked: list[tuple[int, int, int]] = []
+
+    def publish(self, turn: Turn, noted: Round) -> None:
+        """Leave the brief of an update, and what was asked of earlier ones."""
+        self._meeting.leave(_slot(turn, self._rank), f"{turn[1]} {Brief.of(noted).to_text()}")
+        self._kept[turn] = noted
+        mine = [one for one in self._kept if one[0] == turn[0]]
+        for old in mine[:-KEPT]:
+            del self._kept[old]
+        self.answer()
+
+    def answer(self) -> None:
+        """Leave the whole of those updates that rank 0 has asked for."""
+        asked = self._meeting.look(_ASK)
+        if asked is None or asked == self._answered:
+            return
+        self._answered = asked
+        for family, turn, rank in json.loads(asked):
+            noted = self._kept.pop((family, turn), None) if rank == self._rank else None
+            if noted is not None:
+                self._meeting.leave(_whole((family, turn), rank), noted.to_json())
+
+    def gathered(self, turn: Turn, own: Round) -> tuple[dict[int, Round], bool] | None:
+        """Return what all ranks noted of an update, given rank 0's `own`, and whether all hold the
+        same; None where it is not there (yet). See `awaits` for which of the two it is."""
+        briefs = self._briefs.get(turn) or self._arrived(turn)
+        if briefs is None:
+            return None
+        kinds = {(one.who, one.held): rank for rank, one in sorted(briefs.items(), reverse=True)}
+        mine = Brief.of(own)
+        kinds.pop((mine.who, mine.held), None)
+        wholes = self._wholes(turn, kinds)
+        if wholes is None:
+            return None
+        self._briefs.pop(turn, None)
+        wholes[mine.who, mine.held] = own
+        found = {0: own}
+        for rank, one in briefs.items():
+            whole = wholes[one.who, one.held]
+            found[rank] = whole if whole.sites == one.sites else replace(whole, sites=one.sites)
+        return found, len(wholes) == 1
+
+    def awaits(self, turn: Turn) -> bool:
+        """Whether all briefs of an update have arrived, and the whole of some have not."""
+        return turn in self._briefs
+
+    def _arrived(self, turn: Turn) -> dict[int, Brief] | None:
+        ranks = range(1, self._world)
+        texts = self._meeting.read([_slot(turn, rank) for rank in ranks])
+        begins = f"{turn[1]} ".encode()
+        if texts is None or not all(text.startswith(begins) for text in texts):
+            return None
+        read = {text: Brief.from_text(text.removeprefix(begins)) for text in set(texts)}
+        found = {rank: read[text] for rank, text in zip(ranks, texts, strict=True)}
+        self._briefs[turn] = found
+        for old in list(self._briefs)[: -KEPT * 2]:
+            del self._briefs[old]
+        return found
+
+    def _wholes(
+        self, turn: Turn, kinds: Mapping[tuple[str, str], int]
+    ) -> dict[tuple[str, str], Round] | None:
+        """What one rank of each kind noted, once it has answered."""
+        if not kinds:
+            return {}
+        wanted = [(*turn, rank) for rank in kinds.values()]
+        fresh = [one for one in wanted if one not in self._asked]
+        if fresh:
+            self._asked = [*self._asked, *fresh][-_MOST_ASKED:]
+            self._meeting.leave(_ASK, json.dumps(self._asked))
+            return None
+        texts = self._meeting.take([_whole(turn, rank) for rank in kinds.values()])
+        if texts is None:
+            return None
+        return {kind: Round.from_json(text) for kind, text in zip(kinds, texts, strict=True)}
+
+
+def alike(now: Mapping[int, Round]) -> dict[int, Round]:
+    """Return some of the ranks that stand for all, where all hold the same: the first two, and one
+    for each way through the sites."""
+    ways = {one.sites: rank for rank, one in sorted(now.items(), reverse=True)}
+    chosen = sorted({*sorted(now)[:2], *ways.values()})
+    return {rank: now[rank] for rank in chosen}
+
+
+def _slot(turn: Turn, rank: int) -> str:
+    """Where a rank leaves its brief: slots are used again, so that none has to be taken away."""
+    return f"{turn[0]}/{turn[1] % SLOTS}/{rank}"
+
+
+def _whole(turn: Turn, rank: int) -> str:
+    return f"whole/{turn[0]}/{turn[1]}/{rank}"
+
+
+def _word(told: object) -> str:
+    text = json.dumps(told, separators=(",", ":")).encode()
+    return hashlib.blake2b(text, digest_size=12).hexdigest()
