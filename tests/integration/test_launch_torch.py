@@ -176,10 +176,15 @@ def test_ranks_that_the_script_starts_are_watched(project: Project, method: str)
 
 
 @pytest.mark.distributed
-def test_an_error_in_a_rank_counts_for_the_job(project: Project) -> None:
+@pytest.mark.parametrize("environment", [{}, {"WORLD_SIZE": "2"}], ids=["", "size"])
+def test_an_error_in_a_rank_counts_for_the_job(
+    project: Project, environment: dict[str, str]
+) -> None:
     (project.folder / "train.py").write_text(RANKS, encoding="utf-8")
-    ran = project.python(*RUN, "--on-violation", "fail", "--quiet", "train.py", "fork")
+    words = (*RUN, "--on-violation", "fail", "--quiet", "train.py", "fork")
+    ran = project.python(*words, **environment)
     assert (ran.returncode, ran.stdout, ran.stderr) == (1, "ranks are done\n", "")
+    assert project.report()["incomplete"] == []
 
 
 @pytest.mark.distributed

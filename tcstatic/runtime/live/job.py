@@ -84,7 +84,9 @@ class Job:
         self._rank: int | None = None
         self._claimed: set[str] = set()
         self._lost: set[Path] = set()
-        self._folder = folder if folder is not None else _launched_folder(reports)
+        launched = None if child else _launched_folder(reports)
+        self._launched = launched is not None
+        self._folder = folder if folder is not None else launched
         # Where a forked child, which cannot tell us that it is there, meets us.
         own = f"{socket.gethostname()} {os.getpid()} {_birth(os.getpid())}"
         self.meeting_place = self._folder or _place(own)
@@ -227,8 +229,9 @@ class Job:
         return parts
 
     def _expected(self) -> int:
-        """How many ranks the launcher has started on the hosts that share our folder."""
-        if self.child:
+        """How many ranks the launcher has started on the hosts that share our folder; a process
+        that starts the ranks by itself may have said how many these will be."""
+        if not self._launched:
             return 1
         world = _number("WORLD_SIZE") or 1
         everywhere = _many_hosts() and self.reports

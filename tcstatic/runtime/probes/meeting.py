@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import socket
+import stat
+import weakref
 from collections.abc import Sequence
 from typing import Any, Final, final
 
 PREFIX: Final = "tcstatic"
+_MY_FILES: Final = "/dev/fd"  # what this process has open, on Linux and on macOS
 
 
 @final
@@ -13,13 +18,28 @@ class Meeting:
     """Keys of our own in the store that all ranks of a process group reach.
 
     The process that serves it may end before the others do: from then on nothing arrives, which is
-    no failure. State: `gone` whether that was seen.
+    no failure. torch writes a warning where a store is asked whose server has ended, so that its
+    connections are looked at before. State: `_over` whether the server was seen to be gone.
     """
 
     def __init__(self, dist: Any) -> None:
         store = dist.distributed_c10d._get_default_store()
         self._store = dist.PrefixStore(PREFIX, store)
-        self.gone = False
+        self._connections = _connections(store)
+        self._closing = weakref.finalize(self, _close, self._connections)
+        self._over = False
+
+    @property
+    def gone(self) -> bool:
+        """Whether nobody serves the store any more, or it was left for good."""
+        if not self._over and self._connections:
+            self._over = all(map(_has_ended, self._connections.values()))
+        return self._over
+
+    def leave_for_good(self) -> None:
+        """This process asks for nothing any more."""
+        self._over = True
+        self._closing()
 
     def leave(self, key: str, text: str) -> None:
         """Leave a text under a key."""
@@ -27,7 +47,7 @@ class Meeting:
             try:
                 self._store.set(key, text)
             except RuntimeError:  # DistNetworkError and DistStoreError are such
-                self.gone = True
+                self._over = True
 
     def look(self, key: str) -> bytes | None:
         """Return what was left under a key, if anything; it stays there."""
@@ -36,7 +56,7 @@ class Meeting:
         try:
             return bytes(self._store.get(key)) if self._store.check([key]) else None
         except RuntimeError:
-            self.gone = True
+            self._over = True
             return None
 
     def has(self, keys: Sequence[str]) -> bool:
@@ -46,7 +66,7 @@ class Meeting:
         try:
             return bool(self._store.check(list(keys)))
         except RuntimeError:
-            self.gone = True
+            self._over = True
             return False
 
     def read(self, keys: Sequence[str]) -> list[bytes] | None:
@@ -58,7 +78,7 @@ class Meeting:
                 return list(map(bytes, self._store.multi_get(list(keys))))
             return [bytes(self._store.get(key)) for key in keys]
         except RuntimeError:
-            self.gone = True
+            self._over = True
             return None
 
     def take(self, keys: Sequence[str]) -> list[bytes] | None:
@@ -72,6 +92,59 @@ class Meeting:
             for key in keys:
                 self._store.delete_key(key)
         except RuntimeError:
-            self.gone = True
+            self._over = True
             return None
         return found
+
+
+def _connections(store: Any) -> dict[object, socket.socket]:
+    """The connections of this process to the server of a TCPStore, by its own end: they are looked
+    at, not read.
+
+    torch names the server's port, not the connection: one whose other end has that port is it.
+    """
+    while hasattr(store, "underlying_store"):
+        store = store.underlying_store
+    port = getattr(store, "port", None)
+    found: dict[object, socket.socket] = {}
+    try:
+        files = [int(name) for name in os.listdir(_MY_FILES)] if port else []
+    except OSError:
+        return {}
+    for file in files:
+        try:
+            if not stat.S_ISSOCK(os.fstat(file).st_mode):
+                continue
+            one = socket.socket(fileno=os.dup(file))
+        except OSError:  # closed by now
+            continue
+        if _far_port(one) != port or one.getsockname() in found:
+            one.close()
+        else:
+            found[one.getsockname()] = one
+    return found
+
+
+def _far_port(connection: socket.socket) -> int | None:
+    """The port of the other end, where there is one."""
+    try:
+        name = connection.getpeername()
+    except OSError:
+        return None
+    return name[1] if isinstance(name, tuple) else None
+
+
+def _has_ended(connection: socket.socket) -> bool:
+    """Whether the other end has closed a connection; nothing is taken from it."""
+    try:
+        return not connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+
+
+def _close(connections: dict[object, socket.socket]) -> None:
+    for one in connections.values():
+        one.close()
+    connections.clear()

@@ -226,8 +226,22 @@ class Replicas:
             if self._owes_nothing(self._exchange, self._meeting):
                 break
             time.sleep(TURN_SECONDS)
-        if not rank:
-            self.leave("over/0", "1")
+        self._part(self._meeting, until)
+
+    def _part(self, meeting: Meeting, until: float) -> None:
+        """Leave the store for good; rank 0, which may be its server, after those who said that
+        they are about to."""
+        others = range(1, self._world)
+        if self._stream.rank:
+            meeting.leave(f"left/{self._stream.rank}", "1")
+        else:
+            meeting.leave("over/0", "1")
+            waiting = [other for other in others if meeting.has([f"over/{other}"])]
+            while time.monotonic() < until and not meeting.gone:
+                if not waiting or meeting.has([f"left/{other}" for other in waiting]):
+                    break
+                time.sleep(TURN_SECONDS)
+        meeting.leave_for_good()
 
     def _owes_nothing(self, exchange: Exchange, meeting: Meeting) -> bool:
         """Do what can be done now; return whether nothing more is to come: rank 0 says so to the

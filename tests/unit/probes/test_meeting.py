@@ -48,7 +48,9 @@ def test_what_is_left_is_taken_once_all_of_it_is_there() -> None:
     assert not meeting.gone
 
 
-def test_a_store_that_nobody_serves_is_no_failure(server: subprocess.Popen[str]) -> None:
+def test_a_store_that_nobody_serves_is_no_failure_and_torch_says_nothing(
+    server: subprocess.Popen[str], capfd: pytest.CaptureFixture[str]
+) -> None:
     meeting = Meeting(dist)
     meeting.leave("a", "one")
     server.kill()
@@ -57,3 +59,13 @@ def test_a_store_that_nobody_serves_is_no_failure(server: subprocess.Popen[str])
     assert meeting.gone
     meeting.leave("a", "two")
     assert meeting.take(["a"]) is None
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.usefixtures("server")
+def test_who_left_for_good_asks_for_nothing() -> None:
+    meeting = Meeting(dist)
+    meeting.leave("a", "one")
+    meeting.leave_for_good()
+    assert meeting.gone
+    assert meeting.look("a") is None
