@@ -17,6 +17,7 @@ from typing import Any, Final
 from tcstatic import __version__
 from tcstatic.caching import read_whole
 from tcstatic.errors import InputError, input_problem
+from tcstatic.launching import LOCALS, NAMES, STEP, WORLDS
 from tcstatic.model import (
     TRACE_SCHEMA,
     Dropped,
@@ -46,18 +47,6 @@ ENVIRONMENT: Final = (
     "RANK",
     "WORLD_SIZE",
 )
-LAUNCHERS: Final = (
-    "TORCHELASTIC_RUN_ID",
-    "MASTER_ADDR",
-    "MASTER_PORT",
-    "SLURM_JOB_ID",
-    "SLURM_STEP_ID",
-    "PMIX_NAMESPACE",
-)
-# How many processes a launcher has started, in all and on this host.
-_STEP: Final = "SLURM_STEP_NUM_TASKS"
-_WORLDS: Final = ("WORLD_SIZE", "OMPI_COMM_WORLD_SIZE", "PMI_SIZE", _STEP)
-_LOCALS: Final = ("LOCAL_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_SIZE", "MPI_LOCALNRANKS", "LOCAL_SIZE")
 _SECRET: Final = re.compile(r"key|token|secret|passw|credential|auth|cookie", re.IGNORECASE)
 _TOKEN: Final = re.compile(
     r"\b(?:hf|gh[opsu]|github_pat|sk|xox[a-z]|glpat)[-_][\w-]{8,}|://[^/@\s]+@"
@@ -121,11 +110,11 @@ def world_size() -> int:
 
 def job() -> str:
     """Return a name that all ranks which one launcher has started derive alike, '' for others."""
-    world, local = _most_told(_WORLDS), _most_told(_LOCALS)
+    world, local = _most_told(WORLDS), _most_told(LOCALS)
     if world < 2:
         return ""
-    known = [os.environ.get(name, "") for name in LAUNCHERS]
-    if not 0 < local < world and _most_told((_STEP,)) < 2:
+    known = [os.environ.get(name, "") for name in NAMES]
+    if not 0 < local < world and _most_told((STEP,)) < 2:
         known.append(str(os.getppid()))  # all are on this host, and have one parent
     return hashlib.sha256("\0".join(known).encode()).hexdigest()[:16]
 

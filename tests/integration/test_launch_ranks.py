@@ -12,7 +12,7 @@ from tests.unit.live.standin import ERROR
 
 RANKS = """
 import os, sys
-rank = int(os.environ["RANK"])
+rank = int(os.environ.get("RANK") or os.environ["SLURM_PROCID"])
 x = 1
 print("ready", flush=True)
 sys.stdin.readline()
@@ -21,23 +21,31 @@ if rank == 1:
     sys.exit(int(os.environ.get("STATUS", "0")))
 """
 
+SRUN = {
+    "SLURM_JOB_ID": "7",
+    "SLURM_STEP_ID": "3",
+    "SLURM_STEP_NUM_TASKS": "2",
+    "SLURM_STEP_TASKS_PER_NODE": "2",
+    "SLURM_NODEID": "0",
+}
+
 
 def ranks(
-    launcher: Launcher, *order: int, held: bool = False, **environment: str
+    launcher: Launcher, *order: int, held: bool = False, name: str = "RANK", **environment: str
 ) -> tuple[list[Ended], Any]:
-    """Two ranks, started at once, that end in this order.
+    """Two ranks, started at once, that end in this order; what tells them apart has this `name`.
 
     `held`: the second begins only when the first is over.
     """
     launcher.write(train=RANKS)
     text = probed(ERROR, RANKS)
-    common = job()
+    common = job() if name == "RANK" else SRUN
     command = launcher.command("train.py", probed=text, quiet=False, reports=("out.json",))
     gate = ["sh", "-c", 'read _; exec "$@"', "sh"]
     started = [
         launcher.start(
             [*(gate if held and rank else []), *command],
-            **{**common, **environment, "RANK": str(rank)},
+            **{**common, **environment, name: str(rank)},
         )
         for rank in range(2)
     ]
@@ -61,6 +69,12 @@ def test_ranks_give_one_report_and_one_summary(launcher: Launcher, order: tuple[
     assert report["probes"]["events"] == 2
     assert [finding["count"] for finding in report["findings"]] == [2]
     assert not list(launcher.folder.parent.glob("tcstatic-job-*"))
+
+
+def test_tasks_of_a_slurm_step_are_ranks_of_one_job(launcher: Launcher) -> None:
+    ended, report = ranks(launcher, 1, 0, name="SLURM_PROCID")
+    assert "".join(one.stderr for one in ended).count("tcstatic: invariants:") == 1
+    assert report["ranks"] == [0, 1] and report["incomplete"] == []
 
 
 def test_a_rank_that_is_over_before_the_other_begins_is_in_the_report(launcher: Launcher) -> None:

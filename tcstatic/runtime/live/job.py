@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, final
 
+from tcstatic import launching
 from tcstatic.caching import write_whole
 from tcstatic.errors import TcstaticError
 from tcstatic.model import Report
@@ -30,7 +31,7 @@ EXITING: Final = 0x4
 
 
 def current_rank() -> int | None:
-    """This process's rank: from torch.distributed if that is initialised, else from ``RANK``."""
+    """This process's rank: by torch.distributed if that is initialised, else by its launcher."""
     distributed = sys.modules.get("torch.distributed")
     if distributed is not None:
         try:
@@ -38,7 +39,7 @@ def current_rank() -> int | None:
                 return int(distributed.get_rank())
         except (AttributeError, RuntimeError, ValueError):
             pass
-    return _number("RANK")
+    return launching.rank()
 
 
 @final
@@ -84,9 +85,10 @@ class Job:
         self._rank: int | None = None
         self._claimed: set[str] = set()
         self._lost: set[Path] = set()
-        launched = None if child else _launched_folder(reports)
-        self._launched = launched is not None
-        self._folder = folder if folder is not None else launched
+        self._launch = None if child else launching.launch()
+        if folder is None and self._launch is not None:
+            folder = _launched_folder(reports, self._launch)
+        self._folder = folder
         # Where a forked child, which cannot tell us that it is there, meets us.
         own = f"{socket.gethostname()} {os.getpid()} {_birth(os.getpid())}"
         self.meeting_place = self._folder or _place(own)
@@ -231,11 +233,10 @@ class Job:
     def _expected(self) -> int:
         """How many ranks the launcher has started on the hosts that share our folder; a process
         that starts the ranks by itself may have said how many these will be."""
-        if not self._launched:
+        if self._launch is None:
             return 1
-        world = _number("WORLD_SIZE") or 1
-        everywhere = _many_hosts() and self.reports
-        return world if everywhere else _number("LOCAL_WORLD_SIZE") or world
+        everywhere = self._launch.many_hosts and self.reports
+        return self._launch.world if everywhere else self._launch.here
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
@@ -298,36 +299,26 @@ def _part(data: dict[str, Any]) -> Part:
     return Part(**{**data, "report": from_json(json.dumps(data["report"]))})
 
 
-def _launched_folder(reports: tuple[Path, ...]) -> Path | None:
-    """The folder that all ranks of a launcher derive alike; None for a process alone."""
-    if (_number("WORLD_SIZE") or 1) < 2 or _number("RANK") is None:
-        return None
+def _launched_folder(reports: tuple[Path, ...], launch: launching.Launch) -> Path:
+    """The folder that all ranks of a launcher derive alike."""
     get = os.environ.get
-    names = ["TORCHELASTIC_RUN_ID", "MASTER_ADDR", "MASTER_PORT", "TORCHELASTIC_RESTART_COUNT"]
-    known = [get(name, "") for name in [*names, "SLURM_JOB_ID", "SLURM_STEP_ID"]]
-    if not _many_hosts():
-        # One launch has one folder for errors; without it, the ranks share their parent.
+    names = [*launching.NAMES, "TORCHELASTIC_RESTART_COUNT"]
+    known = [get(name, "") for name in names]
+    if not launch.many_hosts:
+        # One launch has one folder for errors; without it, and where the launch has no name of its
+        # own, the ranks share their parent.
         errors = get("TORCHELASTIC_ERROR_FILE", "")
-        known.append(str(Path(errors).parent.parent) if errors else str(os.getppid()))
+        if errors:
+            known.append(str(Path(errors).parent.parent))
+        elif not (get("PMIX_NAMESPACE") or get(launching.STEP)):
+            known.append(str(os.getppid()))
     place = _place("\0".join(known))
-    return reports[0].parent / f".{place.name}" if _many_hosts() and reports else place
+    return reports[0].parent / f".{place.name}" if launch.many_hosts and reports else place
 
 
 def _place(key: str) -> Path:
     digest = hashlib.sha256(f"{os.getuid()} {key}".encode()).hexdigest()[:16]
     return Path(tempfile.gettempdir()) / f"tcstatic-job-{digest}"
-
-
-def _many_hosts() -> bool:
-    local = _number("LOCAL_WORLD_SIZE")
-    return local is not None and local < (_number("WORLD_SIZE") or 1)
-
-
-def _number(name: str) -> int | None:
-    try:
-        return int(os.environ[name])
-    except (KeyError, ValueError):
-        return None
 
 
 def _started() -> float:

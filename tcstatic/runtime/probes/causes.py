@@ -9,6 +9,7 @@ from typing import Any, Final, final
 
 from tcstatic.model import Location, Site
 from tcstatic.runtime.probes.branches import branch_around, rate_written
+from tcstatic.runtime.probes.continuity import GRADIENT, RATE, STATE, WEIGHT
 from tcstatic.runtime.probes.optimizers import Optimizer
 from tcstatic.runtime.probes.partings import (
     ALONE,
@@ -18,16 +19,24 @@ from tcstatic.runtime.probes.partings import (
     first_difference,
     last_alone,
     rates_agreed,
+    touched_alone,
 )
 from tcstatic.runtime.probes.stream import Stream
 
 # What an event is told of: its subjects, and its values.
 Told = tuple[dict[str, tuple[int, ...]], dict[str, Any]]
+_LOADS: Final = frozenset({"model.load", "model.mutate", "grad.write"})
 SAME: Final = "was the same on ranks {} and got the same gradient, but differs after the step"
 _SAME_AT_FIRST: Final = (
     "differs on ranks {} before the first step, though their wrapper made it equal"
 )
 _LEFT_OUT: Final = "gets the same gradient on ranks {}, but only some of them update it"
+_TOUCHED: Final = {
+    RATE: "{} changed between the backward and the step",
+    WEIGHT: "{} changed between the step and the next backward",
+    STATE: "the optimizer's state of {} changed between two steps",
+    GRADIENT: "the gradient of {} changed between the backward and the step",
+}
 NEVER_SAME: Final = "gets the same gradient on ranks {}, but was never the same there"
 
 
@@ -99,6 +108,7 @@ class Causes:
         """Return what may have parted ranks that have passed the same sites."""
         built = not rates_agreed(before, (usual, apart))
         because = _rates_differ(apart, now[apart].rates, usual, now[usual].rates)
+        because = because or _touched(apart, now[apart], now[usual])
         site = self.places.get(now[usual].writer)
         if not because and site is not None:
             because = f"; what line {site.location.line} writes is another on each rank"
@@ -179,6 +189,13 @@ class Causes:
         return step if line is None else replace(step, line=line, end_line=line, column=1)
 
 
+def _touched(rank: int, its: Round, theirs: Round) -> str:
+    """Return in words what changed on a rank alone while nothing was meant to change it."""
+    for name, kind in touched_alone(its, [theirs]).items():
+        return f"; on rank {rank} {_TOUCHED[kind].format(name)}, by nothing that is watched"
+    return ""
+
+
 def _rates_differ(
     rank: int, its: Sequence[float | None], other: int, theirs: Sequence[float | None]
 ) -> str:
@@ -193,3 +210,10 @@ def _rates_differ(
 def family_step(turn: int) -> int:
     """Return the step whose outcome a round shows: the update before it."""
     return max(turn - 1, 0) if turn < 256 else (turn >> 8) + (turn & 255) - 1
+
+
+def may_write(site: Site, *, begun: bool) -> bool:
+    """Whether a site may write to a weight or a state; once training has begun, by loading it."""
+    if begun:
+        return site.kind == "model.load"
+    return site.kind in _LOADS or (site.kind == "call" and site.callee.endswith("_"))

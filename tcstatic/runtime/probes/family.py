@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from typing import Any, final
 
 from tcstatic.runtime.probes import measure
+from tcstatic.runtime.probes.continuity import GRADIENT, STATE, WEIGHT, Continuity, states
+from tcstatic.runtime.probes.optimizers import Optimizer
 from tcstatic.runtime.probes.partings import Round
 
 
@@ -21,8 +24,9 @@ class Family:
     begin, once that was asked. `round` counts the updates so far; `rounds` holds what this rank
     noted, by round, until it is compared; `compared` the round last compared and what the ranks
     had noted in it; `meant` the sites that only some of them passed while no copies parted;
-    `backwards` counts those that the wrapper brings together; `lost`: the ranks are no longer at
-    one update, and are compared no more.
+    `backwards` counts those that the wrapper brings together; `continuity` tells whether all of it
+    was left alone in between; `lost`: the ranks are no longer at one update, and are compared no
+    more.
     """
 
     def __init__(
@@ -52,11 +56,14 @@ class Family:
         self.rounds: dict[int, Round] = {}
         self.compared: tuple[int, dict[int, Round]] = (-1, {})
         self.meant: set[int] = set()
+        self.continuity = Continuity()
 
     def close(self, step: int, rates: tuple[float | None, ...], *, last: bool) -> Round:
         """Close the round: return what is to be compared with other ranks."""
         names = [name for name, _ in self.parameters]
         values = [] if last else measure.digests([p for _, p in self.parameters]).values()
+        if not last:
+            self.continuity.finds(WEIGHT, self.parameters)
         gradients = self.gradients.values() if self.gradients is not None else None
         early, self._early = self._early, ((), ())
         closed = Round(
@@ -71,9 +78,31 @@ class Family:
             self.writer,
             self.backwards,
             *early,
+            self.continuity.changed(),
         )
         self.open()
         return closed
+
+    def found_gradients(self) -> None:
+        """Something will use or change the gradients: note them."""
+        self.gradients = measure.digests([p.grad for _, p in self.parameters])
+        self.continuity.finds(GRADIENT, [(name, p.grad) for name, p in self.parameters])
+
+    def backward_over(self) -> None:
+        """A backward is over: its gradients stay as they are until something uses them."""
+        self.continuity.leaves(GRADIENT, [(name, p.grad) for name, p in self.parameters])
+
+    def step_begins(self, live: Iterable[Optimizer]) -> None:
+        """An optimizer is about to use its state."""
+        self.continuity.finds(STATE, self._states(live))
+
+    def stepped(self, live: Iterable[Optimizer]) -> None:
+        """A step is over: weights and states stay as they are until the next one."""
+        self.continuity.leaves(WEIGHT, self.parameters)
+        self.continuity.leaves(STATE, self._states(live))
+
+    def _states(self, live: Iterable[Optimizer]) -> list[tuple[str, Any]]:
+        return states(self.parameters, (one.thing() for one in live if not one.manual))
 
     def open(self) -> None:
         """A round begins: nothing is noted."""

@@ -29,7 +29,8 @@ class Round:
     wrapper keeps equal, empty where nothing declares it; `sites` the numbers of the sites passed
     between backward and update, `results` the norms that clipping gave at them, `rates` the
     learning rates of all groups of all optimizers, `writer` the last site that wrote to one of the
-    copies, or its gradient (0: none). `backwards` counts those so far whose gradients the wrapper
+    copies, or its gradient (0: none), `touched` what changed of which name while nothing was meant
+    to change it (see `continuity`). `backwards` counts those so far whose gradients the wrapper
     brought together, which all ranks do in step. In the first round `early` holds the sites that
     may have written to a weight since the wrapper made all copies equal, and `prior` those before.
     """
@@ -46,6 +47,7 @@ class Round:
     backwards: int = 0
     early: tuple[int, ...] = ()
     prior: tuple[int, ...] = ()
+    touched: dict[str, str] = field(default_factory=dict)
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), separators=(",", ":"))
@@ -255,11 +257,21 @@ def _usual(
     ranks: tuple[int, ...],
     now: Mapping[int, Round],
     before: Mapping[int, Round],
-) -> tuple[bool, bool, int]:
-    """Order sets of as many ranks: whoever passed a site that the others did not stands out, and
-    whoever used another learning rate than for the update before."""
+) -> tuple[bool, bool, bool, int]:
+    """Order sets of as many ranks: whoever has something changed that is not meant to change, and
+    that the others have not, stands out, and whoever passed a site that the others did not, or used
+    another learning rate than for the update before."""
     mine = now[those[0]]
     others = [now[rank] for rank in ranks if rank not in those]
     alone = any(first_difference(mine, other).alone is True for other in others)
     known = before.get(those[0])
-    return not alone, known is None or known.rates == mine.rates, -those[0]
+    kept = not touched_alone(mine, others)
+    return kept, not alone, known is None or known.rates == mine.rates, -those[0]
+
+
+def touched_alone(one: Round, others: Iterable[Round]) -> dict[str, str]:
+    """Return what changed on one rank, by name, that did not on any of some others."""
+    theirs = [other.touched for other in others]
+    return {
+        name: kind for name, kind in one.touched.items() if not any(name in its for its in theirs)
+    }

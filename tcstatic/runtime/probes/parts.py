@@ -81,14 +81,9 @@ class Parts:
         self.replicas = Replicas(stream, ownership, self.structure, lambda: self.updates.live())
         portions = Portions(stream, self.replicas, self.structure)
         self.loaders = Loaders(stream, self.batches, portions)
+        before, begins = self.replicas.before_update, self._round_begins
         self.updates = Updates(
-            stream,
-            ownership,
-            self.structure,
-            rounds,
-            self.replicas.before_update,
-            self._round_begins,
-            self.graphs,
+            stream, ownership, self.structure, rounds, before, begins, self.graphs
         )
         self.clipping, self.kept = Clipping(stream, self.updates), Kept(stream, self.updates)
         self.unmatched, self.rounding = Unmatched(stream), Rounding(stream)
@@ -174,6 +169,7 @@ class Parts:
     def backward_over(self) -> None:
         """The call of a backward has returned."""
         self.updates.backward_ends()
+        self.replicas.backward_over()
         if self.updates.cuts.window is not None:
             self.updates.cuts.backward_over()
 
@@ -314,6 +310,7 @@ class Parts:
         if self.on_host and self._torch.cuda.is_initialized():
             self.on_host = on_host(optimizer)
         self.updates.step_ends(optimizer)
+        self.replicas.stepped()
 
     @property
     def look_is_due(self) -> bool:

@@ -14,7 +14,7 @@ from typing import Any, Final, final
 
 from tcstatic.model import Member, Site
 from tcstatic.runtime.probes import measure
-from tcstatic.runtime.probes.causes import NEVER_SAME, SAME, Causes, family_step
+from tcstatic.runtime.probes.causes import NEVER_SAME, SAME, Causes, family_step, may_write
 from tcstatic.runtime.probes.collectives import Collectives
 from tcstatic.runtime.probes.exchange import KEPT, Exchange, alike
 from tcstatic.runtime.probes.family import Family
@@ -38,7 +38,6 @@ LAST_SECONDS: Final = 5.0  # at the end of the script, for ranks that are behind
 TURN_SECONDS: Final = 0.02
 MAX_FAMILIES: Final = 16  # sets of parameters that backwards train together
 _WRITES: Final = frozenset({"grad.write", "grad.clip"})
-_LOADS: Final = frozenset({"model.load", "model.mutate", "grad.write"})
 MAX_SITES: Final = 256  # sites passed between backward and step, per step
 
 
@@ -79,7 +78,7 @@ class Replicas:
         """A site was passed: between a backward and a step it may be where ranks part."""
         if site.kind == "loss.backward":
             self._causes.backward = site
-        elif len(self._early) < MAX_SITES and _may_write(site, begun=bool(self._families)):
+        elif len(self._early) < MAX_SITES and may_write(site, begun=bool(self._families)):
             self._early.append((site, frozenset(self._structure.replicating)))
             self._causes.places[site.number] = site
         for family in self._families.values():
@@ -149,6 +148,7 @@ class Replicas:
             family.round += 1
             self._publish(family)
             self._compare(family)
+        family.continuity.backward_begins(self._rates())
         known = self._structure.replicating
         together = any(self._stream.registry.number(root) in known for root in roots)
         family.backwards += together and not self._local
@@ -198,10 +198,23 @@ class Replicas:
         if family is None or (self._local and not stepping):
             return
         family.rates = self._rates()
+        family.continuity.step_begins(family.rates)
+        if stepping:
+            family.step_begins(self._live())
         if family.gradients is None:
-            family.gradients = measure.digests([p.grad for _, p in family.parameters])
+            family.found_gradients()
         elif stepping and family.written and not family.group and family.used is None:
             family.used = measure.digests([p.grad for _, p in family.parameters])
+
+    def backward_over(self) -> None:
+        """A backward is over."""
+        if self._current and not self._local and self._current.gradients is None:
+            self._current.backward_over()
+
+    def stepped(self) -> None:
+        """A step is over."""
+        if self._current is not None:
+            self._current.stepped(self._live())
 
     def finish(self) -> None:
         """The run ends: publish the last gradients and compare what has arrived."""
@@ -262,6 +275,7 @@ class Replicas:
         self._current = None
         for family in self._families.values():
             family.open()
+            family.continuity.forget()
             family.backwards = 0
             # All ranks watch the same steps, so all go on at the same round.
             family.round = (self._stream.step << 8) - 1 if family.round >= 0 else -1
@@ -379,11 +393,3 @@ class Replicas:
             step=step,
         )
         stream.tell(event)
-
-
-def _may_write(site: Site, *, begun: bool) -> bool:
-    """Whether a site may write to a weight, or to the state of an optimizer; once training has
-    begun, by loading it."""
-    if begun:
-        return site.kind == "model.load"
-    return site.kind in _LOADS or (site.kind == "call" and site.callee.endswith("_"))

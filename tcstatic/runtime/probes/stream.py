@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Literal, final, get_args
 
+from tcstatic import launching
 from tcstatic.model import Context, Event, Location, Member, Site
 from tcstatic.model.events import quick_context, quick_event
 from tcstatic.runtime.probes.locate import Locator
@@ -54,7 +54,7 @@ class Stream:
         self._around: Loop | None = None
         self.step = 0
         self.rounds = self.began = 0
-        self.rank = int(os.environ.get("RANK", "0") or 0)
+        self.rank = launching.rank() or 0
         self.thread = threading.get_ident()
         self.events = 0
         self.loss_scaled = False
