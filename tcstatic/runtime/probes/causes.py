@@ -9,7 +9,7 @@ from typing import Any, Final, final
 
 from tcstatic.model import Location, Site
 from tcstatic.runtime.probes.branches import branch_around, rate_written
-from tcstatic.runtime.probes.continuity import GRADIENT, RATE, STATE, WEIGHT
+from tcstatic.runtime.probes.continuity import COUNT, GRADIENT, RATE, STATE, WEIGHT
 from tcstatic.runtime.probes.optimizers import Optimizer
 from tcstatic.runtime.probes.partings import (
     ALONE,
@@ -35,8 +35,10 @@ _TOUCHED: Final = {
     RATE: "{} changed between the backward and the step",
     WEIGHT: "{} changed between the step and the next backward",
     STATE: "the optimizer's state of {} changed between two steps",
+    COUNT: "the optimizer's count of steps of {} changed between two steps",
     GRADIENT: "the gradient of {} changed between the backward and the step",
 }
+ONCE_APART: Final = "got the same gradient on ranks {} in other steps, but not in this one"
 NEVER_SAME: Final = "gets the same gradient on ranks {}, but was never the same there"
 
 

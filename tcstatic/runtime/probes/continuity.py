@@ -13,7 +13,7 @@ from typing import Any, final
 
 from tcstatic.runtime.probes import measure
 
-WEIGHT, GRADIENT, STATE, RATE = "weight", "gradient", "state", "rate"
+WEIGHT, GRADIENT, STATE, COUNT, RATE = "weight", "gradient", "state", "count", "rate"
 Named = Sequence[tuple[str, Any]]
 
 
@@ -45,13 +45,13 @@ class Continuity:
     def leaves(self, kind: str, tensors: Named) -> None:
         """What was to change these is over."""
         if tensors:
-            self._left[kind] = _norms(tensors)
+            self._left[kind] = _numbers(kind, tensors)
 
     def finds(self, kind: str, tensors: Named) -> None:
         """These are about to be used, or changed as they are meant to be."""
         left = self._left.pop(kind, None)
         if left is not None and [name for name, _ in tensors] == left[0]:
-            self._pairs.append((kind, left[0], left[1], _norms(tensors)[1]))
+            self._pairs.append((kind, left[0], left[1], _numbers(kind, tensors)[1]))
 
     def changed(self) -> dict[str, str]:
         """Return, by name, the kind of what changed since this was asked last."""
@@ -68,18 +68,23 @@ class Continuity:
         self._left, self._pairs, self._rates, self._noted = {}, [], (), {}
 
 
-def states(parameters: Named, optimizers: Iterable[Any]) -> list[tuple[str, Any]]:
-    """Return what optimizers keep of some parameters, under the parameter's name."""
+def states(
+    parameters: Named, optimizers: Iterable[Any]
+) -> tuple[list[tuple[str, Any]], list[tuple[str, Any]]]:
+    """Return what optimizers keep of some parameters, under the parameter's name: the tensors, and
+    the single numbers, such as counts of steps."""
     kept = [getattr(one, "state", None) for one in optimizers]
-    return [
+    found = [
         (name, value)
         for name, parameter in parameters
         for one in kept
         if isinstance(one, dict) and parameter in one and isinstance(one[parameter], dict)
         for value in one[parameter].values()
-        if hasattr(value, "is_floating_point") and value.dim()  # counts of steps have none
+        if hasattr(value, "is_floating_point")
     ]
+    return [one for one in found if one[1].dim()], [one for one in found if not one[1].dim()]
 
 
-def _norms(tensors: Named) -> tuple[list[str], measure.Pending]:
-    return [name for name, _ in tensors], measure.norms([one for _, one in tensors])
+def _numbers(kind: str, tensors: Named) -> tuple[list[str], measure.Pending]:
+    read = measure.gathered if kind == COUNT else measure.norms
+    return [name for name, _ in tensors], read([one for _, one in tensors])

@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from typing import Any, final
 
 from tcstatic.runtime.probes import measure
-from tcstatic.runtime.probes.continuity import GRADIENT, STATE, WEIGHT, Continuity, states
+from tcstatic.runtime.probes.averaged import Averaged
+from tcstatic.runtime.probes.continuity import COUNT, GRADIENT, STATE, WEIGHT, Continuity, states
 from tcstatic.runtime.probes.optimizers import Optimizer
 from tcstatic.runtime.probes.partings import Round
 
@@ -25,8 +26,8 @@ class Family:
     noted, by round, until it is compared; `compared` the round last compared and what the ranks
     had noted in it; `meant` the sites that only some of them passed while no copies parted;
     `backwards` counts those that the wrapper brings together; `continuity` tells whether all of it
-    was left alone in between; `lost`: the ranks are no longer at one update, and are compared no
-    more.
+    was left alone in between, `averaged` which gradients a program brings together; `lost`: the
+    ranks are no longer at one update, and are compared no more.
     """
 
     def __init__(
@@ -57,6 +58,7 @@ class Family:
         self.compared: tuple[int, dict[int, Round]] = (-1, {})
         self.meant: set[int] = set()
         self.continuity = Continuity()
+        self.averaged = Averaged()
 
     def close(self, step: int, rates: tuple[float | None, ...], *, last: bool) -> Round:
         """Close the round: return what is to be compared with other ranks."""
@@ -94,15 +96,18 @@ class Family:
 
     def step_begins(self, live: Iterable[Optimizer]) -> None:
         """An optimizer is about to use its state."""
-        self.continuity.finds(STATE, self._states(live))
+        for kind, tensors in self._states(live):
+            self.continuity.finds(kind, tensors)
 
     def stepped(self, live: Iterable[Optimizer]) -> None:
         """A step is over: weights and states stay as they are until the next one."""
         self.continuity.leaves(WEIGHT, self.parameters)
-        self.continuity.leaves(STATE, self._states(live))
+        for kind, tensors in self._states(live):
+            self.continuity.leaves(kind, tensors)
 
-    def _states(self, live: Iterable[Optimizer]) -> list[tuple[str, Any]]:
-        return states(self.parameters, (one.thing() for one in live if not one.manual))
+    def _states(self, live: Iterable[Optimizer]) -> list[tuple[str, list[tuple[str, Any]]]]:
+        kept = states(self.parameters, (one.thing() for one in live if not one.manual))
+        return list(zip((STATE, COUNT), kept, strict=True))
 
     def open(self) -> None:
         """A round begins: nothing is noted."""

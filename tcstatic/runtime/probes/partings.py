@@ -104,7 +104,7 @@ def values_parted(before: Mapping[int, Round] | None, now: Mapping[int, Round]) 
         if together:
             names.append(name)
         new = [ranks for ranks in together if not before or _were_equal(before, name, ranks)]
-        found += _parted(name, new, values, now, before or {})
+        found += parted(name, new, values, now, before or {})
     return Verdict(tuple(names), tuple(found))
 
 
@@ -116,7 +116,7 @@ def gradients_parted(now: Mapping[int, Round]) -> Verdict:
         together = _classes({r: now[r].group for r, theirs in gradients.items() if name in theirs})
         if together:
             names.append(name)
-        found += _parted(name, together, gradients, now, {})
+        found += parted(name, together, gradients, now, {})
     return Verdict(tuple(names), tuple(found))
 
 
@@ -230,7 +230,7 @@ def _classes(keys: Mapping[int, Hashable]) -> list[tuple[int, ...]]:
     return [tuple(members) for members in found.values() if len(members) > 1]
 
 
-def _parted(
+def parted(
     name: str,
     together: Iterable[tuple[int, ...]],
     numbers: Mapping[int, Mapping[str, float]],

@@ -8,30 +8,20 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
-from types import MappingProxyType
+from collections.abc import Callable, Sequence
 from typing import Any, Final, final
 
-from tcstatic.model import Member, Site
+from tcstatic.model import Site
 from tcstatic.runtime.probes import measure
-from tcstatic.runtime.probes.causes import NEVER_SAME, SAME, Causes, family_step, may_write
+from tcstatic.runtime.probes.causes import Causes, may_write
 from tcstatic.runtime.probes.collectives import Collectives
-from tcstatic.runtime.probes.exchange import KEPT, Exchange, alike
+from tcstatic.runtime.probes.exchange import KEPT, Exchange
 from tcstatic.runtime.probes.family import Family
+from tcstatic.runtime.probes.judging import Judge
 from tcstatic.runtime.probes.meeting import Meeting
 from tcstatic.runtime.probes.optimizers import Optimizer
 from tcstatic.runtime.probes.ownership import Ownership
-from tcstatic.runtime.probes.partings import (
-    Parting,
-    Round,
-    Verdict,
-    gradients_parted,
-    never_equal,
-    out_of_step,
-    passed_by_some,
-    values_parted,
-)
-from tcstatic.runtime.probes.stream import HEARD, Stream, listener
+from tcstatic.runtime.probes.stream import Stream
 from tcstatic.runtime.probes.structure import Structure
 
 LAST_SECONDS: Final = 5.0  # at the end of the script, for ranks that are behind
@@ -71,6 +61,7 @@ class Replicas:
         self._current: Family | None = None
         self._local = False
         self._causes = Causes(stream, live)
+        self._judge = Judge(stream, self._causes)
         self._early: list[tuple[Site, frozenset[int]]] = []
         self.collectives = Collectives(stream, self, self._name_of)
 
@@ -319,77 +310,6 @@ class Replicas:
             gathered = exchange.gathered((family.index, turn), family.rounds[turn])
             if gathered is not None:
                 del family.rounds[turn]
-                self._judge(family, turn, *gathered)
+                self._judge.judge(family, turn, *gathered, world=self._world)
             elif exchange.awaits((family.index, turn)):
                 return  # what comes after it is judged by it
-
-    def _judge(self, family: Family, turn: int, now: dict[int, Round], agreed: bool) -> None:
-        last, noted = family.compared
-        family.compared = (turn, now)
-        if family.lost:
-            return
-        if agreed:
-            now = alike(now)
-        now = {rank: one.without(family.meant) for rank, one in now.items()}
-        if self._is_lost(family, turn, now):
-            return
-        gradients = gradients_parted(now)
-        if gradients.names:
-            self._tell(family_step(turn), "param.grad", gradients, {})
-        values = values_parted(noted if last == turn - 1 else None, now)
-        updated = any(one.gradients is not None for one in now.values())
-        apart = never_equal(noted, now) if turn == 1 and last == 0 else None
-        if values.partings:
-            subjects, facts = self._causes.of(turn, values.partings[0], now, noted, family.meant)
-            if facts.get("parted_at_start"):
-                subjects = {**subjects, "model": family.models}
-            self._tell(family_step(turn), "param.data", values, facts, subjects)
-        elif apart is not None:
-            facts = {"because": "", "made_apart": True, "parting": NEVER_SAME}
-            verdict = Verdict((apart.name,), (apart,))
-            self._tell(family_step(turn), "param.data", verdict, facts, {"model": family.models})
-        elif values.names and updated:
-            self._tell(family_step(turn), "param.data", values, {})
-        if not gradients.partings and not values.partings:
-            family.meant |= passed_by_some(now)
-
-    def _is_lost(self, family: Family, turn: int, now: Mapping[int, Round]) -> bool:
-        """Whether a rank left an update out that others made; that is told."""
-        found = out_of_step(now)
-        if found is None:
-            return False
-        family.lost = True
-        usual, ahead = found
-        name = next(iter(now[usual].values), "") or family.parameters[0][0]
-        verdict = Verdict((name,), (Parting(name, now[usual].group, (ahead,)),))
-        subjects, facts = self._causes.left_out(turn, ahead, now[usual])
-        self._tell(family_step(turn), "param.data", verdict, facts, subjects)
-        return True
-
-    def _tell(
-        self,
-        step: int,
-        quantity: str,
-        verdict: Verdict,
-        facts: Mapping[str, Any],
-        subjects: Mapping[str, tuple[int, ...]] = MappingProxyType({}),
-    ) -> None:
-        stream = self._stream
-        values = {"quantity": quantity, "world_size": self._world, **facts}
-        if verdict.partings:
-            first = verdict.partings[0]
-            values["culprit_rank"] = first.apart[0]
-            ranks = ", ".join(map(str, first.ranks))
-            values["ranks"] = ranks
-            values["parting"] = values.get("parting", SAME).format(ranks)
-        parted = {one.name for one in verdict.partings}
-        event = stream.make(
-            "state",
-            stream.last_step_where or self._causes.backward_where,
-            {**subjects, HEARD: (listener("optimizer", 0),)},
-            values,
-            stream.context(world_size=self._world, stage="train"),
-            tuple(Member(0, name, {"equal": name not in parted}) for name in verdict.names),
-            step=step,
-        )
-        stream.tell(event)

@@ -1,0 +1,129 @@
+"""What is said of copies once all ranks have told what they hold of one update."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, final
+
+from tcstatic.model import Member
+from tcstatic.runtime.probes.causes import NEVER_SAME, ONCE_APART, SAME, Causes, family_step
+from tcstatic.runtime.probes.exchange import alike
+from tcstatic.runtime.probes.family import Family
+from tcstatic.runtime.probes.partings import (
+    Parting,
+    Round,
+    Verdict,
+    gradients_parted,
+    never_equal,
+    out_of_step,
+    passed_by_some,
+    values_parted,
+)
+from tcstatic.runtime.probes.stream import HEARD, Stream, listener
+
+
+@final
+class Judge:
+    """Judges for the rank that compares."""
+
+    def __init__(self, stream: Stream, causes: Causes) -> None:
+        self._stream = stream
+        self._causes = causes
+        self._world = 1
+
+    def judge(
+        self, family: Family, turn: int, now: dict[int, Round], agreed: bool, *, world: int
+    ) -> None:
+        """Judge what all ranks noted of one update; `agreed`: all hold the same."""
+        self._world = world
+        last, noted = family.compared
+        family.compared = (turn, now)
+        if family.lost:
+            return
+        counted = alike(now) if agreed else now
+        now = {rank: one.without(family.meant) for rank, one in counted.items()}
+        if self._is_lost(family, turn, now):
+            return
+        gradients = gradients_parted(now)
+        if gradients.names:
+            self._tell(family_step(turn), "param.grad", gradients, {})
+        before = noted if last == turn - 1 else None
+        values = values_parted(before, now)
+        odd = family.averaged.judge(turn, now, before or {})
+        if values.partings:
+            self._tell_parted(family, turn, values, now, noted)
+        elif odd is not None:
+            found = self._causes.of(odd.turn, odd.parting, odd.now, odd.before, family.meant)
+            self._tell_one(odd.turn, odd.parting, {"parting": ONCE_APART, **found[1]}, found[0])
+        elif turn == 1 and last == 0 and (apart := never_equal(noted, now)) is not None:
+            facts = {"because": "", "made_apart": True, "parting": NEVER_SAME}
+            self._tell_one(turn, apart, facts, {"model": family.models})
+        elif values.names and any(one.gradients is not None for one in now.values()):
+            self._tell(family_step(turn), "param.data", values, {})
+        if not gradients.partings and not values.partings:
+            family.meant |= passed_by_some(now)
+
+    def _is_lost(self, family: Family, turn: int, now: Mapping[int, Round]) -> bool:
+        """Whether a rank left an update out that others made; that is told."""
+        found = out_of_step(now)
+        if found is None:
+            return False
+        family.lost = True
+        usual, ahead = found
+        name = next(iter(now[usual].values), "") or family.parameters[0][0]
+        verdict = Verdict((name,), (Parting(name, now[usual].group, (ahead,)),))
+        subjects, facts = self._causes.left_out(turn, ahead, now[usual])
+        self._tell(family_step(turn), "param.data", verdict, facts, subjects)
+        return True
+
+    def _tell_parted(
+        self,
+        family: Family,
+        turn: int,
+        values: Verdict,
+        now: Mapping[int, Round],
+        noted: Mapping[int, Round],
+    ) -> None:
+        subjects, facts = self._causes.of(turn, values.partings[0], now, noted, family.meant)
+        if facts.get("parted_at_start"):
+            subjects = {**subjects, "model": family.models}
+        self._tell(family_step(turn), "param.data", values, facts, subjects)
+
+    def _tell_one(
+        self,
+        turn: int,
+        parting: Parting,
+        facts: Mapping[str, Any],
+        subjects: Mapping[str, tuple[int, ...]],
+    ) -> None:
+        verdict = Verdict((parting.name,), (parting,))
+        self._tell(family_step(turn), "param.data", verdict, facts, subjects)
+
+    def _tell(
+        self,
+        step: int,
+        quantity: str,
+        verdict: Verdict,
+        facts: Mapping[str, Any],
+        subjects: Mapping[str, tuple[int, ...]] = MappingProxyType({}),
+    ) -> None:
+        stream = self._stream
+        values = {"quantity": quantity, "world_size": self._world, **facts}
+        if verdict.partings:
+            first = verdict.partings[0]
+            values["culprit_rank"] = first.apart[0]
+            ranks = ", ".join(map(str, first.ranks))
+            values["ranks"] = ranks
+            values["parting"] = values.get("parting", SAME).format(ranks)
+        parted = {one.name for one in verdict.partings}
+        event = stream.make(
+            "state",
+            stream.last_step_where or self._causes.backward_where,
+            {**subjects, HEARD: (listener("optimizer", 0),)},
+            values,
+            stream.context(world_size=self._world, stage="train"),
+            tuple(Member(0, name, {"equal": name not in parted}) for name in verdict.names),
+            step=step,
+        )
+        stream.tell(event)
