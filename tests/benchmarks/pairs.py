@@ -35,11 +35,17 @@ class Pair:
 
 
 def measure(
-    script: str, arguments: Sequence[str], *, budget: str, runs: int = 5, record: bool = False
+    script: str,
+    arguments: Sequence[str],
+    *,
+    budget: str,
+    runs: int = 5,
+    record: bool = False,
+    ranks: int = 1,
 ) -> Pair:
     """Run a workload `runs` times bare and watched, in turn; times are seconds per step.
 
-    With `record` the watched run writes a trace.
+    With `record` the watched run writes a trace; several `ranks` are started by torchrun.
     """
     path = str(WORKLOADS / script)
     bare, watched = [], []
@@ -47,9 +53,12 @@ def measure(
     found = 0
     with tempfile.TemporaryDirectory() as folder:
         file = os.path.join(folder, "report.json")
-        under = [sys.executable, "-m", "tcstatic", "run", "--quiet", "--overhead-budget", budget]
+        python = [sys.executable]
+        if ranks > 1:
+            python += ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={ranks}"]
+        under = [*python, "-m", "tcstatic", "run", "--quiet", "--overhead-budget", budget]
         for number in range(runs):
-            bare.append(_seconds([sys.executable, path, *arguments]))
+            bare.append(_seconds([*python, path, *arguments]))
             asked = ["--report", file]
             if record:
                 asked += ["--trace", os.path.join(folder, f"trace-{number}")]

@@ -1,5 +1,9 @@
-"""Train a GPT-2 124M-sized model in bf16 on one GPU. Usage: gpt2.py STEPS."""
+"""Train a GPT-2 124M-sized model in bf16: on one GPU, or by ranks. Usage: gpt2.py STEPS [HOW].
 
+HOW, under torchrun: ddp, or fsdp2 (every block and the whole are sharded).
+"""
+
+import os
 import sys
 import time
 
@@ -8,6 +12,11 @@ from torch import nn
 from torch.nn import functional as F
 
 steps = int(sys.argv[1])
+how = sys.argv[2] if len(sys.argv) > 2 else ""
+rank = int(os.environ["RANK"]) if how else 0
+if how:
+    torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+    torch.distributed.init_process_group("nccl")
 torch.manual_seed(0)
 
 
@@ -44,8 +53,21 @@ class GPT(nn.Module):
         return self.head(self.norm(x))
 
 
-model = GPT().cuda()
+def wrapped(model):
+    if how == "ddp":
+        return nn.parallel.DistributedDataParallel(model)
+    if how == "fsdp2":
+        from torch.distributed.fsdp import fully_shard
+
+        for block in model.blocks:
+            fully_shard(block)
+        fully_shard(model)
+    return model
+
+
+model = wrapped(GPT().cuda())
 optimizer = torch.optim.AdamW(model.parameters(), lr=3e-4, weight_decay=0.1)
+torch.manual_seed(rank)
 ids = torch.randint(0, 50257, (16, 1025), device="cuda")
 warmup = steps // 5
 for step in range(steps):
@@ -60,5 +82,8 @@ for step in range(steps):
     nn.utils.clip_grad_norm_(model.parameters(), 1.0)
     optimizer.step()
 torch.cuda.synchronize()
-print(f"STEP {(time.perf_counter() - start) / (steps - warmup):.9f}")
-print(f"PEAK {torch.cuda.max_memory_allocated() / 2**20:.1f}")
+if rank == 0:
+    print(f"STEP {(time.perf_counter() - start) / (steps - warmup):.9f}")
+    print(f"PEAK {torch.cuda.max_memory_allocated() / 2**20:.1f}")
+if how:
+    torch.distributed.destroy_process_group()
