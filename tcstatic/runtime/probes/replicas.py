@@ -21,6 +21,7 @@ from tcstatic.runtime.probes.judging import Judge
 from tcstatic.runtime.probes.meeting import Meeting
 from tcstatic.runtime.probes.optimizers import Optimizer
 from tcstatic.runtime.probes.ownership import Ownership
+from tcstatic.runtime.probes.placed import has_copies
 from tcstatic.runtime.probes.stream import Stream
 from tcstatic.runtime.probes.structure import Structure
 
@@ -151,7 +152,9 @@ class Replicas:
         chosen = [
             (name, p)
             for name, p in self._ownership.parameters_of(wrappers or roots)
-            if p.requires_grad and name.removeprefix("module.") not in ignored
+            if p.requires_grad
+            and name.removeprefix("module.") not in ignored
+            and has_copies(p, self._world)
         ]
         key = tuple(sorted(registry.number(p) for _, p in chosen))
         if key and key not in self._families:
