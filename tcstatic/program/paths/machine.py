@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 # Calls are followed this deep, and a root is explored for this many expressions.
 DEPTH: Final = 14
-_COMPARISONS: Final = frozenset({"==", "eq", "-", "!="})
+_COMPARISONS: Final = frozenset({"==", "eq", "-", "!=", "<", "<=", ">", ">="})
 EFFORT: Final = 10_000
 
 

@@ -55,6 +55,7 @@ from tcstatic.program.paths.facts import (  # noqa: F401
     straight,
     subsets,
     terms,
+    thresholds,
     totals,
     turned,
     unbeaten,

@@ -23,6 +23,7 @@ _KEEPS: Final = frozenset(
     """sigmoid tanh relu round float double half int long bool to type cuda cpu detach clone numpy
     contiguous exp abs neg clamp requires_grad_ type_as""".split()
 )
+_ORDERS: Final = frozenset({">", ">=", "<", "<="})
 _COMPARES: Final = frozenset("> < >= <= + - * /".split())  # by a number
 _LAYERS: Final = frozenset("Sigmoid Tanh ReLU Dropout Identity Softplus Flatten".split())
 _SHAPES: Final = frozenset(
@@ -36,7 +37,8 @@ _Item = tuple[Object, int]
 @surveys
 def paired(m: Machine, block: Block) -> None:
     """``all_pairs`` of the comparison."""
-    compared = [one for one in m.compared if one.place is not None and len(one.inputs) == 2]
+    compared = [one for one in m.compared if one.op not in _ORDERS]
+    compared = [one for one in compared if one.place is not None and len(one.inputs) == 2]
     every = happenings(block)
     losses = [one for one in every if one.kind == "loss.forward" and one.node is not None]
     losses = [one for one in losses if one.values.get("operation") in _ALIKE]
