@@ -18,6 +18,7 @@ from tcstatic.program.paths.facts import (  # noqa: F401
     grad_modes,
     hooked,
     hooks,
+    interpolated,
     keeping,
     kept,
     layers,
