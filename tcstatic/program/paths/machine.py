@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 
 # Calls are followed this deep, and a root is explored for this many expressions.
 DEPTH: Final = 14
-_COMPARISONS: Final = frozenset({"==", "eq", "-", "!=", "<", "<=", ">", ">="})
+ORDERS: Final = frozenset({"<", "<=", ">", ">="})
+_COMPARISONS: Final = ORDERS | {"==", "eq", "-", "!="}
 EFFORT: Final = 10_000
 
 

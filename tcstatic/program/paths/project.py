@@ -271,6 +271,12 @@ def definitions_around(
     ]
 
 
+def title_around(tree: syntax.AST, line: int) -> str:
+    """What people call the function that a line lies in: its name behind that of its class, or of
+    the function around it; '' outside of all."""
+    return ".".join(one.name for one in definitions_around(tree, line)[-2:])
+
+
 def function_around(
     tree: syntax.AST, line: int
 ) -> syntax.FunctionDef | syntax.AsyncFunctionDef | None:

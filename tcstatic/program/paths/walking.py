@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Final, final
+from typing import Final, TypeVar, final
 
 from tcstatic.program.paths import lookup
 from tcstatic.program.paths.machine import Machine
@@ -33,6 +33,7 @@ Token = tuple[int, int]
 _UNTOLD: Final = frozenset({"attribute", "budget", "name", "recursion", "starred"})
 # How often the parameters of an object were replaced as a whole: the second part of its token.
 VERSION: Final = "#version"
+_Found = TypeVar("_Found")
 
 
 @final
@@ -71,6 +72,12 @@ def walked(
             seen.add(id(one))
             yield one
             waiting.extend(onward(one))
+
+
+def same_of_all(value: Phi, asked: Callable[[Value], _Found | None]) -> _Found | None:
+    """What is asked of a value, where all that it may be have the very same; None elsewhere."""
+    found = [asked(one) for one in value.options]
+    return found[0] if found and all(one is found[0] for one in found) else None
 
 
 def upstream(m: Machine, value: Value, through: Callable[[Value], bool]) -> Iterator[Value]:

@@ -14,7 +14,7 @@ from tcstatic.program.paths import wording
 from tcstatic.program.paths.facts.orders import tell
 from tcstatic.program.paths.facts.registry import surveys
 from tcstatic.program.paths.machine import Machine
-from tcstatic.program.paths.project import Module, definitions_around, statements_in
+from tcstatic.program.paths.project import Module, definitions_around, statements_in, title_around
 from tcstatic.program.paths.tree import Block
 from tcstatic.program.paths.values import Place
 from tcstatic.program.source import syntax
@@ -48,8 +48,7 @@ def _in_module(module: Module) -> Iterator[_Found]:
             little = [share for share in shares[0] if 0.0 < share <= _LEAST_KEPT]
             whole = {round(a + b, 6) for a, b in zip(*shares, strict=False)} == {1.0}
             if little and len(little) == len(shares[0]) == len(shares[1]) and whole:
-                around = definitions_around(module.tree, statement.lineno)
-                yield statement, ".".join(one.name for one in around[-2:]), little[0], mine
+                yield statement, title_around(module.tree, statement.lineno), little[0], mine
 
 
 def _updates(body: list[syntax.stmt]) -> Iterator[tuple[syntax.stmt, _Update]]:

@@ -15,7 +15,7 @@ from tcstatic.program.paths import wording
 from tcstatic.program.paths.facts.orders import tell
 from tcstatic.program.paths.facts.registry import surveys
 from tcstatic.program.paths.machine import Machine
-from tcstatic.program.paths.project import Module, definitions_around, statements_in
+from tcstatic.program.paths.project import Module, statements_in, title_around
 from tcstatic.program.paths.tree import Block
 from tcstatic.program.paths.values import Place
 from tcstatic.program.source import syntax
@@ -69,10 +69,10 @@ def _in_module(module: Module) -> Iterator[_Found]:
     numbers = _numbers(module)
     for scope in statements_in(module.tree):
         if isinstance(scope, _FUNCTIONS) and _WORTH.search(module.segment(scope)):
-            around = definitions_around(module.tree, scope.lineno)
+            title = title_around(module.tree, scope.lineno)
             function = _Function(scope, numbers)
             for fill in function.found():
-                yield fill, ".".join(one.name for one in around[-2:])
+                yield fill, title
 
 
 def _numbers(module: Module) -> dict[str, float]:

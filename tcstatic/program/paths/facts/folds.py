@@ -15,7 +15,7 @@ from tcstatic.program.paths import wording
 from tcstatic.program.paths.facts.orders import tell
 from tcstatic.program.paths.facts.registry import surveys
 from tcstatic.program.paths.machine import Machine
-from tcstatic.program.paths.project import Module, definitions_around, statements_in
+from tcstatic.program.paths.project import Module, statements_in, title_around
 from tcstatic.program.paths.tree import Block
 from tcstatic.program.paths.values import Place
 from tcstatic.program.source import syntax
@@ -75,8 +75,7 @@ def _in_module(module: Module) -> Iterator[_Found]:
                 if _is_meant(module, made, loop):
                     continue
                 if _is_trained_on(loop, name, functions, body):
-                    around = definitions_around(module.tree, made.lineno)
-                    yield made, ".".join(one.name for one in around[-2:]), name, loop.lineno
+                    yield made, title_around(module.tree, made.lineno), name, loop.lineno
 
 
 def _is_meant(module: Module, made: syntax.stmt, loop: syntax.For) -> bool:

@@ -14,7 +14,7 @@ from tcstatic.program.paths import wording
 from tcstatic.program.paths.facts.orders import tell
 from tcstatic.program.paths.facts.registry import surveys
 from tcstatic.program.paths.machine import Machine
-from tcstatic.program.paths.project import Module, definitions_around, statements_in
+from tcstatic.program.paths.project import Module, statements_in, title_around
 from tcstatic.program.paths.tree import Block
 from tcstatic.program.paths.values import Place
 from tcstatic.program.source import syntax
@@ -41,8 +41,7 @@ def interpolated(m: Machine, block: Block) -> None:
 def _in_module(module: Module) -> Iterator[_Found]:
     for scope in (module.tree, *statements_in(module.tree)):
         if isinstance(scope, (syntax.Module, *_DEFINES)):
-            around = definitions_around(module.tree, getattr(scope, "lineno", 0))
-            function = ".".join(one.name for one in around[-2:])
+            function = title_around(module.tree, getattr(scope, "lineno", 0))
             for call, name, mode in _in_scope(scope.body):
                 yield call, function, name, mode
 

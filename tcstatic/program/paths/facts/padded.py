@@ -15,7 +15,7 @@ from tcstatic.program.paths import wording
 from tcstatic.program.paths.facts.orders import tell
 from tcstatic.program.paths.facts.registry import surveys
 from tcstatic.program.paths.machine import Machine
-from tcstatic.program.paths.project import Module, definitions_around, statements_in
+from tcstatic.program.paths.project import Module, statements_in, title_around
 from tcstatic.program.paths.tree import Block
 from tcstatic.program.paths.values import Place
 from tcstatic.program.source import syntax
@@ -47,8 +47,7 @@ def padded(m: Machine, block: Block) -> None:
 def _in_module(module: Module) -> Iterator[_Found]:
     for node in (module.tree, *statements_in(module.tree)):
         if isinstance(node, syntax.Module | syntax.FunctionDef):
-            around = definitions_around(module.tree, getattr(node, "lineno", 0))
-            scope = _Scope(".".join(one.name for one in around[-2:]))
+            scope = _Scope(title_around(module.tree, getattr(node, "lineno", 0)))
             if not _is_even(node):
                 yield from scope.found(node.body, ())
 

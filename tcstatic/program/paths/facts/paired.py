@@ -11,10 +11,10 @@ from typing import Any, Final
 
 from tcstatic.program.paths.facts.orders import tell
 from tcstatic.program.paths.facts.registry import surveys
-from tcstatic.program.paths.machine import Machine
+from tcstatic.program.paths.machine import ORDERS, Machine
 from tcstatic.program.paths.tree import Block, happenings
 from tcstatic.program.paths.values import Const, Node, Object, Phi, Value
-from tcstatic.program.paths.walking import upstream
+from tcstatic.program.paths.walking import same_of_all, upstream
 
 # Losses that are given two tensors of one shape.
 _ALIKE: Final = frozenset("bce bce_with_logits mse_loss l1_loss smooth_l1_loss huber_loss".split())
@@ -23,7 +23,6 @@ _KEEPS: Final = frozenset(
     """sigmoid tanh relu round float double half int long bool to type cuda cpu detach clone numpy
     contiguous exp abs neg clamp requires_grad_ type_as""".split()
 )
-_ORDERS: Final = frozenset({">", ">=", "<", "<="})
 _COMPARES: Final = frozenset("> < >= <= + - * /".split())  # by a number
 _LAYERS: Final = frozenset("Sigmoid Tanh ReLU Dropout Identity Softplus Flatten".split())
 _SHAPES: Final = frozenset(
@@ -37,7 +36,7 @@ _Item = tuple[Object, int]
 @surveys
 def paired(m: Machine, block: Block) -> None:
     """``all_pairs`` of the comparison."""
-    compared = [one for one in m.compared if one.op not in _ORDERS]
+    compared = [one for one in m.compared if one.op not in ORDERS]
     compared = [one for one in compared if one.place is not None and len(one.inputs) == 2]
     every = happenings(block)
     losses = [one for one in every if one.kind == "loss.forward" and one.node is not None]
@@ -83,9 +82,7 @@ def _past(value: Value) -> Value | None:
     """A value before what leaves its shape as it is."""
     for _ in range(_MOST):
         if isinstance(value, Phi):
-            found = [_past(one) for one in value.options]
-            alike = all(one is found[0] for one in found)
-            return found[0] if found and alike else None
+            return same_of_all(value, _past)
         if not isinstance(value, Node) or not value.inputs:
             return value
         by_number = value.op in _COMPARES and len(value.inputs) == 2 and _is_number(value.inputs[1])

@@ -13,7 +13,7 @@ from tcstatic.program.paths import wording
 from tcstatic.program.paths.facts.orders import tell
 from tcstatic.program.paths.facts.registry import surveys
 from tcstatic.program.paths.machine import Machine
-from tcstatic.program.paths.project import Module, definitions_around, statements_in
+from tcstatic.program.paths.project import Module, statements_in, title_around
 from tcstatic.program.paths.tree import Block
 from tcstatic.program.paths.values import Place
 from tcstatic.program.source import syntax
@@ -49,7 +49,7 @@ def _in_module(module: Module) -> Iterator[_Found]:
     for scope in (module.tree, *statements_in(module.tree)):
         if not isinstance(scope, syntax.Module | syntax.FunctionDef):
             continue
-        around = definitions_around(module.tree, getattr(scope, "lineno", 0))
+        title = title_around(module.tree, getattr(scope, "lineno", 0))
         calls = [call for one in wording.own(scope.body) for call in _fits(one)]
         for index, (name, given, call) in enumerate(calls):
             lines = [one.lineno for one in made.get(name, ())]
@@ -57,7 +57,7 @@ def _in_module(module: Module) -> Iterator[_Found]:
                 if other != name or not lines or name in others or not _parts(before, given):
                     continue
                 if not any(first.lineno < line <= call.lineno for line in lines):
-                    yield call, ".".join(one.name for one in around[-2:]), name, first.lineno
+                    yield call, title, name, first.lineno
 
 
 def _fits(one: syntax.stmt) -> Iterator[tuple[str, str, syntax.Call]]:

@@ -14,7 +14,7 @@ from tcstatic.program.paths import wording
 from tcstatic.program.paths.facts.orders import tell
 from tcstatic.program.paths.facts.registry import surveys
 from tcstatic.program.paths.machine import Machine
-from tcstatic.program.paths.project import Module, definitions_around, statements_in
+from tcstatic.program.paths.project import Module, statements_in, title_around
 from tcstatic.program.paths.tree import Block
 from tcstatic.program.paths.values import Place
 from tcstatic.program.source import syntax
@@ -58,8 +58,7 @@ def _in_module(module: Module) -> Iterator[_Found]:
         elif isinstance(node, syntax.Module | _Function):
             found = _in_scope(list(wording.own(node.body)), models)
         for name, value, one in found:
-            around = definitions_around(module.tree, one.lineno)
-            function = ".".join(one.name for one in around[-2:])
+            function = title_around(module.tree, one.lineno)
             yield one, function, name, syntax.unparse(value)
 
 

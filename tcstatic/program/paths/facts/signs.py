@@ -14,7 +14,7 @@ from tcstatic.program.paths import wording
 from tcstatic.program.paths.facts.orders import tell
 from tcstatic.program.paths.facts.registry import surveys
 from tcstatic.program.paths.machine import Machine
-from tcstatic.program.paths.project import Module, definitions_around
+from tcstatic.program.paths.project import Module, title_around
 from tcstatic.program.paths.tree import Block
 from tcstatic.program.paths.values import Place
 from tcstatic.program.source import syntax
@@ -54,7 +54,7 @@ def _in_body(
         if isinstance(one, syntax.Assign) and len(one.targets) == 1:
             name = syntax.unparse(one.targets[0])
             if _is_meant_to_add(module, one, name) and _had_a_value(passed, one, name):
-                around = ".".join(d.name for d in definitions_around(module.tree, one.lineno)[-2:])
+                around = title_around(module.tree, one.lineno)
                 yield one, around, name
         inner = () if isinstance(one, _SKIPPED) else passed
         for part in ("body", "orelse", "finalbody", "handlers"):

@@ -10,9 +10,10 @@ from typing import Final
 
 from tcstatic.program.paths.facts.orders import tell
 from tcstatic.program.paths.facts.registry import surveys
-from tcstatic.program.paths.machine import Machine
+from tcstatic.program.paths.machine import ORDERS, Machine
 from tcstatic.program.paths.tree import Block, happenings
 from tcstatic.program.paths.values import Const, Node, Object, Phi, Value
+from tcstatic.program.paths.walking import same_of_all
 
 # What leaves a number as it is, wherever it puts it.
 _KEEPS: Final = frozenset(
@@ -21,7 +22,6 @@ _KEEPS: Final = frozenset(
 )
 _GIVES: Final = ("torch.nn.Linear", "torch.nn.Bilinear", "torch.nn.Conv", "torch.nn.LazyLinear")
 _SEQUENCE: Final = "torch.nn.Sequential"
-_ORDERS: Final = frozenset({">", ">=", "<", "<="})
 _HALF: Final = 0.5
 _MOST: Final = 40  # operations between a number and its layer
 
@@ -29,7 +29,7 @@ _MOST: Final = 40  # operations between a number and its layer
 @surveys
 def thresholds(m: Machine, block: Block) -> None:
     """``half_of_logits`` of the comparison."""
-    halved = [one for one in m.compared if one.op in _ORDERS and one.place]
+    halved = [one for one in m.compared if one.op in ORDERS and one.place]
     halved = [one for one in halved if any(map(_is_half, one.inputs))]
     if not halved:
         return
@@ -57,9 +57,7 @@ def _layer(value: Value) -> Object | None:
     """The layer that gave a value, or all of its options, with nothing computed since."""
     for _ in range(_MOST):
         if isinstance(value, Phi):
-            found = [_layer(one) for one in value.options]
-            alike = all(one is found[0] for one in found)
-            return found[0] if found and alike else None
+            return same_of_all(value, _layer)
         if not isinstance(value, Node) or not value.inputs:
             return None
         made = value.subject if value.op == "forward" else None

@@ -15,7 +15,7 @@ from tcstatic.program.paths import wording
 from tcstatic.program.paths.facts.orders import tell
 from tcstatic.program.paths.facts.registry import surveys
 from tcstatic.program.paths.machine import Machine
-from tcstatic.program.paths.project import Module, definitions_around, statements_in
+from tcstatic.program.paths.project import Module, statements_in, title_around
 from tcstatic.program.paths.tree import Block
 from tcstatic.program.paths.values import Place
 from tcstatic.program.source import syntax
@@ -95,9 +95,8 @@ def unbeaten(m: Machine, block: Block) -> None:
         if one.bounded and (_UNBOUNDED.search(text) or not _BOUNDED.search(text)):
             continue
         line = getattr(one.at, "lineno", 1)
-        around = ".".join(d.name for d in definitions_around(module.tree, line)[-2:])
         compared = f"{one.test.measured} {one.test.sign} {one.name}"
-        place = Place(module, one.at, around)
+        place = Place(module, one.at, title_around(module.tree, line))
         tell(block, "never_beaten", place, name=one.name, start=one.start, compared=compared)
 
 
