@@ -17,17 +17,16 @@ NAMES: Final = (
     "SLURM_STEP_ID",
     "PMIX_NAMESPACE",
 )
-# How many processes there are, in all and on this host; torch's own names come first.
 STEP: Final = "SLURM_STEP_NUM_TASKS"
-WORLDS: Final = ("WORLD_SIZE", "OMPI_COMM_WORLD_SIZE", "PMI_SIZE", STEP)
-LOCALS: Final = ("LOCAL_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_SIZE", "MPI_LOCALNRANKS", "LOCAL_SIZE")
-# The rank, and the two sizes that belong to it.
+# The rank, and how many processes there are, in all and on this host; torch's own come first.
 _KINDS: Final = (
     ("RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE"),
     ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_SIZE"),
     ("PMI_RANK", "PMI_SIZE", "MPI_LOCALNRANKS"),
     ("SLURM_PROCID", STEP, ""),
 )
+WORLDS: Final = tuple(world for _, world, _ in _KINDS)
+LOCALS: Final = (*(local for _, _, local in _KINDS if local), "LOCAL_SIZE")
 _NODES: Final = re.compile(r"(\d+)(?:\(x(\d+)\))?")
 
 

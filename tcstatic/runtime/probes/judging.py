@@ -27,16 +27,13 @@ from tcstatic.runtime.probes.stream import HEARD, Stream, listener
 class Judge:
     """Judges for the rank that compares."""
 
-    def __init__(self, stream: Stream, causes: Causes) -> None:
+    def __init__(self, stream: Stream, causes: Causes, world: int) -> None:
         self._stream = stream
         self._causes = causes
-        self._world = 1
-
-    def judge(
-        self, family: Family, turn: int, now: dict[int, Round], agreed: bool, *, world: int
-    ) -> None:
-        """Judge what all ranks noted of one update; `agreed`: all hold the same."""
         self._world = world
+
+    def judge(self, family: Family, turn: int, now: dict[int, Round], agreed: bool) -> None:
+        """Judge what all ranks noted of one update; `agreed`: all hold the same."""
         last, noted = family.compared
         family.compared = (turn, now)
         if family.lost:

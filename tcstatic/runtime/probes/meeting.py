@@ -6,10 +6,11 @@ import os
 import socket
 import stat
 import weakref
-from collections.abc import Sequence
-from typing import Any, Final, final
+from collections.abc import Callable, Sequence
+from typing import Any, Final, TypeVar, final
 
 PREFIX: Final = "tcstatic"
+_Answer = TypeVar("_Answer")
 _MY_FILES: Final = "/dev/fd"  # what this process has open, on Linux and on macOS
 
 
@@ -43,58 +44,48 @@ class Meeting:
 
     def leave(self, key: str, text: str) -> None:
         """Leave a text under a key."""
-        if not self.gone:
-            try:
-                self._store.set(key, text)
-            except RuntimeError:  # DistNetworkError and DistStoreError are such
-                self._over = True
+        self._ask(lambda store: store.set(key, text))
 
     def look(self, key: str) -> bytes | None:
         """Return what was left under a key, if anything; it stays there."""
-        if self.gone:
-            return None
-        try:
-            return bytes(self._store.get(key)) if self._store.check([key]) else None
-        except RuntimeError:
-            self._over = True
-            return None
+        return self._ask(lambda store: bytes(store.get(key)) if store.check([key]) else None)
 
     def has(self, keys: Sequence[str]) -> bool:
         """Whether something was left under each of some keys."""
-        if self.gone:
-            return False
-        try:
-            return bool(self._store.check(list(keys)))
-        except RuntimeError:
-            self._over = True
-            return False
+        return bool(self._ask(lambda store: store.check(list(keys))))
 
     def read(self, keys: Sequence[str]) -> list[bytes] | None:
         """Return what was left under some keys, once there is something under each; it stays."""
-        if not self.has(keys):
-            return None
-        try:
-            if self._store.has_extended_api():  # all of it in one way there and back
-                return list(map(bytes, self._store.multi_get(list(keys))))
-            return [bytes(self._store.get(key)) for key in keys]
-        except RuntimeError:
-            self._over = True
-            return None
+        return self._ask(lambda store: _all(store, keys)) if self.has(keys) else None
 
     def take(self, keys: Sequence[str]) -> list[bytes] | None:
         """Return what was left under some keys, once all of it is there; it is there no longer."""
+
+        def taken(store: Any) -> list[bytes] | None:
+            if not store.check(list(keys)):
+                return None
+            found = [bytes(store.get(key)) for key in keys]
+            for key in keys:
+                store.delete_key(key)
+            return found
+
+        return self._ask(taken)
+
+    def _ask(self, asked: Callable[[Any], _Answer]) -> _Answer | None:
+        """Return what the store says, None once nobody serves it."""
         if self.gone:
             return None
         try:
-            if not self._store.check(list(keys)):
-                return None
-            found = [bytes(self._store.get(key)) for key in keys]
-            for key in keys:
-                self._store.delete_key(key)
-        except RuntimeError:
+            return asked(self._store)
+        except RuntimeError:  # DistNetworkError and DistStoreError are such
             self._over = True
             return None
-        return found
+
+
+def _all(store: Any, keys: Sequence[str]) -> list[bytes]:
+    if store.has_extended_api():  # all of it in one way there and back
+        return list(map(bytes, store.multi_get(list(keys))))
+    return [bytes(store.get(key)) for key in keys]
 
 
 def _connections(store: Any) -> dict[object, socket.socket]:

@@ -62,7 +62,7 @@ class Replicas:
         self._current: Family | None = None
         self._local = False
         self._causes = Causes(stream, live)
-        self._judge = Judge(stream, self._causes)
+        self._judge: Judge | None = None
         self._early: list[tuple[Site, frozenset[int]]] = []
         self.collectives = Collectives(stream, self, self._name_of)
 
@@ -229,11 +229,9 @@ class Replicas:
         until, rank = time.monotonic() + LAST_SECONDS, self._stream.rank
         if rank:
             self.leave(f"over/{rank}", "1")
-        while not self._meeting.gone and time.monotonic() < until:
-            if self._owes_nothing(self._exchange, self._meeting):
-                break
-            time.sleep(TURN_SECONDS)
-        self._part(self._meeting, until)
+        meeting, exchange = self._meeting, self._exchange
+        _wait(lambda: meeting.gone or self._owes_nothing(exchange, meeting), until)
+        self._part(meeting, until)
 
     def _part(self, meeting: Meeting, until: float) -> None:
         """Leave the store for good; rank 0, which may be its server, after those who said that
@@ -244,10 +242,8 @@ class Replicas:
         else:
             meeting.leave("over/0", "1")
             waiting = [other for other in others if meeting.has([f"over/{other}"])]
-            while time.monotonic() < until and not meeting.gone:
-                if not waiting or meeting.has([f"left/{other}" for other in waiting]):
-                    break
-                time.sleep(TURN_SECONDS)
+            left = [f"left/{other}" for other in waiting]
+            _wait(lambda: meeting.gone or not left or meeting.has(left), until)
         meeting.leave_for_good()
 
     def _owes_nothing(self, exchange: Exchange, meeting: Meeting) -> bool:
@@ -292,6 +288,7 @@ class Replicas:
             return False
         self._meeting = Meeting(dist)
         self._exchange = Exchange(self._meeting, self._stream.rank, self._world)
+        self._judge = Judge(self._stream, self._causes, self._world)
         return True
 
     def _publish(self, family: Family, *, last: bool = False) -> None:
@@ -306,13 +303,19 @@ class Replicas:
         return tuple(rate for one in self._live() for rate in one.group_rates())
 
     def _compare(self, family: Family) -> None:
-        exchange = self._exchange
-        if self._stream.rank or exchange is None:
+        exchange, judge = self._exchange, self._judge
+        if self._stream.rank or exchange is None or judge is None:
             return
         for turn in sorted(family.rounds):
             gathered = exchange.gathered((family.index, turn), family.rounds[turn])
             if gathered is not None:
                 del family.rounds[turn]
-                self._judge.judge(family, turn, *gathered, world=self._world)
+                judge.judge(family, turn, *gathered)
             elif exchange.awaits((family.index, turn)):
                 return  # what comes after it is judged by it
+
+
+def _wait(done: Callable[[], bool], until: float) -> None:
+    """Ask now and then until it is done, but no longer than that."""
+    while time.monotonic() < until and not done():
+        time.sleep(TURN_SECONDS)
