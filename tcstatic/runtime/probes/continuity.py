@@ -9,11 +9,14 @@ a thread, a faulty card. What all ranks do alike says nothing, so that no rule i
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any, final
+from typing import Any, Final, final
 
 from tcstatic.runtime.probes import measure
 
 WEIGHT, GRADIENT, STATE, COUNT, RATE = "weight", "gradient", "state", "count", "rate"
+BUFFER, SEED = "buffer", "seed"
+RATES, SEEDS = "the learning rate", "the seed of random numbers"
+MISSING: Final = -1.0  # of what could not be read
 Named = Sequence[tuple[str, Any]]
 
 
@@ -23,13 +26,15 @@ class Continuity:
 
     Both are read on the device; nothing waits until `changed`. A change that moves the norm by less
     than its own precision does not show. State: `_left` by kind, `_pairs` what was held together,
-    `_rates` those of a backward, `_noted` what is known to have changed.
+    `_rates` those of a backward, `_seed` that of random numbers, `_noted` what is known to have
+    changed.
     """
 
     def __init__(self) -> None:
         self._left: dict[str, tuple[list[str], measure.Pending]] = {}
         self._pairs: list[tuple[str, list[str], measure.Pending, measure.Pending]] = []
         self._rates: Sequence[float | None] = ()
+        self._seed: int | None = None
         self._noted: dict[str, str] = {}
 
     def backward_begins(self, rates: Sequence[float | None]) -> None:
@@ -39,8 +44,14 @@ class Continuity:
     def step_begins(self, rates: Sequence[float | None]) -> None:
         """A step begins, or what comes just before it, at these learning rates."""
         if self._rates and self._rates != rates:
-            self._noted["the learning rate"] = RATE
+            self._noted[RATES] = RATE
         self._rates = ()
+
+    def draws_by(self, seed: int) -> None:
+        """Random numbers are drawn by this seed."""
+        if self._seed not in (None, seed):
+            self._noted[SEEDS] = SEED
+        self._seed = seed
 
     def leaves(self, kind: str, tensors: Named) -> None:
         """What was to change these is over."""
@@ -59,13 +70,14 @@ class Continuity:
         found, self._noted = self._noted, {}
         for kind, names, left, now in pairs:
             for name, old, new in zip(names, left.values(), now.values(), strict=True):
-                if old != new and (old == old or new == new):
+                if old != new and (old == old or new == new) and MISSING not in (old, new):
                     found.setdefault(name, kind)
         return found
 
     def forget(self) -> None:
         """Steps go by unwatched."""
         self._left, self._pairs, self._rates, self._noted = {}, [], (), {}
+        self._seed = None
 
 
 def states(

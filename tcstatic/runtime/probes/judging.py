@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, final
 
 from tcstatic.model import Member
-from tcstatic.runtime.probes.causes import NEVER_SAME, ONCE_APART, SAME, Causes, family_step
+from tcstatic.runtime.probes.causes import NEVER_SAME, ONCE_APART, SAME, TOUCHED, Causes, family_step
+from tcstatic.runtime.probes.continuity import SEED
 from tcstatic.runtime.probes.exchange import alike
 from tcstatic.runtime.probes.family import Family
+from tcstatic.runtime.probes.lonely import Touch
 from tcstatic.runtime.probes.partings import (
     Parting,
     Round,
@@ -42,6 +44,23 @@ class Judge:
         now = {rank: one.without(family.meant) for rank, one in counted.items()}
         if self._is_lost(family, turn, now):
             return
+        parted = self._judge_copies(family, turn, now, noted, last)
+        self._tell_touches(family.lonely.judge(turn, now, parted=parted))
+
+    def settle(self, family: Family) -> None:
+        """The run ends."""
+        if not family.lost:
+            self._tell_touches(family.lonely.settle())
+
+    def _judge_copies(
+        self,
+        family: Family,
+        turn: int,
+        now: dict[int, Round],
+        noted: Mapping[int, Round],
+        last: int,
+    ) -> bool:
+        """Judge what several ranks hold; return whether something is told."""
         gradients = gradients_parted(now)
         if gradients.names:
             self._tell(family_step(turn), "param.grad", gradients, {})
@@ -60,6 +79,20 @@ class Judge:
             self._tell(family_step(turn), "param.data", values, {})
         if not gradients.partings and not values.partings:
             family.meant |= passed_by_some(now)
+        return bool(gradients.partings or values.partings or odd)
+
+    def _tell_touches(self, touches: Sequence[Touch]) -> None:
+        """Tell of what changed on one rank alone."""
+        for one in touches:
+            if one.kind == SEED:
+                continue
+            values = {
+                "left_alone": False,
+                "how": TOUCHED[one.kind].format(one.name),
+                "culprit_rank": one.rank,
+                "world_size": self._world,
+            }
+            self._make(values, {}, (), family_step(one.turn))
 
     def _is_lost(self, family: Family, turn: int, now: Mapping[int, Round]) -> bool:
         """Whether a rank left an update out that others made; that is told."""
@@ -114,13 +147,24 @@ class Judge:
             values["ranks"] = ranks
             values["parting"] = values.get("parting", SAME).format(ranks)
         parted = {one.name for one in verdict.partings}
+        members = tuple(Member(0, name, {"equal": name not in parted}) for name in verdict.names)
+        self._make(values, subjects, members, step)
+
+    def _make(
+        self,
+        values: dict[str, Any],
+        subjects: Mapping[str, tuple[int, ...]],
+        members: tuple[Member, ...],
+        step: int,
+    ) -> None:
+        stream = self._stream
         event = stream.make(
             "state",
             stream.last_step_where or self._causes.backward_where,
             {**subjects, HEARD: (listener("optimizer", 0),)},
             values,
             stream.context(world_size=self._world, stage="train"),
-            tuple(Member(0, name, {"equal": name not in parted}) for name in verdict.names),
+            members,
             step=step,
         )
         stream.tell(event)

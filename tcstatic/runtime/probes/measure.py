@@ -13,6 +13,7 @@ COPY_LIMIT: Final = 32 << 20  # bytes kept for bitwise comparison; the memory pr
 _TENSORS: Final = frozenset({torch.Tensor, torch.nn.Parameter})
 _ITEM: Final[Callable[[Any], float]] = operator.methodcaller("item")
 _KIND: Final[Callable[[Any], Any]] = operator.attrgetter("dtype", "is_cpu", "layout")
+_WHERE: Final[Callable[[Any], int]] = operator.methodcaller("data_ptr")
 _PLAIN: Final = {(dtype, True, torch.strided) for dtype in (torch.float32, torch.float64)}
 MOST_COPIES: Final = 32  # parameters compared per step: others wait for the next one
 _SMALL: Final = frozenset({torch.float16, torch.bfloat16})
@@ -150,12 +151,16 @@ def norms_of_two(one: Sequence[Any], other: Sequence[Any]) -> tuple[Pending, Pen
 
 
 def _plain_on_host(tensors: Sequence[Any]) -> bool:
-    """Tell whether all are dense float32 or all dense float64 tensors in the host's memory."""
+    """Tell whether all are dense float32 or all dense float64 tensors in the host's memory.
+
+    Of some it may have been taken away (see `readable`): to read them would end the process.
+    """
     try:
         kinds = set(map(_KIND, tensors))
     except AttributeError:
         return False  # a gradient is missing
-    return len(kinds) == 1 and kinds <= _PLAIN and set(map(type, tensors)) <= _TENSORS
+    plain = len(kinds) == 1 and kinds <= _PLAIN and set(map(type, tensors)) <= _TENSORS
+    return plain and all(map(_WHERE, tensors))
 
 
 def _norms_on_host(tensors: Sequence[Any]) -> list[float]:
@@ -189,6 +194,7 @@ def _plain(tensors: Sequence[Any]) -> bool:
         and t.device == device
         and t.layout == torch.strided
         and t.numel()
+        and t.data_ptr()
         for t in tensors
     )
 
