@@ -13,6 +13,8 @@ COPY_LIMIT: Final = 32 << 20  # bytes kept for bitwise comparison; the memory pr
 _TENSORS: Final = frozenset({torch.Tensor, torch.nn.Parameter})
 _ITEM: Final[Callable[[Any], float]] = operator.methodcaller("item")
 _KIND: Final[Callable[[Any], Any]] = operator.attrgetter("dtype", "is_cpu", "layout")
+_STORAGE: Final[Callable[[Any], Any]] = operator.methodcaller("untyped_storage")
+_BYTES: Final[Callable[[Any], int]] = operator.methodcaller("nbytes")
 _PLAIN: Final = {(dtype, True, torch.strided) for dtype in (torch.float32, torch.float64)}
 MOST_COPIES: Final = 32  # parameters compared per step: others wait for the next one
 _SMALL: Final = frozenset({torch.float16, torch.bfloat16})
@@ -155,7 +157,14 @@ def _plain_on_host(tensors: Sequence[Any]) -> bool:
         kinds = set(map(_KIND, tensors))
     except AttributeError:
         return False  # a gradient is missing
-    return len(kinds) == 1 and kinds <= _PLAIN and set(map(type, tensors)) <= _TENSORS
+    plain = len(kinds) == 1 and kinds <= _PLAIN and set(map(type, tensors)) <= _TENSORS
+    return plain and _there(tensors)
+
+
+def _there(tensors: Sequence[Any]) -> bool:
+    """Tell whether none has lost its memory: a kernel that reads one whose storage was freed, as
+    wrappers that shard do between two uses, ends the process."""
+    return all(map(_BYTES, map(_STORAGE, tensors)))
 
 
 def _norms_on_host(tensors: Sequence[Any]) -> list[float]:
@@ -190,7 +199,7 @@ def _plain(tensors: Sequence[Any]) -> bool:
         and t.layout == torch.strided
         and t.numel()
         for t in tensors
-    )
+    ) and _there(tensors)
 
 
 def _norms_of_any(tensors: Sequence[Any]) -> Pending:

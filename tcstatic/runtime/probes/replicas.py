@@ -21,7 +21,7 @@ from tcstatic.runtime.probes.judging import Judge
 from tcstatic.runtime.probes.meeting import Meeting
 from tcstatic.runtime.probes.optimizers import Optimizer
 from tcstatic.runtime.probes.ownership import Ownership
-from tcstatic.runtime.probes.placed import has_copies
+from tcstatic.runtime.probes.placed import has_copies, kept
 from tcstatic.runtime.probes.stream import Stream
 from tcstatic.runtime.probes.structure import Structure
 
@@ -151,7 +151,7 @@ class Replicas:
         ignored = {name for one in wrappers for name in getattr(one, "parameters_to_ignore", ())}
         chosen = [
             (name, p)
-            for name, p in self._ownership.parameters_of(wrappers or roots)
+            for name, p in kept(self._ownership.parameters_of(wrappers or roots), roots)
             if p.requires_grad
             and name.removeprefix("module.") not in ignored
             and has_copies(p, self._world)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
 from tcstatic.runtime.probes.measure import MOST_COPIES, Copies, bits, digests, norms, readable
 
@@ -36,6 +37,13 @@ def test_norms_of_anything() -> None:
     assert got == pytest.approx([6, -1, 6, 5, -1, -1, -1, -1, math.inf])
     assert norms([]).values() == []
     assert norms([None, None]).values() == [-1, -1]
+
+
+def test_norms_of_what_was_freed() -> None:
+    whole = torch.ones(6)
+    parts = [nn.Parameter(whole[:2]), nn.Parameter(whole[2:]), nn.Parameter(torch.ones(4))]
+    whole.untyped_storage().resize_(0)
+    assert norms(parts).values() == [-1.0, -1.0, 2.0]
 
 
 def test_norms_of_mixed_precision() -> None:
