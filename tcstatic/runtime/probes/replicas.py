@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Sequence
+from types import FrameType
 from typing import Any, Final, final
 
 from tcstatic.model import Site
@@ -86,6 +87,15 @@ class Replicas:
             if family.gradients is not None and family.holds(tensor):
                 family.writer = site.number
                 self._causes.places[site.number] = site
+
+    def reduced(self, site: Site, tensor: Any, frame: FrameType) -> None:
+        """A collective is about to be given a tensor."""
+        self.collectives.reduced(site, tensor)
+        if self._current is not None and self._current.round == 0:
+            step = self._stream.last_step_where if self._current.updated else None
+            where = self._stream.locator.beside(frame, step) if step else None
+            operation = site.arguments["operation"]
+            self._current.brings_together(tensor, operation, where or site.location)
 
     def _name_of(self, tensor: Any) -> str:
         named = (family.name_of(tensor) for family in self._families.values())
