@@ -1,9 +1,9 @@
 """What can be known of a fault on one rank: by workload and kind, what it hits, or why nothing can.
 
-A copy elsewhere tells that two ranks differ, and what a rank did alone tells which of them is wrong.
-Where there is no copy (a parameter in parts, a stage of a pipeline), only this is left: what nothing
-is meant to change has changed, on one rank, once. A seed and a batch are another rank's, or are not,
-and so are at most a warning: the same batch on two ranks in one step may be meant.
+A copy elsewhere tells that two ranks differ, and what a rank did alone tells which of them is
+wrong. Where there is no copy (a parameter in parts, a stage of a pipeline), only this is left: what
+nothing is meant to change has changed, on one rank, once. A seed and a batch are another rank's, or
+are not, and so are at most a warning: the same batch on two ranks in one step may be meant.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ WORKLOADS: Final = {
             "batch": DRAWN,
             "buffer": NO_BUFFER,
             "rng": NO_DRAW,
-            "argument": "its collectives are those of a layer, in a group: kind result stands for them",
+            "argument": "its collectives are a layer's, in a group: kind result stands for them",
         },
     ),
     "fsdp2": Workload(2, _NET, ("scale",)),
@@ -114,8 +114,5 @@ WORKLOADS: Final = {
 def combinations(workloads: tuple[str, ...]) -> list[tuple[str, str]]:
     """The workloads and kinds that are within reach, in order."""
     return [
-        (name, kind)
-        for name in workloads
-        for kind in KINDS
-        if kind not in WORKLOADS[name].beyond
+        (name, kind) for name in workloads for kind in KINDS if kind not in WORKLOADS[name].beyond
     ]

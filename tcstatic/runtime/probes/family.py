@@ -6,8 +6,10 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any, final
 
+from tcstatic.model import Location
 from tcstatic.runtime.probes import measure
 from tcstatic.runtime.probes.averaged import Averaged
+from tcstatic.runtime.probes.brought import Brought
 from tcstatic.runtime.probes.continuity import (
     BUFFER,
     COUNT,
@@ -26,18 +28,19 @@ from tcstatic.runtime.probes.partings import Round
 class Family:
     """The parameters that one backward trains together, and what this rank knows of them.
 
-    `parameters` are those that other ranks may have copies of, `own` those that they have not;
-    `buffers` are of the same models. `group`: the ranks whose copies a wrapper keeps equal, empty where none does. State, reset
-    each round: `gradients` digests before the first update, `used` those that the step takes
-    where they were `written` to by the program, `sites` the sites passed since, `results` the
-    norms that clipping returned, `rates` those that the last update used, `writer` the last
+    `parameters` are those that other ranks may have copies of, `everything` with those that they
+    have not; `buffers` are of the same models. `group`: the ranks whose copies a wrapper keeps
+    equal, empty where none does. State, reset each round: `gradients` digests before the first
+    update, `used` those that the step takes where they were `written` to by the program, `sites`
+    the sites passed since, `results` the norms that clipping returned, `rates` those that the last update used, `writer` the last
     site that wrote to one of them or its gradient, `pointers` their names by where their data
     begin, once that was asked. `round` counts the updates so far; `rounds` holds what this rank
     noted, by round, until it is compared; `compared` the round last compared and what the ranks
     had noted in it; `meant` the sites that only some of them passed while no copies parted;
     `backwards` counts those that the wrapper brings together; `continuity` tells whether all of it
-    was left alone in between, `lonely` what was not on one rank alone, `averaged` which gradients a program brings together; `lost`: the
-    ranks are no longer at one update, and are compared no more.
+    was left alone in between, `lonely` what was not on one rank alone, `averaged` which gradients
+    a program brings together, and `brought` which in vain; `updated` whether a step came since
+    the backward; `lost`: the ranks are no longer at one update, and are compared no more.
     """
 
     def __init__(
@@ -74,6 +77,8 @@ class Family:
         self.continuity = Continuity()
         self.averaged = Averaged()
         self.lonely = Lonely()
+        self.brought = Brought()
+        self.updated = False
 
     def close(self, step: int, rates: tuple[float | None, ...], *, last: bool) -> Round:
         """Close the round: return what is to be compared with other ranks."""
@@ -123,6 +128,7 @@ class Family:
         """A step is over: weights and states stay as they are until the next one."""
         self.continuity.leaves(WEIGHT, self.everything)
         self.continuity.leaves(BUFFER, self.buffers)
+        self.updated = True
         for kind, tensors in self._states(live):
             self.continuity.leaves(kind, tensors)
 
@@ -130,10 +136,17 @@ class Family:
         kept = states(self.everything, (one.thing() for one in live if not one.manual))
         return list(zip((STATE, COUNT), kept, strict=True))
 
+    def brings_together(self, tensor: Any, operation: str, where: Location) -> None:
+        """A collective is about to be given a tensor: a gradient of the first update, perhaps."""
+        if self.round == 0 and not self.group and (name := self.name_of(tensor)):
+            at = measure.pointer(tensor)
+            if all(measure.pointer(parameter) != at for _, parameter in self.parameters):
+                self.brought.together(name, operation, where, late=self.updated)
+
     def open(self) -> None:
         """A round begins: nothing is noted."""
         self.gradients, self.sites, self.results = None, [], {}
-        self.written, self.used = False, None
+        self.written, self.used, self.updated = False, None, False
         self.writer, self.rates, self.pointers = 0, (), {}
 
     def holds(self, tensor: Any) -> bool:

@@ -2,13 +2,13 @@
 
 Of a parameter in parts, a stage of a pipeline or a buffer no other rank has a copy, so that nothing
 differs where one is written to by a library, a thread or a faulty card. That a program does so
-itself, where no probe sees it, is told by its doing so again, on several ranks, or to much at a time
-(bounds for all gradients, weights that are swapped): then nothing is said of that kind any more.
+itself, where no probe sees it, is told by its doing so again, on several ranks, or to much at a
+time (bounds for all gradients, weights that are swapped): then nothing is said of that kind any
+more.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, final

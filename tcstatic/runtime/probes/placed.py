@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
-Named = Sequence[tuple[str, Any]]
-_GROUPS: Final = ("_fsdp_param_groups", "_fsdp_param_group")  # of torch 2.13, and before
+_STATE: Final = "_get_fsdp_state"  # what ``fully_shard`` adds to a module's class
 
 
 def has_copies(parameter: Any, world: int) -> bool:
@@ -30,27 +29,27 @@ def has_copies(parameter: Any, world: int) -> bool:
     return whole is None or parameter.numel() >= math.prod(whole)
 
 
-def in_parts(roots: Iterable[Any], parameters: Named) -> list[tuple[str, Any]]:
-    """Return parameters, each as the part that an optimizer holds.
+def kept(named: Iterable[tuple[str, Any]], roots: Iterable[Any]) -> list[tuple[str, Any]]:
+    """Return parameters as this rank keeps them from step to step.
 
-    Between a forward and its backward ``fully_shard`` has the whole parameters on their modules,
-    whose memory it takes away later.
+    Between forward and backward ``fully_shard`` registers whole ones, whose memory is freed
+    afterwards; each stands for a part that stays. Where torch does not say for which, plain ones
+    are left out.
     """
-    parts: dict[int, Any] = {}
-    for root in roots:
-        for module in root.modules() if hasattr(root, "_get_fsdp_state") else ():
-            for one in _managed(module):
-                whole, part = getattr(one, "_unsharded_param", None), one.sharded_param
-                parts[id(whole)] = part
-    return [(name, parts.get(id(one), one)) for name, one in parameters]
+    sharded = [one for root in roots for one in root.modules() if hasattr(one, _STATE)]
+    records = [one for module in sharded for one in _gathered(module)]
+    parts = {id(getattr(one, "_unsharded_param", None)): one.sharded_param for one in records}
+    found = [(name, parts.get(id(parameter), parameter)) for name, parameter in named]
+    if sharded and not records:
+        return [(name, one) for name, one in found if hasattr(one, "placements")]
+    return found
 
 
-def _managed(module: Any) -> list[Any]:
-    """What ``fully_shard`` keeps of the parameters of a module."""
-    state = getattr(module, "_get_fsdp_state", None)
-    if state is None:
-        return []
-    found = state()
-    groups = next((g for key in _GROUPS if (g := getattr(found, key, None))), ())
-    several = groups if isinstance(groups, list | tuple) else [groups]
-    return [one for group in several for one in getattr(group, "fsdp_params", ())]
+def _gathered(module: Any) -> Iterator[Any]:
+    """Yield torch's own records of what ``fully_shard`` gathers for a module."""
+    state = getattr(module, _STATE)()
+    groups = getattr(state, "_fsdp_param_groups", None)  # since torch 2.12; one group before
+    if groups is None:
+        groups = filter(None, [getattr(state, "_fsdp_param_group", None)])
+    for group in groups:
+        yield from getattr(group, "fsdp_params", ())

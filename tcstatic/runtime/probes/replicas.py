@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Sequence
+from types import FrameType
 from typing import Any, Final, final
 
 from tcstatic.model import Site
@@ -21,7 +22,7 @@ from tcstatic.runtime.probes.judging import Judge
 from tcstatic.runtime.probes.meeting import Meeting
 from tcstatic.runtime.probes.optimizers import Optimizer
 from tcstatic.runtime.probes.ownership import Ownership
-from tcstatic.runtime.probes.placed import has_copies, in_parts
+from tcstatic.runtime.probes.placed import has_copies, kept
 from tcstatic.runtime.probes.stream import Stream
 from tcstatic.runtime.probes.structure import Structure
 
@@ -87,6 +88,15 @@ class Replicas:
             if family.gradients is not None and family.holds(tensor):
                 family.writer = site.number
                 self._causes.places[site.number] = site
+
+    def reduced(self, site: Site, tensor: Any, frame: FrameType) -> None:
+        """A collective is about to be given a tensor."""
+        self.collectives.reduced(site, tensor)
+        if self._current is not None and self._current.round == 0:
+            step = self._stream.last_step_where if self._current.updated else None
+            where = self._stream.locator.beside(frame, step) if step else None
+            operation = site.arguments["operation"]
+            self._current.brings_together(tensor, operation, where or site.location)
 
     def _name_of(self, tensor: Any) -> str:
         named = (family.name_of(tensor) for family in self._families.values())
@@ -154,7 +164,7 @@ class Replicas:
         found = self._ownership.parameters_of(wrappers or roots)
         chosen = [
             (name, p)
-            for name, p in in_parts(roots, found)
+            for name, p in kept(found, roots)
             if p.requires_grad and name.removeprefix("module.") not in ignored
         ]
         key = tuple(sorted(registry.number(p) for _, p in chosen))

@@ -6,6 +6,7 @@ from tcstatic.program.paths.facts import (  # noqa: F401
     augmenting,
     averaging,
     clipping,
+    collected,
     copies,
     cutting,
     decays,
