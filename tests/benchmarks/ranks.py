@@ -3,12 +3,12 @@
     python -m tests.benchmarks.ranks [--faults N] [--healthy N] [--seed N]
         [--workload NAME] [--kind KIND] [--budget P%]
 
-Each run disturbs one rank in one step (see `disturbing/disturb.py`; the source that is watched
-does not show it); faults take turns among all workloads and kinds, but for those that nobody can know
+Each run disturbs one rank in one step (see `disturbing/disturb.py`; the source that is watched does
+not show it); faults take turns among all workloads and kinds, but for those that nobody can know
 of: these are printed with the reason (see `reaching`). Found: an error within two steps, or a
 warning where no more can be known; `parameter`: the right one is named (a rate hits all, momentum
-all that clipping ties together, a seed none); `rank`: the right one is, of a batch the two that share it.
-A healthy run must be silent.
+all that clipping ties together, a seed none); `rank`: the right one is, of a batch the two that
+share it. A healthy run must be silent.
 """
 
 from __future__ import annotations

@@ -71,7 +71,6 @@ WORKLOADS: Final = {
     "shards": Workload(
         4,
         ("0.weight", "1.norm.weight", "1.up", "2.down", "2.norm.bias", "3.weight"),
-        outputs=("1", "2"),
         beyond={
             "batch": DRAWN,
             "buffer": NO_BUFFER,

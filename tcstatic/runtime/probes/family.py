@@ -32,15 +32,16 @@ class Family:
     have not; `buffers` are of the same models. `group`: the ranks whose copies a wrapper keeps
     equal, empty where none does. State, reset each round: `gradients` digests before the first
     update, `used` those that the step takes where they were `written` to by the program, `sites`
-    the sites passed since, `results` the norms that clipping returned, `rates` those that the last update used, `writer` the last
-    site that wrote to one of them or its gradient, `pointers` their names by where their data
-    begin, once that was asked. `round` counts the updates so far; `rounds` holds what this rank
-    noted, by round, until it is compared; `compared` the round last compared and what the ranks
-    had noted in it; `meant` the sites that only some of them passed while no copies parted;
-    `backwards` counts those that the wrapper brings together; `continuity` tells whether all of it
-    was left alone in between, `lonely` what was not on one rank alone, `averaged` which gradients
-    a program brings together, and `brought` which in vain; `updated` whether a step came since
-    the backward; `lost`: the ranks are no longer at one update, and are compared no more.
+    the sites passed since, `results` the norms that clipping returned, `rates` those that the last
+    update used, `writer` the last site that wrote to one of them or its gradient, `pointers` their
+    names by where their data begin, once that was asked. `round` counts the updates so far;
+    `rounds` holds what this rank noted, by round, until it is compared; `compared` the round last
+    compared and what the ranks had noted in it; `meant` the sites that only some of them passed
+    while no copies parted; `backwards` counts those that the wrapper brings together; `continuity`
+    tells whether all of it was left alone in between, `lonely` what was not on one rank alone,
+    `averaged` which gradients a program brings together, and `brought` which in vain; `updated`
+    whether a step came since the backward; `lost`: the ranks are no longer at one update, and are
+    compared no more.
     """
 
     def __init__(
@@ -101,6 +102,7 @@ class Family:
             self.backwards,
             *early,
             self.continuity.changed(),
+            tuple(sorted(self.continuity.by_torch)),
         )
         self.open()
         return closed

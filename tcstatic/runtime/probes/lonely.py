@@ -9,7 +9,7 @@ more.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, final
 
@@ -51,7 +51,7 @@ class Lonely:
         self._turns += 1
         for key, found in _touches(turn, now).items():
             before = [one for one in self._waiting if _key(one[1]) == key]
-            if key in self._habits or before or len(found) > 1 or parted:
+            if key in self._habits or before or len(found) > 1 or parted or _meant(found, now):
                 self._habits.add(key)
                 self._waiting = [one for one in self._waiting if one not in before]
             else:
@@ -80,6 +80,12 @@ def _touches(turn: int, now: Mapping[int, Round]) -> dict[tuple[str, str], list[
             touch = Touch(turn, name, kind, rank)
             found.setdefault(_key(touch), []).append(touch)
     return found
+
+
+def _meant(found: Sequence[Touch], now: Mapping[int, Round]) -> bool:
+    """Whether torch itself has written there, as a program has it do: memory that goes wrong, or a
+    kernel that writes where it should not, are not counted by it."""
+    return any(one.name in now[one.rank].by_torch for one in found)
 
 
 def _key(touch: Touch) -> tuple[str, str]:

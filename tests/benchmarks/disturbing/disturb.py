@@ -13,6 +13,7 @@ import torch.distributed as dist
 KIND, STEP, RANK, NAME = (os.environ.get("DISTURB", "") + ":::").split(":")[:4]
 SEED = 1000 * int(os.environ.get("SEED", "0"))
 OUTPUTS = []  # handles of hooks that alter what a module gives
+ARMED = []  # what the next collective of this rank does wrong
 
 
 def seed(number):
@@ -37,10 +38,22 @@ def operation(step, rank):
     return dist.ReduceOp.MAX if due("argument", step, rank) else dist.ReduceOp.SUM
 
 
-def reduced(tensor, step, rank):
-    """What ranks have brought together arrives."""
-    if due("result", step, rank) and not NAME:
-        tensor.view(-1)[0] += 0.5
+def lossy(bring_together):
+    """The same collective over a link, or on a card, that may lose something."""
+
+    def all_reduce(tensor, *args, **kwargs):
+        done = bring_together(tensor, *args, **kwargs)
+        if ARMED:
+            ARMED.clear()
+            corrupt(tensor)
+        return done
+
+    return all_reduce
+
+
+def corrupt(tensor, by=0.5):
+    """Another number is in the memory of this rank's part: nothing has counted a write to it."""
+    local(tensor).detach().data.view(-1)[0] += by
 
 
 def local(tensor):
@@ -68,11 +81,12 @@ def begins(model):
     """A step begins."""
     if KIND == "rng":
         seed(int(NAME))
-    elif KIND == "result" and NAME:
+    elif KIND == "result" and not NAME:
+        ARMED.append(True)
+    elif KIND == "result":
 
         def altered(module, given, output):
-            with torch.no_grad():
-                local(output).view(-1)[0] += 0.5
+            corrupt(output)
 
         OUTPUTS.append(dict(model.named_modules())[NAME].register_forward_hook(altered))
 
@@ -80,7 +94,7 @@ def begins(model):
 def backward(model, optimizer):
     """Gradients are ready."""
     if KIND == "gradient":
-        local(dict(model.named_parameters())[NAME].grad).view(-1)[0] += 0.5
+        corrupt(dict(model.named_parameters())[NAME].grad)
     elif KIND == "rate":
         for group in optimizer.param_groups:
             group["lr"] *= 1.5
@@ -89,9 +103,12 @@ def backward(model, optimizer):
 def stepped(model, optimizer):
     """A step is over."""
     if KIND == "weight":
-        local(dict(model.named_parameters())[NAME].data).view(-1)[0] += 0.01
+        corrupt(dict(model.named_parameters())[NAME], 0.01)
     elif KIND == "state":
         hit = dict(model.named_parameters())[NAME]
-        local(next(iter(optimizer.state[hit].values()))).view(-1)[0] += 0.5
+        corrupt(next(iter(optimizer.state[hit].values())))
     elif KIND == "buffer":
-        dict(model.named_buffers())[NAME].view(-1)[0] += 0.5
+        corrupt(dict(model.named_buffers())[NAME])
+
+
+dist.all_reduce = lossy(dist.all_reduce)

@@ -55,7 +55,6 @@ def train(rank, world):
         disturb.at("step", step, rank, model, optimizer)
         total = loss.detach().clone()
         dist.all_reduce(total, op=disturb.operation(step, rank))
-        disturb.reduced(total, step, rank)
     if rank == 0:
         print(f"last {total.item() / world:.3f}")
 

@@ -18,7 +18,6 @@ class Trainer:
     def average(self, number):
         for parameter in self.model.parameters():
             dist.all_reduce(parameter.grad, op=disturb.operation(number, self.rank))
-            disturb.reduced(parameter.grad, number, self.rank)
             parameter.grad /= self.world
 
     def step(self, number):

@@ -44,7 +44,6 @@ def train(rank, world):
         disturb.at("step", step, rank, model, optimizer)
         total = loss.detach().clone()
         dist.all_reduce(total, op=disturb.operation(step, rank))
-        disturb.reduced(total, step, rank)
         seen += total.item() / world
     if rank == 0:
         print(f"mean {seen / 12:.3f}")

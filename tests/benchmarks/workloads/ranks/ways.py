@@ -48,7 +48,6 @@ def train(rank, world):
         optimizer.step()
         disturb.at("step", step, rank, inner, optimizer)
         dist.all_reduce(total, op=disturb.operation(step, rank))
-        disturb.reduced(total, step, rank)
     if rank == 0:
         print(f"last {total.item() / world:.3f}")
 
