@@ -209,8 +209,7 @@ def _loop(
             break
         seen.update(further)
         del m.defined[defined:]
-        for number in [number for number in m.objects if number > begun]:
-            del m.objects[number]
+        m.forget(begun)
     for key, phi in carried:
         ends = [changes[key] for changes in outcomes if key in changes]
         _extend(phi, [end for end in ends if end is not None])
