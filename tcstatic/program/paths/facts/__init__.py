@@ -31,6 +31,7 @@ from tcstatic.program.paths.facts import (  # noqa: F401
     metrics,
     modes,
     moving,
+    needless,
     normed,
     orders,
     outside,
