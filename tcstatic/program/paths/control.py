@@ -193,7 +193,7 @@ def _loop(
     once: bool = False,
 ) -> None:
     mark = m.cells.mark()
-    defined = len(m.defined)
+    defined, templates = len(m.defined), len(m.templates)
     seen: Changes = {}
     for again in range(varying.MOST + 1):
         carried = _carried(m, node)
@@ -209,13 +209,22 @@ def _loop(
             break
         seen.update(further)
         del m.defined[defined:]
-        m.forget(begun)
+        _forget(m, begun, templates)
     for key, phi in carried:
         ends = [changes[key] for changes in outcomes if key in changes]
         _extend(phi, [end for end in ends if end is not None])
     m.cells.merge([*([] if certain and outcomes else [NO_CHANGES]), *outcomes])
     if loop.body.steps and not m.quiet:
         m.block.steps.append(loop)
+
+
+def _forget(m: Machine, begun: int, templates: int) -> None:
+    """Forget the objects that were made since a body was begun, and what forwards gave, whose
+    contents have been undone with it."""
+    for number in [number for number in m.objects if number > begun]:
+        del m.objects[number]
+    for key in list(m.templates)[templates:]:
+        del m.templates[key]
 
 
 def _once_through(

@@ -216,7 +216,7 @@ def _of_each(m: Machine, holder: Phi, text: str, at: syntax.expr) -> Value:
 
 
 def _known(value: Phi) -> list[Value]:
-    found = [v for v in options(value, 6) if not (isinstance(v, Const) and v.value is None)]
+    found = [v for v in options(value, 12) if not (isinstance(v, Const) and v.value is None)]
     return found or list(value.options[:1])
 
 

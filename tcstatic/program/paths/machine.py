@@ -231,14 +231,6 @@ class Machine:
             holder.attributes.add(name)
         self.cells.set((holder.number, name), value)
 
-    def forget(self, begun: int) -> None:
-        """Drop what was made since a number was given out, in a round that is run anew: objects,
-        and outputs of models, whose items went with the cells of that round."""
-        for number in [number for number in self.objects if number > begun]:
-            del self.objects[number]
-        for key in [key for key, made in self.templates.items() if made.number > begun]:
-            del self.templates[key]
-
     def lazily(self, holder: Value, name: str, make: Value) -> Value:
         """The same unknown attribute each time it is read, whatever branch read it first."""
         known = self.lazy.setdefault((holder.number, name), make)

@@ -42,7 +42,7 @@ SAME: Final = frozenset(
 
 def group_of(value: Value) -> list[Object]:
     """The objects that a receiver may be, all of one role; empty where that is not so."""
-    found = [v for v in options(value, 5) if not (isinstance(v, Const) and v.value is None)]
+    found = [v for v in options(value, 12) if not (isinstance(v, Const) and v.value is None)]
     known = [v for v in found if isinstance(v, Object)]
     if not known or len(known) != len(found):
         return []
@@ -129,10 +129,10 @@ def _by_role(
     at: syntax.expr,
 ) -> Value | None:
     """What a method does to a receiver whose role is guessed, or known of one of its options."""
-    group: list[Receiver] = [o for o in options(receiver, 5) if isinstance(o, Object)]
+    group: list[Receiver] = [o for o in options(receiver, 12) if isinstance(o, Object)]
     role = group[0].role if group and isinstance(group[0], Object) else ""
     if not group:
-        guessed_of = [o for o in options(receiver, 5) if isinstance(o, Unknown | Node)]
+        guessed_of = [o for o in options(receiver, 12) if isinstance(o, Unknown | Node)]
         roles = {_role_by_use(one, text, at) for one in guessed_of}
         group, role = list(guessed_of), roles.pop() if len(roles) == 1 else ""
     if role not in _by_roles():

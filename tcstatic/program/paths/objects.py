@@ -304,7 +304,21 @@ def deep_copy(m: Machine, value: Value, at: syntax.expr) -> Value:
         return joined([deep_copy(m, one, at) for one in options(value, 4)])
     if not isinstance(value, Object | Listing):
         return m.node("deepcopy", (value,), at)
-    return _copied(m, value, at, {})
+    made = _copied(m, value, at, {})
+    if isinstance(made, Listing):
+        _copy_items(m, made, at, set())
+    return made
+
+
+def _copy_items(m: Machine, made: Listing, at: syntax.expr, done: set[int]) -> None:
+    """States and tensors that a copied listing holds are copies as well."""
+    done.add(made.number)
+    for text in sorted(made.attributes):
+        held = m.attribute(made, text)
+        if isinstance(held, Node):
+            m.set_attribute(made, text, m.node("deepcopy", (held,), at))
+        elif isinstance(held, Listing) and held.number not in done:
+            _copy_items(m, held, at, done)
 
 
 def _copied(m: Machine, value: Value, at: syntax.expr, done: dict[int, Value]) -> Value:

@@ -124,16 +124,22 @@ def assign(m: Machine, target: syntax.expr, value: Value) -> None:
 
 
 def _unpack(m: Machine, targets: list[syntax.expr], value: Value) -> None:
-    value = next((o for o in options(value, 4) if isinstance(o, Listing)), value)
+    listings = [one for one in options(value, 12) if isinstance(one, Listing)]
     for index, target in enumerate(targets):
-        if isinstance(value, Listing):
-            part = m.attribute(value, f"[{index}]")
-            if part is None:
-                known = lookup.items(m, value)
-                part = joined(known) if known else m.node("item", (value,), target)
+        if listings:
+            part = joined([_part(m, one, index, target) for one in listings])
         else:
             part = lookup.item(m, value, Const(index), target)
         assign(m, target, part)
+
+
+def _part(m: Machine, listing: Listing, index: int, target: syntax.expr) -> Value:
+    """What a listing has for one of several targets."""
+    held = m.attribute(listing, f"[{index}]")
+    if held is not None:
+        return held
+    known = lookup.items(m, listing)
+    return joined(known) if known else m.node("item", (listing,), target)
 
 
 def _assign(m: Machine, node: Any) -> None:

@@ -9,6 +9,7 @@ from typing import Any, Final, final
 
 from tcstatic.model import Location, Site
 from tcstatic.runtime.probes.branches import branch_around, rate_written
+from tcstatic.runtime.probes.brought import PARTED, Futile
 from tcstatic.runtime.probes.continuity import COUNT, GRADIENT, RATE, STATE, WEIGHT
 from tcstatic.runtime.probes.optimizers import Optimizer
 from tcstatic.runtime.probes.partings import (
@@ -168,6 +169,10 @@ class Causes:
         event = self._stream.make("grad.write", where, subjects, told, step=step)
         self._stream.tell(event)
         return subjects, {"parted_at_site": True, "because": because, **how}
+
+    def brought_in_vain(self, turn: int, found: Futile) -> Told:
+        """Tell where a program brings gradients together in vain."""
+        return self._parted_at(turn, found.where, found.why, {"parting": PARTED})
 
     def left_out(self, turn: int, ahead: int, usual: Round) -> Told:
         """Return where a rank leaves a step out that the usual ones make."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import linecache
+import re
 import sys
 from collections.abc import Callable
 from typing import Any, Final, final
@@ -17,6 +19,12 @@ _LEAST_STEPS: Final = 6
 _MOST_STEPS: Final = 256
 _RARE: Final = 4  # steps of one class for one of several
 _IDLE: Final = 4  # losses in a row over no classes
+# Words for data that is learnt from in the order in which it comes, or by parts that differ.
+_IN_ORDER: Final = re.compile(
+    r"prequential|test[- ]then[- ]train|chronolog|order of time|time order|non[-_ ]?iid|forgetting"
+    r"|(continual|incremental|online|lifelong|streaming)[-_ ]learning",
+    re.IGNORECASE,
+)
 _MOST_LOSSES: Final = 32  # of one step: more are a long accumulation, or nothing ever steps
 
 
@@ -88,8 +96,14 @@ class Classes:
             subjects[HEARD] = (listener("loader", number),)
             self._tell_made(number)
         place = loop.where if loop is not None else where
+        if place is not None and _IN_ORDER.search(self._text(place)):
+            return
         values = {"one_class": True, "steps": self._count, "made": self._count + self._mixed}
         stream.tell(stream.make("loader.next", place, subjects, values))
+
+    def _text(self, where: Location) -> str:
+        """The text of the file that a place lies in."""
+        return "".join(linecache.getlines(f"{self._stream.locator.root}{where.file}"))
 
 
 def _labels(node: Any) -> list[Copied]:

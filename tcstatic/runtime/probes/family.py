@@ -6,8 +6,10 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any, final
 
+from tcstatic.model import Location
 from tcstatic.runtime.probes import measure
 from tcstatic.runtime.probes.averaged import Averaged
+from tcstatic.runtime.probes.brought import Brought
 from tcstatic.runtime.probes.continuity import COUNT, GRADIENT, STATE, WEIGHT, Continuity, states
 from tcstatic.runtime.probes.optimizers import Optimizer
 from tcstatic.runtime.probes.partings import Round
@@ -26,8 +28,9 @@ class Family:
     noted, by round, until it is compared; `compared` the round last compared and what the ranks
     had noted in it; `meant` the sites that only some of them passed while no copies parted;
     `backwards` counts those that the wrapper brings together; `continuity` tells whether all of it
-    was left alone in between, `averaged` which gradients a program brings together; `lost`: the
-    ranks are no longer at one update, and are compared no more.
+    was left alone in between, `averaged` which gradients a program brings together, and `brought`
+    which in vain; `updated` whether a step came since the backward; `lost`: the ranks are no longer
+    at one update, and are compared no more.
     """
 
     def __init__(
@@ -59,6 +62,8 @@ class Family:
         self.meant: set[int] = set()
         self.continuity = Continuity()
         self.averaged = Averaged()
+        self.brought = Brought()
+        self.updated = False
 
     def close(self, step: int, rates: tuple[float | None, ...], *, last: bool) -> Round:
         """Close the round: return what is to be compared with other ranks."""
@@ -101,6 +106,7 @@ class Family:
 
     def stepped(self, live: Iterable[Optimizer]) -> None:
         """A step is over: weights and states stay as they are until the next one."""
+        self.updated = True
         self.continuity.leaves(WEIGHT, self.parameters)
         for kind, tensors in self._states(live):
             self.continuity.leaves(kind, tensors)
@@ -109,10 +115,17 @@ class Family:
         kept = states(self.parameters, (one.thing() for one in live if not one.manual))
         return list(zip((STATE, COUNT), kept, strict=True))
 
+    def brings_together(self, tensor: Any, operation: str, where: Location) -> None:
+        """A collective is about to be given a tensor: a gradient of the first update, perhaps."""
+        if self.round == 0 and not self.group and (name := self.name_of(tensor)):
+            at = measure.pointer(tensor)
+            if all(measure.pointer(parameter) != at for _, parameter in self.parameters):
+                self.brought.together(name, operation, where, late=self.updated)
+
     def open(self) -> None:
         """A round begins: nothing is noted."""
         self.gradients, self.sites, self.results = None, [], {}
-        self.written, self.used = False, None
+        self.written, self.used, self.updated = False, None, False
         self.writer, self.rates, self.pointers = 0, (), {}
 
     def holds(self, tensor: Any) -> bool:

@@ -42,24 +42,58 @@ class Judge:
         now = {rank: one.without(family.meant) for rank, one in counted.items()}
         if self._is_lost(family, turn, now):
             return
+        if not self._judge_copies(family, turn, now, noted, last):
+            family.meant |= passed_by_some(now)
+
+    def _judge_copies(
+        self,
+        family: Family,
+        turn: int,
+        now: dict[int, Round],
+        noted: Mapping[int, Round],
+        last: int,
+    ) -> bool:
+        """Judge what several ranks hold; return whether copies have parted."""
         gradients = gradients_parted(now)
         if gradients.names:
-            self._tell(family_step(turn), "param.grad", gradients, {})
+            subjects = self._wrapped(family, gradients)
+            self._tell(family_step(turn), "param.grad", gradients, {}, subjects)
         before = noted if last == turn - 1 else None
-        values = values_parted(before, now)
+        values = values_parted(before, now).since(noted)
         odd = family.averaged.judge(turn, now, before or {})
         if values.partings:
             self._tell_parted(family, turn, values, now, noted)
         elif odd is not None:
             found = self._causes.of(odd.turn, odd.parting, odd.now, odd.before, family.meant)
             self._tell_one(odd.turn, odd.parting, {"parting": ONCE_APART, **found[1]}, found[0])
-        elif turn == 1 and last == 0 and (apart := never_equal(noted, now)) is not None:
-            facts = {"because": "", "made_apart": True, "parting": NEVER_SAME}
-            self._tell_one(turn, apart, facts, {"model": family.models})
+        elif turn == 1 and last == 0 and self._parted_at_first(family, now, noted):
+            pass
         elif values.names and any(one.gradients is not None for one in now.values()):
             self._tell(family_step(turn), "param.data", values, {})
-        if not gradients.partings and not values.partings:
-            family.meant |= passed_by_some(now)
+        return bool(gradients.partings or values.partings)
+
+    def _parted_at_first(
+        self, family: Family, now: Mapping[int, Round], noted: Mapping[int, Round]
+    ) -> bool:
+        """Judge the first update of copies that a program brings together by hand; return whether
+        something is told."""
+        futile = family.brought.judge(noted, now)
+        if futile is not None:
+            subjects, facts = self._causes.brought_in_vain(1, futile)
+            self._tell_one(1, futile.parting, facts, subjects)
+            return True
+        apart = never_equal(noted, now)
+        if apart is not None:
+            facts = {"because": "", "made_apart": True, "parting": NEVER_SAME}
+            self._tell_one(1, apart, facts, {"model": family.models})
+        return apart is not None
+
+    def _wrapped(self, family: Family, verdict: Verdict) -> dict[str, tuple[int, ...]]:
+        """Return the wrapper's models, and the parameter that parted first."""
+        first = verdict.partings[0].name if verdict.partings else ""
+        number = self._stream.registry.number
+        parted = tuple(number(p) for name, p in family.parameters if name == first)[:1]
+        return {"model": family.models, "parameter": parted} if parted else {}
 
     def _is_lost(self, family: Family, turn: int, now: Mapping[int, Round]) -> bool:
         """Whether a rank left an update out that others made; that is told."""

@@ -23,6 +23,7 @@ from tcstatic.runtime.probes.rows import Overlap, Rows, rows_of
 from tcstatic.runtime.probes.samples import Sample, sample_of, tells, tensors_in
 from tcstatic.runtime.probes.signatures import looked_up
 from tcstatic.runtime.probes.stream import HEARD, Stream, listener
+from tcstatic.runtime.probes.weighing import are_of_rows
 from tcstatic.runtime.probes.workers import gives_alike, seeds_alike
 
 # Words in names of what measures, and of what does so with the data of training on purpose.
@@ -234,6 +235,8 @@ class Loaders:
         if kind.__name__ != "WeightedRandomSampler" or not kind.__module__.startswith("torch."):
             return
         weights, rows = len(sampler.weights), _length(loader.dataset)
+        if weights < rows and are_of_rows(sampler):
+            return
         where = self._sampled.get(self._stream.registry.number(sampler))
         if weights < rows and where is not None:
             heard = {HEARD: (listener("loader", number),)}

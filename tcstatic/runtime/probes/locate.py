@@ -83,6 +83,17 @@ class Locator:
             inside = inside.f_back
         return self.nearest(inside) if inside is not frame else None
 
+    def beside(self, frame: FrameType, other: Location) -> Location | None:
+        """Return the line of the function that `other` is in, if that has led to `frame`."""
+        inside: FrameType | None = frame
+        while inside is not None:
+            if self.is_users(inside.f_code.co_filename):
+                where = self.place(inside)
+                if (where.file, where.function) == (other.file, other.function):
+                    return where
+            inside = inside.f_back
+        return None
+
     def place(self, frame: FrameType) -> Location:
         """Return the range of the expression that `frame` is executing."""
         code = frame.f_code

@@ -9,16 +9,18 @@ from typing import Any, Final, final
 
 import torch
 
+from tcstatic.runtime.probes import sums
+
 COPY_LIMIT: Final = 32 << 20  # bytes kept for bitwise comparison; the memory promise is 40 MB
 _TENSORS: Final = frozenset({torch.Tensor, torch.nn.Parameter})
 _ITEM: Final[Callable[[Any], float]] = operator.methodcaller("item")
 _KIND: Final[Callable[[Any], Any]] = operator.attrgetter("dtype", "is_cpu", "layout")
+_STORAGE: Final[Callable[[Any], Any]] = operator.methodcaller("untyped_storage")
+_BYTES: Final[Callable[[Any], int]] = operator.methodcaller("nbytes")
 _PLAIN: Final = {(dtype, True, torch.strided) for dtype in (torch.float32, torch.float64)}
 MOST_COPIES: Final = 32  # parameters compared per step: others wait for the next one
 _SMALL: Final = frozenset({torch.float16, torch.bfloat16})
 _FEW: Final = 12  # numbers that are fetched sooner one by one than stacked
-_WIDTH: Final = 1024  # columns that a digest lays a tensor out in
-_ROW, _COLUMN, _REST = 0x9E3779B97F4A7C15 - (1 << 64), 0x2545F4914F6CDD1D, 0x5851F42D4C957F2D
 _VIEWS: Final = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
@@ -155,7 +157,14 @@ def _plain_on_host(tensors: Sequence[Any]) -> bool:
         kinds = set(map(_KIND, tensors))
     except AttributeError:
         return False  # a gradient is missing
-    return len(kinds) == 1 and kinds <= _PLAIN and set(map(type, tensors)) <= _TENSORS
+    plain = len(kinds) == 1 and kinds <= _PLAIN and set(map(type, tensors)) <= _TENSORS
+    return plain and _there(tensors)
+
+
+def _there(tensors: Sequence[Any]) -> bool:
+    """Tell whether none has lost its memory: a kernel that reads one whose storage was freed, as
+    wrappers that shard do between two uses, ends the process."""
+    return all(map(_BYTES, map(_STORAGE, tensors)))
 
 
 def _norms_on_host(tensors: Sequence[Any]) -> list[float]:
@@ -190,7 +199,7 @@ def _plain(tensors: Sequence[Any]) -> bool:
         and t.layout == torch.strided
         and t.numel()
         for t in tensors
-    )
+    ) and _there(tensors)
 
 
 def _norms_of_any(tensors: Sequence[Any]) -> Pending:
@@ -225,35 +234,29 @@ def bits(tensor: Any) -> Any:
 def digests(tensors: Sequence[Any]) -> Pending:
     """Return a wrapping integer sum of each tensor's bits, as exact whole numbers below 2**53.
 
-    Missing and unreadable tensors give -1. An index weight makes swapped elements show.
+    Missing and unreadable tensors give -1. A weight by place makes swapped elements show.
     """
+    usable = [i for i, t in enumerate(tensors) if t is not None and readable(t)]
     with torch.no_grad():
-        sums = []
-        for tensor in tensors:
-            if tensor is None or not readable(tensor):
-                sums.append(torch.tensor(-1.0, dtype=torch.float64))
-                continue
-            sums.append((_mixed(bits(tensor).flatten()) & ((1 << 52) - 1)).to(torch.float64))
-        device = next((t.device for t in sums if t.device.type != "cpu"), sums[0].device)
-        return Pending(torch.stack([s.to(device) for s in sums]), len(sums))
+        views = [bits(tensors[i]).flatten() for i in usable]
+        devices = dict.fromkeys(view.device for view in views)
+        if len(devices) == 1 and len(usable) == len(tensors):
+            return Pending(sums.weighted(views), len(tensors))
+        found: list[Any] = [None] * len(tensors)
+        for device in devices:
+            chosen = [k for k, view in enumerate(views) if view.device == device]
+            told = sums.weighted([views[k] for k in chosen]).unbind()
+            for k, one in zip(chosen, told, strict=True):
+                found[usable[k]] = one
+        return Pending(_stacked(found), len(found))
 
 
-def _mixed(view: Any) -> Any:
-    """Return a wrapping sum of whole numbers, each weighted by its row and by its column."""
-    if view.element_size() == 8:
-        view = view.view(torch.int32)  # round float64 have zeros in all low bits
-    cut = view.numel() - view.numel() % _WIDTH
-    body, rest = view[:cut].view(-1, _WIDTH), view[cut:]
-    parts = (
-        (body.sum(1, dtype=torch.int64), _ROW),
-        (body.sum(0, dtype=torch.int64), _COLUMN),
-        (rest.to(torch.int64), _REST),
-    )
-    total = view.sum(dtype=torch.int64)
-    for part, weight in parts:
-        index = torch.arange(1, part.numel() + 1, device=part.device)
-        total = total + (part * (index * weight)).sum()
-    return total
+def _stacked(numbers: Sequence[Any]) -> Any:
+    """Return numbers as one vector on a device that some of them are on; -1 for None."""
+    devices = [one.device for one in numbers if one is not None]
+    device = next((one for one in devices if one.type != "cpu"), torch.device("cpu"))
+    missing = torch.full((), -1.0, dtype=torch.float64, device=device)  # made there: nothing waits
+    return torch.stack([missing if one is None else one.to(device) for one in numbers])
 
 
 @final

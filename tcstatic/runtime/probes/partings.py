@@ -83,6 +83,11 @@ class Verdict:
     names: tuple[str, ...]
     partings: tuple[Parting, ...]
 
+    def since(self, noted: Mapping[int, Round]) -> Verdict:
+        """Return what of it had not parted by an earlier update, which was told then."""
+        fresh = [one for one in self.partings if _were_equal(noted, one.name, one.ranks)]
+        return Verdict(self.names, tuple(fresh))
+
 
 def values_parted(before: Mapping[int, Round] | None, now: Mapping[int, Round]) -> Verdict:
     """Judge the values after an update, by rank.

@@ -219,7 +219,7 @@ class Parts:
     def argument(self, site: Site, value: Any, frame: FrameType) -> None:
         """A collective, or clipping, is about to be given something."""
         if site.kind == "dist.collective":
-            self.replicas.collectives.reduced(site, value)
+            self.replicas.reduced(site, value, frame)
         elif isinstance(value, int | float):
             self._bounds[site.location.line] = float(value)
 
@@ -389,9 +389,10 @@ class Parts:
         yield "windows", lambda: updates.windows.settle(updates.optimizers)
         yield "graphs", lambda: self.graphs.settle(updates.live())
 
-    def finish(self) -> None:
-        """The run ends or pauses: settle what is open."""
+    def settle(self, *, over: bool) -> None:
+        """The run ends or pauses: settle what is open; once it is `over`, what ranks compare."""
         self.updates.backward_ends()
         self.updates.untracked.settle_update(self.updates.optimizers, self.updates._finish_step)
         self.forwards.finish()
-        self.replicas.finish()
+        if over:
+            self.replicas.finish()

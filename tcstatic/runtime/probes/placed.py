@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Iterable, Iterator
+from typing import Any, Final
+
+_STATE: Final = "_get_fsdp_state"  # what ``fully_shard`` adds to a module's class
 
 
 def has_copies(parameter: Any, world: int) -> bool:
@@ -24,3 +27,29 @@ def has_copies(parameter: Any, world: int) -> bool:
         return shared or not spans_all
     whole = getattr(parameter, "_unpadded_unsharded_size", None)
     return whole is None or parameter.numel() >= math.prod(whole)
+
+
+def kept(named: Iterable[tuple[str, Any]], roots: Iterable[Any]) -> list[tuple[str, Any]]:
+    """Return parameters as this rank keeps them from step to step.
+
+    Between forward and backward ``fully_shard`` registers whole ones, whose memory is freed
+    afterwards; each stands for a part that stays. Where torch does not say for which, plain ones
+    are left out.
+    """
+    sharded = [one for root in roots for one in root.modules() if hasattr(one, _STATE)]
+    records = [one for module in sharded for one in _gathered(module)]
+    parts = {id(getattr(one, "_unsharded_param", None)): one.sharded_param for one in records}
+    found = [(name, parts.get(id(parameter), parameter)) for name, parameter in named]
+    if sharded and not records:
+        return [(name, one) for name, one in found if hasattr(one, "placements")]
+    return found
+
+
+def _gathered(module: Any) -> Iterator[Any]:
+    """Yield torch's own records of what ``fully_shard`` gathers for a module."""
+    state = getattr(module, _STATE)()
+    groups = getattr(state, "_fsdp_param_groups", None)  # since torch 2.12; one group before
+    if groups is None:
+        groups = filter(None, [getattr(state, "_fsdp_param_group", None)])
+    for group in groups:
+        yield from getattr(group, "fsdp_params", ())

@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Sequence
+from types import FrameType
 from typing import Any, Final, final
 
 from tcstatic.model import Site
@@ -21,7 +22,7 @@ from tcstatic.runtime.probes.judging import Judge
 from tcstatic.runtime.probes.meeting import Meeting
 from tcstatic.runtime.probes.optimizers import Optimizer
 from tcstatic.runtime.probes.ownership import Ownership
-from tcstatic.runtime.probes.placed import has_copies
+from tcstatic.runtime.probes.placed import has_copies, kept
 from tcstatic.runtime.probes.stream import Stream
 from tcstatic.runtime.probes.structure import Structure
 
@@ -87,6 +88,15 @@ class Replicas:
                 family.writer = site.number
                 self._causes.places[site.number] = site
 
+    def reduced(self, site: Site, tensor: Any, frame: FrameType) -> None:
+        """A collective is about to be given a tensor."""
+        self.collectives.reduced(site, tensor)
+        if self._current is not None and self._current.round == 0:
+            step = self._stream.last_step_where if self._current.updated else None
+            where = self._stream.locator.beside(frame, step) if step else None
+            operation = site.arguments["operation"]
+            self._current.brings_together(tensor, operation, where or site.location)
+
     def _name_of(self, tensor: Any) -> str:
         named = (family.name_of(tensor) for family in self._families.values())
         return next(filter(None, named), "")
@@ -151,7 +161,7 @@ class Replicas:
         ignored = {name for one in wrappers for name in getattr(one, "parameters_to_ignore", ())}
         chosen = [
             (name, p)
-            for name, p in self._ownership.parameters_of(wrappers or roots)
+            for name, p in kept(self._ownership.parameters_of(wrappers or roots), roots)
             if p.requires_grad
             and name.removeprefix("module.") not in ignored
             and has_copies(p, self._world)

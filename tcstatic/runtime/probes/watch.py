@@ -135,17 +135,17 @@ class Watch:
         )
 
     def flush(self) -> None:
-        """Hand on everything that is known, before a save, a signal or the end."""
+        """Hand on everything that is known, before a save; training may go on."""
         self._guarded("flush", self._flush)
 
-    def _flush(self) -> None:
+    def _flush(self, *, over: bool = False) -> None:
         if self._parts is not None:
-            self._parts.finish()
+            self._parts.settle(over=over)
         self._stream.flush()
 
     def close(self, *, patient: bool = False) -> ProbeCounts:
         """Stop watching: hand on what is known, take the hooks back; see `Parts.last_words`."""
-        self.flush()
+        self._guarded("flush", lambda: self._flush(over=True))
         if self._parts is not None and self._budget.sampled < 1.0:
             self._guarded("flush", self._parts.tell_trained)
         if self._parts is not None:

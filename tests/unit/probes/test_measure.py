@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
 from tcstatic.runtime.probes.measure import MOST_COPIES, Copies, bits, digests, norms, readable
 
@@ -36,6 +37,13 @@ def test_norms_of_anything() -> None:
     assert got == pytest.approx([6, -1, 6, 5, -1, -1, -1, -1, math.inf])
     assert norms([]).values() == []
     assert norms([None, None]).values() == [-1, -1]
+
+
+def test_norms_of_what_was_freed() -> None:
+    whole = torch.ones(6)
+    parts = [nn.Parameter(whole[:2]), nn.Parameter(whole[2:]), nn.Parameter(torch.ones(4))]
+    whole.untyped_storage().resize_(0)
+    assert norms(parts).values() == [-1.0, -1.0, 2.0]
 
 
 def test_norms_of_mixed_precision() -> None:
@@ -146,6 +154,28 @@ def test_digests_are_exact_whole_numbers() -> None:
         assert value == int(value)
         assert 0 <= value < 2**53
     assert digests([None, torch.ones(2).to_sparse(), torch.empty(0)]).values() == [-1, -1, -1]
+
+
+def test_a_digest_is_that_of_its_tensor_whatever_others_are_read_with_it() -> None:
+    chooser = torch.Generator().manual_seed(0)
+    shapes = [(7,), (0,), (300, 200), (3, 5, 7), (2048, 16), (33000,), (7,)]
+    tensors = [torch.randn(shape, generator=chooser) for shape in shapes]
+    tensors += [tensors[2].to(torch.bfloat16), tensors[2].double(), tensors[2].T]
+    found = digests([*tensors, None]).values()
+    assert found == [*map(digest, tensors), -1.0]
+    assert len(set(found)) == len(found) - 1, "the empty one and the missing one"
+
+
+@pytest.mark.parametrize("place", [0, 1023, 1024, 33000 - 1])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+def test_one_element_of_many_shows(place: int, dtype: torch.dtype) -> None:
+    tensor = torch.linspace(1.0, 2.0, 33000).to(dtype)
+    changed = tensor.clone()
+    changed[place] *= 1.5
+    assert digest(changed) != digest(tensor)
+    swapped = tensor.clone()
+    swapped[[place, 5000]] = swapped[[5000, place]]
+    assert digest(swapped) != digest(tensor)
 
 
 @pytest.mark.parametrize(

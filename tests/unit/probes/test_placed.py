@@ -8,11 +8,13 @@ from typing import Any
 import pytest
 import torch
 import torch.distributed as dist
+from torch import nn
 from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor, Replicate, Shard
 from torch.testing._internal.distributed.fake_pg import FakeStore
 
-from tcstatic.runtime.probes.placed import has_copies
+from tcstatic.runtime.probes.placed import has_copies, kept
 
 WORLD = 4
 
@@ -57,3 +59,15 @@ def test_a_flat_parameter_that_is_a_part() -> None:
     assert not has_copies(part, WORLD)
     part._unpadded_unsharded_size = torch.Size([6])  # type: ignore[attr-defined]
     assert has_copies(part, WORLD)
+
+
+def test_what_fully_shard_gathers_stands_for_the_part_that_stays() -> None:
+    model = nn.Sequential(nn.Linear(4, 8), nn.Linear(8, 4))
+    fully_shard(model[0])
+    fully_shard(model)
+    own = dict(model.named_parameters())
+    model(torch.ones(2, 4))
+    gathered = dict(model.named_parameters())
+    assert not isinstance(gathered["1.weight"], DTensor), "the root stays whole until its backward"
+    found = dict(kept(gathered.items(), [model]))
+    assert {name: one is own[name] for name, one in found.items()} == dict.fromkeys(own, True)

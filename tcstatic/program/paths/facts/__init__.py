@@ -7,6 +7,7 @@ from tcstatic.program.paths.facts import (  # noqa: F401
     averaged,
     averaging,
     clipping,
+    collected,
     copies,
     cutting,
     decays,

@@ -104,12 +104,31 @@ def summed(m: Machine, block: Block) -> None:
     every = happenings(block)
     collectives = [one for one in every if one.kind == "dist.collective"]
     added = [one for one in collectives if _adds_gradients(m, one)]
-    others = {one.values.get("operation") for one in collectives if one not in added}
-    if not added or others - _BESIDE or any(one.kind == "wrap.new" for one in every):
+    others = [one for one in collectives if one not in added]
+    logged = {name for one in others if (name := _measured(one))}
+    beside = {one.values.get("operation") for one in others if not _measured(one)}
+    if not added or beside - _BESIDE or any(one.kind == "wrap.new" for one in every):
         return
-    if not _minds_ranks([module.text.text for module in wording.at_work(every)]):
+    texts = [_without(module.text.text, logged) for module in wording.at_work(every)]
+    if not _minds_ranks(texts):
         for one in dict.fromkeys(added):
             tell(block, "summed", one.place)
+
+
+def _measured(one: Happening) -> str:
+    """The name of what a collective brings together, if that was made of plain numbers."""
+    call = one.place.node
+    given = call.args[0] if isinstance(call, syntax.Call) and call.args else None
+    if not isinstance(given, syntax.Name):
+        return ""
+    made = rf"\b{re.escape(given.id)} *= *torch\.((as_)?tensor\(|(zeros|ones)\([123]\b)"
+    return given.id if re.search(made, one.place.module.text.text) else ""
+
+
+def _without(text: str, names: set[str]) -> str:
+    """A text without the lines that name one of some numbers."""
+    named = "|".join(map(re.escape, sorted(names)))
+    return re.sub(rf"(?m)^.*\b({named})\b.*$", "", text) if names else text
 
 
 def _minds_ranks(texts: list[str]) -> bool:

@@ -14,13 +14,20 @@ from tcstatic.program.paths import wording
 from tcstatic.program.paths.facts.orders import tell
 from tcstatic.program.paths.facts.registry import surveys
 from tcstatic.program.paths.machine import Machine
-from tcstatic.program.paths.project import Module, definitions_around, statements_in, title_around
+from tcstatic.program.paths.project import (
+    Module,
+    definitions_around,
+    function_around,
+    statements_in,
+    title_around,
+)
 from tcstatic.program.paths.tree import Block
 from tcstatic.program.paths.values import Place
 from tcstatic.program.source import syntax
 
 _WORTH: Final = re.compile(r"zip\([^\n]*(?:parameters|state_dict|buffers)\b")
 _ALIKE: Final = frozenset("data detach to clone float".split())
+_DEEP: Final = 4  # functions that are called by functions
 _LEAST_KEPT: Final = 0.1  # an average that keeps less is next to no average
 _Found = tuple[syntax.stmt, str, float, str]
 # What is written, the share of it that is kept, and the share of the other one.
@@ -39,6 +46,8 @@ def _in_module(module: Module) -> Iterator[_Found]:
     for loop in statements_in(module.tree):
         if not isinstance(loop, syntax.For) or not _WORTH.search(syntax.unparse(loop.iter)):
             continue
+        if _runs_once(module, loop, 0):
+            continue
         names = {one.id for one in syntax.walk(loop.target) if isinstance(one, syntax.Name)}
         for statement, (written, kept, given, other) in _updates(list(wording.own(loop.body))):
             mine, theirs = _plain(written), _plain(other)
@@ -49,6 +58,26 @@ def _in_module(module: Module) -> Iterator[_Found]:
             whole = {round(a + b, 6) for a, b in zip(*shares, strict=False)} == {1.0}
             if little and len(little) == len(shares[0]) == len(shares[1]) and whole:
                 yield statement, title_around(module.tree, statement.lineno), little[0], mine
+
+
+def _runs_once(module: Module, part: syntax.AST, depth: int) -> bool:
+    """Whether something is reached in no loop, as far as the module tells: two models are mixed
+    there, and none is averaged over its steps."""
+    line = getattr(part, "lineno", 0)
+    around = function_around(module.tree, line)
+    first = around.lineno if around is not None else 0
+    for one in statements_in(module.tree):
+        repeats = isinstance(one, syntax.For | syntax.AsyncFor | syntax.While) and one is not part
+        if repeats and first < one.lineno <= line <= (one.end_lineno or 0):
+            return False
+    if around is None or depth == _DEEP:
+        return around is None
+    calls = [
+        one
+        for one in syntax.walk(module.tree)
+        if isinstance(one, syntax.Call) and wording.called(one) == around.name
+    ]
+    return bool(calls) and all(_runs_once(module, one, depth + 1) for one in calls)
 
 
 def _updates(body: list[syntax.stmt]) -> Iterator[tuple[syntax.stmt, _Update]]:

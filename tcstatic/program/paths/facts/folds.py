@@ -32,7 +32,8 @@ _OPTIMIZERS: Final = re.compile(
 # What may give a model its first weights back, whatever it is called on.
 _RESETS: Final = re.compile(
     r"load_state_dict|^load$|load_(model|weight|check|init|state)|restore|rebuild|^apply$|^copy_$"
-    r"|reset_(?!index|peak|metric|stat)|re_?init|init_|_init$|functional_call",
+    r"|reset_(?!index|peak|metric|stat)|re_?init|init_|_init$|functional_call|vector_to_parameters"
+    r"|^(uniform|normal|trunc_normal|set)_$",
     re.IGNORECASE,
 )
 # What may do so if it is called on the model, or is given it.
@@ -193,7 +194,7 @@ def _is_optimized(part: _Part) -> bool:
 
 
 def _may_reset(part: _Part) -> bool:
-    """Whether the model may get its first weights back, or whether the name is bound anew."""
+    """Whether the model may get its first weights back, or be another one in each fold."""
     for node in part.nodes():
         if isinstance(node, syntax.Call) and _is_reset(node, part.name):
             return True
@@ -201,11 +202,21 @@ def _may_reset(part: _Part) -> bool:
             stored = node.attr == "data" and isinstance(node.ctx, syntax.Store)
             if stored or node.attr == "__class__":
                 return True
+        if isinstance(node, syntax.Subscript) and _is_of_its_own(node, part.name):
+            return True
         if isinstance(node, syntax.stmt) and part.name and part.name in wording.bound(node):
             held = dict(wording.pairs(node)).get(part.name)
             if wording.name(_inner(held)) != part.name:
                 return True
     return False
+
+
+def _is_of_its_own(node: syntax.Subscript, name: str) -> bool:
+    """Whether a fold takes one of several models, or all of a tensor is written."""
+    if isinstance(node.ctx, syntax.Store):
+        return syntax.unparse(node.slice) in (":", "...")
+    plain = isinstance(node.slice, syntax.Constant | syntax.Slice | syntax.UnaryOp)
+    return bool(name) and wording.name(node.value) == name and not plain
 
 
 def _is_reset(call: syntax.Call, name: str) -> bool:

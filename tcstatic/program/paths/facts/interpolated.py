@@ -21,8 +21,16 @@ from tcstatic.program.source import syntax
 
 _WORTH: Final = re.compile(r"\b(interpolate|resize)\(")
 _MIXES: Final = re.compile(r"\b(bi|tri)?(linear|cubic)\b|\barea\b", re.IGNORECASE)
-# What may have any whole number, and is cut off on purpose.
-_PLACES: Final = re.compile(r"grid|pos|coord|idx|index|indices|flow|depth|disp", re.IGNORECASE)
+# What is called so holds numbers of classes; others may be cut off on purpose: levels of grey.
+_CLASSES: Final = re.compile(
+    r"mask|msk|lab|lbl|target|tgt|seg|gt|truth|class|cls|annot|semantic|categor|pars(ing|er)"
+    r"|(^|[._])(ys?|yb|y_?(true|train|val|test|batch)|t|m)$",
+    re.IGNORECASE,
+)
+_PLACES: Final = re.compile(
+    r"grid|pos|coord|idx|index|indices|flow|depth|disp|im(age|g)|pixel|length|size|time",
+    re.IGNORECASE,
+)
 _KEEPS: Final = frozenset(
     "squeeze unsqueeze view reshape flatten float cpu cuda contiguous clone detach".split()
 )
@@ -55,7 +63,7 @@ def _in_scope(body: list[syntax.stmt]) -> Iterator[tuple[syntax.Call, str, str]]
             if call is None or id(call) in told:
                 continue
             name = wording.name(_plain(call.args[0]))
-            if name and not _PLACES.search(name):
+            if _CLASSES.search(name) and not _PLACES.search(name):
                 told.add(id(call))
                 yield call, name, _mode(call)
         known = {

@@ -6,13 +6,13 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
-from tcstatic.program.paths import parameters
+from tcstatic.program.paths import parameters, wording
 from tcstatic.program.paths.facts.grad_modes import written_by_hand
 from tcstatic.program.paths.facts.membership import is_fresh
 from tcstatic.program.paths.facts.orders import tell
 from tcstatic.program.paths.facts.registry import surveys
 from tcstatic.program.paths.machine import Machine
-from tcstatic.program.paths.project import definitions_around
+from tcstatic.program.paths.project import Module, definitions_around, statements_in
 from tcstatic.program.paths.tree import Block, Branch, Called, Exit, Happening, Loop, happenings
 from tcstatic.program.paths.values import Const, Listing, Node, Object, Phi, Place, Value
 from tcstatic.program.paths.walking import listed, upstream
@@ -25,6 +25,7 @@ _ALIASING: Final = frozenset(
 )
 _BEST: Final = re.compile(r"(^|_)best($|_)|best_?(model|net|policy|encoder)", re.IGNORECASE)
 _PROGRESS: Final = re.compile(r"epoch|step|iter", re.IGNORECASE)
+_SHOWS: Final = frozenset("print info debug warning log write secho echo".split())
 _STATELESS: Final = frozenset({"SGD"})
 
 
@@ -290,9 +291,26 @@ def _optimizers(m: Machine) -> frozenset[int]:
 
 
 def _tells_progress(m: Machine, checkpoint: Node) -> bool:
-    """Whether the program reads the epoch or the step out of a checkpoint."""
+    """Whether the program reads the epoch or the step out of a checkpoint, and not only to show
+    it."""
     keys = [text for number, text in m.lazy if number == checkpoint.number]
-    return any(text.startswith("[") and _PROGRESS.search(text) for text in keys)
+    keys = [text for text in keys if text.startswith("[") and _PROGRESS.search(text)]
+    module = checkpoint.place.module if checkpoint.place is not None else None
+    shown = wording.once(module, _only_shown) if module is not None else frozenset()
+    return any(text not in shown for text in keys)
+
+
+def _only_shown(module: Module) -> frozenset[str]:
+    """The keys that are read in calls that show something, and nowhere else."""
+    seen: dict[bool, set[str]] = {True: set(), False: set()}
+    for statement in statements_in(module.tree):
+        shows = isinstance(statement, syntax.Expr) and wording.called(statement.value) in _SHOWS
+        for node in wording.expressions(statement):
+            if isinstance(node, syntax.Subscript) and isinstance(node.ctx, syntax.Load):
+                seen[shows].add(f"[{syntax.unparse(node.slice)}]")
+            elif wording.called(node) in ("get", "pop") and isinstance(node, syntax.Call):
+                seen[shows].update(f"[{syntax.unparse(one)}]" for one in node.args[:1])
+    return frozenset(seen[True] - seen[False])
 
 
 def _is_of(m: Machine, one: Happening, checkpoint: Value) -> bool:

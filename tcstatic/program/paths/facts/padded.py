@@ -26,6 +26,12 @@ _EACH: Final = re.compile(
     r"^(drop(out)?\d*|(layer_?)?norm\d*|ln\d*|(fc|linear|lin|dense|proj|head|out|relu|tanh)\d*"
     r"|classifier|projection|decoder|hidden2\w+|contiguous|float|double|half|to|cuda)$"
 )
+# Batches that are put together of sequences which are as long as each other.
+_ALIKE_LONG: Final = re.compile(
+    r"(batch|bucket|group|sampl)(?!.*pad).*\b(same|equal|one)[ _-]?length|\b(same|equal)_?length"
+    r"|\[len\(\w+\)\]\.append\(|setdefault\(len\(",
+    re.IGNORECASE,
+)
 # What is asked of the last step, and does not go on with it.
 _ASKS: Final = frozenset("print isnan isinf isfinite allclose equal len any all".split())
 _SHAPES: Final = frozenset("shape size dim ndim dtype device numel".split())
@@ -45,6 +51,8 @@ def padded(m: Machine, block: Block) -> None:
 
 
 def _in_module(module: Module) -> Iterator[_Found]:
+    if _ALIKE_LONG.search(module.text.text):
+        return
     for node in (module.tree, *statements_in(module.tree)):
         if isinstance(node, syntax.Module | syntax.FunctionDef):
             scope = _Scope(title_around(module.tree, getattr(node, "lineno", 0)))

@@ -6,6 +6,7 @@ layer gives.
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from tcstatic.program.paths.facts.orders import tell
@@ -23,6 +24,8 @@ _KEEPS: Final = frozenset(
 _GIVES: Final = ("torch.nn.Linear", "torch.nn.Bilinear", "torch.nn.Conv", "torch.nn.LazyLinear")
 _SEQUENCE: Final = "torch.nn.Sequential"
 _HALF: Final = 0.5
+# What makes probabilities of logits where they stand: no value tells of that.
+_IN_PLACE: Final = re.compile(r"\b(sigmoid_|expit_)\(|\b(sigmoid|expit)\([^)\n]*\bout=")
 _MOST: Final = 40  # operations between a number and its layer
 
 
@@ -44,7 +47,9 @@ def thresholds(m: Machine, block: Block) -> None:
         layers = [layer for given in one.inputs if (layer := _layer(given)) is not None]
         if one.place is None or id(one.place.node) in told:
             continue
-        if any(id(layer) in logits for layer in layers):
+        if any(id(layer) in logits for layer in layers) and not _IN_PLACE.search(
+            one.place.module.text.text
+        ):
             told.add(id(one.place.node))
             tell(block, "half_of_logits", one.place)
 

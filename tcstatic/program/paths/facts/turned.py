@@ -57,6 +57,13 @@ _CHANCE: Final = frozenset({"randperm", "randint", "permutation"})
 _DRAWN: Final = frozenset({"randn", "rand", "randint", "zeros", "ones", "normal"})
 # What goes along the first dimension of labels in its order: that is time.
 _IN_ORDER: Final = frozenset("cumsum cumprod cummax cummin logcumsumexp roll flip diff".split())
+# Attention that is meant to go over the examples of a batch, in words.
+_OVER_ROWS: Final = re.compile(
+    r"inter_?-?sample|non-?parametric_? ?transformer|\b(SAINT|NPT)\b"
+    r"|(row|sample|batch|instance)_?att"
+    r"|(across|between|over|among) (all )?(the )?(batch|rows|samples|examples|instances)\b",
+    re.IGNORECASE,
+)
 # What turns a tensor where it stands: no value tells of that.
 _IN_PLACE: Final = re.compile(
     r"\.(transpose_|t_|swapaxes_|swapdims_|squeeze_|unsqueeze_|resize_)\("
@@ -97,6 +104,8 @@ def _is_misread(m: Machine, value: Node, layer: Object, last: bool) -> bool:
     over these: beside a layer that is told batch_first it is."""
     if _kind(layer) in _RECURRENT:
         return last or value.op != "item"
+    if value.place is not None and _OVER_ROWS.search(value.place.module.text.text):
+        return False
     others = [one for one in m.objects.values() if _kind(one) in _LAYERS]
     return all(_is_false(one.keywords.get("batch_first")) for one in others)
 
