@@ -36,7 +36,7 @@ def attribute(m: Machine, holder: Value, text: str, value: Value, at: syntax.exp
     """One holder's attribute is assigned to."""
     if isinstance(holder, External):
         return
-    owner = owner_of_parameter(holder)
+    owner = _model_of(holder)
     if not isinstance(holder, Object) and gradients.assigned(m, holder, text, value, at):
         return
     if isinstance(holder, Object) and holder.role == "model":
@@ -70,6 +70,13 @@ def owner_of_parameter(value: Value) -> Object | Unknown | None:
     return None
 
 
+def _model_of(value: Value) -> Object | Unknown | None:
+    """The model that has a parameter, be it one of all, or asked for by its name."""
+    if isinstance(value, Node) and value.op == "parameter" and value.subject is not None:
+        return value.subject
+    return owner_of_parameter(value)
+
+
 def in_place(
     m: Machine,
     receiver: Value,
@@ -93,7 +100,7 @@ def _frozen(
     at: syntax.expr,
 ) -> None:
     """``p.requires_grad_(False)`` and ``p.detach_()`` of a model's parameter."""
-    owner = owner_of_parameter(holder)
+    owner = _model_of(holder)
     if owner is None:
         return
     given = arguments[0] if arguments else keywords.get("requires_grad", Const(True))

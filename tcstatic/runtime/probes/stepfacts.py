@@ -152,10 +152,11 @@ class StepFacts:
         """Tell whether no model in use holds this parameter any more.
 
         A parameter that a live module holds may simply not be used now; it is stale only if what
-        trains instead is a copy of that module.
+        trains instead is a copy of that module. An update that is written by hand holds nothing: it
+        is given anew what it changes.
         """
         ownership = self._ownership
-        if not parameter.requires_grad or not ownership.had_owner(parameter):
+        if optimizer.manual or not parameter.requires_grad or not ownership.had_owner(parameter):
             return False
         if not ownership.has_owner(parameter):
             return True

@@ -60,7 +60,7 @@ def _updated(loop: syntax.For, statement: syntax.Assign) -> str:
     if target.id not in _names(loop.target):
         return ""
     over = _over_parameters(loop.iter)
-    graded = _reads_gradient(statement.value, target.id)
+    graded = any(_reads_gradient(one, target.id) for one in loop.body)
     if not (graded or over) or not _computes(statement.value, target.id):
         return ""
     return target.id
@@ -80,7 +80,7 @@ def _over_parameters(iterable: syntax.expr) -> bool:
     return False
 
 
-def _reads_gradient(value: syntax.expr, name: str) -> bool:
+def _reads_gradient(value: syntax.AST, name: str) -> bool:
     return any(
         isinstance(node, syntax.Attribute)
         and node.attr == "grad"

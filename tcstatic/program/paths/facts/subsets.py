@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from tcstatic.program.paths import wording
 from tcstatic.program.paths.facts.orders import tell
 from tcstatic.program.paths.facts.registry import surveys
 from tcstatic.program.paths.machine import Machine
 from tcstatic.program.paths.tree import Block, Happening, happenings, loops
-from tcstatic.program.paths.values import Const, Function, Node, Object, Value
+from tcstatic.program.paths.values import Class, Const, Function, Node, Object, Value
 from tcstatic.program.source import syntax
 
 _SPLIT: Final = "random_split"
@@ -62,7 +63,53 @@ def _is_meant_for(part: _Part, last: Happening, stores: list[tuple[_Part, Happen
     if given:
         return given != {_text(last)}
     value = last.arguments[0] if last.arguments else None
-    return isinstance(value, Const) or _RANDOM.search(_text(last)) is not None
+    if isinstance(value, Const) or _RANDOM.search(_text(last)) is not None:
+        return True
+    before = _made_with(last)
+    return before is not None and _is_random(before) and not _is_random(value)
+
+
+def _made_with(store: Happening) -> Value | None:
+    """What the dataset behind a part was given under the name that is set, when it was made."""
+    held: Value | None = store.receiver
+    for _ in range(3):  # the part's dataset, the part of a split, the split of a dataset
+        held = held.inputs[0] if isinstance(held, Node) and held.inputs else None
+    if not isinstance(held, Object) or not isinstance(held.type, Class):
+        return None
+    taken = _takes(held.type, str(store.values.get("attribute")))
+    for name, index in taken.items():
+        if name in held.keywords:
+            return held.keywords[name]
+        if index < len(held.arguments):
+            return held.arguments[index]
+    return None
+
+
+def _takes(made: Class, attribute: str) -> dict[str, int]:
+    """The argument of a class's own `__init__` that becomes an attribute, and where it stands."""
+    for one in made.node.body:
+        if not isinstance(one, syntax.FunctionDef) or one.name != "__init__":
+            continue
+        places = {item.arg: index for index, item in enumerate(one.args.args[1:])}
+        kept = {
+            wording.name(held)
+            for statement in wording.own(one.body)
+            for name, held in wording.pairs(statement)
+            if name == f"self.{attribute}"
+        }
+        return {name: index for name, index in places.items() if name in kept}
+    return {}
+
+
+def _is_random(value: Value | None) -> bool:
+    """Whether a transform draws something, by its name or by what its class says."""
+    place = value.place if value is not None else None
+    text = syntax.unparse(place.node) if place is not None else getattr(value, "name", "")
+    if isinstance(value, Function):
+        text = syntax.unparse(value.node)
+    if isinstance(value, Object) and isinstance(value.type, Class):
+        text += syntax.unparse(value.type.node)
+    return _RANDOM.search(text) is not None
 
 
 def _text(store: Happening) -> str:
