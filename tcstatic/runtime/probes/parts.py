@@ -77,7 +77,7 @@ class Parts:
         self.structure = Structure(stream, ownership, self.ties)
         self.graphs = Graphs(stream, needs, lambda: self.forwards.roots().values())
         self.schedules, self.averages = Schedules(stream), Averages(stream)
-        self.batches = Batches(stream)
+        self.batches, self.dropouts = Batches(stream), Dropouts(stream)
         self.replicas = Replicas(stream, ownership, self.structure, lambda: self.updates.live())
         portions = Portions(stream, self.replicas, self.structure)
         self.loaders = Loaders(stream, self.batches, portions)
@@ -101,7 +101,6 @@ class Parts:
         self.updates.forwards = self.forwards
         self._torch: Any = sys.modules["torch"]
         self.untouchable = untouchable(self._torch)
-        self.dropouts = Dropouts(stream)
         self._calls: dict[str, Any] = {}
         self._bounds: dict[int, float] = {}
 
@@ -216,10 +215,10 @@ class Parts:
         self.updates.backward_ends()
         self.replicas.before_update()
 
-    def argument(self, site: Site, value: Any, frame: FrameType) -> None:
+    def argument(self, site: Site, value: Any, frame: FrameType, *, watching: bool) -> None:
         """A collective, or clipping, is about to be given something."""
         if site.kind == "dist.collective":
-            self.replicas.reduced(site, value, frame)
+            self.replicas.brings(site, value, frame, watching=watching)
         elif isinstance(value, int | float):
             self._bounds[site.location.line] = float(value)
 
@@ -236,6 +235,8 @@ class Parts:
                 bound = written_bound(site)
             self.clipping.ends(site.location, bound, stock=stock)
             self.replicas.clipped(site, value)
+        elif kind == "dist.collective":
+            self.replicas.outcomes.returned(site, value)
         elif kind in _ANSWERED and role_of(thing) == MODULE:
             self.structure.mode_called(thing, site, site.location)
         elif kind == "call" and "dropout" in site.callee:
