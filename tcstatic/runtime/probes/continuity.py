@@ -15,7 +15,7 @@ from typing import Any, Final, final
 from tcstatic.runtime.probes import measure
 
 WEIGHT, GRADIENT, STATE, COUNT, RATE = "weight", "gradient", "state", "count", "rate"
-BUFFER, SEED = "buffer", "seed"
+BUFFER, SEED, GONE = "buffer", "seed", "gone"
 RATES, SEEDS = "the learning rate", "the seed of random numbers"
 MISSING: Final = -1.0  # of what could not be read
 Named = Sequence[tuple[str, Any]]
@@ -74,8 +74,13 @@ class Continuity:
     def finds(self, kind: str, tensors: Named) -> None:
         """These are about to be used, or changed as they are meant to be."""
         left = self._left.pop(kind, None)
-        if left is not None and [name for name, _ in tensors] == left.names:
+        if left is None:
+            return
+        names = [name for name, _ in tensors]
+        if names == left.names:
             self._pairs.append((kind, left, _as_they_are(kind, tensors)))
+        elif kind == STATE:
+            self._noted.update((name, GONE) for name in left.names if name not in names)
 
     def changed(self) -> dict[str, str]:
         """Return, by name, the kind of what changed since this was asked last."""

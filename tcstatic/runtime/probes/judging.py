@@ -27,6 +27,7 @@ from tcstatic.runtime.probes.partings import (
     never_equal,
     out_of_step,
     passed_by_some,
+    stepped_apart,
     values_parted,
 )
 from tcstatic.runtime.probes.stream import HEARD, Stream, listener
@@ -80,6 +81,8 @@ class Judge:
         elif odd is not None:
             found = self._causes.of(odd.turn, odd.parting, odd.now, odd.before, family.meant)
             self._tell_one(odd.turn, odd.parting, {"parting": ONCE_APART, **found[1]}, found[0])
+        elif not family.group and self._left_out(family, turn, now, before or {}):
+            return True
         elif turn == 1 and last == 0 and self._parted_at_first(family, now, noted):
             pass
         elif values.names and any(one.gradients is not None for one in now.values()):
@@ -100,6 +103,23 @@ class Judge:
                 "world_size": self._world,
             }
             self._make(values, {}, (), family_step(one.turn))
+
+    def _left_out(
+        self, family: Family, turn: int, now: Mapping[int, Round], before: Mapping[int, Round]
+    ) -> bool:
+        """Whether a rank left a step out, of gradients that a program brings together by hand; that
+        is told."""
+        kept = {*family.averaged.kept, *family.reduced}
+        names = [name for name, _ in family.parameters if name in kept]
+        found = stepped_apart(before, now, names)
+        if found is None:
+            return False
+        family.lost = True
+        name, stepped, left_out = found
+        parting = Parting(name, tuple(sorted(now)), (left_out,))
+        subjects, facts = self._causes.left_out(turn, left_out, now[stepped])
+        self._tell_one(turn, parting, facts, subjects)
+        return True
 
     def _parted_at_first(
         self, family: Family, now: Mapping[int, Round], noted: Mapping[int, Round]

@@ -100,7 +100,7 @@ class Replicas:
 
     def _reduced(self, site: Site, tensor: Any, frame: FrameType) -> None:
         self.collectives.reduced(site, tensor)
-        if self._current is not None and self._current.round == 0:
+        if self._current is not None and self._current.brings:
             step = self._stream.last_step_where if self._current.updated else None
             where = self._stream.locator.beside(frame, step) if step else None
             operation = site.arguments["operation"]
