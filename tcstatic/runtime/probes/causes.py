@@ -10,7 +10,7 @@ from typing import Any, Final, final
 from tcstatic.model import Location, Site
 from tcstatic.runtime.probes.branches import branch_around, rate_written
 from tcstatic.runtime.probes.brought import PARTED, Futile
-from tcstatic.runtime.probes.continuity import COUNT, GRADIENT, RATE, STATE, WEIGHT
+from tcstatic.runtime.probes.continuity import BUFFER, COUNT, GRADIENT, RATE, SEED, STATE, WEIGHT
 from tcstatic.runtime.probes.optimizers import Optimizer
 from tcstatic.runtime.probes.partings import (
     ALONE,
@@ -32,7 +32,9 @@ _SAME_AT_FIRST: Final = (
     "differs on ranks {} before the first step, though their wrapper made it equal"
 )
 _LEFT_OUT: Final = "gets the same gradient on ranks {}, but only some of them update it"
-_TOUCHED: Final = {
+TOUCHED: Final = {
+    BUFFER: "buffer {} changed between the step and the next call of its model",
+    SEED: "{} changed",
     RATE: "{} changed between the backward and the step",
     WEIGHT: "{} changed between the step and the next backward",
     STATE: "the optimizer's state of {} changed between two steps",
@@ -199,7 +201,7 @@ class Causes:
 def _touched(rank: int, its: Round, theirs: Round) -> str:
     """Return in words what changed on a rank alone while nothing was meant to change it."""
     for name, kind in touched_alone(its, [theirs]).items():
-        return f"; on rank {rank} {_TOUCHED[kind].format(name)}, by nothing that is watched"
+        return f"; on rank {rank} {TOUCHED[kind].format(name)}, by nothing that is watched"
     return ""
 
 

@@ -9,12 +9,27 @@ a thread, a faulty card. What all ranks do alike says nothing, so that no rule i
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any, final
+from dataclasses import dataclass
+from typing import Any, Final, final
 
 from tcstatic.runtime.probes import measure
 
 WEIGHT, GRADIENT, STATE, COUNT, RATE = "weight", "gradient", "state", "count", "rate"
+BUFFER, SEED = "buffer", "seed"
+RATES, SEEDS = "the learning rate", "the seed of random numbers"
+MISSING: Final = -1.0  # of what could not be read
 Named = Sequence[tuple[str, Any]]
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Left:
+    """Tensors of some names, as they are at one moment: numbers of theirs, and how often torch has
+    written to each."""
+
+    names: list[str]
+    numbers: measure.Pending
+    versions: list[int]
 
 
 @final
@@ -23,14 +38,17 @@ class Continuity:
 
     Both are read on the device; nothing waits until `changed`. A change that moves the norm by less
     than its own precision does not show. State: `_left` by kind, `_pairs` what was held together,
-    `_rates` those of a backward, `_noted` what is known to have changed.
+    `_rates` those of a backward, `_seed` that of random numbers, `_noted` what is known to have
+    changed. `by_torch`: what of all that changed torch itself has written to, for whoever asked it.
     """
 
     def __init__(self) -> None:
-        self._left: dict[str, tuple[list[str], measure.Pending]] = {}
-        self._pairs: list[tuple[str, list[str], measure.Pending, measure.Pending]] = []
+        self._left: dict[str, Left] = {}
+        self._pairs: list[tuple[str, Left, Left]] = []
         self._rates: Sequence[float | None] = ()
+        self._seed: int | None = None
         self._noted: dict[str, str] = {}
+        self.by_torch: set[str] = set()
 
     def backward_begins(self, rates: Sequence[float | None]) -> None:
         """A backward begins, for a step at these learning rates."""
@@ -39,33 +57,45 @@ class Continuity:
     def step_begins(self, rates: Sequence[float | None]) -> None:
         """A step begins, or what comes just before it, at these learning rates."""
         if self._rates and self._rates != rates:
-            self._noted["the learning rate"] = RATE
+            self._noted[RATES] = RATE
         self._rates = ()
+
+    def draws_by(self, seed: int) -> None:
+        """Random numbers are drawn by this seed."""
+        if self._seed not in (None, seed):
+            self._noted[SEEDS] = SEED
+        self._seed = seed
 
     def leaves(self, kind: str, tensors: Named) -> None:
         """What was to change these is over."""
         if tensors:
-            self._left[kind] = _numbers(kind, tensors)
+            self._left[kind] = _as_they_are(kind, tensors)
 
     def finds(self, kind: str, tensors: Named) -> None:
         """These are about to be used, or changed as they are meant to be."""
         left = self._left.pop(kind, None)
-        if left is not None and [name for name, _ in tensors] == left[0]:
-            self._pairs.append((kind, left[0], left[1], _numbers(kind, tensors)[1]))
+        if left is not None and [name for name, _ in tensors] == left.names:
+            self._pairs.append((kind, left, _as_they_are(kind, tensors)))
 
     def changed(self) -> dict[str, str]:
         """Return, by name, the kind of what changed since this was asked last."""
         pairs, self._pairs = self._pairs, []
         found, self._noted = self._noted, {}
-        for kind, names, left, now in pairs:
-            for name, old, new in zip(names, left.values(), now.values(), strict=True):
-                if old != new and (old == old or new == new):
+        self.by_torch = set()
+        for kind, left, now in pairs:
+            values = zip(left.numbers.values(), now.numbers.values(), strict=True)
+            for at, (old, new) in enumerate(values):
+                if old != new and (old == old or new == new) and MISSING not in (old, new):
+                    name = left.names[at]
                     found.setdefault(name, kind)
+                    if left.versions[at] != now.versions[at]:
+                        self.by_torch.add(name)
         return found
 
     def forget(self) -> None:
         """Steps go by unwatched."""
         self._left, self._pairs, self._rates, self._noted = {}, [], (), {}
+        self._seed = None
 
 
 def states(
@@ -85,6 +115,13 @@ def states(
     return [one for one in found if one[1].dim()], [one for one in found if not one[1].dim()]
 
 
-def _numbers(kind: str, tensors: Named) -> tuple[list[str], measure.Pending]:
+def _as_they_are(kind: str, tensors: Named) -> Left:
     read = measure.gathered if kind == COUNT else measure.norms
-    return [name for name, _ in tensors], read([one for _, one in tensors])
+    these = [one for _, one in tensors]
+    return Left([name for name, _ in tensors], read(these), [_version(one) for one in these])
+
+
+def _version(tensor: Any) -> int:
+    """How often torch has written to a tensor, or to this rank's part; 0 where nobody counts."""
+    part = getattr(tensor, "_local_tensor", tensor)
+    return 0 if part is None or part.is_inference() else int(part._version)

@@ -38,7 +38,14 @@ class Brief:
         """The brief of what a rank noted."""
         names = [list(noted.values), sorted(noted.gradients or ()), noted.group]
         numbers = [noted.values, noted.gradients, noted.used, noted.rates, noted.backwards]
-        about = [noted.results, noted.writer, noted.early, noted.prior]
+        about = [
+            noted.results,
+            noted.writer,
+            noted.early,
+            noted.prior,
+            noted.touched,
+            noted.by_torch,
+        ]
         return cls(_word(names), _word([numbers, about]), noted.sites)
 
     def to_text(self) -> str:

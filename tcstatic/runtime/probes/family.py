@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, final
 
 from tcstatic.model import Location
 from tcstatic.runtime.probes import measure
 from tcstatic.runtime.probes.averaged import Averaged
 from tcstatic.runtime.probes.brought import Brought
-from tcstatic.runtime.probes.continuity import COUNT, GRADIENT, STATE, WEIGHT, Continuity, states
+from tcstatic.runtime.probes.continuity import (
+    BUFFER,
+    COUNT,
+    GRADIENT,
+    STATE,
+    WEIGHT,
+    Continuity,
+    states,
+)
+from tcstatic.runtime.probes.lonely import Lonely
 from tcstatic.runtime.probes.optimizers import Optimizer
 from tcstatic.runtime.probes.partings import Round
 
@@ -19,18 +28,20 @@ from tcstatic.runtime.probes.partings import Round
 class Family:
     """The parameters that one backward trains together, and what this rank knows of them.
 
-    `group`: the ranks whose copies a wrapper keeps equal, empty where none does. State, reset
-    each round: `gradients` digests before the first update, `used` those that the step takes
-    where they were `written` to by the program, `sites` the sites passed since, `results` the
-    norms that clipping returned, `rates` those that the last update used, `writer` the last
-    site that wrote to one of them or its gradient, `pointers` their names by where their data
-    begin, once that was asked. `round` counts the updates so far; `rounds` holds what this rank
-    noted, by round, until it is compared; `compared` the round last compared and what the ranks
-    had noted in it; `meant` the sites that only some of them passed while no copies parted;
-    `backwards` counts those that the wrapper brings together; `continuity` tells whether all of it
-    was left alone in between, `averaged` which gradients a program brings together, and `brought`
-    which in vain; `updated` whether a step came since the backward; `lost`: the ranks are no longer
-    at one update, and are compared no more.
+    `parameters` are those that other ranks may have copies of, `everything` with those that they
+    have not; `buffers` are of the same models. `group`: the ranks whose copies a wrapper keeps
+    equal, empty where none does. State, reset each round: `gradients` digests before the first
+    update, `used` those that the step takes where they were `written` to by the program, `sites`
+    the sites passed since, `results` the norms that clipping returned, `rates` those that the last
+    update used, `writer` the last site that wrote to one of them or its gradient, `pointers` their
+    names by where their data begin, once that was asked. `round` counts the updates so far;
+    `rounds` holds what this rank noted, by round, until it is compared; `compared` the round last
+    compared and what the ranks had noted in it; `meant` the sites that only some of them passed
+    while no copies parted; `backwards` counts those that the wrapper brings together; `continuity`
+    tells whether all of it was left alone in between, `lonely` what was not on one rank alone,
+    `averaged` which gradients a program brings together, and `brought` which in vain; `updated`
+    whether a step came since the backward; `lost`: the ranks are no longer at one update, and are
+    compared no more.
     """
 
     def __init__(
@@ -40,10 +51,14 @@ class Family:
         parameters: list[tuple[str, Any]],
         group: tuple[int, ...],
         early: tuple[tuple[int, ...], tuple[int, ...]],
+        own: Sequence[tuple[str, Any]] = (),
+        buffers: Sequence[tuple[str, Any]] = (),
     ) -> None:
         self.index = index
         self.models = models
         self.parameters = parameters
+        self.everything = [*parameters, *own]
+        self.buffers = buffers
         self.group = group
         self.backwards = 0
         self.lost = False
@@ -62,15 +77,16 @@ class Family:
         self.meant: set[int] = set()
         self.continuity = Continuity()
         self.averaged = Averaged()
+        self.lonely = Lonely()
         self.brought = Brought()
         self.updated = False
 
     def close(self, step: int, rates: tuple[float | None, ...], *, last: bool) -> Round:
         """Close the round: return what is to be compared with other ranks."""
         names = [name for name, _ in self.parameters]
-        values = [] if last else measure.digests([p for _, p in self.parameters]).values()
+        values = [] if last else _digests([p for _, p in self.parameters]).values()
         if not last:
-            self.continuity.finds(WEIGHT, self.parameters)
+            self.continuity.finds(WEIGHT, self.everything)
         gradients = self.gradients.values() if self.gradients is not None else None
         early, self._early = self._early, ((), ())
         closed = Round(
@@ -86,18 +102,24 @@ class Family:
             self.backwards,
             *early,
             self.continuity.changed(),
+            tuple(sorted(self.continuity.by_torch)),
         )
         self.open()
         return closed
 
     def found_gradients(self) -> None:
         """Something will use or change the gradients: note them."""
-        self.gradients = measure.digests([p.grad for _, p in self.parameters])
-        self.continuity.finds(GRADIENT, [(name, p.grad) for name, p in self.parameters])
+        self.gradients = _digests([p.grad for _, p in self.parameters])
+        self.continuity.finds(GRADIENT, [(name, p.grad) for name, p in self.everything])
 
     def backward_over(self) -> None:
         """A backward is over: its gradients stay as they are until something uses them."""
-        self.continuity.leaves(GRADIENT, [(name, p.grad) for name, p in self.parameters])
+        self.continuity.leaves(GRADIENT, [(name, p.grad) for name, p in self.everything])
+
+    def found_buffers(self) -> None:
+        """A model is about to be called, which may write to its buffers."""
+        if self.buffers:
+            self.continuity.finds(BUFFER, self.buffers)
 
     def step_begins(self, live: Iterable[Optimizer]) -> None:
         """An optimizer is about to use its state."""
@@ -106,13 +128,14 @@ class Family:
 
     def stepped(self, live: Iterable[Optimizer]) -> None:
         """A step is over: weights and states stay as they are until the next one."""
+        self.continuity.leaves(WEIGHT, self.everything)
+        self.continuity.leaves(BUFFER, self.buffers)
         self.updated = True
-        self.continuity.leaves(WEIGHT, self.parameters)
         for kind, tensors in self._states(live):
             self.continuity.leaves(kind, tensors)
 
     def _states(self, live: Iterable[Optimizer]) -> list[tuple[str, list[tuple[str, Any]]]]:
-        kept = states(self.parameters, (one.thing() for one in live if not one.manual))
+        kept = states(self.everything, (one.thing() for one in live if not one.manual))
         return list(zip((STATE, COUNT), kept, strict=True))
 
     def brings_together(self, tensor: Any, operation: str, where: Location) -> None:
@@ -136,11 +159,15 @@ class Family:
         """Return the name of the parameter that a tensor is, holds the data of, or is the gradient
         of, with its position where models share names; '' for any other."""
         if not self.pointers:
-            counts = Counter(name for name, _ in self.parameters)
-            for position, (name, parameter) in enumerate(self.parameters):
+            counts = Counter(name for name, _ in self.everything)
+            for position, (name, parameter) in enumerate(self.everything):
                 told = name if counts[name] == 1 else f"{name} (parameter {position})"
                 for one in (parameter, parameter.grad):
                     if one is not None:
                         self.pointers[measure.pointer(one)] = told
             self.pointers.pop(0, None)
         return self.pointers.get(measure.pointer(tensor), "")
+
+
+def _digests(tensors: Sequence[Any]) -> measure.Pending:
+    return measure.digests(tensors) if tensors else measure.Known([])

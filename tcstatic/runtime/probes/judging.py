@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, final
 
 from tcstatic.model import Member
-from tcstatic.runtime.probes.causes import NEVER_SAME, ONCE_APART, SAME, Causes, family_step
+from tcstatic.runtime.probes.causes import (
+    NEVER_SAME,
+    ONCE_APART,
+    SAME,
+    TOUCHED,
+    Causes,
+    family_step,
+)
+from tcstatic.runtime.probes.continuity import SEED
 from tcstatic.runtime.probes.exchange import alike
 from tcstatic.runtime.probes.family import Family
+from tcstatic.runtime.probes.lonely import Touch
 from tcstatic.runtime.probes.partings import (
     Parting,
     Round,
@@ -42,8 +51,13 @@ class Judge:
         now = {rank: one.without(family.meant) for rank, one in counted.items()}
         if self._is_lost(family, turn, now):
             return
-        if not self._judge_copies(family, turn, now, noted, last):
-            family.meant |= passed_by_some(now)
+        parted = self._judge_copies(family, turn, now, noted, last)
+        self._tell_touches(family.lonely.judge(turn, now, parted=parted))
+
+    def settle(self, family: Family) -> None:
+        """The run ends."""
+        if not family.lost:
+            self._tell_touches(family.lonely.settle())
 
     def _judge_copies(
         self,
@@ -70,7 +84,22 @@ class Judge:
             pass
         elif values.names and any(one.gradients is not None for one in now.values()):
             self._tell(family_step(turn), "param.data", values, {})
-        return bool(gradients.partings or values.partings)
+        if not gradients.partings and not values.partings:
+            family.meant |= passed_by_some(now)
+        return bool(gradients.partings or values.partings or odd)
+
+    def _tell_touches(self, touches: Sequence[Touch]) -> None:
+        """Tell of what changed on one rank alone."""
+        for one in touches:
+            if one.kind == SEED:
+                continue
+            values = {
+                "left_alone": False,
+                "how": TOUCHED[one.kind].format(one.name),
+                "culprit_rank": one.rank,
+                "world_size": self._world,
+            }
+            self._make(values, {}, (), family_step(one.turn))
 
     def _parted_at_first(
         self, family: Family, now: Mapping[int, Round], noted: Mapping[int, Round]
@@ -102,7 +131,7 @@ class Judge:
             return False
         family.lost = True
         usual, ahead = found
-        name = next(iter(now[usual].values), "") or family.parameters[0][0]
+        name = next(iter(now[usual].values), "") or family.everything[0][0]
         verdict = Verdict((name,), (Parting(name, now[usual].group, (ahead,)),))
         subjects, facts = self._causes.left_out(turn, ahead, now[usual])
         self._tell(family_step(turn), "param.data", verdict, facts, subjects)
@@ -139,7 +168,6 @@ class Judge:
         facts: Mapping[str, Any],
         subjects: Mapping[str, tuple[int, ...]] = MappingProxyType({}),
     ) -> None:
-        stream = self._stream
         values = {"quantity": quantity, "world_size": self._world, **facts}
         if verdict.partings:
             first = verdict.partings[0]
@@ -148,13 +176,24 @@ class Judge:
             values["ranks"] = ranks
             values["parting"] = values.get("parting", SAME).format(ranks)
         parted = {one.name for one in verdict.partings}
+        members = tuple(Member(0, name, {"equal": name not in parted}) for name in verdict.names)
+        self._make(values, subjects, members, step)
+
+    def _make(
+        self,
+        values: dict[str, Any],
+        subjects: Mapping[str, tuple[int, ...]],
+        members: tuple[Member, ...],
+        step: int,
+    ) -> None:
+        stream = self._stream
         event = stream.make(
             "state",
             stream.last_step_where or self._causes.backward_where,
             {**subjects, HEARD: (listener("optimizer", 0),)},
             values,
             stream.context(world_size=self._world, stage="train"),
-            tuple(Member(0, name, {"equal": name not in parted}) for name in verdict.names),
+            members,
             step=step,
         )
         stream.tell(event)

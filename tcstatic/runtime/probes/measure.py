@@ -152,7 +152,10 @@ def norms_of_two(one: Sequence[Any], other: Sequence[Any]) -> tuple[Pending, Pen
 
 
 def _plain_on_host(tensors: Sequence[Any]) -> bool:
-    """Tell whether all are dense float32 or all dense float64 tensors in the host's memory."""
+    """Tell whether all are dense float32 or all dense float64 tensors in the host's memory.
+
+    Of some it may have been taken away (see `readable`): to read them would end the process.
+    """
     try:
         kinds = set(map(_KIND, tensors))
     except AttributeError:

@@ -24,15 +24,16 @@ class Round:
     """What one rank notes of its copies from one update to the next.
 
     `values` after the update (none in the last round: what a program does once it has trained is
-    its own affair) and `gradients` as the backward left them are digests by name, and so
-    are those `used` by the step where they were written to since; `group` the ranks whose copies a
-    wrapper keeps equal, empty where nothing declares it; `sites` the numbers of the sites passed
-    between backward and update, `results` the norms that clipping gave at them, `rates` the
-    learning rates of all groups of all optimizers, `writer` the last site that wrote to one of the
-    copies, or its gradient (0: none), `touched` what changed of which name while nothing was meant
-    to change it (see `continuity`). `backwards` counts those so far whose gradients the wrapper
-    brought together, which all ranks do in step. In the first round `early` holds the sites that
-    may have written to a weight since the wrapper made all copies equal, and `prior` those before.
+    its own affair) and `gradients` as the backward left them are digests by name, and so are those
+    `used` by the step where they were written to since; `group` the ranks whose copies a wrapper
+    keeps equal, empty where nothing declares it; `sites` the numbers of the sites passed between
+    backward and update, `results` the norms that clipping gave at them, `rates` the learning rates
+    of all groups of all optimizers, `writer` the last site that wrote to one of the copies, or its
+    gradient (0: none), `touched` what changed of which name while nothing was meant to change it
+    (see `continuity`), and `by_torch` what of it torch wrote to. `backwards` counts those so far
+    whose gradients the wrapper brought together, which all ranks do in step. In the first round
+    `early` holds the sites that may have written to a weight since the wrapper made all copies
+    equal, and `prior` those before.
     """
 
     step: int
@@ -48,6 +49,7 @@ class Round:
     early: tuple[int, ...] = ()
     prior: tuple[int, ...] = ()
     touched: dict[str, str] = field(default_factory=dict)
+    by_torch: tuple[str, ...] = ()
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), separators=(",", ":"))
@@ -59,7 +61,7 @@ class Round:
     @classmethod
     def from_json(cls, text: str | bytes) -> Round:
         data = json.loads(text)
-        for key in ("group", "sites", "rates", "early", "prior"):
+        for key in ("group", "sites", "rates", "early", "prior", "by_torch"):
             data[key] = tuple(data[key])
         data["results"] = {int(site): norm for site, norm in data["results"].items()}
         return cls(**data)

@@ -250,6 +250,7 @@ class Parts:
         if type(model).__name__ == AVERAGED:
             self.averages.called(model, site.location)
         self.forwards.begins(model, site.location, frame)
+        self.replicas.model_begins()
 
     def given(self, site: Site, value: Any, frame: FrameType) -> None:
         """A model or a loss is about to be given something."""

@@ -1,4 +1,4 @@
-"""Where a parameter lies on the ranks: whether any other rank holds a copy of what this one has."""
+"""Where the parts of a parameter lie: which ranks hold the same part as this one."""
 
 from __future__ import annotations
 

@@ -30,6 +30,7 @@ LAST_SECONDS: Final = 5.0  # at the end of the script, for ranks that are behind
 TURN_SECONDS: Final = 0.02
 MAX_FAMILIES: Final = 16  # sets of parameters that backwards train together
 _WRITES: Final = frozenset({"grad.write", "grad.clip"})
+MAX_BUFFERS: Final = 256  # of a family
 MAX_SITES: Final = 256  # sites passed between backward and step, per step
 
 
@@ -151,6 +152,7 @@ class Replicas:
             self._publish(family)
             self._compare(family)
         family.continuity.backward_begins(self._rates())
+        family.continuity.draws_by(sys.modules["torch"].initial_seed())
         known = self._structure.replicating
         together = any(self._stream.registry.number(root) in known for root in roots)
         family.backwards += together and not self._local
@@ -159,12 +161,11 @@ class Replicas:
         registry = self._stream.registry
         wrappers = [r for r in roots if registry.number(r) in self._structure.replicating]
         ignored = {name for one in wrappers for name in getattr(one, "parameters_to_ignore", ())}
+        found = self._ownership.parameters_of(wrappers or roots)
         chosen = [
             (name, p)
-            for name, p in kept(self._ownership.parameters_of(wrappers or roots), roots)
-            if p.requires_grad
-            and name.removeprefix("module.") not in ignored
-            and has_copies(p, self._world)
+            for name, p in kept(found, roots)
+            if p.requires_grad and name.removeprefix("module.") not in ignored
         ]
         key = tuple(sorted(registry.number(p) for _, p in chosen))
         if key and key not in self._families:
@@ -176,7 +177,11 @@ class Replicas:
             early = tuple(one.number for one, known in self._early if wrapped <= known)
             prior = tuple(one.number for one, known in self._early if not wrapped <= known)
             group, index = self._declared(wrappers), len(self._families)
-            self._families[key] = Family(index, numbers, chosen, group, (early, prior))
+            copied = [one for one in chosen if has_copies(one[1], self._world)]
+            own = [one for one in chosen if not has_copies(one[1], self._world)]
+            self._families[key] = Family(
+                index, numbers, copied, group, (early, prior), own, _buffers(wrappers or roots)
+            )
         return self._families.get(key)
 
     def _declared(self, wrappers: Sequence[Any]) -> tuple[int, ...]:
@@ -210,6 +215,11 @@ class Replicas:
         elif stepping and family.written and not family.group and family.used is None:
             family.used = measure.digests([p.grad for _, p in family.parameters])
 
+    def model_begins(self) -> None:
+        """A model is about to be called."""
+        for family in self._families.values():
+            family.found_buffers()
+
     def backward_over(self) -> None:
         """A backward is over."""
         if self._current and not self._local and self._current.gradients is None:
@@ -241,6 +251,9 @@ class Replicas:
             self.leave(f"over/{rank}", "1")
         meeting, exchange = self._meeting, self._exchange
         _wait(lambda: meeting.gone or self._owes_nothing(exchange, meeting), until)
+        if not self._stream.rank and self._judge is not None:
+            for family in self._families.values():
+                self._judge.settle(family)
         self._part(meeting, until)
 
     def _part(self, meeting: Meeting, until: float) -> None:
@@ -329,3 +342,14 @@ def _wait(done: Callable[[], bool], until: float) -> None:
     """Ask now and then until it is done, but no longer than that."""
     while time.monotonic() < until and not done():
         time.sleep(TURN_SECONDS)
+
+
+def _buffers(roots: Sequence[Any]) -> list[tuple[str, Any]]:
+    """The numbers that models keep beside their parameters."""
+    found = {
+        id(one): (name, one)
+        for root in roots
+        for name, one in root.named_buffers()
+        if one.is_floating_point()
+    }
+    return list(found.values())[:MAX_BUFFERS]

@@ -10,14 +10,16 @@ from torch.nn.parallel import DistributedDataParallel as DDP
 
 
 def train(rank, world):
-    torch.manual_seed(0)
-    inner = nn.Sequential(nn.Linear(8, 16), nn.Dropout(0.1), nn.ReLU(), nn.Linear(16, 1))
+    disturb.seed(0)
+    norm = nn.Sequential(nn.BatchNorm1d(16), nn.ReLU())
+    inner = nn.Sequential(nn.Linear(8, 16), nn.Dropout(0.1), norm, nn.Linear(16, 1))
     model = DDP(inner.to(starting.DEVICE))
     averaged = copy.deepcopy(inner).requires_grad_(False)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 12)
-    torch.manual_seed(1 + rank)
+    disturb.seed(1 + rank)
     for step in range(12):
+        disturb.at("begin", step, rank, inner, optimizer)
         x = torch.randn(16, 8, device=starting.DEVICE)
         loss = nn.functional.mse_loss(model(x), x[:, :1].sin())
         optimizer.zero_grad()

@@ -57,13 +57,14 @@ def train(rank, world):
     copies = world // shards
     together = [dist.new_group([c * shards + s for s in range(shards)]) for c in range(copies)]
     alike = [dist.new_group([c * shards + s for c in range(copies)]) for s in range(shards)]
-    torch.manual_seed(0)
+    disturb.seed(0)
     blocks = (Block(8, shard, shards, together[copy]) for _ in range(2))
     inner = nn.Sequential(nn.Linear(8, 8), *blocks, nn.Linear(8, 1)).to(starting.DEVICE)
     model = DDP(inner, process_group=alike[shard])
     optimizer = torch.optim.AdamW(model.parameters(), lr=0.01)
     for step in range(12):
-        own = torch.Generator().manual_seed(1000 * copy + step)
+        disturb.at("begin", step, rank, inner, optimizer)
+        own = torch.Generator().manual_seed(disturb.SEED + 1000 * copy + step)
         x = torch.randn(16, 8, generator=own).to(starting.DEVICE)
         loss = nn.functional.mse_loss(model(x), x[:, :1].sin())
         optimizer.zero_grad()
