@@ -55,16 +55,16 @@ def _added(node: syntax.AST) -> Iterator[tuple[syntax.expr, syntax.expr]]:
     if isinstance(node, syntax.BinOp) and isinstance(node.op, syntax.Add):
         given = [node.left, node.right]
     elif isinstance(node, syntax.Call) and wording.called(node) in ("add", "add_"):
-        given = [*node.args[:1], *([node.func.value] if _is_method(node.func) else [])]
+        given = [*node.args[:1], *_receiver(node)]
     for one in given:
         if isinstance(one, syntax.BinOp) and isinstance(one.op, syntax.Mult):
             yield one.left, one.right
-        elif wording.called(one) in ("mul", "mul_") and isinstance(one, syntax.Call):
-            yield from [(one.func.value, held) for held in one.args if _is_method(one.func)]
+        elif isinstance(one, syntax.Call) and wording.called(one) in ("mul", "mul_"):
+            yield from [(held, other) for held in _receiver(one) for other in one.args]
 
 
-def _is_method(function: Any) -> bool:
-    return isinstance(function, syntax.Attribute)
+def _receiver(call: syntax.Call) -> list[syntax.expr]:
+    return [call.func.value] if isinstance(call.func, syntax.Attribute) else []
 
 
 def _noise(value: Any, known: dict[str, syntax.expr]) -> syntax.Call | None:
