@@ -8,7 +8,7 @@ from types import FrameType
 from typing import Any, Final, final
 
 from tcstatic.model import Needs, Site
-from tcstatic.runtime.probes.averages import AVERAGED, Averages
+from tcstatic.runtime.probes.averages import Averages
 from tcstatic.runtime.probes.batches import Batches
 from tcstatic.runtime.probes.clearing import cleared_elsewhere, wrote_elsewhere
 from tcstatic.runtime.probes.clipping import Clipping, written_bound
@@ -76,8 +76,8 @@ class Parts:
         self.ties = Ties(stream, ownership)
         self.structure = Structure(stream, ownership, self.ties)
         self.graphs = Graphs(stream, needs, lambda: self.forwards.roots().values())
-        self.schedules, self.averages = Schedules(stream), Averages(stream)
-        self.batches = Batches(stream)
+        self.averages = Averages(stream, self.structure.inherited)
+        self.schedules, self.batches = Schedules(stream), Batches(stream)
         self.replicas = Replicas(stream, ownership, self.structure, lambda: self.updates.live())
         portions = Portions(stream, self.replicas, self.structure)
         self.loaders = Loaders(stream, self.batches, portions)
@@ -247,7 +247,7 @@ class Parts:
         """A model, or a loss, is about to be called."""
         if self.updates.cuts.window is not None:
             self.updates.cuts.calls(model)
-        if type(model).__name__ == AVERAGED:
+        if self.averages.concerns(model):
             self.averages.called(model, site.location)
         self.forwards.begins(model, site.location, frame)
         self.replicas.model_begins()
