@@ -206,18 +206,26 @@ def attribute(m: Machine, holder: Value, text: str, at: syntax.expr) -> Value:
 
 def _of_each(m: Machine, holder: Phi, text: str, at: syntax.expr) -> Value:
     """An attribute of one of several: which one, the same branch decides."""
-    found = joined([attribute(m, one, text, at) for one in _known(holder)])
+    found = joined([attribute(m, one, text, at) for one in _known(holder, text)])
     if holder.ways is None or not isinstance(found, Phi):
         return found
     key, birth, after = holder.ways
-    if not any(isinstance(one, Const) and one.value is None for one in options(holder, 6)):
+    if not any(_lacks(one, text) for one in options(holder, 6)):
         found.ways = (key, birth, tuple(attribute(m, one, text, at) for one in after))
     return found
 
 
-def _known(value: Phi) -> list[Value]:
-    found = [v for v in options(value, 12) if not (isinstance(v, Const) and v.value is None)]
+def _known(value: Phi, text: str) -> list[Value]:
+    found = [one for one in options(value, 12) if not _lacks(one, text)]
     return found or list(value.options[:1])
+
+
+def _lacks(value: Value, text: str) -> bool:
+    """Whether a value is None, or a number that has no such attribute: no way leads on with it."""
+    if not isinstance(value, Const):
+        return False
+    number = isinstance(value.value, int | float)
+    return value.value is None or (number and not hasattr(value.value, text))
 
 
 def _object_attribute(m: Machine, holder: Object, text: str, at: syntax.expr) -> Value:
@@ -278,7 +286,7 @@ def ancestry(owner: Class) -> Iterator[Value]:
 def item(m: Machine, holder: Value, index: Value, at: syntax.expr) -> Value:
     """What a subscript gives."""
     if isinstance(holder, Phi):
-        return joined([item(m, one, index, at) for one in _known(holder)])
+        return joined([item(m, one, index, at) for one in _known(holder, "__getitem__")])
     if isinstance(holder, External) and holder.path == "os.environ":
         return m.node("item", (holder, index), at)
     if isinstance(holder, External):

@@ -127,7 +127,8 @@ def _unpack(m: Machine, targets: list[syntax.expr], value: Value) -> None:
     listings = [one for one in options(value, 12) if isinstance(one, Listing)]
     for index, target in enumerate(targets):
         if listings:
-            part = joined([_part(m, one, index, target) for one in listings])
+            parts = [_part(m, one, index, target) for one in listings]
+            part = parts[0] if len(parts) == 1 else joined(parts)
         else:
             part = lookup.item(m, value, Const(index), target)
         assign(m, target, part)

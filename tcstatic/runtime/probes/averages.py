@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final, final
 
 from tcstatic.model import Location
+from tcstatic.runtime.probes.inherited import Inherited
 from tcstatic.runtime.probes.stream import Stream
 
 AVERAGED: Final = "AveragedModel"
@@ -33,12 +34,19 @@ class _Average:
 class Averages:
     """Follows the averaged models of one process. State: `_known` by number."""
 
-    def __init__(self, stream: Stream) -> None:
+    def __init__(self, stream: Stream, inherited: Inherited) -> None:
         self._stream = stream
+        self._inherited = inherited
         self._known: dict[int, _Average] = {}
 
+    def concerns(self, module: Any) -> bool:
+        """Whether a model is an averaged one, or a copy that may be."""
+        return type(module).__name__ == AVERAGED or self._inherited.concerns(module)
+
     def called(self, module: Any, where: Location | None) -> None:
-        """A model is about to be called."""
+        """Such a model is about to be called."""
+        if self._inherited.concerns(module):
+            self._inherited.called(module, where)
         if type(module).__name__ != AVERAGED or type(module).__module__ != _HOME:
             return
         stream = self._stream

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, final
 
 from tcstatic.model import Location, Needs, Site
 from tcstatic.runtime.probes.attending import misplaced, shape_of
+from tcstatic.runtime.probes.blanks import Blanks
 from tcstatic.runtime.probes.growth import Growth
 from tcstatic.runtime.probes.nodes import NOTE, kind_of, signed
 from tcstatic.runtime.probes.pairing import Pairing
@@ -107,6 +108,7 @@ class Graphs:
     ) -> None:
         self._stream = stream
         self._pairing = Pairing(stream, models)
+        self._blanks = Blanks(stream, models)
         self._single = Single(stream, self._layer)
         self._growth = Growth(stream)
         self._wanted = "loss.forward" in needs.events
@@ -158,6 +160,7 @@ class Graphs:
         turn, (last, backwards) = self._stream.rounds, self._backwards
         self._backwards = (turn, backwards + 1 if last == turn else 1)
         self._pairing.read(loss.grad_fn, where)
+        self._blanks.read(loss.grad_fn, where)
         for found in _losses(loss.grad_fn):
             made_at = found.made_at or self._layer(found.made_by)
             one = replace(found, where=found.where or where, made_at=made_at)
@@ -173,6 +176,7 @@ class Graphs:
     def settle(self, live: Iterable[Optimizer]) -> None:
         """The run ends."""
         self._pairing.settle()
+        self._blanks.settle()
         self._single.settle(live)
         self._growth.settle()
 

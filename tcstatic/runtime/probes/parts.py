@@ -8,7 +8,7 @@ from types import FrameType
 from typing import Any, Final, final
 
 from tcstatic.model import Needs, Site
-from tcstatic.runtime.probes.averages import AVERAGED, Averages
+from tcstatic.runtime.probes.averages import Averages
 from tcstatic.runtime.probes.batches import Batches
 from tcstatic.runtime.probes.clearing import cleared_elsewhere, wrote_elsewhere
 from tcstatic.runtime.probes.clipping import Clipping, written_bound
@@ -76,15 +76,13 @@ class Parts:
         self.ties = Ties(stream, ownership)
         self.structure = Structure(stream, ownership, self.ties)
         self.graphs = Graphs(stream, needs, lambda: self.forwards.roots().values())
-        self.schedules, self.averages = Schedules(stream), Averages(stream)
-        self.batches, self.dropouts = Batches(stream), Dropouts(stream)
+        self.averages = Averages(stream, self.structure.inherited)
+        self.schedules, self.batches = Schedules(stream), Batches(stream)
         self.replicas = Replicas(stream, ownership, self.structure, lambda: self.updates.live())
         portions = Portions(stream, self.replicas, self.structure)
         self.loaders = Loaders(stream, self.batches, portions)
-        before, begins = self.replicas.before_update, self._round_begins
-        self.updates = Updates(
-            stream, ownership, self.structure, rounds, before, begins, self.graphs
-        )
+        hooks = (self.replicas.before_update, self._round_begins)
+        self.updates = Updates(stream, ownership, self.structure, rounds, *hooks, self.graphs)
         self.clipping, self.kept = Clipping(stream, self.updates), Kept(stream, self.updates)
         self.unmatched, self.rounding = Unmatched(stream), Rounding(stream)
         self.unheld = Unheld(stream, ownership, self.structure.initials)
@@ -101,6 +99,7 @@ class Parts:
         self.updates.forwards = self.forwards
         self._torch: Any = sys.modules["torch"]
         self.untouchable = untouchable(self._torch)
+        self.dropouts = Dropouts(stream)
         self._calls: dict[str, Any] = {}
         self._bounds: dict[int, float] = {}
 
@@ -248,7 +247,7 @@ class Parts:
         """A model, or a loss, is about to be called."""
         if self.updates.cuts.window is not None:
             self.updates.cuts.calls(model)
-        if type(model).__name__ == AVERAGED:
+        if self.averages.concerns(model):
             self.averages.called(model, site.location)
         self.forwards.begins(model, site.location, frame)
         self.replicas.model_begins()

@@ -13,6 +13,7 @@ from tcstatic.runtime.probes.adapters import Adapters
 from tcstatic.runtime.probes.alike import Alike
 from tcstatic.runtime.probes.followers import Followers
 from tcstatic.runtime.probes.frames import names_in
+from tcstatic.runtime.probes.inherited import Inherited
 from tcstatic.runtime.probes.initials import Initials
 from tcstatic.runtime.probes.ownership import Ownership
 from tcstatic.runtime.probes.piling import Piling
@@ -67,7 +68,7 @@ class Structure:
         self.watchful = False
         self._frozen: dict[int, Location] = {}
         self._woken = Woken(stream)
-        self.followers = Followers(stream)
+        self.followers, self.inherited = Followers(stream), Inherited(stream)
         self._adapters = Adapters(stream)
         self.piling = Piling(stream)
         self.initials = Initials(stream, ownership)
@@ -121,6 +122,8 @@ class Structure:
             values["how"] = "copy"
             self.copied.add(number)
             self.followers.copied(module, where, self._ownership.everyone())
+            models = [self._stream.registry.thing(one) for one in sorted(self._seen)]
+            self.inherited.copied(module, where, models)
         elif not first:
             kind = "model.mutate"
         elif site.kind == "model.load":
@@ -294,7 +297,14 @@ class Structure:
         """The run ends: tell what is known of frozen parts and of copies; of those that are gone,
         what was seen last."""
         self.look(self.due)
-        for one in (self._woken, self.followers, self._adapters, self.alike, self.piling):
+        for one in (
+            self._woken,
+            self.followers,
+            self.inherited,
+            self._adapters,
+            self.alike,
+            self.piling,
+        ):
             one.settle()
 
     def _around(self, part: Any) -> list[int]:

@@ -13,7 +13,6 @@ from typing import Any, Final, final
 
 from tcstatic.model import Event, Needs, ProbeCounts, Site
 from tcstatic.runtime.probes import entry
-from tcstatic.runtime.probes.averages import AVERAGED
 from tcstatic.runtime.probes.budget import Budget
 from tcstatic.runtime.probes.calls import Calls
 from tcstatic.runtime.probes.entry import Handler
@@ -286,7 +285,7 @@ class Watch:
         def forward(thing: Any, frame: FrameType) -> None:
             if budget.watching and role_of(thing) == MODULE:
                 parts.called_model(site, thing, frame)
-            elif type(thing).__name__ == AVERAGED:  # one is evaluated once all steps are done
+            elif parts.averages.concerns(thing):  # one is evaluated once all steps are done
                 parts.averages.called(thing, site.location)
 
         return forward

@@ -19,6 +19,7 @@ _SHIFT: Final = re.compile(
 _TWICE: Final = re.compile(r"(?<![\w.\])])([\w.]+\[[^\[\]]*\])(?:\.\w+\(\))?\s*,\s*\1(?![\w\[])")
 _TARGET: Final = re.compile(r"label|target|tgt|\by\b|\by_|_y\b|next|truth", re.IGNORECASE)
 _LOSS: Final = re.compile(r"\bCrossEntropyLoss\(|\bNLLLoss\(")
+_CTC: Final = re.compile(r"\bCTCLoss\(|\bctc_loss\(")
 _MASK: Final = re.compile(r"\b(\w*key_padding_mask)\s*=\s*(?!None\b|=)([\w.]+)(.?)")
 _OTHER_MASK: Final = re.compile(r"\bmasked_fill_?\(|\battn_mask\s*=\s*(?!None\b|=)")
 _ORDER: Final = re.compile(r"\b(tril|triu)_?\(|\bgenerate_square_subsequent_mask\(")
@@ -51,6 +52,12 @@ def twice_lines(code: Iterable[CodeType], locator: Locator) -> Iterator[Location
 def loss_lines(code: Iterable[CodeType], locator: Locator) -> Iterator[Location]:
     """Where a loss over classes is made, if that is in one place."""
     found = [one for one, text in _lines(code, locator) if _LOSS.search(text)]
+    return iter(found if len(found) == 1 else ())
+
+
+def ctc_lines(code: Iterable[CodeType], locator: Locator) -> Iterator[Location]:
+    """Where a loss over alignments is made or computed, if that is in one place."""
+    found = [one for one, text in _lines(code, locator) if _CTC.search(text)]
     return iter(found if len(found) == 1 else ())
 
 

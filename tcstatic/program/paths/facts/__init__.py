@@ -64,8 +64,10 @@ from tcstatic.program.paths.facts import (  # noqa: F401
     terms,
     thresholds,
     totals,
+    triplets,
     turned,
     unbeaten,
+    uniform,
     viewed,
     writing,
 )
