@@ -89,6 +89,7 @@ KINDS: Final[dict[str, tuple[str, ...]]] = {
         "healthy/pcgrad",
         "healthy/sam",
         "healthy/sam_one_call",
+        "healthy/terms_added_in_branches",
         "healthy/two_backwards_per_step",
     ),
     "several optimizers": (
