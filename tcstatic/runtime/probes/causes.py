@@ -16,7 +16,6 @@ from tcstatic.runtime.probes.continuity import (
     GONE,
     GRADIENT,
     RATE,
-    SEED,
     STATE,
     WEIGHT,
 )
@@ -43,7 +42,6 @@ _SAME_AT_FIRST: Final = (
 _LEFT_OUT: Final = "gets the same gradient on ranks {}, but only some of them update it"
 TOUCHED: Final = {
     BUFFER: "buffer {} changed between the step and the next call of its model",
-    SEED: "{} changed",
     RATE: "{} changed between the backward and the step",
     WEIGHT: "{} changed between the step and the next backward",
     STATE: "the optimizer's state of {} changed between two steps",

@@ -15,8 +15,8 @@ from typing import Any, Final, final
 from tcstatic.runtime.probes import measure
 
 WEIGHT, GRADIENT, STATE, COUNT, RATE = "weight", "gradient", "state", "count", "rate"
-BUFFER, SEED, GONE = "buffer", "seed", "gone"
-RATES, SEEDS = "the learning rate", "the seed of random numbers"
+BUFFER, GONE = "buffer", "gone"
+RATES: Final = "the learning rate"
 MISSING: Final = -1.0  # of what could not be read
 Named = Sequence[tuple[str, Any]]
 
@@ -38,7 +38,7 @@ class Continuity:
 
     Both are read on the device; nothing waits until `changed`. A change that moves the norm by less
     than its own precision does not show. State: `_left` by kind, `_pairs` what was held together,
-    `_rates` those of a backward, `_seed` that of random numbers, `_noted` what is known to have
+    `_rates` those of a backward, `_noted` what is known to have
     changed. `by_torch`: what of all that changed torch itself has written to, for whoever asked it.
     """
 
@@ -46,7 +46,6 @@ class Continuity:
         self._left: dict[str, Left] = {}
         self._pairs: list[tuple[str, Left, Left]] = []
         self._rates: Sequence[float | None] = ()
-        self._seed: int | None = None
         self._noted: dict[str, str] = {}
         self.by_torch: set[str] = set()
 
@@ -59,12 +58,6 @@ class Continuity:
         if self._rates and self._rates != rates:
             self._noted[RATES] = RATE
         self._rates = ()
-
-    def draws_by(self, seed: int) -> None:
-        """Random numbers are drawn by this seed."""
-        if self._seed not in (None, seed):
-            self._noted[SEEDS] = SEED
-        self._seed = seed
 
     def leaves(self, kind: str, tensors: Named) -> None:
         """What was to change these is over."""
@@ -100,7 +93,6 @@ class Continuity:
     def forget(self) -> None:
         """Steps go by unwatched."""
         self._left, self._pairs, self._rates, self._noted = {}, [], (), {}
-        self._seed = None
 
 
 def states(

@@ -27,11 +27,12 @@ Turn = tuple[int, int]  # a family, and how many updates of it there were
 @dataclass(frozen=True, slots=True)
 class Brief:
     """What tells whether two ranks noted the same: `who`, the names of what is compared and the
-    ranks that share it, and what they `held`; and the sites that were passed."""
+    ranks that share it, and what they `held`; the sites that were passed, and the rank's source."""
 
     who: str
     held: str
     sites: tuple[int, ...]
+    source: str = ""
 
     @classmethod
     def of(cls, noted: Round) -> Brief:
@@ -40,15 +41,18 @@ class Brief:
         numbers = [noted.values, noted.gradients, noted.used, noted.rates, noted.backwards]
         about = [noted.results, noted.writer, noted.early, noted.prior, noted.steps]
         touched = [noted.touched, noted.by_torch]
-        return cls(_word(names), _word([numbers, about, touched]), noted.sites)
+        held = _word([numbers, about, touched])
+        return cls(_word(names), held, noted.sites, noted.source)
 
     def to_text(self) -> str:
-        return f"{self.who} {self.held} {','.join(map(str, self.sites))}"
+        sites = ",".join(map(str, self.sites))
+        return f"{self.who} {self.held} {sites} {self.source}"
 
     @classmethod
     def from_text(cls, text: bytes) -> Brief:
-        who, held, sites = text.decode().split(" ")
-        return cls(who, held, tuple(int(site) for site in sites.split(",") if site))
+        who, held, sites, source = text.decode().split(" ")
+        passed = tuple(int(site) for site in sites.split(",") if site)
+        return cls(who, held, passed, source)
 
 
 @final
@@ -106,7 +110,7 @@ class Exchange:
         found = {0: own}
         for rank, one in briefs.items():
             whole = wholes[one.who, one.held]
-            found[rank] = whole if whole.sites == one.sites else replace(whole, sites=one.sites)
+            found[rank] = replace(whole, sites=one.sites, source=one.source)
         return found, len(wholes) == 1
 
     def awaits(self, turn: Turn) -> bool:

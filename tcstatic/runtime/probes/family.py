@@ -22,6 +22,7 @@ from tcstatic.runtime.probes.continuity import (
 from tcstatic.runtime.probes.lonely import Lonely
 from tcstatic.runtime.probes.optimizers import Optimizer
 from tcstatic.runtime.probes.partings import Round
+from tcstatic.runtime.probes.sources import Sources
 
 FIRST: Final = 4  # updates in which it is seen what a program does by hand
 
@@ -55,6 +56,8 @@ class Family:
         early: tuple[tuple[int, ...], tuple[int, ...]],
         own: Sequence[tuple[str, Any]] = (),
         buffers: Sequence[tuple[str, Any]] = (),
+        *,
+        layered: bool = False,
     ) -> None:
         self.index = index
         self.models = models
@@ -80,12 +83,15 @@ class Family:
         self.continuity = Continuity()
         self.averaged = Averaged()
         self.lonely = Lonely()
+        self.sources = Sources(layered=layered)
         self.brought = Brought()
         self.updated = False
         self.reduced: set[str] = set()
         self.steps = 0
 
-    def close(self, step: int, rates: tuple[float | None, ...], *, last: bool) -> Round:
+    def close(
+        self, step: int, rates: tuple[float | None, ...], source: str, *, last: bool
+    ) -> Round:
         """Close the round: return what is to be compared with other ranks."""
         names = [name for name, _ in self.parameters]
         values = [] if last else _digests([p for _, p in self.parameters]).values()
@@ -108,6 +114,7 @@ class Family:
             self.continuity.changed(),
             tuple(sorted(self.continuity.by_torch)),
             self.steps,
+            source,
         )
         self.open()
         return closed

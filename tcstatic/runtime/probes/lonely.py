@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, final
 
-from tcstatic.runtime.probes.continuity import BUFFER, GONE, SEED
+from tcstatic.runtime.probes.continuity import BUFFER, GONE
 from tcstatic.runtime.probes.partings import Round
 
 LEAST_OTHERS: Final = 3  # updates in which nothing of the kind has happened,
@@ -89,4 +89,4 @@ def _meant(found: Sequence[Touch], now: Mapping[int, Round]) -> bool:
 
 
 def _key(touch: Touch) -> tuple[str, str]:
-    return (touch.kind, touch.name if touch.kind in (BUFFER, SEED) else "")
+    return (touch.kind, touch.name if touch.kind == BUFFER else "")

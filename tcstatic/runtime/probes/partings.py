@@ -30,7 +30,8 @@ class Round:
     backward and update, `results` the norms that clipping gave at them, `rates` the learning rates
     of all groups of all optimizers, `writer` the last site that wrote to one of the copies, or its
     gradient (0: none), `touched` what changed of which name while nothing was meant to change it
-    (see `continuity`), and `by_torch` what of it torch wrote to. `steps` counts those since the
+    (see `continuity`), and `by_torch` what of it torch wrote to. `source` tells what it
+    drew by and was given (see `sources`), `steps` counts those since the
     last update, `backwards` those so far whose gradients the wrapper brought together, which all
     ranks do in step. In the first round `early` holds the sites that may have written to a weight
     since the wrapper made all copies equal, and `prior` those before.
@@ -51,6 +52,7 @@ class Round:
     touched: dict[str, str] = field(default_factory=dict)
     by_torch: tuple[str, ...] = ()
     steps: int = 0
+    source: str = ""
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), separators=(",", ":"))

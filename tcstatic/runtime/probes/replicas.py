@@ -24,6 +24,7 @@ from tcstatic.runtime.probes.optimizers import Optimizer
 from tcstatic.runtime.probes.outcomes import Outcomes
 from tcstatic.runtime.probes.ownership import Ownership
 from tcstatic.runtime.probes.placed import has_copies, kept
+from tcstatic.runtime.probes.sources import Drawing, are_layers
 from tcstatic.runtime.probes.stream import Stream
 from tcstatic.runtime.probes.structure import Structure
 
@@ -69,6 +70,7 @@ class Replicas:
         self._early: list[tuple[Site, frozenset[int]]] = []
         self.collectives = Collectives(stream, self, self._name_of)
         self.outcomes = Outcomes(stream, self, self._members)
+        self.drawing = Drawing()
 
     def passed(self, site: Site) -> None:
         """A site was passed: between a backward and a step it may be where ranks part."""
@@ -171,7 +173,6 @@ class Replicas:
             self._publish(family)
             self._compare(family)
         family.continuity.backward_begins(self._rates())
-        family.continuity.draws_by(sys.modules["torch"].initial_seed())
         known = self._structure.replicating
         together = any(self._stream.registry.number(root) in known for root in roots)
         family.backwards += together and not self._local
@@ -198,8 +199,10 @@ class Replicas:
             group, index = self._declared(wrappers), len(self._families)
             copied = [one for one in chosen if has_copies(one[1], self._world)]
             own = [one for one in chosen if not has_copies(one[1], self._world)]
+            layered = are_layers([one for _, one in chosen], roots)
+            buffers = _buffers(wrappers or roots)
             self._families[key] = Family(
-                index, numbers, copied, group, (early, prior), own, _buffers(wrappers or roots)
+                index, numbers, copied, group, (early, prior), own, buffers, layered=layered
             )
         return self._families.get(key)
 
@@ -336,7 +339,8 @@ class Replicas:
         return True
 
     def _publish(self, family: Family, *, last: bool = False) -> None:
-        noted = family.close(self._stream.step, self._rates(), last=last)
+        source = "" if last else self.drawing.told()
+        noted = family.close(self._stream.step, self._rates(), source, last=last)
         family.rounds[family.round] = noted
         for old in sorted(family.rounds)[:-KEPT]:
             del family.rounds[old]
