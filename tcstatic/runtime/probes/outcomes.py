@@ -24,6 +24,7 @@ from tcstatic.runtime.probes.stream import Stream
 KEPT: Final = 8  # windows that wait for other ranks
 SLOTS: Final = 4 * KEPT
 MOST: Final = 512  # collectives of a window
+MOST_MEMBERS: Final = 256  # of a group: its first rank reads what all of them leave
 MOST_TENSORS: Final = 64  # of one collective
 _LINEAR: Final = frozenset({"SUM", "AVG"})
 Group = tuple[int, ...]
@@ -119,7 +120,8 @@ class Outcomes:
         group = self._members(call.group)
         self._begun[group] += 1
         read = self._read.setdefault(group, [])
-        if result is None and len(group) > 1 and len(read) < MOST and group not in self._over:
+        wanted = len(read) < MOST and group not in self._over
+        if result is None and 1 < len(group) <= MOST_MEMBERS and wanted:
             call.number, call.world = self._begun[group], len(group)
             call.returned()
             read.append(call)

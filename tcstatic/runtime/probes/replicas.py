@@ -24,6 +24,7 @@ from tcstatic.runtime.probes.optimizers import Optimizer
 from tcstatic.runtime.probes.outcomes import Outcomes
 from tcstatic.runtime.probes.ownership import Ownership
 from tcstatic.runtime.probes.placed import has_copies, kept
+from tcstatic.runtime.probes.relay import node_of
 from tcstatic.runtime.probes.sources import Drawing, are_layers
 from tcstatic.runtime.probes.stream import Stream
 from tcstatic.runtime.probes.structure import Structure
@@ -333,8 +334,9 @@ class Replicas:
         if self._world < 2:
             self._off = True
             return False
-        self._meeting = Meeting(dist)
-        self._exchange = Exchange(self._meeting, self._stream.rank, self._world)
+        self._meeting = far = Meeting(dist)
+        node = node_of(dist, far, self._stream.rank, self._world)
+        self._exchange = Exchange(far, self._stream.rank, self._world, node)
         self._judge = Judge(self._stream, self._causes, self._world)
         return True
 

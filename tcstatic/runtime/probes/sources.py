@@ -11,20 +11,20 @@ import ctypes
 import sys
 import zlib
 from collections import Counter
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Collection, Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, final
 
-LEAST_BEFORE: Final = 3  # updates in which the pattern was seen,
-LEAST_AFTER: Final = 2  # and in which it is what it became,
+LEAST_BEFORE: Final = 3  # updates in which a pattern of batches was seen: of seeds, one will do
+LEAST_AFTER: Final = 2  # updates in which it is what it became,
 MOST_AFTER: Final = 20  # or what it was before, for so long
 LEAST_ROWS: Final = 2  # of a batch: single rows may come twice by chance
 Pattern = frozenset[frozenset[int]]
 HOW: Final = {
-    ("seeded", True): "from here on rank {} draws its random numbers by the seed of rank {}",
-    ("seeded", False): "from here on rank {} draws its random numbers by another seed than rank {}",
-    ("fed", True): "rank {} was given the batch of rank {}",
-    ("fed", False): "rank {} was given another batch than rank {}",
+    ("seeded", True): "rank {} draws its random numbers by the seed of rank {} from here on",
+    ("seeded", False): "rank {} draws its random numbers by another seed than rank {} from here on",
+    ("fed", True): "rank {} was given the batch of rank {} once",
+    ("fed", False): "rank {} was given another batch than rank {} once",
 }
 
 
@@ -84,12 +84,15 @@ class Odd:
 class Follower:
     """Follows one pattern. `stays`: whether an accident changes it for good, or in one update.
 
-    State: `_usual` the pattern and `_seen` how often it was seen in a row; `_odd` what may be told,
-    with the pattern of then, and `_after` how many updates have confirmed it; `_over`.
+    State: `_keys` as they were last; `_usual` the pattern and `_seen` how often it was seen in a
+    row; `_odd` what may be told, with the pattern of then, and `_after` how many updates have
+    confirmed it; `_over`.
     """
 
     def __init__(self, *, stays: bool) -> None:
         self._stays = stays
+        self._least = 1 if stays else LEAST_BEFORE
+        self._keys: Mapping[int, Hashable] = {}
         self._usual: Pattern | None = None
         self._seen = 0
         self._odd: tuple[Odd, Pattern] | None = None
@@ -104,13 +107,15 @@ class Follower:
         if self._over:
             return None
         pattern = _pattern(keys)
+        same = {rank for rank, key in keys.items() if self._keys.get(rank) == key}
+        self._keys = keys
         if self._odd is not None:
             return self._confirm(pattern)
         if pattern == self._usual:
             self._seen += 1
             return None
-        odd = None if self._usual is None else _moved(turn, self._usual, pattern)
-        if odd is not None and self._seen >= LEAST_BEFORE and (odd.joined or layered):
+        odd = None if self._usual is None else _moved(turn, self._usual, pattern, same)
+        if odd is not None and self._seen >= self._least and (odd.joined or layered):
             self._odd = (odd, pattern)
         else:
             self._usual, self._seen = pattern, 1
@@ -178,12 +183,14 @@ def _pattern(keys: Mapping[int, Hashable]) -> Pattern:
     return frozenset(map(frozenset, found.values()))
 
 
-def _moved(turn: int, old: Pattern, new: Pattern) -> Odd | None:
-    """Return the one rank that is with others now, None where several are."""
+def _moved(turn: int, old: Pattern, new: Pattern, same: Collection[int]) -> Odd | None:
+    """Return the one rank that is with others now, none of those whose key is the `same`; None
+    where several are."""
     ranks = sorted(frozenset[int]().union(*old))
     if ranks != sorted(frozenset[int]().union(*new)):
         return None
     movers = [rank for rank in ranks if _without(old, rank) == _without(new, rank)]
+    movers = [rank for rank in movers if rank not in same]
     if not movers:
         return None
     sizes = Counter({rank: len(_with(old, rank)) for rank in movers})

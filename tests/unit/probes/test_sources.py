@@ -37,6 +37,7 @@ def test_a_source_survives_its_way_as_text() -> None:
     ("usual", "odd", "rank", "other", "joined"),
     [
         (OWN, "abcb", 3, 1, True),
+        (OWN, "dbcd", 0, 3, True),
         (OWN, "abad", 2, 0, True),
         (PAIRS, "aabc", 3, 2, False),
         (PAIRS, "aaba", 3, 0, True),
@@ -62,13 +63,16 @@ def test_the_rank_that_moves_is_named(
         [OWN] * 5 + [ALL] * 5,
         [OWN] * 5 + ["aabb"] * 5,
         [OWN] * 5 + ["badc"] * 5,
-        ["abcc"] * 2 + [OWN] * 5,
         [OWN] * 5 + ["abcc", OWN, "abdd", OWN, OWN],
     ],
 )
 @pytest.mark.parametrize("stays", [True, False])
 def test_what_a_program_does_itself_is_not_told(keys: Sequence[str], stays: bool) -> None:
     assert followed(*keys, stays=stays, layered=True) == []
+
+
+def test_batches_have_to_be_known_before_one_is_odd() -> None:
+    assert followed(*["abcc"] * 2, *[OWN] * 5, stays=False, layered=True) == []
 
 
 def test_to_leave_others_harms_layers_alone() -> None:
