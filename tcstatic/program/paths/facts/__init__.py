@@ -40,6 +40,7 @@ from tcstatic.program.paths.facts import (  # noqa: F401
     padded,
     paired,
     parting,
+    piling,
     placed,
     probabilities,
     ranks,
