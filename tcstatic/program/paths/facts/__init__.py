@@ -8,6 +8,7 @@ from tcstatic.program.paths.facts import (  # noqa: F401
     averaging,
     clipping,
     collected,
+    contrasted,
     copies,
     cutting,
     decays,
