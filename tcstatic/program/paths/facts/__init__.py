@@ -17,6 +17,7 @@ from tcstatic.program.paths.facts import (  # noqa: F401
     filling,
     folds,
     freezing,
+    frequencies,
     generators,
     grad_modes,
     hooked,
