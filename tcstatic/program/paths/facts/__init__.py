@@ -27,6 +27,7 @@ from tcstatic.program.paths.facts import (  # noqa: F401
     kept,
     layers,
     leaves,
+    lent,
     loaders,
     lonely,
     losses,
