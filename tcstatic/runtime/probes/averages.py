@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final, final
 
 from tcstatic.model import Location
+from tcstatic.runtime.probes.frames import names_in
 from tcstatic.runtime.probes.inherited import Inherited
 from tcstatic.runtime.probes.stream import Stream
 
@@ -55,9 +56,22 @@ class Averages:
         if one is None:
             one = self._known[number] = _Average(weakref.ref(module), where, None)
         if not module.training and stream.step >= _LEAST_STEPS:
-            one.evaluated, one.where, one.steps = True, where, stream.step
+            one.evaluated, one.where, one.steps = True, self._handed(module) or where, stream.step
             one.stepped_at = stream.last_step_where
         _look(one, module)
+
+    def _handed(self, module: Any) -> Location | None:
+        """Where a function hands a model on to the one that calls it: its statistics are to be
+        measured before that line."""
+        locator = self._stream.locator
+        frame = locator.frame(1)
+        found = None
+        while frame is not None:
+            if locator.is_users(frame.f_code.co_filename):
+                holds = any([one is module for one in names_in(frame).values()])
+                found = frame if holds else found
+            frame = frame.f_back
+        return locator.place(found) if found is not None else None
 
     def settle(self) -> None:
         """The run ends: tell what was evaluated, and was never what its name says."""

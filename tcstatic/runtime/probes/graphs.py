@@ -19,6 +19,7 @@ from tcstatic.runtime.probes.blanks import Blanks
 from tcstatic.runtime.probes.growth import Growth
 from tcstatic.runtime.probes.nodes import NOTE, kind_of, signed
 from tcstatic.runtime.probes.pairing import Pairing
+from tcstatic.runtime.probes.products import Products
 from tcstatic.runtime.probes.single import Single
 from tcstatic.runtime.probes.stream import HEARD, Stream, listener
 
@@ -108,7 +109,7 @@ class Graphs:
     ) -> None:
         self._stream = stream
         self._pairing = Pairing(stream, models)
-        self._blanks = Blanks(stream, models)
+        self._blanks, self._products = Blanks(stream, models), Products(stream)
         self._single = Single(stream, self._layer)
         self._growth = Growth(stream)
         self._wanted = "loss.forward" in needs.events
@@ -161,6 +162,7 @@ class Graphs:
         self._backwards = (turn, backwards + 1 if last == turn else 1)
         self._pairing.read(loss.grad_fn, where)
         self._blanks.read(loss.grad_fn, where)
+        self._products.read(loss.grad_fn, where)
         for found in _losses(loss.grad_fn):
             made_at = found.made_at or self._layer(found.made_by)
             one = replace(found, where=found.where or where, made_at=made_at)

@@ -17,6 +17,10 @@ from tcstatic.runtime.probes.stream import Stream
 _MOST_MAPS: Final = 64  # looks for who holds some memory, each over all parameters
 _MOST_LOADS: Final = 64
 _MOST_MADE: Final = 20_000
+_DRAWS: Final = frozenset(
+    """normal_ uniform_ trunc_normal_ orthogonal_ sparse_ xavier_uniform_ xavier_normal_
+    kaiming_uniform_ kaiming_normal_""".split()
+)
 _MOST_VAIN: Final = 64  # times that a call writes to something else before it is left alone
 
 _Written = tuple[int, Location]
@@ -31,7 +35,8 @@ class Initials:
     `_given` the parameters that a state, or another tensor, was copied into; `_holders` whose
     memory begins where, for one version of all structure, and `_maps` how often that was looked up;
     `_vain` how often a site wrote to anything else, `left` those which nobody
-    has to see any more.
+    has to see any more; `_drawn` the turn in which a parameter was last drawn at random, `_unused`
+    the loads after which no model was called.
     """
 
     def __init__(self, stream: Stream, ownership: Ownership) -> None:
@@ -46,10 +51,26 @@ class Initials:
         self._given: set[int] = set()
         self._vain: Counter[int] = Counter()
         self.left: list[int] = []
+        self._drawn: dict[int, int] = {}
+        self._unused: list[tuple[int, weakref.ref[Any], Location]] = []
 
     def begins(self, parameters: Iterable[Any]) -> None:
         """The first step of those who train these parameters is about to begin."""
+        self.used()
         self._begun.update(map(self._stream.registry.known, parameters))
+
+    def used(self) -> None:
+        """A model is about to be called: was all that was loaded drawn anew since?"""
+        unused, self._unused = self._unused, []
+        for turn, known, where in unused:
+            module = known()
+            parameters = [] if module is None else list(module.parameters())
+            numbers = [self._stream.registry.known(one) for one in parameters if one.dim() > 1]
+            if numbers and all(self._drawn.get(one, -1) > turn for one in numbers):
+                place = self._written[numbers[0]][1]
+                values = {"loaded_in_vain": True, "at": f"{place.file}:{place.line}"}
+                subjects = {"model": (self._stream.registry.number(module),)}
+                self._stream.tell_of_run(where, subjects, values)
 
     def registered(self, parameter: Any) -> None:
         """A parameter was set on a module, which is what makes a layer."""
@@ -61,7 +82,10 @@ class Initials:
 
     def filled(self, value: Any, site: Site) -> None:
         """A call has written to a tensor in place, and gives it back."""
-        if not self.wrote(value, site.location, given=site.callee.endswith("copy_")):
+        if self.wrote(value, site.location, given=site.callee.endswith("copy_")):
+            number, drawn = self._held_by(value), site.callee.rpartition(".")[2] in _DRAWS
+            self._drawn[number] = self._turn if drawn else -1
+        else:
             self._vain[site.number] += 1
             if self._vain[site.number] == _MOST_VAIN:
                 self.left.append(site.number)
@@ -81,6 +105,7 @@ class Initials:
         if role_of(module) == MODULE and len(self._loads) < _MOST_LOADS:
             self._turn += 1
             self._loads.append((self._turn, weakref.ref(module), where))
+            self._unused.append(self._loads[-1])
             self._given.update(map(self._stream.registry.number, module.parameters()))
 
     def was_given(self, parameter: Any) -> bool:

@@ -283,6 +283,7 @@ class Watch:
         parts, budget = self._parts, self._budget
 
         def forward(thing: Any, frame: FrameType) -> None:
+            parts.structure.initials.used()
             if budget.watching and role_of(thing) == MODULE:
                 parts.called_model(site, thing, frame)
             elif parts.averages.concerns(thing):  # one is evaluated once all steps are done

@@ -5,7 +5,7 @@ from __future__ import annotations
 import linecache
 import re
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import CodeType
 from typing import Final
 
@@ -19,6 +19,8 @@ _SHIFT: Final = re.compile(
 _TWICE: Final = re.compile(r"(?<![\w.\])])([\w.]+\[[^\[\]]*\])(?:\.\w+\(\))?\s*,\s*\1(?![\w\[])")
 _TARGET: Final = re.compile(r"label|target|tgt|\by\b|\by_|_y\b|next|truth", re.IGNORECASE)
 _LOSS: Final = re.compile(r"\bCrossEntropyLoss\(|\bNLLLoss\(")
+_TIMES: Final = re.compile(r"(?<!\*)\*(?!\*)|\bmul\(")
+_NAME: Final = re.compile(r"(?<![\w.])[A-Za-z_]\w*")
 _CTC: Final = re.compile(r"\bCTCLoss\(|\bctc_loss\(")
 _MASK: Final = re.compile(r"\b(\w*key_padding_mask)\s*=\s*(?!None\b|=)([\w.]+)(.?)")
 _OTHER_MASK: Final = re.compile(r"\bmasked_fill_?\(|\battn_mask\s*=\s*(?!None\b|=)")
@@ -59,6 +61,20 @@ def ctc_lines(code: Iterable[CodeType], locator: Locator) -> Iterator[Location]:
     """Where a loss over alignments is made or computed, if that is in one place."""
     found = [one for one, text in _lines(code, locator) if _CTC.search(text)]
     return iter(found if len(found) == 1 else ())
+
+
+def product_lines(
+    code: CodeType,
+    shapes: Mapping[str, tuple[int, ...]],
+    both: Sequence[tuple[int, ...]],
+    locator: Locator,
+) -> Iterator[Location]:
+    """Where a function multiplies what has these two shapes, by the names that it has for them."""
+    for where, text in _lines([code], locator):
+        value = text.partition("=")[2] or text
+        found = {shapes.get(name) for name in _NAME.findall(value)}
+        if _TIMES.search(value) and found.issuperset(both):
+            yield where
 
 
 def mask_lines(code: Iterable[CodeType], locator: Locator) -> Iterator[Location]:

@@ -55,7 +55,10 @@ def _in_module(module: Module) -> Iterator[_Found]:
     reduced = {name for name, values in made.items() if all(map(_is_reducing, values))}
     for node in (module.tree, *statements_in(module.tree)):
         if isinstance(node, (syntax.Module, *_DEFINES)):
-            yield from _in_function(list(wording.own(node.body)), reduced)
+            for value, loss, what in _in_function(list(wording.own(node.body)), reduced):
+                # How a layer reduces its losses is said where it is made.
+                known = made.get(wording.name(getattr(value, "func", None)), [])
+                yield known[0] if len(known) == 1 else value, loss, what
 
 
 def _is_reducing(made: Any) -> bool:

@@ -24,7 +24,7 @@ from tcstatic.program.source import syntax
 _WORTH: Final = re.compile(r"\b(randperm|permutation|shuffle)\(")
 _TOGETHER: Final = frozenset({"TensorDataset", "StackDataset", "zip", "train_test_split"})
 # A label's name says so at its end; what follows it says of which part, or of which kind it is.
-_LABELS: Final = re.compile(
+LABELS: Final = re.compile(
     r"(^|_)(ys?|labels?|lbls?|targets?|tgts?|class(es)?|tags?|truth|answers?|wanted)"
     r"(_?(train\w*|tr|all|full|data|tensor|np|arr|array|list|batch|raw|b|t|\d+))*$",
     re.IGNORECASE,
@@ -315,4 +315,4 @@ def _is_asked_for(scope: Scope, statement: syntax.stmt, one: str) -> bool:
 
 
 def _is_label(name: str) -> bool:
-    return _LABELS.search(name.rpartition(".")[2]) is not None
+    return LABELS.search(name.rpartition(".")[2]) is not None
