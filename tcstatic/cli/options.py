@@ -35,6 +35,24 @@ def named(ctx: click.Context, param: click.Parameter, value: Any) -> Any:
     return value
 
 
+def laid_out(ctx: click.Context, param: click.Parameter, value: str) -> str:
+    """Return a layout of ranks that can be read, and that is for as many as the launcher has."""
+    from tcstatic import launching
+    from tcstatic.model import Mesh
+
+    if not value:
+        return value
+    try:
+        mesh = Mesh.from_text(value)
+    except ValueError as error:
+        raise click.BadParameter(f"got {value!r}: {error}", ctx, param) from None
+    launch = launching.launch()
+    if launch is not None and launch.world != mesh.world:
+        problem = f"got {value!r}, which is for {mesh.world} ranks; expected {launch.world}"
+        raise click.BadParameter(problem, ctx, param)
+    return value
+
+
 def watching(function: Function) -> Function:
     """Add the options about rules and about what is done with findings."""
     for option in reversed(_OPTIONS):
@@ -98,6 +116,14 @@ _OPTIONS = (
         show_default=True,
         help="How much of the time of a training step watching may take, after the first 20 steps, "
         "which are watched in full.",
+    ),
+    click.option(
+        "--mesh",
+        metavar="AXES",
+        callback=laid_out,
+        default="",
+        help="How ranks are laid out where the script does not show it, the last axis varying "
+        "fastest: data=2,tensor=4. Axes are data, shard, tensor, context, pipeline, expert.",
     ),
     click.option(
         "--quiet",
@@ -169,4 +195,5 @@ def running(options: dict[str, Any]) -> RunOptions:
         on_violation=options["on_violation"],
         overhead_budget=options["overhead_budget"],
         quiet=options["quiet"],
+        mesh=options["mesh"],
     )

@@ -23,6 +23,7 @@ from tcstatic.model.invariants import (
     Verdict,
     VerdictName,
 )
+from tcstatic.model.meshes import Mesh
 from tcstatic.model.outcomes import Failed, RewriteOutcome, Rewritten, Unchanged
 from tcstatic.model.plans import (
     PLAN_SCHEMA,
@@ -81,6 +82,7 @@ __all__ = [
     "InvariantCounts",
     "Location",
     "Member",
+    "Mesh",
     "Needs",
     "Observation",
     "OnViolation",

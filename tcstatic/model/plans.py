@@ -19,7 +19,8 @@ OnViolation = Literal["warn", "fail", "stop"]
 class RunOptions:
     """What the user asked of a run.
 
-    `overhead_budget` is a share of a step (0.01 = 1 %); `trace` the folder to record into, or ''.
+    `overhead_budget` is a share of a step (0.01 = 1 %); `trace` the folder to record into, or '';
+    `mesh` how ranks are laid out, as `Mesh` reads it, or ''.
     """
 
     reports: tuple[str, ...] = ()
@@ -27,6 +28,7 @@ class RunOptions:
     overhead_budget: float = 0.01
     quiet: bool = False
     trace: str = ""
+    mesh: str = ""
 
 
 @final

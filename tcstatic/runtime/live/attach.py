@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tcstatic.errors import InputError, TcstaticError
-from tcstatic.model import OnViolation, ProbePlan, RunOptions
+from tcstatic.model import Mesh, OnViolation, ProbePlan, RunOptions
 from tcstatic.report import check_path
 from tcstatic.runtime.live.endings import status_of
 from tcstatic.runtime.live.job import Job
@@ -85,9 +85,21 @@ def options_from(environment: Any, planned: RunOptions) -> RunOptions:
             complain(f"TCSTATIC_OVERHEAD_BUDGET={budget}: ignored; expected a percentage, as 1%")
         else:
             options = replace(options, overhead_budget=share)
+    mesh = _mesh(environment.get("TCSTATIC_MESH", ""))
+    options = replace(options, mesh=mesh or options.mesh)
     if environment.get("TCSTATIC_QUIET", "0") not in ("", "0"):
         options = replace(options, quiet=True)
     return options
+
+
+def _mesh(text: str) -> str:
+    try:
+        if text:
+            Mesh.from_text(text)
+    except ValueError as error:
+        complain(f"TCSTATIC_MESH={text}: ignored; {error}")
+        return ""
+    return text
 
 
 def _share(text: str) -> float | None:

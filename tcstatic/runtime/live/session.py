@@ -16,6 +16,7 @@ from tcstatic.model import (
     EventSink,
     Finding,
     InvariantCounts,
+    Mesh,
     ProbeCounts,
     ProbePlan,
     Report,
@@ -95,6 +96,7 @@ class Session:
             else [],
             libraries=plan.libraries,
             all_calls=sink is not None,
+            mesh=Mesh.from_text(calling.options.mesh) if calling.options.mesh else None,
         )
 
     def start(self) -> None:

@@ -39,6 +39,7 @@ SAME: Final = "was the same on ranks {} and got the same gradient, but differs a
 _SAME_AT_FIRST: Final = (
     "differs on ranks {} before the first step, though their wrapper made it equal"
 )
+LAID_OUT: Final = "is one copy on ranks {}, as --mesh has it, but differs after the step"
 _LEFT_OUT: Final = "gets the same gradient on ranks {}, but only some of them update it"
 TOUCHED: Final = {
     BUFFER: "buffer {} changed between the step and the next call of its model",

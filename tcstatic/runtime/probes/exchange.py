@@ -38,7 +38,13 @@ class Brief:
     @classmethod
     def of(cls, noted: Round) -> Brief:
         """The brief of what a rank noted."""
-        names = [list(noted.values), sorted(noted.gradients or ()), noted.group]
+        names = [
+            list(noted.values),
+            sorted(noted.gradients or ()),
+            noted.group,
+            noted.peers,
+            noted.beside,
+        ]
         numbers = [noted.values, noted.gradients, noted.used, noted.rates, noted.backwards]
         about = [noted.results, noted.writer, noted.early, noted.prior, noted.steps]
         touched = [noted.touched, noted.by_torch]

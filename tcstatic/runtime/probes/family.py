@@ -58,6 +58,7 @@ class Family:
         buffers: Sequence[tuple[str, Any]] = (),
         *,
         layered: bool = False,
+        laid_out: tuple[tuple[int, ...], tuple[int, ...]] = ((), ()),
     ) -> None:
         self.index = index
         self.models = models
@@ -84,6 +85,9 @@ class Family:
         self.averaged = Averaged()
         self.lonely = Lonely()
         self.sources = Sources(layered=layered)
+        self.laid_out = any(laid_out)
+        self.peers, self.beside = laid_out
+        self.whole: frozenset[str] | None = None if self.beside else frozenset()
         self.brought = Brought()
         self.updated = False
         self.reduced: set[str] = set()
@@ -115,6 +119,8 @@ class Family:
             tuple(sorted(self.continuity.by_torch)),
             self.steps,
             source,
+            self.peers,
+            self.beside,
         )
         self.open()
         return closed

@@ -8,6 +8,7 @@ from typing import Any, final
 
 from tcstatic.model import Member
 from tcstatic.runtime.probes.causes import (
+    LAID_OUT,
     NEVER_SAME,
     ONCE_APART,
     SAME,
@@ -22,6 +23,8 @@ from tcstatic.runtime.probes.partings import (
     Parting,
     Round,
     Verdict,
+    alike_beside,
+    apart_before,
     gradients_parted,
     never_equal,
     out_of_step,
@@ -77,7 +80,9 @@ class Judge:
             subjects = self._wrapped(family, gradients)
             self._tell(family_step(turn), "param.grad", gradients, {}, subjects)
         before = noted if last == turn - 1 else None
-        values = values_parted(before, now).since(noted)
+        if family.whole is None:
+            family.whole = alike_beside(now)
+        values = values_parted(before, now, family.whole).since(noted)
         odd = family.averaged.judge(turn, now, before or {})
         if values.partings:
             self._tell_parted(family, turn, values, now, noted)
@@ -182,6 +187,8 @@ class Judge:
         subjects, facts = self._causes.of(turn, values.partings[0], now, noted, family.meant)
         if facts.get("parted_at_start"):
             subjects = {**subjects, "model": family.models}
+        elif family.laid_out and apart_before(values.partings[0], now):
+            facts = {**facts, "parting": LAID_OUT}
         self._tell(family_step(turn), "param.data", values, facts, subjects)
 
     def _tell_one(

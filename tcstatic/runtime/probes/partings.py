@@ -30,7 +30,8 @@ class Round:
     backward and update, `results` the norms that clipping gave at them, `rates` the learning rates
     of all groups of all optimizers, `writer` the last site that wrote to one of the copies, or its
     gradient (0: none), `touched` what changed of which name while nothing was meant to change it
-    (see `continuity`), and `by_torch` what of it torch wrote to. `source` tells what it
+    (see `continuity`), and `by_torch` what of it torch wrote to. `peers` are the ranks that
+    hold copies, and `beside` those that share layers, as the user has said, `source` tells what it
     drew by and was given (see `sources`), `steps` counts those since the
     last update, `backwards` those so far whose gradients the wrapper brought together, which all
     ranks do in step. In the first round `early` holds the sites that may have written to a weight
@@ -53,6 +54,8 @@ class Round:
     by_torch: tuple[str, ...] = ()
     steps: int = 0
     source: str = ""
+    peers: tuple[int, ...] = ()
+    beside: tuple[int, ...] = ()
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), separators=(",", ":"))
@@ -64,7 +67,7 @@ class Round:
     @classmethod
     def from_json(cls, text: str | bytes) -> Round:
         data = json.loads(text)
-        for key in ("group", "sites", "rates", "early", "prior", "by_torch"):
+        for key in ("group", "sites", "rates", "early", "prior", "by_torch", "peers", "beside"):
             data[key] = tuple(data[key])
         data["results"] = {int(site): norm for site, norm in data["results"].items()}
         return cls(**data)
@@ -94,18 +97,26 @@ class Verdict:
         return Verdict(self.names, tuple(fresh))
 
 
-def values_parted(before: Mapping[int, Round] | None, now: Mapping[int, Round]) -> Verdict:
+def values_parted(
+    before: Mapping[int, Round] | None,
+    now: Mapping[int, Round],
+    whole: Collection[str] = (),
+) -> Verdict:
     """Judge the values after an update, by rank.
 
     `before` is the update before it, None where that was not compared; what a wrapper declares
     equal is judged without it. Copies part once: what differed before is not told again. Of as
-    many ranks on either side, those are apart that alone passed a site.
+    many ranks on either side, those are apart that alone passed a site. `whole` are the parameters
+    of which ranks that share layers hold copies.
     """
     names, found = [], []
     values = {rank: one.values for rank, one in now.items()}
     for name in _names(values.values()):
         holders = {rank: one for rank, one in now.items() if name in one.values}
         together = _classes({rank: one.group for rank, one in holders.items() if one.group})
+        together += _classes({rank: one.peers for rank, one in holders.items() if one.peers})
+        if name in whole:
+            together += _classes({rank: one.beside for rank, one in holders.items() if one.beside})
         own = _origins(name, before or {}, {r: one.gradients for r, one in holders.items()})
         # Who has the same gradient by having the same data may have a rate of its own.
         together += _classes({rank: (*key, now[rank].rates) for rank, key in own.items()})
@@ -116,6 +127,24 @@ def values_parted(before: Mapping[int, Round] | None, now: Mapping[int, Round]) 
         new = [ranks for ranks in together if not before or _were_equal(before, name, ranks)]
         found += parted(name, new, values, now, before or {})
     return Verdict(tuple(names), tuple(found))
+
+
+def alike_beside(now: Mapping[int, Round]) -> frozenset[str]:
+    """Return the parameters of which all ranks that share layers hold one value: these lie there as
+    a whole."""
+    groups = _classes({rank: one.beside for rank, one in now.items() if one.beside})
+    return frozenset(
+        name
+        for name in _names(one.values for one in now.values())
+        if groups and all(_were_equal(now, name, ranks) for ranks in groups)
+    )
+
+
+def apart_before(parting: Parting, now: Mapping[int, Round]) -> bool:
+    """Whether the gradients that the steps used are not known to have been the same."""
+    rounds = [now[rank] for rank in parting.ranks if rank in now]
+    used = {(one.used or one.gradients or {}).get(parting.name) for one in rounds}
+    return len(used) != 1 or None in used
 
 
 def gradients_parted(now: Mapping[int, Round]) -> Verdict:

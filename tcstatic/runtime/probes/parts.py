@@ -371,6 +371,7 @@ class Parts:
         """
         if patient:
             yield "ranks", self.replicas.await_others
+            yield "mesh", self.replicas.check_mesh
         updates = self.updates
         several = len(updates.optimizers) > 1
         meant = several or self.stream.loss_scaled or self.forwards.discarded_in_eval

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
+MAX_BUFFERS: Final = 256  # of the models of a backward
 _STATE: Final = "_get_fsdp_state"  # what ``fully_shard`` adds to a module's class
 
 
@@ -53,3 +54,14 @@ def _gathered(module: Any) -> Iterator[Any]:
         groups = filter(None, [getattr(state, "_fsdp_param_group", None)])
     for group in groups:
         yield from getattr(group, "fsdp_params", ())
+
+
+def buffers_of(roots: Sequence[Any]) -> list[tuple[str, Any]]:
+    """The numbers that models keep beside their parameters."""
+    found = {
+        id(one): (name, one)
+        for root in roots
+        for name, one in root.named_buffers()
+        if one.is_floating_point()
+    }
+    return list(found.values())[:MAX_BUFFERS]

@@ -13,6 +13,7 @@ from types import FrameType
 from typing import Any, Final, final
 
 from tcstatic.model import Site
+from tcstatic.model.meshes import COPIES, LAYERS
 from tcstatic.runtime.probes import measure
 from tcstatic.runtime.probes.causes import Causes, may_write
 from tcstatic.runtime.probes.collectives import Collectives
@@ -23,7 +24,7 @@ from tcstatic.runtime.probes.meeting import Meeting
 from tcstatic.runtime.probes.optimizers import Optimizer
 from tcstatic.runtime.probes.outcomes import Outcomes
 from tcstatic.runtime.probes.ownership import Ownership
-from tcstatic.runtime.probes.placed import has_copies, kept
+from tcstatic.runtime.probes.placed import buffers_of, has_copies, kept
 from tcstatic.runtime.probes.relay import node_of
 from tcstatic.runtime.probes.sources import Drawing, are_layers
 from tcstatic.runtime.probes.stream import Stream
@@ -33,7 +34,6 @@ LAST_SECONDS: Final = 5.0  # at the end of the script, for ranks that are behind
 TURN_SECONDS: Final = 0.02
 MAX_FAMILIES: Final = 16  # sets of parameters that backwards train together
 _WRITES: Final = frozenset({"grad.write", "grad.clip"})
-MAX_BUFFERS: Final = 256  # of a family
 MAX_SITES: Final = 256  # sites passed between backward and step, per step
 
 
@@ -201,11 +201,33 @@ class Replicas:
             copied = [one for one in chosen if has_copies(one[1], self._world)]
             own = [one for one in chosen if not has_copies(one[1], self._world)]
             layered = are_layers([one for _, one in chosen], roots)
-            buffers = _buffers(wrappers or roots)
+            buffers = buffers_of(wrappers or roots)
             self._families[key] = Family(
-                index, numbers, copied, group, (early, prior), own, buffers, layered=layered
+                index,
+                numbers,
+                copied,
+                group,
+                (early, prior),
+                own,
+                buffers,
+                layered=layered,
+                laid_out=self._laid_out(),
             )
         return self._families.get(key)
+
+    def _laid_out(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Return the ranks that hold copies of what this one does, and those that share its layers,
+        as the user has said."""
+        mesh, rank = self._stream.mesh, self._stream.rank
+        if mesh is None or mesh.world != self._world:
+            return (), ()
+        return mesh.peers(rank, COPIES), mesh.peers(rank, LAYERS)
+
+    def check_mesh(self) -> None:
+        """Raise ValueError where the layout that the user has said is not that of this job."""
+        mesh = self._stream.mesh
+        if mesh is not None and self._meeting is not None and mesh.world != self._world:
+            raise ValueError(f"it is for {mesh.world} ranks, and there are {self._world}")
 
     def _declared(self, wrappers: Sequence[Any]) -> tuple[int, ...]:
         """Return the ranks among which wrappers average all gradients, none where one does not.
@@ -369,14 +391,3 @@ def _wait(done: Callable[[], bool], until: float) -> None:
     """Ask now and then until it is done, but no longer than that."""
     while time.monotonic() < until and not done():
         time.sleep(TURN_SECONDS)
-
-
-def _buffers(roots: Sequence[Any]) -> list[tuple[str, Any]]:
-    """The numbers that models keep beside their parameters."""
-    found = {
-        id(one): (name, one)
-        for root in roots
-        for name, one in root.named_buffers()
-        if one.is_floating_point()
-    }
-    return list(found.values())[:MAX_BUFFERS]

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Literal, final, get_args
 
 from tcstatic import launching
-from tcstatic.model import Context, Event, Location, Member, Site
+from tcstatic.model import Context, Event, Location, Member, Mesh, Site
 from tcstatic.model.events import quick_context, quick_event
 from tcstatic.runtime.probes.locate import Locator
 from tcstatic.runtime.probes.loops import Loop
@@ -46,8 +46,13 @@ class Stream:
     """
 
     def __init__(
-        self, root: str, emit: Callable[[Sequence[Event]], None], sites: Mapping[int, Site]
+        self,
+        root: str,
+        emit: Callable[[Sequence[Event]], None],
+        sites: Mapping[int, Site],
+        mesh: Mesh | None = None,
     ) -> None:
+        self.mesh = mesh
         self.locator = Locator(root)
         self.registry = Registry()
         self.loops: list[Loop] = []

@@ -11,7 +11,7 @@ from time import perf_counter
 from types import FrameType
 from typing import Any, Final, final
 
-from tcstatic.model import Event, Needs, ProbeCounts, Site
+from tcstatic.model import Event, Mesh, Needs, ProbeCounts, Site
 from tcstatic.runtime.probes import entry
 from tcstatic.runtime.probes.budget import Budget
 from tcstatic.runtime.probes.calls import Calls
@@ -51,11 +51,12 @@ class Watch:
         *,
         libraries: Sequence[str] = (),
         all_calls: bool = True,
+        mesh: Mesh | None = None,
     ) -> None:
         self._sites = {site.number: site for site in sites}
         self._needs = needs
         self._settle = settle
-        self._stream = Stream(root, emit, self._sites)
+        self._stream = Stream(root, emit, self._sites, mesh)
         self._budget = Budget(budget)
         self._timed = budget < 1.0  # nothing depends on it where every step is watched
         recorded = [site for site in sites if files and "part" in site.arguments]
@@ -74,8 +75,6 @@ class Watch:
         self.targets: dict[int, Handler] = {}
         if "torch" in sys.modules:
             self.torch_imported()
-
-    # -- lifecycle ----------------------------------------------------------------------------
 
     after = staticmethod(entry.after)
     on = staticmethod(entry.on)
