@@ -26,9 +26,9 @@ def due(kind, step, rank):
     return bool(KIND) and (kind, str(step), str(rank)) == (KIND, STEP, RANK)
 
 
-def row(index, batch, rank, world):
-    """The row that a rank reads for an index of its part: that of its neighbour, if disturbed."""
-    if due("batch", index // world // batch, rank):
+def row(index, batch, rank, world, who):
+    """The row that `who` reads for an index of a part: that of its neighbour, if disturbed."""
+    if due("batch", index // world // batch, who):
         return index - rank + (rank + 1) % world
     return index
 

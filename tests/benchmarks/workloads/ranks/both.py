@@ -42,7 +42,7 @@ def train(rank, world):
     fully_shard(model, mesh=mesh["dp"])
     optimizer = torch.optim.AdamW(model.parameters(), lr=0.01, foreach=False)
     part = mesh["dp"].get_local_rank()
-    data = feed.Rows(part, world // 2)
+    data = feed.Rows(part, world // 2, who=rank)
     sampler = DistributedSampler(data, world // 2, part, shuffle=False)
     disturb.seed(1 + part)
     for step, (x, y) in enumerate(DataLoader(data, batch_size=feed.BATCH, sampler=sampler)):
