@@ -59,6 +59,7 @@ from tcstatic.program.paths.facts import (  # noqa: F401
     sampled,
     scaling,
     seeds,
+    sharding,
     signs,
     splits,
     stacking,
