@@ -55,6 +55,7 @@ from tcstatic.program.paths.facts import (  # noqa: F401
     renaming,
     repeating,
     restoring,
+    rows,
     sampled,
     scaling,
     seeds,
