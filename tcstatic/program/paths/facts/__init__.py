@@ -33,6 +33,7 @@ from tcstatic.program.paths.facts import (  # noqa: F401
     losses,
     membership,
     metrics,
+    misnamed,
     mixing,
     modes,
     moving,
