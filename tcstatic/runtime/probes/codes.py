@@ -7,6 +7,7 @@ are looked at which the frames in progress, and the models at hand, may have cal
 from __future__ import annotations
 
 import dis
+import linecache
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import pairwise
@@ -132,6 +133,18 @@ def code_of(function: Any, locator: Locator) -> CodeType | None:
     plain = unwrapped(getattr(function, "__func__", function))
     code: CodeType | None = getattr(plain, "__code__", None)
     return code if code is not None and locator.is_users(code.co_filename) else None
+
+
+def returned_at(function: Any, locator: Locator) -> Location | None:
+    """Return where a function of the user's returns first; None for any other, and for a lambda."""
+    code = code_of(function, locator)
+    if code is None or code.co_name == "<lambda>":
+        return None
+    place = locator.relative(sys.intern(code.co_filename))
+    for line in sorted({line for *_, line in code.co_lines() if line}):
+        if linecache.getline(code.co_filename, line).lstrip().startswith("return "):
+            return Location(place, line, 1, line, 1, code.co_qualname)
+    return None
 
 
 def defined_at(function: Any, locator: Locator) -> Location | None:

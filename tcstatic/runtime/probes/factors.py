@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Final, final
 
 from tcstatic.model import Location
+from tcstatic.runtime.probes import codes
 from tcstatic.runtime.probes.optimizers import Optimizer
 from tcstatic.runtime.probes.stream import Stream
 
@@ -53,6 +54,9 @@ class Factors:
         if number in self._known or type(scheduler).__name__ != _KIND or not begins:
             return
         if plain and 0 < len(base) <= _MOST_GROUPS:
+            rules = list(getattr(scheduler, "lr_lambdas", ()))
+            if rules and all(one is rules[0] for one in rules):
+                where = codes.returned_at(rules[0], self._stream.locator) or where
             self._known[number] = _Rule(where, driven, tuple(base), [0.0] * len(base))
 
     def stepped(self, scheduler: Any) -> None:

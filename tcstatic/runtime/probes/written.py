@@ -17,6 +17,7 @@ _SHIFT: Final = re.compile(
     r"\[(?:[^\[\]]*,)?\s*(?:[12]|[^\[\]:,]*\+\s*[12])\s*:(?!\s*[12]\s*\])[^\[\]]*\]"
 )
 _TWICE: Final = re.compile(r"(?<![\w.\])])([\w.]+\[[^\[\]]*\])(?:\.\w+\(\))?\s*,\s*\1(?![\w\[])")
+_PART: Final = re.compile(r"\s*(\w+)\s*=\s*([\w.]+\[[^\[\]]*\])")
 _TARGET: Final = re.compile(r"label|target|tgt|\by\b|\by_|_y\b|next|truth", re.IGNORECASE)
 _LOSS: Final = re.compile(r"\bCrossEntropyLoss\(|\bNLLLoss\(")
 _TIMES: Final = re.compile(r"(?<!\*)\*(?!\*)|\bmul\(")
@@ -47,8 +48,14 @@ def shift_lines(code: Iterable[CodeType], locator: Locator) -> Iterator[Location
 
 
 def twice_lines(code: Iterable[CodeType], locator: Locator) -> Iterator[Location]:
-    """Where the same part of something is handed on twice."""
-    return (one for one, text in _lines(code, locator) if _TWICE.search(text))
+    """Where the same part of something is handed on twice, or bound to a second name as well."""
+    lines = list(_lines(code, locator))
+    yield from (one for one, text in lines if _TWICE.search(text))
+    bound = [(one, found) for one, text in lines if (found := _PART.match(text))]
+    for one, found in bound:
+        same = [other for where, other in bound if where.function == one.function]
+        if _TARGET.search(found[1]) and [other[2] for other in same].count(found[2]) == 2:
+            yield one
 
 
 def loss_lines(code: Iterable[CodeType], locator: Locator) -> Iterator[Location]:

@@ -28,6 +28,7 @@ from tcstatic.program.paths.facts import (  # noqa: F401
     kept,
     layers,
     leaves,
+    lent,
     loaders,
     lonely,
     losses,
