@@ -64,6 +64,12 @@ def launch(environment: Mapping[str, str] = os.environ) -> Launch | None:
     return None
 
 
+def place(environment: Mapping[str, str] = os.environ) -> int | None:
+    """Return which of the processes of this host this is, where a launcher has told it."""
+    names = ("LOCAL_RANK", "OMPI_COMM_WORLD_LOCAL_RANK", "MPI_LOCALRANKID", "SLURM_LOCALID")
+    return next((found for name in names if (found := number(name, environment)) is not None), None)
+
+
 def rank(environment: Mapping[str, str] = os.environ) -> int | None:
     """Return the rank that a launcher has told, None where there is none."""
     told = launch(environment)

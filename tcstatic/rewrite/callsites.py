@@ -16,6 +16,7 @@ from tcstatic.rewrite.vocabulary import (
     CONTAINER_METHODS,
     DROPPING,
     FILLERS,
+    GATHERINGS,
     HOOKS,
     LAYERS,
     LOSSES,
@@ -60,8 +61,10 @@ def call_sites(call: Call, facts: ModuleFacts) -> Iterator[Sketch]:
         dropped = {"result": "dropped"} if call.result == "dropped" else {}
         yield _after(call, "model.forward", dropped)
     elif kind := _value_kind(call, function):
-        yield from _brought_together(call, kind)
-        yield _after(call, kind, _literals(call))
+        brought = [*_brought_together(call, kind)]
+        yield from brought
+        brings = {"brings": call.name} if brought and call.name != "reduce" else {}
+        yield _after(call, kind, _literals(call) | brings)
     elif _is_activation(call):
         yield _after(call, "call", {"makes": call.name})
 
@@ -230,12 +233,28 @@ def _collective(call: Call) -> str:
 
 
 def _brought_together(call: Call, kind: str) -> Iterator[Sketch]:
-    """The tensor that all ranks bring together, each its own."""
-    if kind != "dist.collective" or call.name not in REDUCTIONS or _argument(call, ("group",), 9):
+    """The tensor that all ranks bring together, each its own; or what all of them get, with the
+    group, and what they must ask for alike (`by`: an operation, or a root)."""
+    if kind != "dist.collective" or call.name not in REDUCTIONS | GATHERINGS:
         return
-    given = _argument(call, ("tensor",), 0)
-    if given and not given.literal:
-        yield _value(call, given, kind, "reduced", {"operation": call.name})
+    given = _argument(call, ("tensor", "tensor_list", "output_tensor"), 0)
+    if given is None or given.literal:
+        return
+    group = _argument(call, ("group",), 3 if call.name == "reduce" else 2)
+    own = call.name in REDUCTIONS and group is None
+    told = {"operation": call.name}
+    by = _argument(call, ("op", "src"), 1) if call.name in ("all_reduce", "broadcast") else None
+    if any(one.keyword in ("*", "**") for one in call.arguments):
+        told["by"] = "?"
+    elif by is None:
+        told |= {"by": "SUM"} if call.name == "all_reduce" else {}
+    elif by.literal or by.text.rpartition(".")[2].isupper():
+        told["by"] = by.text.rpartition(".")[2]
+    yield _value(call, given, kind, "reduced" if own else "gathered", told)
+    if by is not None and "by" not in told:
+        yield _value(call, by, kind, "by", told)
+    if group is not None and not group.literal:
+        yield _value(call, group, kind, "group", told)
 
 
 def _class_kind(call: Call) -> str:

@@ -198,6 +198,8 @@ class _File:
         kind = site.kind
         if site.attribute == GIVEN:
             return self._of_given(site, self._givers.get(span))
+        if kind == "dist.collective" and (site.attribute or "brings" in site.arguments):
+            return ALONE if self._world.alone else ""
         if site.attribute:
             rate = site.attribute == "dropout_p"
             literal = kind == "grad.clip" and site.attribute in site.arguments

@@ -76,6 +76,8 @@ QUERIES: Final = frozenset(
 )
 # Collectives whose first argument is a rank's own part of what all bring together.
 REDUCTIONS: Final = frozenset({"all_reduce", "broadcast", "reduce"})
+# Collectives that leave the same with all ranks in their first argument.
+GATHERINGS: Final = frozenset({"all_gather", "all_gather_into_tensor"})
 # Functions of torch, by lower-case name, that give something other than a tensor.
 MAKERS: Final = frozenset(
     "torch.load torch.hub.load torch.jit.script torch.jit.trace torch.jit.load "

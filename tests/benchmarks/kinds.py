@@ -63,7 +63,7 @@ KINDS: Final[dict[str, tuple[str, ...]]] = {
     "GAN": ("scripts/gan", "healthy/gan_zero_other", "healthy/gradient_penalty"),
     "GNN": ("scripts/gcn",),
     "LBFGS": ("healthy/lbfgs_closure",),
-    "meta-learning": ("healthy/functional_model", "healthy/maml"),
+    "meta-learning": ("healthy/copies_updated_by_hand", "healthy/functional_model", "healthy/maml"),
     "multi-module project": ("scripts/trainer_class", "learning/mlp_classifier"),
     "own update": (
         "healthy/grads_none_by_hand",
@@ -75,6 +75,7 @@ KINDS: Final[dict[str, tuple[str, ...]]] = {
     "reinforcement learning": ("healthy/reinforce_rl", "healthy/target_network"),
     "RNN": (
         "healthy/rnn_state",
+        "healthy/state_begins_as_none",
         "healthy/weight_tying",
         "learning/gru_own_loop",
         "learning/gru_sonnets",
@@ -88,6 +89,7 @@ KINDS: Final[dict[str, tuple[str, ...]]] = {
         "healthy/pcgrad",
         "healthy/sam",
         "healthy/sam_one_call",
+        "healthy/terms_added_in_branches",
         "healthy/two_backwards_per_step",
     ),
     "several optimizers": (

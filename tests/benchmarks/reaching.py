@@ -24,6 +24,7 @@ KINDS: Final = (
 )
 WARNED: Final = frozenset({"batch", "rng"})  # never more than a warning
 IN_TORCH: Final = "no collective of its own: torch calls them, for gradients, in C++"
+IN_LAYERS: Final = "what torch's parallel styles bring together within a layer is not read"
 DRAWN: Final = "rows are drawn, not read: kind rng is this fault"
 NO_BUFFER: Final = "it has no buffer"
 NO_DRAW: Final = "nothing is drawn once its weights are"
@@ -54,8 +55,9 @@ class Workload:
         return self.parameters if kind in STILL else ("",)
 
 
-_NET: Final = ("up.weight", "up.bias", "norm.weight", "down.weight", "down.bias")
-_MORE: Final = ("enter.weight", *_NET, "leave.bias")
+# Whose parts no rank is without.
+_NET: Final = ("up.weight", "up.bias", "norm.weight", "down.weight")
+_MORE: Final = ("enter.weight", *_NET)
 WORKLOADS: Final = {
     "ddp": Workload(
         2,
@@ -83,11 +85,10 @@ WORKLOADS: Final = {
         2,
         _MORE,
         ("scale",),
-        ("down",),
-        (99, 99),
-        beyond={"batch": DRAWN, "argument": IN_TORCH},
+        seeds=(99, 99),
+        beyond={"batch": DRAWN, "argument": IN_TORCH, "result": IN_LAYERS},
     ),
-    "both": Workload(4, _MORE, ("scale",), ("", "down"), (99, 99, 99, 99)),
+    "both": Workload(4, _MORE, ("scale",), seeds=(99, 99, 99, 99)),
     "stages": Workload(
         2,
         ("body.weight", "norm.weight", "norm.bias", "last.bias"),

@@ -46,6 +46,29 @@ if __name__ == "__main__":
 """
 LINE = 1 + [line.endswith("step=1") for line in RANKS.splitlines()].index(True)
 
+# Rank 0 averages its gradients, and never steps: what it has found is in the report all the same.
+STEPLESS = """
+import torch, torch.distributed as dist
+import torch.multiprocessing as mp
+from torch import nn
+def train(rank):
+    dist.init_process_group("gloo", rank=rank, world_size=2)
+    torch.manual_seed(0)
+    model = nn.Linear(4, 1)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    for step in range(5):
+        optimizer.zero_grad()
+        model(torch.randn(8, 4)).pow(2).mean().backward()
+        for one in model.parameters():
+            dist.all_reduce(one.grad)
+            one.grad /= 2
+        if rank:
+            optimizer.step()
+    dist.destroy_process_group()
+if __name__ == "__main__":
+    mp.start_processes(train, nprocs=2, start_method="spawn")
+"""
+
 WORKERS = """
 import sys
 import torch
@@ -173,6 +196,15 @@ def test_ranks_that_the_script_starts_are_watched(project: Project, method: str)
     report = one_finding(project, ran)
     assert ran.stdout == "ranks are done\n"
     assert (ran.returncode, report["exit_status"], report["incomplete"]) == (0, 0, [])
+
+
+@pytest.mark.distributed
+def test_what_a_rank_without_steps_has_found_is_in_the_report(project: Project) -> None:
+    (project.folder / "train.py").write_text(STEPLESS, encoding="utf-8")
+    project.python(*RUN, "train.py")
+    report = project.report()
+    assert [(f["code"], f["step"], f["rank"]) for f in report["findings"]] == [("TCS501", 0, 1)]
+    assert (report["ranks"], report["incomplete"]) == ([0, 1], [])
 
 
 @pytest.mark.distributed

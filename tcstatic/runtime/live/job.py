@@ -104,6 +104,10 @@ class Job:
             self._rank = rank
         return self._rank
 
+    def has_rank(self, rank: int) -> None:
+        """What was seen belongs to this rank, though its process group may be gone by now."""
+        self._rank = rank
+
     def folder(self, report: Callable[[], Report]) -> Path | None:
         """The folder shared by the job, made at the first call; None where it cannot be."""
         if self._folder is None:
@@ -265,7 +269,7 @@ class Job:
 def _together(parts: list[Part], expected: int, own: Report) -> tuple[Report, bool]:
     """Merge the parts; also tell whether every process of the job is there and has ended."""
     parts = parts or []
-    heard = [part for part in parts if part.rank is not None or part.steps]
+    heard = [p for p in parts if p.rank is not None or p.steps or p.report.findings]
     counted = heard or parts[:1]
     reports = [replace(part.report, ranks=(part.rank or 0,)) for part in counted] or [own]
     running = [part for part in parts if not part.finished and part.alive]

@@ -207,6 +207,8 @@ class Session:
                 return
             if self._sink is not None:
                 self._sink.take_all(events)
+            if events and events[-1].rank:
+                self.job.has_rank(events[-1].rank)
             if "monitors" in self._failures:
                 return
             try:

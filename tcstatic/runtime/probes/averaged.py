@@ -42,6 +42,11 @@ class Averaged:
         self._odd: dict[str, Odd] = {}
         self._own: set[str] = set()
 
+    @property
+    def kept(self) -> list[str]:
+        """The names whose gradients were the same on all ranks often enough to be meant so."""
+        return [name for name, times in self._equal.items() if times >= LEAST_EQUAL]
+
     def judge(self, turn: int, now: Mapping[int, Round], before: Mapping[int, Round]) -> Odd | None:
         """Take an update in; return one that is now known to have gone wrong, each once."""
         used = {rank: one.used for rank, one in now.items() if one.used and not one.group}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import linecache
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeGuard
 
 if TYPE_CHECKING:
     import ast
@@ -61,6 +61,44 @@ def rate_written(path: str) -> int | None:
         and node.slice.value == "lr"
     }
     return lines.pop() if len(lines) == 1 else None
+
+
+def state_written(path: str) -> int | None:
+    """Return the only line that clears, deletes or sets an optimizer's ``state``, or something in
+    it; None where there are others."""
+    import ast
+
+    tree = _tree(path)
+    lines = {
+        node.lineno
+        for node in (ast.walk(tree) if tree is not None else ())
+        if isinstance(node, ast.expr) and _writes_state(node)
+    }
+    return lines.pop() if len(lines) == 1 else None
+
+
+def _writes_state(node: ast.expr) -> bool:
+    """Whether something in an optimizer's ``state`` is taken away, or written to in place."""
+    import ast
+
+    if _is_of_state(node):
+        return not isinstance(node.ctx, ast.Load)
+    if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
+        return False
+    name = node.func.attr
+    return (name in ("clear", "pop", "popitem") or name[-1:] == "_") and _is_of_state(
+        node.func.value
+    )
+
+
+def _is_of_state(node: ast.expr) -> TypeGuard[ast.Attribute | ast.Subscript]:
+    """Whether an expression is an attribute `state`, or a part of one."""
+    import ast
+
+    whole = node
+    while isinstance(whole, ast.Subscript):
+        whole = whole.value
+    return isinstance(whole, ast.Attribute) and whole.attr == "state"
 
 
 def _tree(path: str) -> ast.AST | None:

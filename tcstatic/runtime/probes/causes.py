@@ -8,9 +8,17 @@ from dataclasses import replace
 from typing import Any, Final, final
 
 from tcstatic.model import Location, Site
-from tcstatic.runtime.probes.branches import branch_around, rate_written
+from tcstatic.runtime.probes.branches import branch_around, rate_written, state_written
 from tcstatic.runtime.probes.brought import PARTED, Futile
-from tcstatic.runtime.probes.continuity import BUFFER, COUNT, GRADIENT, RATE, SEED, STATE, WEIGHT
+from tcstatic.runtime.probes.continuity import (
+    BUFFER,
+    COUNT,
+    GONE,
+    GRADIENT,
+    RATE,
+    STATE,
+    WEIGHT,
+)
 from tcstatic.runtime.probes.optimizers import Optimizer
 from tcstatic.runtime.probes.partings import (
     ALONE,
@@ -34,10 +42,10 @@ _SAME_AT_FIRST: Final = (
 _LEFT_OUT: Final = "gets the same gradient on ranks {}, but only some of them update it"
 TOUCHED: Final = {
     BUFFER: "buffer {} changed between the step and the next call of its model",
-    SEED: "{} changed",
     RATE: "{} changed between the backward and the step",
     WEIGHT: "{} changed between the step and the next backward",
     STATE: "the optimizer's state of {} changed between two steps",
+    GONE: "the optimizer's state of {} was taken away between two steps",
     COUNT: "the optimizer's count of steps of {} changed between two steps",
     GRADIENT: "the gradient of {} changed between the backward and the step",
 }
@@ -113,9 +121,11 @@ class Causes:
         """Return what may have parted ranks that have passed the same sites."""
         built = not rates_agreed(before, (usual, apart))
         because = _rates_differ(apart, now[apart].rates, usual, now[usual].rates)
-        because = because or _touched(apart, now[apart], now[usual])
+        touched = touched_alone(now[apart], [now[usual]])
+        if not because and touched:
+            return self._changed_alone(turn, apart, *next(iter(touched.items())))
         site = self.places.get(now[usual].writer)
-        if not because and site is not None:
+        if not because and site is not None and not _used_the_same(now[usual], now[apart]):
             because = f"; what line {site.location.line} writes is another on each rank"
             return self._parted_at(turn, site.location, because, {"how": "wrote something else"})
         where = self._set_rate(meant) if because and not built else None
@@ -129,6 +139,20 @@ class Causes:
         numbers = tuple(kept) if because and built else ()
         facts = {"parted_at_site": False, "built_apart": bool(numbers), "because": because}
         return {"optimizer": numbers} if numbers else {}, facts
+
+    def _changed_alone(self, turn: int, rank: int, name: str, kind: str) -> Told:
+        """Return what changed on a rank alone while nothing was meant to change it, and the line of
+        the program that does so, where there is one."""
+        because = f"; on rank {rank} {TOUCHED[kind].format(name)}"
+        step = self._stream.last_step_where
+        line = None
+        if step is not None and kind in (STATE, COUNT, GONE):
+            line = state_written(os.path.join(self._stream.locator.root, step.file))
+        if step is None or line is None:
+            because += ", by nothing that is watched"
+            return {}, {"parted_at_site": False, "built_apart": False, "because": because}
+        where = replace(step, line=line, end_line=line, column=1)
+        return self._parted_at(turn, where, f"{because}, by line {line}", {"how": "changed it"})
 
     def _set_rate(self, meant: Collection[int]) -> Location | None:
         """Return where learning rates are set: by a scheduler that only some ranks step, by
@@ -198,11 +222,9 @@ class Causes:
         return step if line is None else replace(step, line=line, end_line=line, column=1)
 
 
-def _touched(rank: int, its: Round, theirs: Round) -> str:
-    """Return in words what changed on a rank alone while nothing was meant to change it."""
-    for name, kind in touched_alone(its, [theirs]).items():
-        return f"; on rank {rank} {TOUCHED[kind].format(name)}, by nothing that is watched"
-    return ""
+def _used_the_same(one: Round, other: Round) -> bool:
+    """Whether the steps of two ranks are known to have used the same gradients."""
+    return bool(one.used) and one.used == other.used
 
 
 def _rates_differ(

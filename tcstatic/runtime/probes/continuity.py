@@ -15,8 +15,8 @@ from typing import Any, Final, final
 from tcstatic.runtime.probes import measure
 
 WEIGHT, GRADIENT, STATE, COUNT, RATE = "weight", "gradient", "state", "count", "rate"
-BUFFER, SEED = "buffer", "seed"
-RATES, SEEDS = "the learning rate", "the seed of random numbers"
+BUFFER, GONE = "buffer", "gone"
+RATES: Final = "the learning rate"
 MISSING: Final = -1.0  # of what could not be read
 Named = Sequence[tuple[str, Any]]
 
@@ -38,7 +38,7 @@ class Continuity:
 
     Both are read on the device; nothing waits until `changed`. A change that moves the norm by less
     than its own precision does not show. State: `_left` by kind, `_pairs` what was held together,
-    `_rates` those of a backward, `_seed` that of random numbers, `_noted` what is known to have
+    `_rates` those of a backward, `_noted` what is known to have
     changed. `by_torch`: what of all that changed torch itself has written to, for whoever asked it.
     """
 
@@ -46,7 +46,6 @@ class Continuity:
         self._left: dict[str, Left] = {}
         self._pairs: list[tuple[str, Left, Left]] = []
         self._rates: Sequence[float | None] = ()
-        self._seed: int | None = None
         self._noted: dict[str, str] = {}
         self.by_torch: set[str] = set()
 
@@ -60,12 +59,6 @@ class Continuity:
             self._noted[RATES] = RATE
         self._rates = ()
 
-    def draws_by(self, seed: int) -> None:
-        """Random numbers are drawn by this seed."""
-        if self._seed not in (None, seed):
-            self._noted[SEEDS] = SEED
-        self._seed = seed
-
     def leaves(self, kind: str, tensors: Named) -> None:
         """What was to change these is over."""
         if tensors:
@@ -74,8 +67,13 @@ class Continuity:
     def finds(self, kind: str, tensors: Named) -> None:
         """These are about to be used, or changed as they are meant to be."""
         left = self._left.pop(kind, None)
-        if left is not None and [name for name, _ in tensors] == left.names:
+        if left is None:
+            return
+        names = [name for name, _ in tensors]
+        if names == left.names:
             self._pairs.append((kind, left, _as_they_are(kind, tensors)))
+        elif kind == STATE:
+            self._noted.update((name, GONE) for name in left.names if name not in names)
 
     def changed(self) -> dict[str, str]:
         """Return, by name, the kind of what changed since this was asked last."""
@@ -95,7 +93,6 @@ class Continuity:
     def forget(self) -> None:
         """Steps go by unwatched."""
         self._left, self._pairs, self._rates, self._noted = {}, [], (), {}
-        self._seed = None
 
 
 def states(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import Any, final
+from typing import Any, Final, final
 
 from tcstatic.model import Location
 from tcstatic.runtime.probes import measure
@@ -22,6 +22,9 @@ from tcstatic.runtime.probes.continuity import (
 from tcstatic.runtime.probes.lonely import Lonely
 from tcstatic.runtime.probes.optimizers import Optimizer
 from tcstatic.runtime.probes.partings import Round
+from tcstatic.runtime.probes.sources import Sources
+
+FIRST: Final = 4  # updates in which it is seen what a program does by hand
 
 
 @final
@@ -39,9 +42,9 @@ class Family:
     compared and what the ranks had noted in it; `meant` the sites that only some of them passed
     while no copies parted; `backwards` counts those that the wrapper brings together; `continuity`
     tells whether all of it was left alone in between, `lonely` what was not on one rank alone,
-    `averaged` which gradients a program brings together, and `brought` which in vain; `updated`
-    whether a step came since the backward; `lost`: the ranks are no longer at one update, and are
-    compared no more.
+    `averaged` which gradients a program brings together, `brought` which in vain, and `reduced`
+    those of which it ever did; `updated` whether a step came since the backward; `lost`: the ranks
+    are no longer at one update, and are compared no more.
     """
 
     def __init__(
@@ -53,6 +56,8 @@ class Family:
         early: tuple[tuple[int, ...], tuple[int, ...]],
         own: Sequence[tuple[str, Any]] = (),
         buffers: Sequence[tuple[str, Any]] = (),
+        *,
+        layered: bool = False,
     ) -> None:
         self.index = index
         self.models = models
@@ -78,10 +83,15 @@ class Family:
         self.continuity = Continuity()
         self.averaged = Averaged()
         self.lonely = Lonely()
+        self.sources = Sources(layered=layered)
         self.brought = Brought()
         self.updated = False
+        self.reduced: set[str] = set()
+        self.steps = 0
 
-    def close(self, step: int, rates: tuple[float | None, ...], *, last: bool) -> Round:
+    def close(
+        self, step: int, rates: tuple[float | None, ...], source: str, *, last: bool
+    ) -> Round:
         """Close the round: return what is to be compared with other ranks."""
         names = [name for name, _ in self.parameters]
         values = [] if last else _digests([p for _, p in self.parameters]).values()
@@ -103,6 +113,8 @@ class Family:
             *early,
             self.continuity.changed(),
             tuple(sorted(self.continuity.by_torch)),
+            self.steps,
+            source,
         )
         self.open()
         return closed
@@ -131,6 +143,7 @@ class Family:
         self.continuity.leaves(WEIGHT, self.everything)
         self.continuity.leaves(BUFFER, self.buffers)
         self.updated = True
+        self.steps += 1
         for kind, tensors in self._states(live):
             self.continuity.leaves(kind, tensors)
 
@@ -138,15 +151,24 @@ class Family:
         kept = states(self.everything, (one.thing() for one in live if not one.manual))
         return list(zip((STATE, COUNT), kept, strict=True))
 
+    @property
+    def brings(self) -> bool:
+        """Whether it is still to be seen which gradients a program brings together."""
+        return not self.group and self.round < FIRST
+
     def brings_together(self, tensor: Any, operation: str, where: Location) -> None:
         """A collective is about to be given a tensor: a gradient of the first update, perhaps."""
-        if self.round == 0 and not self.group and (name := self.name_of(tensor)):
-            at = measure.pointer(tensor)
-            if all(measure.pointer(parameter) != at for _, parameter in self.parameters):
+        if not (name := self.name_of(tensor)):
+            return
+        at = measure.pointer(tensor)
+        if all(measure.pointer(parameter) != at for _, parameter in self.parameters):
+            self.reduced.add(name)
+            if self.round == 0:
                 self.brought.together(name, operation, where, late=self.updated)
 
     def open(self) -> None:
         """A round begins: nothing is noted."""
+        self.steps = 0
         self.gradients, self.sites, self.results = None, [], {}
         self.written, self.used, self.updated = False, None, False
         self.writer, self.rates, self.pointers = 0, (), {}

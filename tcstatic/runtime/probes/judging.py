@@ -15,7 +15,6 @@ from tcstatic.runtime.probes.causes import (
     Causes,
     family_step,
 )
-from tcstatic.runtime.probes.continuity import SEED
 from tcstatic.runtime.probes.exchange import alike
 from tcstatic.runtime.probes.family import Family
 from tcstatic.runtime.probes.lonely import Touch
@@ -27,8 +26,10 @@ from tcstatic.runtime.probes.partings import (
     never_equal,
     out_of_step,
     passed_by_some,
+    stepped_apart,
     values_parted,
 )
+from tcstatic.runtime.probes.sources import HOW, Odd
 from tcstatic.runtime.probes.stream import HEARD, Stream, listener
 
 
@@ -47,17 +48,20 @@ class Judge:
         family.compared = (turn, now)
         if family.lost:
             return
+        sources = {rank: one.source for rank, one in now.items()}
         counted = alike(now) if agreed else now
         now = {rank: one.without(family.meant) for rank, one in counted.items()}
         if self._is_lost(family, turn, now):
             return
         parted = self._judge_copies(family, turn, now, noted, last)
         self._tell_touches(family.lonely.judge(turn, now, parted=parted))
+        self._tell_sources(*family.sources.judge(turn, sources))
 
     def settle(self, family: Family) -> None:
         """The run ends."""
         if not family.lost:
             self._tell_touches(family.lonely.settle())
+            self._tell_sources(*family.sources.settle())
 
     def _judge_copies(
         self,
@@ -80,6 +84,8 @@ class Judge:
         elif odd is not None:
             found = self._causes.of(odd.turn, odd.parting, odd.now, odd.before, family.meant)
             self._tell_one(odd.turn, odd.parting, {"parting": ONCE_APART, **found[1]}, found[0])
+        elif not family.group and self._left_out(family, turn, now, before or {}):
+            return True
         elif turn == 1 and last == 0 and self._parted_at_first(family, now, noted):
             pass
         elif values.names and any(one.gradients is not None for one in now.values()):
@@ -91,8 +97,6 @@ class Judge:
     def _tell_touches(self, touches: Sequence[Touch]) -> None:
         """Tell of what changed on one rank alone."""
         for one in touches:
-            if one.kind == SEED:
-                continue
             values = {
                 "left_alone": False,
                 "how": TOUCHED[one.kind].format(one.name),
@@ -100,6 +104,36 @@ class Judge:
                 "world_size": self._world,
             }
             self._make(values, {}, (), family_step(one.turn))
+
+    def _tell_sources(self, seeds: Odd | None, batches: Odd | None) -> None:
+        """Tell of a rank whose seed, or whose batch, is another rank's, or is not any more."""
+        for kind, odd in (("seeded", seeds), ("fed", batches)):
+            if odd is not None:
+                values = {
+                    f"{kind}_as_before": False,
+                    "how": HOW[kind, odd.joined].format(odd.rank, odd.other),
+                    "culprit_rank": odd.rank,
+                    "world_size": self._world,
+                }
+                # A round ends with the backward of the next: what that was given, it has told.
+                self._make(values, {}, (), family_step(odd.turn + 1))
+
+    def _left_out(
+        self, family: Family, turn: int, now: Mapping[int, Round], before: Mapping[int, Round]
+    ) -> bool:
+        """Whether a rank left a step out, of gradients that a program brings together by hand; that
+        is told."""
+        kept = {*family.averaged.kept, *family.reduced}
+        names = [name for name, _ in family.parameters if name in kept]
+        found = stepped_apart(before, now, names)
+        if found is None:
+            return False
+        family.lost = True
+        name, stepped, left_out = found
+        parting = Parting(name, tuple(sorted(now)), (left_out,))
+        subjects, facts = self._causes.left_out(turn, left_out, now[stepped])
+        self._tell_one(turn, parting, facts, subjects)
+        return True
 
     def _parted_at_first(
         self, family: Family, now: Mapping[int, Round], noted: Mapping[int, Round]

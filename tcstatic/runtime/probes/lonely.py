@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, final
 
-from tcstatic.runtime.probes.continuity import BUFFER, SEED
+from tcstatic.runtime.probes.continuity import BUFFER, GONE
 from tcstatic.runtime.probes.partings import Round
 
 LEAST_OTHERS: Final = 3  # updates in which nothing of the kind has happened,
@@ -85,8 +85,8 @@ def _touches(turn: int, now: Mapping[int, Round]) -> dict[tuple[str, str], list[
 def _meant(found: Sequence[Touch], now: Mapping[int, Round]) -> bool:
     """Whether torch itself has written there, as a program has it do: memory that goes wrong, or a
     kernel that writes where it should not, are not counted by it."""
-    return any(one.name in now[one.rank].by_torch for one in found)
+    return any(one.kind == GONE or one.name in now[one.rank].by_torch for one in found)
 
 
 def _key(touch: Touch) -> tuple[str, str]:
-    return (touch.kind, touch.name if touch.kind in (BUFFER, SEED) else "")
+    return (touch.kind, touch.name if touch.kind == BUFFER else "")

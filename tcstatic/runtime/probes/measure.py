@@ -254,6 +254,23 @@ def digests(tensors: Sequence[Any]) -> Pending:
         return Pending(_stacked(found), len(found))
 
 
+def totals(tensors: Sequence[Any]) -> Pending:
+    """Return the sum of all numbers of some readable tensors of one device, and that of their
+    sizes, in float64."""
+    with torch.no_grad():
+        parts = [local(one) for one in tensors]
+        parts = [torch.view_as_real(one) if one.is_complex() else one for one in parts]
+        sums = [one.sum(dtype=torch.float64) for one in parts]
+        sizes = [torch.linalg.vector_norm(one, 1, dtype=torch.float64) for one in parts]
+        stacked = torch.stack((sum(sums[1:], sums[0]), sum(sizes[1:], sizes[0])))
+    return Known(list(stacked.tolist())) if stacked.is_cpu else Pending(stacked, 2)
+
+
+def grain(tensor: Any) -> float:
+    """Return the relative precision of a tensor's format."""
+    return float(torch.finfo(tensor.dtype).eps)
+
+
 def _stacked(numbers: Sequence[Any]) -> Any:
     """Return numbers as one vector on a device that some of them are on; -1 for None."""
     devices = [one.device for one in numbers if one is not None]

@@ -16,15 +16,16 @@ _MY_FILES: Final = "/dev/fd"  # what this process has open, on Linux and on macO
 
 @final
 class Meeting:
-    """Keys of our own in the store that all ranks of a process group reach.
+    """Keys of our own in the store that all ranks of a process group reach, or in the one given.
 
     The process that serves it may end before the others do: from then on nothing arrives, which is
     no failure. torch writes a warning where a store is asked whose server has ended, so that its
     connections are looked at before. State: `_over` whether the server was seen to be gone.
     """
 
-    def __init__(self, dist: Any) -> None:
-        store = dist.distributed_c10d._get_default_store()
+    def __init__(self, dist: Any, store: Any = None) -> None:
+        if store is None:
+            store = dist.distributed_c10d._get_default_store()
         self._store = dist.PrefixStore(PREFIX, store)
         self._connections = _connections(store)
         self._closing = weakref.finalize(self, _close, self._connections)

@@ -30,10 +30,11 @@ class Round:
     backward and update, `results` the norms that clipping gave at them, `rates` the learning rates
     of all groups of all optimizers, `writer` the last site that wrote to one of the copies, or its
     gradient (0: none), `touched` what changed of which name while nothing was meant to change it
-    (see `continuity`), and `by_torch` what of it torch wrote to. `backwards` counts those so far
-    whose gradients the wrapper brought together, which all ranks do in step. In the first round
-    `early` holds the sites that may have written to a weight since the wrapper made all copies
-    equal, and `prior` those before.
+    (see `continuity`), and `by_torch` what of it torch wrote to. `source` tells what it
+    drew by and was given (see `sources`), `steps` counts those since the
+    last update, `backwards` those so far whose gradients the wrapper brought together, which all
+    ranks do in step. In the first round `early` holds the sites that may have written to a weight
+    since the wrapper made all copies equal, and `prior` those before.
     """
 
     step: int
@@ -50,6 +51,8 @@ class Round:
     prior: tuple[int, ...] = ()
     touched: dict[str, str] = field(default_factory=dict)
     by_torch: tuple[str, ...] = ()
+    steps: int = 0
+    source: str = ""
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), separators=(",", ":"))
@@ -167,6 +170,21 @@ def out_of_step(now: Mapping[int, Round]) -> tuple[int, int] | None:
         usual = min(ranks, key=lambda rank: now[rank].backwards)
         if now[usual].backwards < now[ahead].backwards:
             return usual, ahead
+    return None
+
+
+def stepped_apart(
+    before: Mapping[int, Round], now: Mapping[int, Round], kept: Collection[str]
+) -> tuple[str, int, int] | None:
+    """Return a parameter that a program kept equal on all ranks, a rank that made a step and one
+    that left it out, after which its copies differ; None where there is none."""
+    stepped = max(now, key=lambda rank: (now[rank].steps, -rank))
+    left_out = min(now, key=lambda rank: (now[rank].steps, rank))
+    if now[stepped].steps == now[left_out].steps or set(before) != set(now):
+        return None
+    for name in kept:
+        if _were_equal(before, name, now) and not _were_equal(now, name, (stepped, left_out)):
+            return name, stepped, left_out
     return None
 
 

@@ -81,10 +81,8 @@ class Parts:
         self.replicas = Replicas(stream, ownership, self.structure, lambda: self.updates.live())
         portions = Portions(stream, self.replicas, self.structure)
         self.loaders = Loaders(stream, self.batches, portions)
-        before, begins = self.replicas.before_update, self._round_begins
-        self.updates = Updates(
-            stream, ownership, self.structure, rounds, before, begins, self.graphs
-        )
+        hooks = (self.replicas.before_update, self._round_begins)
+        self.updates = Updates(stream, ownership, self.structure, rounds, *hooks, self.graphs)
         self.clipping, self.kept = Clipping(stream, self.updates), Kept(stream, self.updates)
         self.unmatched, self.rounding = Unmatched(stream), Rounding(stream)
         self.unheld = Unheld(stream, ownership, self.structure.initials)
@@ -216,10 +214,10 @@ class Parts:
         self.updates.backward_ends()
         self.replicas.before_update()
 
-    def argument(self, site: Site, value: Any, frame: FrameType) -> None:
+    def argument(self, site: Site, value: Any, frame: FrameType, *, watching: bool) -> None:
         """A collective, or clipping, is about to be given something."""
         if site.kind == "dist.collective":
-            self.replicas.reduced(site, value, frame)
+            self.replicas.brings(site, value, frame, watching=watching)
         elif isinstance(value, int | float):
             self._bounds[site.location.line] = float(value)
 
@@ -236,6 +234,8 @@ class Parts:
                 bound = written_bound(site)
             self.clipping.ends(site.location, bound, stock=stock)
             self.replicas.clipped(site, value)
+        elif kind == "dist.collective":
+            self.replicas.outcomes.returned(site, value)
         elif kind in _ANSWERED and role_of(thing) == MODULE:
             self.structure.mode_called(thing, site, site.location)
         elif kind == "call" and "dropout" in site.callee:

@@ -10,6 +10,7 @@ from typing import Any, Final, final
 
 from tcstatic.runtime.probes.replicas import Replicas
 from tcstatic.runtime.probes.samples import sample_of, tells, tensors_in
+from tcstatic.runtime.probes.sources import LEAST_ROWS
 from tcstatic.runtime.probes.stream import Stream
 from tcstatic.runtime.probes.structure import Structure
 
@@ -20,8 +21,8 @@ BATCHES: Final = 3  # of the first pass of a loop
 class Portions:
     """Publishes what each loop is given first, and compares it.
 
-    State: `_mine` what this rank was given, by the site of the loop; `_done` the loops that are
-    judged, or cannot be.
+    State: `_mine` what this rank was given first, by the site of the loop; `_done` the loops that
+    are judged, or cannot be; `_unknown` those whose items cannot be told from one another.
     """
 
     def __init__(self, stream: Stream, replicas: Replicas, structure: Structure) -> None:
@@ -30,25 +31,30 @@ class Portions:
         self._structure = structure
         self._mine: dict[int, list[str]] = {}
         self._done: set[int] = set()
+        self._unknown: set[int] = set()
 
     def wanted(self, site: int) -> bool:
         """Whether the items of a loop are to be published."""
-        if site in self._done or not self._structure.replicating:
-            return False
-        return self._replicas.expected and len(self._mine.get(site, ())) < BATCHES
+        return site not in self._unknown and self._replicas.expected
 
     def takes(self, site: int, item: Any) -> bool:
         """A turn of a loop takes an item; return whether the next is wanted as well."""
+        if not self._replicas.expected:
+            return False
         samples = [sample_of(tensor, self._stream.registry) for tensor in tensors_in(item)]
         told = [one for one in samples if one is not None and tells(one)]
         if not told or not all(isinstance(one[2], bytes) for one in told):
-            self._done.add(site)
+            self._unknown.add(site)
             return False
+        word = hashlib.sha256(repr(told).encode()).hexdigest()[:16]
+        if max(one[0][0] if one[0] else 0 for one in told) >= LEAST_ROWS:
+            self._replicas.drawing.given(word)
         mine = self._mine.setdefault(site, [])
-        mine.append(hashlib.sha256(repr(told).encode()).hexdigest()[:16])
-        if len(mine) == BATCHES and self._stream.rank:
-            self._replicas.leave(f"data/{site}/{self._stream.rank}", " ".join(mine))
-        return len(mine) < BATCHES
+        if len(mine) < BATCHES and self._structure.replicating:
+            mine.append(word)
+            if len(mine) == BATCHES and self._stream.rank:
+                self._replicas.leave(f"data/{site}/{self._stream.rank}", " ".join(mine))
+        return True
 
     def alike(self, site: int) -> bool | None:
         """Return whether all ranks were given the same, None where that is not known (yet)."""

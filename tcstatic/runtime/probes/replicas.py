@@ -21,8 +21,11 @@ from tcstatic.runtime.probes.family import Family
 from tcstatic.runtime.probes.judging import Judge
 from tcstatic.runtime.probes.meeting import Meeting
 from tcstatic.runtime.probes.optimizers import Optimizer
+from tcstatic.runtime.probes.outcomes import Outcomes
 from tcstatic.runtime.probes.ownership import Ownership
 from tcstatic.runtime.probes.placed import has_copies, kept
+from tcstatic.runtime.probes.relay import node_of
+from tcstatic.runtime.probes.sources import Drawing, are_layers
 from tcstatic.runtime.probes.stream import Stream
 from tcstatic.runtime.probes.structure import Structure
 
@@ -67,6 +70,8 @@ class Replicas:
         self._judge: Judge | None = None
         self._early: list[tuple[Site, frozenset[int]]] = []
         self.collectives = Collectives(stream, self, self._name_of)
+        self.outcomes = Outcomes(stream, self, self._members)
+        self.drawing = Drawing()
 
     def passed(self, site: Site) -> None:
         """A site was passed: between a backward and a step it may be where ranks part."""
@@ -89,10 +94,16 @@ class Replicas:
                 family.writer = site.number
                 self._causes.places[site.number] = site
 
-    def reduced(self, site: Site, tensor: Any, frame: FrameType) -> None:
-        """A collective is about to be given a tensor."""
+    def brings(self, site: Site, value: Any, frame: FrameType, *, watching: bool) -> None:
+        """A collective is about to be given something."""
+        if site.attribute == "reduced":
+            self._reduced(site, value, frame)
+        if watching:
+            self.outcomes.given(site, value)
+
+    def _reduced(self, site: Site, tensor: Any, frame: FrameType) -> None:
         self.collectives.reduced(site, tensor)
-        if self._current is not None and self._current.round == 0:
+        if self._current is not None and self._current.brings:
             step = self._stream.last_step_where if self._current.updated else None
             where = self._stream.locator.beside(frame, step) if step else None
             operation = site.arguments["operation"]
@@ -137,11 +148,22 @@ class Replicas:
         """Return what other ranks have left under these keys, once all of it is there."""
         return None if self._meeting is None else self._meeting.take(keys)
 
+    def read(self, keys: Sequence[str]) -> list[bytes] | None:
+        """Return what other ranks have left under these keys, once there is something; it stays."""
+        return None if self._meeting is None else self._meeting.read(keys)
+
+    def _members(self, group: Any) -> tuple[int, ...]:
+        """Return the ranks of a group, all of them for None."""
+        if group is None:
+            return tuple(range(self._world))
+        return tuple(self._dist.get_process_group_ranks(group))
+
     def round_begins(self, roots: Sequence[Any]) -> None:
         """A backward: if an update came since the last one, the state after it is what counts.
 
         Only to be called while copies are `expected`.
         """
+        self.outcomes.window_ends()
         family = self._family(roots)
         self._current = family
         self._local = any(not getattr(root, "require_backward_grad_sync", True) for root in roots)
@@ -152,7 +174,6 @@ class Replicas:
             self._publish(family)
             self._compare(family)
         family.continuity.backward_begins(self._rates())
-        family.continuity.draws_by(sys.modules["torch"].initial_seed())
         known = self._structure.replicating
         together = any(self._stream.registry.number(root) in known for root in roots)
         family.backwards += together and not self._local
@@ -179,8 +200,10 @@ class Replicas:
             group, index = self._declared(wrappers), len(self._families)
             copied = [one for one in chosen if has_copies(one[1], self._world)]
             own = [one for one in chosen if not has_copies(one[1], self._world)]
+            layered = are_layers([one for _, one in chosen], roots)
+            buffers = _buffers(wrappers or roots)
             self._families[key] = Family(
-                index, numbers, copied, group, (early, prior), own, _buffers(wrappers or roots)
+                index, numbers, copied, group, (early, prior), own, buffers, layered=layered
             )
         return self._families.get(key)
 
@@ -235,6 +258,7 @@ class Replicas:
         if not self.expected:
             return
         self.collectives.finish()
+        self.outcomes.window_ends()
         for family in self._families.values():
             if family.gradients is not None:
                 family.round += 1
@@ -281,11 +305,12 @@ class Replicas:
         turns = [(one.index, turn) for one in known if not one.lost for turn in one.rounds]
         if any(map(exchange.awaits, turns)):
             return False
-        return over or not (turns or self.collectives.owed)
+        return over or not (turns or self.collectives.owed or self.outcomes.owed)
 
     def forget(self) -> None:
         """Steps go by unwatched: the next comparison starts afresh."""
         self._current = None
+        self.outcomes.forget()
         for family in self._families.values():
             family.open()
             family.continuity.forget()
@@ -309,13 +334,15 @@ class Replicas:
         if self._world < 2:
             self._off = True
             return False
-        self._meeting = Meeting(dist)
-        self._exchange = Exchange(self._meeting, self._stream.rank, self._world)
+        self._meeting = far = Meeting(dist)
+        node = node_of(dist, far, self._stream.rank, self._world)
+        self._exchange = Exchange(far, self._stream.rank, self._world, node)
         self._judge = Judge(self._stream, self._causes, self._world)
         return True
 
     def _publish(self, family: Family, *, last: bool = False) -> None:
-        noted = family.close(self._stream.step, self._rates(), last=last)
+        source = "" if last else self.drawing.told()
+        noted = family.close(self._stream.step, self._rates(), source, last=last)
         family.rounds[family.round] = noted
         for old in sorted(family.rounds)[:-KEPT]:
             del family.rounds[old]

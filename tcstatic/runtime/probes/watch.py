@@ -230,7 +230,7 @@ class Watch:
         if site.attribute == "given":
             return functools.partial(parts.given, site)
         if site.attribute and site.probe == "after":
-            return functools.partial(parts.argument, site)
+            return lambda value, frame: parts.argument(site, value, frame, watching=budget.watching)
         if kind == "model.forward":
             return self._of_output(site)
         if kind == "loader.next":

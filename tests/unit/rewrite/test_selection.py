@@ -214,7 +214,13 @@ def test_what_all_ranks_bring_together_is_seen_before_it_is() -> None:
         "all_reduce",
     )
     assert (value.kind, value.attribute) == ("dist.collective", "")
-    assert len(select(f"{head}dist.all_reduce(p.grad, group=some)\n")) == 1
+    tensor, group, _ = select(f"{head}dist.all_reduce(p.grad, group=some)\n")
+    assert (tensor.attribute, group.attribute, group.subject) == ("gathered", "group", "some")
+    _, by, _ = select(f"{head}dist.all_reduce(p.grad, how)\n")
+    assert (by.attribute, by.subject) == ("by", "how")
+    known, _ = select(f"{head}dist.all_reduce(p.grad, op=dist.ReduceOp.MAX)\n")
+    assert known.arguments["by"] == "MAX"
+    assert len(select(f"{head}dist.reduce_scatter_tensor(out, p.grad)\n")) == 1
 
 
 def test_values_of_a_loop_are_not_kept() -> None:
