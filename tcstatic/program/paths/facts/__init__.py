@@ -71,6 +71,7 @@ from tcstatic.program.paths.facts import (  # noqa: F401
     subsets,
     terms,
     thresholds,
+    tied,
     totals,
     triplets,
     turned,
