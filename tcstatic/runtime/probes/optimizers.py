@@ -12,6 +12,7 @@ from tcstatic.model import Location, Member
 from tcstatic.runtime.probes import measure
 from tcstatic.runtime.probes.discards import Discards
 from tcstatic.runtime.probes.ledger import GRADIENT, NONE, VERSION, Ledger
+from tcstatic.runtime.probes.outdated import Outdated
 from tcstatic.runtime.probes.ownership import Ownership
 from tcstatic.runtime.probes.rates import Rates
 from tcstatic.runtime.probes.registry import Registry
@@ -115,7 +116,7 @@ class Optimizer:
         self.stock = constant and not manual
         self.title = "hand-written update" if manual else kind.__name__
         self.keeps: bool | None = None if self.stock else False
-        self.rate_history = Rates()
+        self.rate_history, self.outdated = Rates(), Outdated(thing())
         self.steady: dict[int, Steady] = {}
         self.told: tuple[tuple[Member, ...], dict[str, Any]] = ((), {})
         self.signs: tuple[Any, ...] | None = None

@@ -203,6 +203,7 @@ def tell_rates(stream: Stream, optimizer: Optimizer, everyone: Iterable[Optimize
     """Tell what is new about the learning rates of a step, watched or not."""
     if optimizer.manual:
         return
+    optimizer.outdated.look(stream, optimizer.thing(), optimizer.number)
     rates, now = optimizer.rate_history, optimizer.group_rates()
     if now == rates.alive_with:
         return

@@ -39,20 +39,28 @@ def _in_module(module: Module) -> Iterator[tuple[syntax.Call, str]]:
         body = list(wording.own(getattr(node, "body", ())))
         parts = [part for one in body for part in wording.expressions(one)]
         bound = [(name, value) for one in body for name, value in wording.pairs(one)]
-        names = [name for one in body for name in wording.bound(one)]
+        every = [name for one in body for name in wording.bound(one)]
+        names = {name: one for one in body for name in wording.bound(one)}
+        straight = set(map(id, getattr(node, "body", ())))
         over: dict[str, syntax.Call] = {
             name: value
             for name, value in bound
-            if isinstance(value, syntax.Call) and names.count(name) == 1 and _is_over_first(value)
+            if isinstance(value, syntax.Call) and _is_over_first(value)
+            if every.count(name) == 1
+            or (id(names[name]) in straight and getattr(names[name], "value", None) is value)
         }
         if not over or not any(wording.called(part) in _SCORED for part in parts):
             continue
         for part in parts:
             left, right = _multiplied(part)
-            if left in over and right in over:
+            if left in over and right in over and _is_behind(part, over[left], over[right]):
                 name = min(left, right, key=lambda one: over[one].lineno)
                 yield over[name], name
                 break
+
+
+def _is_behind(part: Any, *made: syntax.Call) -> bool:
+    return all(part.lineno > one.lineno for one in made)
 
 
 def _is_over_first(call: syntax.Call) -> bool:

@@ -47,7 +47,7 @@ def paired(m: Machine, block: Block) -> None:
     told: set[int] = set()
     for one in compared if known else ():
         for column, row in (one.inputs, one.inputs[::-1]):
-            layer, item = _layer(column), _item(row)
+            layer, item = layer_of(column), _item(row)
             place = one.place
             if layer is None or item is None or place is None or id(place.node) in told:
                 continue
@@ -61,7 +61,7 @@ def _evidence(arguments: tuple[Value, ...]) -> tuple[Object, _Item] | None:
     if len(arguments) < 2:
         return None
     for given, target in (arguments[:2], arguments[1::-1]):
-        layer, raised = _layer(given), _past(target)
+        layer, raised = layer_of(given), past(target)
         if layer is None or not isinstance(raised, Node) or not _raises(raised):
             continue
         item = _item(raised.inputs[0])
@@ -78,11 +78,11 @@ def _raises(node: Node) -> bool:
     return len(where) == 1 and isinstance(where[0], Const) and where[0].value in (1, -1)
 
 
-def _past(value: Value) -> Value | None:
+def past(value: Value) -> Value | None:
     """A value before what leaves its shape as it is."""
     for _ in range(_MOST):
         if isinstance(value, Phi):
-            return same_of_all(value, _past)
+            return same_of_all(value, past)
         if not isinstance(value, Node) or not value.inputs:
             return value
         by_number = value.op in _COMPARES and len(value.inputs) == 2 and _is_number(value.inputs[1])
@@ -96,13 +96,13 @@ def _is_number(value: Value) -> bool:
     return isinstance(value, Const) and isinstance(value.value, int | float)
 
 
-def _layer(value: Value) -> Object | None:
+def layer_of(value: Value) -> Object | None:
     """The layer of one unit that gave a value, but for what leaves the shape as it is."""
     for _ in range(_MOST):
-        past = _past(value)
-        if not isinstance(past, Node) or past.op != "forward" or not past.inputs:
+        before = past(value)
+        if not isinstance(before, Node) or before.op != "forward" or not before.inputs:
             return None
-        made = past.subject
+        made = before.subject
         if not isinstance(made, Object):
             return None
         if made.type == "torch.nn.Linear":
@@ -114,7 +114,7 @@ def _layer(value: Value) -> Object | None:
             return made if one else None
         if isinstance(made.type, str) and not _goes_through(made.type):
             return None
-        value = past.inputs[0]
+        value = before.inputs[0]
     return None
 
 
@@ -125,10 +125,10 @@ def _goes_through(path: str) -> bool:
 
 def _item(value: Value) -> _Item | None:
     """Which item of the batches of which loader a value is, as it came."""
-    past = _past(value)
-    if not isinstance(past, Node) or past.op != "item" or len(past.inputs) != 2:
+    before = past(value)
+    if not isinstance(before, Node) or before.op != "item" or len(before.inputs) != 2:
         return None
-    batch, place = past.inputs
+    batch, place = before.inputs
     if not isinstance(place, Const) or type(place.value) is not int:
         return None
     if not isinstance(batch, Node) or batch.op != "item" or not batch.inputs:
