@@ -74,9 +74,12 @@ def walked(
             waiting.extend(onward(one))
 
 
-def same_of_all(value: Phi, asked: Callable[[Value], _Found | None]) -> _Found | None:
-    """What is asked of a value, where all that it may be have the very same; None elsewhere."""
-    found = [asked(one) for one in value.options]
+def same_of_all(
+    value: Phi, asked: Callable[[Value, int], _Found | None], depth: int
+) -> _Found | None:
+    """What is asked of a value, where all that it may be have the very same; None elsewhere. What
+    a loop carries may be made of itself: `asked` is given how much deeper it may ask."""
+    found = [asked(one, depth - 1) for one in value.options] if depth else []
     return found[0] if found and all(one is found[0] for one in found) else None
 
 

@@ -30,6 +30,7 @@ _SHAPES: Final = frozenset(
     view_as reshape_as t ravel concatenate column_stack expand_dims newaxis""".split()
 )
 _MOST: Final = 40  # operations between an answer and its layer
+_DEPTH: Final = 4
 _Item = tuple[Object, int]
 
 
@@ -78,11 +79,11 @@ def _raises(node: Node) -> bool:
     return len(where) == 1 and isinstance(where[0], Const) and where[0].value in (1, -1)
 
 
-def past(value: Value) -> Value | None:
+def past(value: Value, depth: int = _DEPTH) -> Value | None:
     """A value before what leaves its shape as it is."""
     for _ in range(_MOST):
         if isinstance(value, Phi):
-            return same_of_all(value, past)
+            return same_of_all(value, past, depth)
         if not isinstance(value, Node) or not value.inputs:
             return value
         by_number = value.op in _COMPARES and len(value.inputs) == 2 and _is_number(value.inputs[1])

@@ -8,6 +8,7 @@ once a root is finished.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final
 
 from tcstatic.program.paths.machine import Machine
@@ -37,9 +38,12 @@ def surveys(survey: Survey) -> Survey:
 
 
 def complete(m: Machine, block: Block) -> None:
-    """Let every provider have its say."""
+    """Let every provider have its say. Of one that looks too deep, what it has not said is lost,
+    and nothing else."""
     for one in happenings(block):
         for provider in PROVIDERS.get(one.kind, ()):
-            provider(m, one)
+            with suppress(RecursionError):
+                provider(m, one)
     for survey in SURVEYS:
-        survey(m, block)
+        with suppress(RecursionError):
+            survey(m, block)

@@ -35,10 +35,11 @@ def rows(m: Machine, block: Block) -> None:
     pairs = [one for one in nodes.values() if isinstance(one, Node) and len(one.inputs) > 1]
     pairs = [one for one in pairs if one.op in _MEETS or one.op in _LOSSES]
     known = {
-        (id(layer), id(past(row)))
+        (id(layer), id(other))
         for one in pairs
         for column, row in _both(one)
         if (layer := _squeezed(m, column)) is not None and _is_row(row)
+        if (other := past(row)) is not None
     }
     told: set[int] = set()
     for one in pairs if known else ():

@@ -12,8 +12,8 @@ from typing import Any, Final, final
 
 from tcstatic.program.paths import wording
 from tcstatic.program.paths.facts.orders import tell
-from tcstatic.program.paths.facts.rankwise import Scope, scopes
 from tcstatic.program.paths.facts.registry import surveys
+from tcstatic.program.paths.facts.scopes import Scope, scopes
 from tcstatic.program.paths.machine import Machine
 from tcstatic.program.paths.project import Module, title_around
 from tcstatic.program.paths.tree import Block

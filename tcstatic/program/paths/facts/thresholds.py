@@ -27,6 +27,7 @@ _HALF: Final = 0.5
 # What makes probabilities of logits where they stand: no value tells of that.
 _IN_PLACE: Final = re.compile(r"\b(sigmoid_|expit_)\(|\b(sigmoid|expit)\([^)\n]*\bout=")
 _MOST: Final = 40  # operations between a number and its layer
+_DEPTH: Final = 4
 
 
 @surveys
@@ -58,11 +59,11 @@ def _is_half(value: Value) -> bool:
     return isinstance(value, Const) and value.value == _HALF
 
 
-def _layer(value: Value) -> Object | None:
+def _layer(value: Value, depth: int = _DEPTH) -> Object | None:
     """The layer that gave a value, or all of its options, with nothing computed since."""
     for _ in range(_MOST):
         if isinstance(value, Phi):
-            return same_of_all(value, _layer)
+            return same_of_all(value, _layer, depth)
         if not isinstance(value, Node) or not value.inputs:
             return None
         made = value.subject if value.op == "forward" else None

@@ -33,6 +33,8 @@ def train(rank, world):
             with torch.no_grad():
                 for mine, theirs in zip(averaged.parameters(), inner.parameters(), strict=True):
                     mine.lerp_(theirs, 0.1)
+                for mine, theirs in zip(averaged.buffers(), inner.buffers(), strict=True):
+                    mine.copy_(theirs)
             if step % 4 == 3:
                 averaged.eval()
                 print(f"step {step}: {averaged(x).mean().item():.3f}")
