@@ -40,11 +40,11 @@ class Family:
     names by where their data begin, once that was asked. `round` counts the updates so far;
     `rounds` holds what this rank noted, by round, until it is compared; `compared` the round last
     compared and what the ranks had noted in it; `meant` the sites that only some of them passed
-    while no copies parted; `backwards` counts those that the wrapper brings together; `continuity`
-    tells whether all of it was left alone in between, `lonely` what was not on one rank alone,
-    `averaged` which gradients a program brings together, `brought` which in vain, and `reduced`
-    those of which it ever did; `updated` whether a step came since the backward; `lost`: the ranks
-    are no longer at one update, and are compared no more.
+    while no copies parted, `suspected` those while some did; `backwards` counts those that the
+    wrapper brings together; `continuity` tells whether all of it was left alone in between,
+    `lonely` what was not on one rank alone, `averaged` which gradients a program brings together,
+    `brought` which in vain, and `reduced` those of which it ever did; `updated` whether a step came
+    since the backward; `lost`: the ranks are no longer at one update, and are compared no more.
     """
 
     def __init__(
@@ -81,6 +81,7 @@ class Family:
         self.rounds: dict[int, Round] = {}
         self.compared: tuple[int, dict[int, Round]] = (-1, {})
         self.meant: set[int] = set()
+        self.suspected: set[int] = set()
         self.continuity = Continuity()
         self.averaged = Averaged()
         self.lonely = Lonely()
