@@ -17,6 +17,7 @@ from tcstatic.model.meshes import COPIES, LAYERS
 from tcstatic.runtime.probes import measure
 from tcstatic.runtime.probes.causes import Causes, may_write
 from tcstatic.runtime.probes.collectives import Collectives
+from tcstatic.runtime.probes.contact import Contact, in_parts, joins, keeps_apart
 from tcstatic.runtime.probes.exchange import KEPT, Exchange
 from tcstatic.runtime.probes.family import Family
 from tcstatic.runtime.probes.judging import Judge
@@ -72,6 +73,7 @@ class Replicas:
         self.collectives = Collectives(stream, self, self._name_of)
         self.outcomes = Outcomes(stream, self, self._members)
         self.drawing = Drawing()
+        self._contact = Contact()
 
     def passed(self, site: Site) -> None:
         """A site was passed: between a backward and a step it may be where ranks part."""
@@ -96,6 +98,8 @@ class Replicas:
 
     def brings(self, site: Site, value: Any, frame: FrameType, *, watching: bool) -> None:
         """A collective is about to be given something."""
+        if site.attribute in ("reduced", "gathered"):
+            self._contact.brings(value)
         if site.attribute == "reduced":
             self._reduced(site, value, frame)
         if watching:
@@ -164,19 +168,18 @@ class Replicas:
         Only to be called while copies are `expected`.
         """
         self.outcomes.window_ends()
-        family = self._family(roots)
-        self._current = family
-        self._local = any(not getattr(root, "require_backward_grad_sync", True) for root in roots)
+        self._current = family = self._family(roots)
+        self._local = keeps_apart(roots)
         if family is None:
             return
+        family.lost |= joins(roots)
         if family.round < 0 or family.gradients is not None:
             family.round += 1
             self._publish(family)
             self._compare(family)
         family.continuity.backward_begins(self._rates())
-        known = self._structure.replicating
-        together = any(self._stream.registry.number(root) in known for root in roots)
-        family.backwards += together and not self._local
+        number, known = self._stream.registry.number, self._structure.replicating
+        family.backwards += not self._local and any(number(root) in known for root in roots)
 
     def _family(self, roots: Sequence[Any]) -> Family | None:
         registry = self._stream.registry
@@ -212,6 +215,7 @@ class Replicas:
                 buffers,
                 layered=layered,
                 laid_out=self._laid_out(),
+                together=bool(wrappers) or in_parts(one for _, one in chosen),
             )
         return self._families.get(key)
 
@@ -254,7 +258,7 @@ class Replicas:
         family.rates = self._rates()
         family.continuity.step_begins(family.rates)
         if stepping:
-            family.step_begins(self._live())
+            family.step_begins(self._live(), met=self._contact.met, local=self._local)
         if family.gradients is None:
             family.found_gradients()
         elif stepping and family.written and not family.group and family.used is None:
@@ -262,6 +266,7 @@ class Replicas:
 
     def model_begins(self) -> None:
         """A model is about to be called."""
+        self._contact.model_begins()
         for family in self._families.values():
             family.found_buffers()
 
@@ -272,6 +277,7 @@ class Replicas:
 
     def stepped(self) -> None:
         """A step is over."""
+        self._contact.step_ends()
         if self._current is not None:
             self._current.stepped(self._live())
 
@@ -364,7 +370,8 @@ class Replicas:
 
     def _publish(self, family: Family, *, last: bool = False) -> None:
         source = "" if last else self.drawing.told()
-        noted = family.close(self._stream.step, self._rates(), source, last=last)
+        met = self._contact.met
+        noted = family.close(self._stream.step, self._rates(), source, last=last, met=met)
         family.rounds[family.round] = noted
         for old in sorted(family.rounds)[:-KEPT]:
             del family.rounds[old]
