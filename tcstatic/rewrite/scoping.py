@@ -204,9 +204,11 @@ class _File:
             rate = site.attribute == "dropout_p"
             literal = kind == "grad.clip" and site.attribute in site.arguments
             return LITERAL if literal else UNASKED if kind == "call" and not rate else ""
+        call = self._values.get(span)
+        if self._may_be_pipeline(kind, call):
+            return ""
         if kind in _UNASKED or (kind == "call" and not _is_told(site)):
             return UNASKED
-        call = self._values.get(span)
         if kind in _MODES:
             return self._of_mode(call)
         if kind == "model.forward":
@@ -232,6 +234,11 @@ class _File:
         if kind == "model.new" and self._scoping.is_part(seen):
             return PART
         return GIVES_NONE if self._scoping.gives_none(seen) else ""
+
+    def _may_be_pipeline(self, kind: str, call: Call | None) -> bool:
+        """Whether a step may be that of a pipeline's schedule, which a batch is given to."""
+        given = kind == "optimizer.step" and call is not None and call.arguments
+        return bool(given) and not self._world.alone
 
     def _is_loss(self, site: Site) -> bool:
         """Whether a call is known to be one of a loss function's object: no model, which is seen

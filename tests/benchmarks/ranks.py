@@ -64,7 +64,7 @@ def drawn(number: int, chosen: Sequence[tuple[str, str]]) -> Fault:
 
 
 def findings(
-    workload: str, fault: Fault | None, seed: int = 0, budget: str = "100%"
+    workload: str, fault: Fault | None, seed: int = 0, budget: str = "100%", world: int = 0
 ) -> list[dict[str, Any]]:
     """Watch a run of a workload, and return what its report says."""
     with tempfile.TemporaryDirectory() as folder:
@@ -79,7 +79,7 @@ def findings(
                     [str(HERE / "disturbing"), os.environ.get("PYTHONPATH", "")]
                 ),
                 "MEETING": str(Path(folder, "meeting")),
-                "WORLD": str(WORKLOADS[workload].world),
+                "WORLD": str(world or WORKLOADS[workload].world),
                 "DISTURB": "" if fault is None else str(fault),
                 "SEED": str(seed),
             },

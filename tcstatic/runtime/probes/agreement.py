@@ -17,7 +17,7 @@ ROUNDING: Final = 16  # of a sum over few ranks, in steps of the format's precis
 @final
 @dataclass(frozen=True, slots=True)
 class Window:
-    """What a rank of a group noted in its window number `turn`.
+    """What a rank of a group noted in its window number `turn`, after so many `steps`.
 
     Of the collectives of the group that were read: the number of the `first`, their `count`, what
     each was `asked` for, and `pieces`, digests of the results in their order. Of those that add up:
@@ -26,6 +26,7 @@ class Window:
     """
 
     turn: int
+    steps: int
     first: int
     count: int
     asked: tuple[str, ...]

@@ -91,7 +91,7 @@ class Causes:
             return self._without_difference(turn, usual, apart, now, before, meant)
         owner, line = usual if found.alone else apart, site.location.line
         because = {
-            ALONE: f"; only rank {owner} passes line {line}",
+            ALONE: f"; only {_passing(found.site, owner, parting, now)} line {line}",
             ORDER: f"; rank {owner} passes line {line} in another order",
         }.get(found.how, f"; the norm at line {line} is another on rank {owner}")
         how = {"only_on_rank": owner, "how": found.how}
@@ -221,6 +221,14 @@ class Causes:
             os.path.join(self._stream.locator.root, step.file), before.line, step.line
         )
         return step if line is None else replace(step, line=line, end_line=line, column=1)
+
+
+def _passing(number: int, owner: int, parting: Parting, now: Mapping[int, Round]) -> str:
+    """Return in words which of the ranks that held one value have passed a site: one did."""
+    some = [rank for rank in parting.ranks if rank in now and number in now[rank].sites]
+    if len(some) < 2:
+        return f"rank {owner} passes"
+    return f"ranks {', '.join(map(str, some))} pass"
 
 
 def _used_the_same(one: Round, other: Round) -> bool:

@@ -41,13 +41,14 @@ class Family:
     names by where their data begin, once that was asked. `round` counts the updates so far;
     `rounds` holds what this rank noted, by round, until it is compared; `compared` the round last
     compared and what the ranks had noted in it; `meant` the sites that only some of them passed
-    while no copies parted; `backwards` counts those that the wrapper brings together; `continuity`
-    tells whether all of it was left alone in between, `lonely` what was not on one rank alone,
-    `averaged` which gradients a program brings together, `brought` which in vain, and `reduced`
-    those of which it ever did; `unsynced` steps on gradients that were kept apart; `updated`
-    whether a step came since the backward; `lost`: the ranks are no longer at one update, and are
-    compared no more. `together`: a wrapper, or a parameter itself, says that ranks train one model;
-    `_met` that they did so for the last update, `_local` that its gradients were kept apart.
+    while no copies parted, `suspected` those while some did; `backwards` counts those that the
+    wrapper brings together; `continuity` tells whether all of it was left alone in between,
+    `lonely` what was not on one rank alone, `averaged` which gradients a program brings together,
+    `brought` which in vain, and `reduced` those of which it ever did; `unsynced` steps on gradients
+    that were kept apart; `updated` whether a step came since the backward; `lost`: the ranks are no
+    longer at one update, and are compared no more. `together`: a wrapper, or a parameter itself,
+    says that ranks train one model; `_met` that they did so for the last update, `_local` that its
+    gradients were kept apart.
     """
 
     def __init__(
@@ -85,6 +86,7 @@ class Family:
         self.rounds: dict[int, Round] = {}
         self.compared: tuple[int, dict[int, Round]] = (-1, {})
         self.meant: set[int] = set()
+        self.suspected: set[int] = set()
         self.continuity = Continuity()
         self.averaged = Averaged()
         self.lonely = Lonely()

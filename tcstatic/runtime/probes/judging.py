@@ -97,9 +97,12 @@ class Judge:
             pass
         elif values.names and any(one.gradients is not None for one in now.values()):
             self._tell(family_step(turn), "param.data", values, {})
-        if not gradients.partings and not values.partings:
-            family.meant |= passed_by_some(now)
-        return bool(gradients.partings or values.partings or odd)
+        parted = bool(gradients.partings or values.partings)
+        if parted:
+            family.suspected |= passed_by_some(now)
+        else:
+            family.meant |= passed_by_some(now) - family.suspected
+        return parted or odd is not None
 
     def _tell_gradients(self, family: Family, turn: int, verdict: Verdict) -> None:
         subjects = self._wrapped(family, verdict)

@@ -78,9 +78,11 @@ class Outcomes:
     """Follows the collectives of one rank.
 
     State: `_open` the call that is about to be made, `_begun` how many there were by group;
-    `_read` those of this window; `_turn` how many windows there were; `_kept` of groups whose first
-    rank this is: windows with their calls, until they are compared; `_usual` what the
-    ranks of a group asked for when they last agreed; `_over` groups that were told of.
+    `_read` those of this window; `_turns` how many windows there were by group; `_kept` of groups
+    whose first rank this is: windows with their calls, until they are compared; `_next` the window
+    of another rank that comes next; `_usual` what the ranks of a group asked for when they last
+    agreed; `_apart` groups whose ranks do not step together, so that what one leaves unwatched
+    another may not; `_over` groups that were told of, or can no longer be compared.
     """
 
     def __init__(self, stream: Stream, ranks: Ranks, members: Callable[[Any], Group]) -> None:
@@ -90,7 +92,9 @@ class Outcomes:
         self._open: Call | None = None
         self._begun: Counter[Group] = Counter()
         self._read: dict[Group, list[Call]] = {}
-        self._turn = 0
+        self._turns: Counter[Group] = Counter()
+        self._next: Counter[tuple[Group, int]] = Counter()
+        self._apart: set[Group] = set()
         self._kept: dict[tuple[Group, int], tuple[Window, list[Call]]] = {}
         self._usual: dict[Group, Sequence[str]] = {}
         self._over: set[Group] = set()
@@ -128,16 +132,17 @@ class Outcomes:
 
     def window_ends(self) -> None:
         """A round of training begins: leave what was noted to the first rank of each group."""
-        self._turn += 1
         read, self._read = self._read, {}
         for group, calls in read.items():
             if not calls or group in self._over:
                 continue
-            window = _window(self._turn, calls)
+            turn = self._turns[group]
+            self._turns[group] += 1
+            window = _window(turn, calls)
             if self._stream.rank != group[0]:
-                self._ranks.leave(_slot(group, self._turn, self._stream.rank), window.to_text())
+                self._ranks.leave(_slot(group, turn, self._stream.rank), window.to_text())
             else:
-                self._kept[group, self._turn] = (window, calls)
+                self._kept[group, turn] = (window, calls)
         for old in list(self._kept)[: -KEPT * max(1, len(read))]:
             del self._kept[old]
         self.compare()
@@ -150,20 +155,40 @@ class Outcomes:
     def compare(self) -> None:
         """Judge the windows of which all has arrived."""
         for (group, turn), (mine, calls) in list(self._kept.items()):
-            texts = self._ranks.read([_slot(group, turn, rank) for rank in group[1:]])
-            found = [Window.from_text(text) for text in texts or ()]
-            if texts is None or any(one.turn < turn for one in found):
-                continue
-            del self._kept[group, turn]
-            windows = dict(zip(group, [mine, *found], strict=True))
-            if group not in self._over and all(one.turn == turn for one in found):
-                self._judge(group, windows, calls)
+            theirs = self._beside(group, mine)
+            if theirs is not None:
+                del self._kept[group, turn]
+                if group not in self._over:
+                    self._judge(group, {group[0]: mine, **theirs}, calls)
+
+    def _beside(self, group: Group, mine: Window) -> dict[int, Window] | None:
+        """Return the windows of other ranks that begin where this one does, or are the next to it;
+        None while one of them is still to come."""
+        found: dict[int, Window] = {}
+        while waiting := [rank for rank in group[1:] if rank not in found]:
+            slots = [_slot(group, self._next[group, rank], rank) for rank in waiting]
+            texts = self._ranks.read(slots)
+            if texts is None:
+                return None
+            for rank, text in zip(waiting, texts, strict=True):
+                its = Window.from_text(text)
+                if its.turn < self._next[group, rank]:
+                    return None  # what the slot was used for before
+                self._next[group, rank] = its.turn + (its.first < mine.first)
+                if its.first >= mine.first:
+                    found[rank] = its
+        for rank, its in found.items():
+            self._next[group, rank] = its.turn + (its.first == mine.first)
+        return found
 
     def forget(self) -> None:
         """Steps go by unwatched."""
         self._open, self._read = None, {}
+        self._over |= self._apart
 
     def _judge(self, group: Group, windows: dict[int, Window], calls: list[Call]) -> None:
+        if len({one.steps for one in windows.values()}) > 1:
+            self._apart.add(group)
         fault = fault_in(windows, self._usual.get(group, ()))
         if fault is None:
             if group not in self._usual:
@@ -187,6 +212,7 @@ def _window(turn: int, calls: Sequence[Call]) -> Window:
     gave, sizes, got = zip(*(one.sums() for one in calls), strict=True)
     return Window(
         turn,
+        calls[0].step,
         calls[0].number,
         len(calls),
         tuple(one.asked for one in calls),

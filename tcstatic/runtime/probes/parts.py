@@ -20,6 +20,7 @@ from tcstatic.runtime.probes.loaders import Loaders
 from tcstatic.runtime.probes.loops import Loop
 from tcstatic.runtime.probes.optimizers import Optimizer, on_host
 from tcstatic.runtime.probes.ownership import Ownership
+from tcstatic.runtime.probes.pipelines import Pipelines
 from tcstatic.runtime.probes.portions import Portions
 from tcstatic.runtime.probes.replicas import Replicas
 from tcstatic.runtime.probes.roles import (
@@ -27,6 +28,7 @@ from tcstatic.runtime.probes.roles import (
     LOADER,
     MODULE,
     OPTIMIZER,
+    PIPELINE,
     SCALER,
     SCHEDULER,
     TENSOR,
@@ -97,6 +99,7 @@ class Parts:
             self.unheld.gave,
         )
         self.updates.forwards = self.forwards
+        self.pipelines = Pipelines(self.forwards, self.updates, self.replicas)
         self._torch: Any = sys.modules["torch"]
         self.untouchable = untouchable(self._torch)
         self.dropouts = Dropouts(stream)
@@ -197,6 +200,8 @@ class Parts:
             scaled(self.stream, site, thing, self._update_begins)
         elif kind == "optimizer.step" and role in (OPTIMIZER, ACTOR):
             self._update_begins()
+        elif kind == "optimizer.step" and role == PIPELINE:
+            self.pipelines.begins(site, thing)
 
     def _froze(self, site: Site, thing: Any, role: str) -> None:
         if role in (MODULE, TENSOR):
@@ -236,6 +241,8 @@ class Parts:
             self.replicas.clipped(site, value)
         elif kind == "dist.collective":
             self.replicas.outcomes.returned(site, value)
+        elif kind == "optimizer.step":
+            self.pipelines.ends()
         elif kind in _ANSWERED and role_of(thing) == MODULE:
             self.structure.mode_called(thing, site, site.location)
         elif kind == "call" and "dropout" in site.callee:
@@ -348,12 +355,8 @@ class Parts:
         self.updates.windows.of = {}
         self.forwards.forget()
         self.replicas.forget()
-        self._calls = {}
+        self._calls, self.dropouts.seen = {}, {}
         self.stream.tell(self.stream.make("gap", None, {}))
-
-    def resume(self) -> None:
-        """Watching begins again after a gap."""
-        self.dropouts.seen = {}
 
     def loop_ended(self, loop: Loop) -> None:
         """A loop is over."""
@@ -376,13 +379,7 @@ class Parts:
         several = len(updates.optimizers) > 1
         meant = several or self.stream.loss_scaled or self.forwards.discarded_in_eval
         yield "vain", lambda: updates.vain.settle(meant=meant)
-        for one in (
-            updates.cuts,
-            self.unheld,
-            self.rounding,
-            self.averages,
-            self.structure,
-        ):
+        for one in (updates.cuts, self.unheld, self.rounding, self.averages, self.structure):
             yield type(one).__name__.lower(), one.settle
         if self.stream.step:
             yield "unmatched", self.unmatched.settle

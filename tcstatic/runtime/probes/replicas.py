@@ -45,7 +45,8 @@ class Replicas:
     State: `_families` by the models of a backward, in order of their first; `_current` the
     family whose backward came last and is not updated yet; `_local` whether that backward left its
     gradients on this rank on purpose (``no_sync()``); `_early` the sites passed before the first
-    backward that may have written to a weight, each with the wrappers that there were.
+    backward that may have written to a weight, each with the wrappers that there were; `_staged`
+    the models that are stages of a pipeline.
     """
 
     def __init__(
@@ -70,6 +71,7 @@ class Replicas:
         self._causes = Causes(stream, live)
         self._judge: Judge | None = None
         self._early: list[tuple[Site, frozenset[int]]] = []
+        self._staged: set[int] = set()
         self.collectives = Collectives(stream, self, self._name_of)
         self.outcomes = Outcomes(stream, self, self._members)
         self.drawing = Drawing()
@@ -201,8 +203,9 @@ class Replicas:
             early = tuple(one.number for one, known in self._early if wrapped <= known)
             prior = tuple(one.number for one, known in self._early if not wrapped <= known)
             group, index = self._declared(wrappers), len(self._families)
-            copied = [one for one in chosen if has_copies(one[1], self._world)]
-            own = [one for one in chosen if not has_copies(one[1], self._world)]
+            staged = not wrappers and not self._staged.isdisjoint(numbers)
+            copied = [one for one in chosen if not staged and has_copies(one[1], self._world)]
+            own = [one for one in chosen if staged or not has_copies(one[1], self._world)]
             layered = are_layers([one for _, one in chosen], roots)
             buffers = buffers_of(wrappers or roots)
             self._families[key] = Family(
@@ -218,6 +221,10 @@ class Replicas:
                 together=bool(wrappers) or in_parts(one for _, one in chosen),
             )
         return self._families.get(key)
+
+    def stages(self, models: Sequence[Any]) -> None:
+        """These models are stages of a pipeline: other ranks hold other layers."""
+        self._staged.update(map(self._stream.registry.number, models))
 
     def _laid_out(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """Return the ranks that hold copies of what this one does, and those that share its layers,

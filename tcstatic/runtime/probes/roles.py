@@ -15,6 +15,7 @@ SCALER: Final = "scaler"
 TENSOR: Final = "tensor"
 LOADER: Final = "loader"
 ACTOR: Final = "actor"  # has step() and zero_grad() but is none of torch's: perhaps an optimizer
+PIPELINE: Final = "pipeline"  # runs the forwards and backwards of its stages
 OTHER: Final = ""
 _CALLERS: Final = 4  # frames between functional dropout and the module that it is a part of
 
@@ -59,6 +60,8 @@ def _decide(kind: type) -> str:
         return SCALER
     if any("DataLoader" in base.__name__ for base in kind.__mro__):
         return LOADER  # a wrapper around one, as accelerate's
+    if any(base.__name__ == "_PipelineSchedule" for base in kind.__mro__):
+        return PIPELINE
     if callable(getattr(kind, "step", None)) and callable(getattr(kind, "zero_grad", None)):
         return ACTOR
     return OTHER

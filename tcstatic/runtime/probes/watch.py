@@ -372,8 +372,6 @@ class Watch:
         self._settle()
         if was and not watching:
             self._parts.forget()
-        elif watching and not was:
-            self._parts.resume()
 
     def _guarded(self, probe: str, work: Callable[..., None], *args: Any) -> None:
         """Run a probe: count its time, and switch it off if it raises."""

@@ -1,4 +1,5 @@
-"""Starts the ranks of a workload: ``WORLD`` of them, on as many GPUs where there are, else gloo."""
+"""Starts the ranks of a workload: ``WORLD`` of them, on as many GPUs where there are, else gloo,
+on the CPU or, where ``SHARED`` is set, on the GPUs that there are."""
 
 import os
 
@@ -7,14 +8,16 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 
 WORLD = int(os.environ.get("WORLD", "2"))
-CUDA = torch.cuda.device_count() >= WORLD
+CARDS = torch.cuda.device_count()
+ALONE = CARDS >= WORLD
+CUDA = ALONE or (CARDS > 0 and "SHARED" in os.environ)
 DEVICE = "cuda" if CUDA else "cpu"
 
 
 def run(rank, train, place):
     if CUDA:
-        torch.cuda.set_device(rank)
-    dist.init_process_group("nccl" if CUDA else "gloo", place, rank=rank, world_size=WORLD)
+        torch.cuda.set_device(rank % CARDS)
+    dist.init_process_group("nccl" if ALONE else "gloo", place, rank=rank, world_size=WORLD)
     train(rank, WORLD)
     dist.barrier()
     dist.destroy_process_group()

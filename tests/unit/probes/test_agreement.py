@@ -10,7 +10,7 @@ from tcstatic.runtime.probes.agreement import PIECES, Window, fault_in, pieces_o
 
 SUM, MAX = "all_reduce SUM float32", "all_reduce MAX float32"
 GAVE = {0: 1.5, 1: -0.25, 2: 4.0}
-MINE = Window(3, 10, 3, (SUM, SUM, SUM), ("a", "b", "c"), 0.0, 6.0, 5.25, 1.2e-7)
+MINE = Window(3, 7, 10, 3, (SUM, SUM, SUM), ("a", "b", "c"), 0.0, 6.0, 5.25, 1.2e-7)
 
 
 def windows(**of: Window) -> dict[int, Window]:
