@@ -53,3 +53,18 @@ def joins(roots: Iterable[Any]) -> bool:
     longer at the same update."""
     configs = (getattr(root, "_join_config", None) for root in roots)
     return any(getattr(one, "enable", False) for one in configs)
+
+
+def declared(wrappers: Sequence[Any], dist: Any) -> tuple[int, ...]:
+    """Return the ranks among which wrappers average all gradients, none where one does not.
+
+    What a communication hook does with the gradients is its own affair (local SGD averages
+    among some ranks only, or none).
+    """
+    groups = {
+        ()
+        if getattr(one, "_comm_hooks", ())
+        else tuple(dist.get_process_group_ranks(one.process_group))
+        for one in wrappers
+    }
+    return groups.pop() if len(groups) == 1 else ()

@@ -17,7 +17,7 @@ from tcstatic.model.meshes import COPIES, LAYERS
 from tcstatic.runtime.probes import measure
 from tcstatic.runtime.probes.causes import Causes, may_write
 from tcstatic.runtime.probes.collectives import Collectives
-from tcstatic.runtime.probes.contact import Contact, in_parts, joins, keeps_apart
+from tcstatic.runtime.probes.contact import Contact, declared, in_parts, joins, keeps_apart
 from tcstatic.runtime.probes.exchange import KEPT, Exchange
 from tcstatic.runtime.probes.family import Family
 from tcstatic.runtime.probes.judging import Judge
@@ -202,7 +202,7 @@ class Replicas:
             wrapped = frozenset(registry.number(one) for one in wrappers)
             early = tuple(one.number for one, known in self._early if wrapped <= known)
             prior = tuple(one.number for one, known in self._early if not wrapped <= known)
-            group, index = self._declared(wrappers), len(self._families)
+            group, index = declared(wrappers, self._dist), len(self._families)
             staged = not wrappers and not self._staged.isdisjoint(numbers)
             copied = [one for one in chosen if not staged and has_copies(one[1], self._world)]
             own = [one for one in chosen if staged or not has_copies(one[1], self._world)]
@@ -239,20 +239,6 @@ class Replicas:
         mesh = self._stream.mesh
         if mesh is not None and self._meeting is not None and mesh.world != self._world:
             raise ValueError(f"it is for {mesh.world} ranks, and there are {self._world}")
-
-    def _declared(self, wrappers: Sequence[Any]) -> tuple[int, ...]:
-        """Return the ranks among which wrappers average all gradients, none where one does not.
-
-        What a communication hook does with the gradients is its own affair (local SGD averages
-        among some ranks only, or none).
-        """
-        groups = {
-            ()
-            if getattr(one, "_comm_hooks", ())
-            else tuple(self._dist.get_process_group_ranks(one.process_group))
-            for one in wrappers
-        }
-        return groups.pop() if len(groups) == 1 else ()
 
     def before_update(self, stepping: bool = False) -> None:
         """Something will use or change the gradients: note them as the backward left them.
