@@ -116,6 +116,8 @@ class Judge:
     def _tell_touches(self, touches: Sequence[Touch]) -> None:
         """Tell of what changed on one rank alone."""
         for one in touches:
+            if self._causes.may_change(one.kind):
+                continue
             values = {
                 "left_alone": False,
                 "how": TOUCHED[one.kind].format(one.name),

@@ -103,12 +103,16 @@ class Replicas:
         if site.attribute in ("reduced", "gathered"):
             self._contact.brings(value)
         if site.attribute == "reduced":
-            self._reduced(site, value, frame)
+            self._reduced(site, value, frame, watching)
         if watching:
             self.outcomes.given(site, value)
 
-    def _reduced(self, site: Site, tensor: Any, frame: FrameType) -> None:
+    def _reduced(self, site: Site, tensor: Any, frame: FrameType, watching: bool) -> None:
         self.collectives.reduced(site, tensor)
+        family = self._current
+        noting = watching and family and family.group and family.gradients is None
+        if noting and family and family.holds(tensor):
+            self.before_update()
         if self._current is not None and self._current.brings:
             step = self._stream.last_step_where if self._current.updated else None
             where = self._stream.locator.beside(frame, step) if step else None
