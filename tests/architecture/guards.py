@@ -18,6 +18,7 @@ DOORS: Mapping[str, tuple[str, ...]] = {
         "tcstatic.program.source",
         "tcstatic.invariants.conditions",
         "tcstatic.runtime.probes.branches",
+        "tcstatic.runtime.probes.pastwrites",
     ),
     "click": ("tcstatic.cli",),
     "distributed": ("tcstatic.infer.executors",),

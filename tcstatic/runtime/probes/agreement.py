@@ -78,7 +78,7 @@ def fault_in(windows: Mapping[int, Window], usual: Sequence[str]) -> Fault | Non
     off = _off(windows)
     if len({one.pieces for one in windows.values()}) > 1:
         return _another_answer(windows, off)
-    if len(off) == len(windows):
+    if len(off) == len(windows) and all(math.isfinite(one.got) for one in windows.values()):
         how = "gave all ranks the same, which is not the sum of what they gave to it"
         return Fault(0, None, how)
     return None

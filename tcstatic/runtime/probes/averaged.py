@@ -50,7 +50,7 @@ class Averaged:
     def judge(self, turn: int, now: Mapping[int, Round], before: Mapping[int, Round]) -> Odd | None:
         """Take an update in; return one that is now known to have gone wrong, each once."""
         used = {rank: one.used for rank, one in now.items() if one.used and not one.group}
-        if len(used) < len(now) or len(used) < 2:
+        if len(used) < len(now) or len(used) < 2 or any(one.alone for one in now.values()):
             return None
         kinds = {
             name: {its.get(name) for its in used.values()} - set(NO_GRADIENT)

@@ -30,6 +30,7 @@ from tcstatic.runtime.probes.partings import (
     rates_agreed,
     touched_alone,
 )
+from tcstatic.runtime.probes.pastwrites import sets_rates, writes_past_torch
 from tcstatic.runtime.probes.stream import Stream
 
 # What an event is told of: its subjects, and its values.
@@ -154,6 +155,14 @@ class Causes:
             return {}, {"parted_at_site": False, "built_apart": False, "because": because}
         where = replace(step, line=line, end_line=line, column=1)
         return self._parted_at(turn, where, f"{because}, by line {line}", {"how": "changed it"})
+
+    def may_change(self, kind: str) -> bool:
+        """Whether the program's own source changes what is of a kind in a way that torch does not
+        count."""
+        root = self._stream.locator.root
+        if kind == RATE:
+            return self.schedule is not None or sets_rates(root)
+        return writes_past_torch(root)
 
     def _set_rate(self, meant: Collection[int]) -> Location | None:
         """Return where learning rates are set: by a scheduler that only some ranks step, by

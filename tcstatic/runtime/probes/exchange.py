@@ -47,6 +47,7 @@ class Brief:
         ]
         numbers = [noted.values, noted.gradients, noted.used, noted.rates, noted.backwards]
         about = [noted.results, noted.writer, noted.early, noted.prior, noted.steps]
+        about += [noted.alone, noted.local]
         touched = [noted.touched, noted.by_torch]
         held = _word([numbers, about, touched])
         return cls(_word(names), held, noted.sites, noted.source)

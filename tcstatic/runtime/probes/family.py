@@ -23,6 +23,7 @@ from tcstatic.runtime.probes.lonely import Lonely
 from tcstatic.runtime.probes.optimizers import Optimizer
 from tcstatic.runtime.probes.partings import Round
 from tcstatic.runtime.probes.sources import Sources
+from tcstatic.runtime.probes.unsynced import Unsynced
 
 FIRST: Final = 4  # updates in which it is seen what a program does by hand
 
@@ -43,8 +44,11 @@ class Family:
     while no copies parted, `suspected` those while some did; `backwards` counts those that the
     wrapper brings together; `continuity` tells whether all of it was left alone in between,
     `lonely` what was not on one rank alone, `averaged` which gradients a program brings together,
-    `brought` which in vain, and `reduced` those of which it ever did; `updated` whether a step came
-    since the backward; `lost`: the ranks are no longer at one update, and are compared no more.
+    `brought` which in vain, and `reduced` those of which it ever did; `unsynced` steps on gradients
+    that were kept apart; `updated` whether a step came since the backward; `lost`: the ranks are no
+    longer at one update, and are compared no more. `together`: a wrapper, or a parameter itself,
+    says that ranks train one model; `_met` that they did so for the last update, `_local` that its
+    gradients were kept apart.
     """
 
     def __init__(
@@ -59,6 +63,7 @@ class Family:
         *,
         layered: bool = False,
         laid_out: tuple[tuple[int, ...], tuple[int, ...]] = ((), ()),
+        together: bool = True,
     ) -> None:
         self.index = index
         self.models = models
@@ -93,11 +98,15 @@ class Family:
         self.updated = False
         self.reduced: set[str] = set()
         self.steps = 0
+        self._together = together
+        self._met = self._local = False
+        self.unsynced = Unsynced()
 
     def close(
-        self, step: int, rates: tuple[float | None, ...], source: str, *, last: bool
+        self, step: int, rates: tuple[float | None, ...], source: str, *, last: bool, met: bool
     ) -> Round:
-        """Close the round: return what is to be compared with other ranks."""
+        """Close the round; if it had no step, ranks have `met` in it. Return what is to be compared
+        with other ranks."""
         names = [name for name, _ in self.parameters]
         values = [] if last else _digests([p for _, p in self.parameters]).values()
         if not last:
@@ -122,6 +131,8 @@ class Family:
             source,
             self.peers,
             self.beside,
+            alone=not (self._together or self._met or (met and not self.steps)),
+            local=self._local,
         )
         self.open()
         return closed
@@ -140,8 +151,11 @@ class Family:
         if self.buffers:
             self.continuity.finds(BUFFER, self.buffers)
 
-    def step_begins(self, live: Iterable[Optimizer]) -> None:
-        """An optimizer is about to use its state."""
+    def step_begins(self, live: Iterable[Optimizer], *, met: bool, local: bool) -> None:
+        """An optimizer is about to use its state, and gradients for which ranks have `met`, or that
+        are `local` on purpose."""
+        self._met |= met
+        self._local |= local
         for kind, tensors in self._states(live):
             self.continuity.finds(kind, tensors)
 
@@ -176,6 +190,7 @@ class Family:
     def open(self) -> None:
         """A round begins: nothing is noted."""
         self.steps = 0
+        self._met = self._local = False
         self.gradients, self.sites, self.results = None, [], {}
         self.written, self.used, self.updated = False, None, False
         self.writer, self.rates, self.pointers = 0, (), {}

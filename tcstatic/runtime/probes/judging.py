@@ -57,12 +57,15 @@ class Judge:
         if self._is_lost(family, turn, now):
             return
         parted = self._judge_copies(family, turn, now, noted, last)
+        self._tell_unsynced(family, family.unsynced.judge(turn, now))
         self._tell_touches(family.lonely.judge(turn, now, parted=parted))
-        self._tell_sources(*family.sources.judge(turn, sources))
+        if not any(one.alone for one in now.values()):
+            self._tell_sources(*family.sources.judge(turn, sources))
 
     def settle(self, family: Family) -> None:
         """The run ends."""
         if not family.lost:
+            self._tell_unsynced(family, family.unsynced.settle())
             self._tell_touches(family.lonely.settle())
             self._tell_sources(*family.sources.settle())
 
@@ -77,8 +80,7 @@ class Judge:
         """Judge what several ranks hold; return whether copies have parted."""
         gradients = gradients_parted(now)
         if gradients.names:
-            subjects = self._wrapped(family, gradients)
-            self._tell(family_step(turn), "param.grad", gradients, {}, subjects)
+            self._tell_gradients(family, turn, gradients)
         before = noted if last == turn - 1 else None
         if family.whole is None:
             family.whole = alike_beside(now)
@@ -102,9 +104,20 @@ class Judge:
             family.meant |= passed_by_some(now) - family.suspected
         return parted or odd is not None
 
+    def _tell_gradients(self, family: Family, turn: int, verdict: Verdict) -> None:
+        subjects = self._wrapped(family, verdict)
+        self._tell(family_step(turn), "param.grad", verdict, {}, subjects)
+
+    def _tell_unsynced(self, family: Family, found: tuple[int, Verdict] | None) -> None:
+        """Tell of a step on gradients that were kept apart, and never brought together."""
+        if found is not None:
+            self._tell_gradients(family, *found)
+
     def _tell_touches(self, touches: Sequence[Touch]) -> None:
         """Tell of what changed on one rank alone."""
         for one in touches:
+            if self._causes.may_change(one.kind):
+                continue
             values = {
                 "left_alone": False,
                 "how": TOUCHED[one.kind].format(one.name),
@@ -133,6 +146,8 @@ class Judge:
         is told."""
         kept = {*family.averaged.kept, *family.reduced}
         names = [name for name, _ in family.parameters if name in kept]
+        if any(one.alone for one in now.values()):
+            return False
         found = stepped_apart(before, now, names)
         if found is None:
             return False

@@ -32,10 +32,11 @@ class Round:
     gradient (0: none), `touched` what changed of which name while nothing was meant to change it
     (see `continuity`), and `by_torch` what of it torch wrote to. `peers` are the ranks that
     hold copies, and `beside` those that share layers, as the user has said, `source` tells what it
-    drew by and was given (see `sources`), `steps` counts those since the
-    last update, `backwards` those so far whose gradients the wrapper brought together, which all
-    ranks do in step. In the first round `early` holds the sites that may have written to a weight
-    since the wrapper made all copies equal, and `prior` those before.
+    drew by and was given (see `sources`), `alone` that nothing brought it together with others
+    (see `contact`), `local` that a wrapper was told to leave the gradients as they were, `steps`
+    counts those since the last update, `backwards` those so far whose gradients the wrapper brought
+    together, which all ranks do in step. In the first round `early` holds the sites that may have
+    written to a weight since the wrapper made all copies equal, and `prior` those before.
     """
 
     step: int
@@ -56,6 +57,13 @@ class Round:
     source: str = ""
     peers: tuple[int, ...] = ()
     beside: tuple[int, ...] = ()
+    alone: bool = False
+    local: bool = False
+
+    @property
+    def synced(self) -> tuple[int, ...]:
+        """The ranks whose gradients a wrapper has made equal for this update."""
+        return () if self.local else self.group
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), separators=(",", ":"))
@@ -113,14 +121,15 @@ def values_parted(
     values = {rank: one.values for rank, one in now.items()}
     for name in _names(values.values()):
         holders = {rank: one for rank, one in now.items() if name in one.values}
-        together = _classes({rank: one.group for rank, one in holders.items() if one.group})
+        together = _classes({rank: one.synced for rank, one in holders.items() if one.synced})
         together += _classes({rank: one.peers for rank, one in holders.items() if one.peers})
         if name in whole:
             together += _classes({rank: one.beside for rank, one in holders.items() if one.beside})
-        own = _origins(name, before or {}, {r: one.gradients for r, one in holders.items()})
+        met = {rank: one for rank, one in holders.items() if not one.alone}
+        own = _origins(name, before or {}, {r: one.gradients for r, one in met.items()})
         # Who has the same gradient by having the same data may have a rate of its own.
         together += _classes({rank: (*key, now[rank].rates) for rank, key in own.items()})
-        used = {rank: one.used for rank, one in holders.items()}
+        used = {rank: one.used for rank, one in met.items()}
         together += _classes(_origins(name, before or {}, used))
         if together:
             names.append(name)
@@ -147,10 +156,12 @@ def apart_before(parting: Parting, now: Mapping[int, Round]) -> bool:
     return len(used) != 1 or None in used
 
 
-def gradients_parted(now: Mapping[int, Round]) -> Verdict:
-    """Judge the gradients that a wrapper declares equal, before anything used them."""
+def gradients_parted(now: Mapping[int, Round], *, local: bool = False) -> Verdict:
+    """Judge the gradients that a wrapper declares equal, before anything used them; or those that
+    it was told to leave as they were."""
     names, found = [], []
-    gradients = {r: one.gradients for r, one in now.items() if one.group and one.gradients}
+    chosen = {r: one for r, one in now.items() if one.group and one.local is local}
+    gradients = {r: one.gradients for r, one in chosen.items() if one.gradients}
     for name in _names(gradients.values()):
         together = _classes({r: now[r].group for r, theirs in gradients.items() if name in theirs})
         if together:

@@ -48,7 +48,7 @@ class Portions:
             return False
         word = hashlib.sha256(repr(told).encode()).hexdigest()[:16]
         if max(one[0][0] if one[0] else 0 for one in told) >= LEAST_ROWS:
-            self._replicas.drawing.given(word)
+            self._replicas.drawing.given(word, site)
         mine = self._mine.setdefault(site, [])
         if len(mine) < BATCHES and self._structure.replicating:
             mine.append(word)

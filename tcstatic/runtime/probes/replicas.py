@@ -17,6 +17,7 @@ from tcstatic.model.meshes import COPIES, LAYERS
 from tcstatic.runtime.probes import measure
 from tcstatic.runtime.probes.causes import Causes, may_write
 from tcstatic.runtime.probes.collectives import Collectives
+from tcstatic.runtime.probes.contact import Contact, declared, in_parts, joins, keeps_apart
 from tcstatic.runtime.probes.exchange import KEPT, Exchange
 from tcstatic.runtime.probes.family import Family
 from tcstatic.runtime.probes.judging import Judge
@@ -74,6 +75,7 @@ class Replicas:
         self.collectives = Collectives(stream, self, self._name_of)
         self.outcomes = Outcomes(stream, self, self._members)
         self.drawing = Drawing()
+        self._contact = Contact()
 
     def passed(self, site: Site) -> None:
         """A site was passed: between a backward and a step it may be where ranks part."""
@@ -98,13 +100,19 @@ class Replicas:
 
     def brings(self, site: Site, value: Any, frame: FrameType, *, watching: bool) -> None:
         """A collective is about to be given something."""
+        if site.attribute in ("reduced", "gathered"):
+            self._contact.brings(value)
         if site.attribute == "reduced":
-            self._reduced(site, value, frame)
+            self._reduced(site, value, frame, watching)
         if watching:
             self.outcomes.given(site, value)
 
-    def _reduced(self, site: Site, tensor: Any, frame: FrameType) -> None:
+    def _reduced(self, site: Site, tensor: Any, frame: FrameType, watching: bool) -> None:
         self.collectives.reduced(site, tensor)
+        family = self._current
+        noting = watching and family and family.group and family.gradients is None
+        if noting and family and family.holds(tensor):
+            self.before_update()
         if self._current is not None and self._current.brings:
             step = self._stream.last_step_where if self._current.updated else None
             where = self._stream.locator.beside(frame, step) if step else None
@@ -166,19 +174,18 @@ class Replicas:
         Only to be called while copies are `expected`.
         """
         self.outcomes.window_ends()
-        family = self._family(roots)
-        self._current = family
-        self._local = any(not getattr(root, "require_backward_grad_sync", True) for root in roots)
+        self._current = family = self._family(roots)
+        self._local = keeps_apart(roots)
         if family is None:
             return
+        family.lost |= joins(roots)
         if family.round < 0 or family.gradients is not None:
             family.round += 1
             self._publish(family)
             self._compare(family)
         family.continuity.backward_begins(self._rates())
-        known = self._structure.replicating
-        together = any(self._stream.registry.number(root) in known for root in roots)
-        family.backwards += together and not self._local
+        number, known = self._stream.registry.number, self._structure.replicating
+        family.backwards += not self._local and any(number(root) in known for root in roots)
 
     def _family(self, roots: Sequence[Any]) -> Family | None:
         registry = self._stream.registry
@@ -199,7 +206,7 @@ class Replicas:
             wrapped = frozenset(registry.number(one) for one in wrappers)
             early = tuple(one.number for one, known in self._early if wrapped <= known)
             prior = tuple(one.number for one, known in self._early if not wrapped <= known)
-            group, index = self._declared(wrappers), len(self._families)
+            group, index = declared(wrappers, self._dist), len(self._families)
             staged = not wrappers and not self._staged.isdisjoint(numbers)
             copied = [one for one in chosen if not staged and has_copies(one[1], self._world)]
             own = [one for one in chosen if staged or not has_copies(one[1], self._world)]
@@ -215,6 +222,7 @@ class Replicas:
                 buffers,
                 layered=layered,
                 laid_out=self._laid_out(),
+                together=bool(wrappers) or in_parts(one for _, one in chosen),
             )
         return self._families.get(key)
 
@@ -236,20 +244,6 @@ class Replicas:
         if mesh is not None and self._meeting is not None and mesh.world != self._world:
             raise ValueError(f"it is for {mesh.world} ranks, and there are {self._world}")
 
-    def _declared(self, wrappers: Sequence[Any]) -> tuple[int, ...]:
-        """Return the ranks among which wrappers average all gradients, none where one does not.
-
-        What a communication hook does with the gradients is its own affair (local SGD averages
-        among some ranks only, or none).
-        """
-        groups = {
-            ()
-            if getattr(one, "_comm_hooks", ())
-            else tuple(self._dist.get_process_group_ranks(one.process_group))
-            for one in wrappers
-        }
-        return groups.pop() if len(groups) == 1 else ()
-
     def before_update(self, stepping: bool = False) -> None:
         """Something will use or change the gradients: note them as the backward left them.
 
@@ -261,7 +255,7 @@ class Replicas:
         family.rates = self._rates()
         family.continuity.step_begins(family.rates)
         if stepping:
-            family.step_begins(self._live())
+            family.step_begins(self._live(), met=self._contact.met, local=self._local)
         if family.gradients is None:
             family.found_gradients()
         elif stepping and family.written and not family.group and family.used is None:
@@ -269,6 +263,7 @@ class Replicas:
 
     def model_begins(self) -> None:
         """A model is about to be called."""
+        self._contact.model_begins()
         for family in self._families.values():
             family.found_buffers()
 
@@ -279,6 +274,7 @@ class Replicas:
 
     def stepped(self) -> None:
         """A step is over."""
+        self._contact.step_ends()
         if self._current is not None:
             self._current.stepped(self._live())
 
@@ -371,7 +367,8 @@ class Replicas:
 
     def _publish(self, family: Family, *, last: bool = False) -> None:
         source = "" if last else self.drawing.told()
-        noted = family.close(self._stream.step, self._rates(), source, last=last)
+        met = self._contact.met
+        noted = family.close(self._stream.step, self._rates(), source, last=last, met=met)
         family.rounds[family.round] = noted
         for old in sorted(family.rounds)[:-KEPT]:
             del family.rounds[old]

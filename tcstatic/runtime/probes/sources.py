@@ -18,6 +18,7 @@ from typing import Any, Final, final
 LEAST_BEFORE: Final = 3  # updates in which a pattern of batches was seen: of seeds, one will do
 LEAST_AFTER: Final = 2  # updates in which it is what it became,
 MOST_AFTER: Final = 20  # or what it was before, for so long
+MOST_BATCHES: Final = 4_096  # that are remembered
 LEAST_ROWS: Final = 2  # of a batch: single rows may come twice by chance
 Pattern = frozenset[frozenset[int]]
 HOW: Final = {
@@ -32,40 +33,43 @@ HOW: Final = {
 @dataclass(frozen=True, slots=True)
 class Source:
     """What a rank drew by, whether it drew since the update before, and the batch that it was
-    given, '' where that is not known."""
+    given, '' where that is not known, by the loop at this site."""
 
     seed: str
     drew: bool
     batch: str
+    loop: int = 0
 
     def to_text(self) -> str:
-        return f"{self.seed}{'+' if self.drew else '-'}{self.batch}"
+        return f"{self.seed}{'+' if self.drew else '-'}{self.loop}:{self.batch}"
 
     @classmethod
     def from_text(cls, text: str) -> Source:
         drew = "+" in text
-        seed, _, batch = text.partition("+" if drew else "-")
-        return cls(seed, drew, batch)
+        seed, _, given = text.partition("+" if drew else "-")
+        loop, _, batch = given.partition(":")
+        return cls(seed, drew, batch, int(loop))
 
 
 @final
 class Drawing:
-    """One rank's own. State: `_batch` the last batch, `_left` the generators as last seen."""
+    """One rank's own. State: `_batch` the last batch and its loop, `_left` the generators as last
+    seen."""
 
     def __init__(self) -> None:
-        self._batch = ""
+        self._batch = ("", 0)
         self._left: object = None
 
-    def given(self, word: str) -> None:
+    def given(self, word: str, loop: int) -> None:
         """A batch was taken."""
-        self._batch = word
+        self._batch = (word, loop)
 
     def told(self) -> str:
         """Return what is so since this was asked last."""
-        batch, self._batch = self._batch, ""
+        batch, self._batch = self._batch, ("", 0)
         seed, now = _generators()
         drew, self._left = self._left is not None and now != self._left, now
-        return Source(f"{seed:x}", drew, batch).to_text()
+        return Source(f"{seed:x}", drew, *batch).to_text()
 
 
 @final
@@ -139,11 +143,17 @@ class Follower:
 
 @final
 class Sources:
-    """Follows one family, on the rank that compares."""
+    """Follows one family, on the rank that compares.
+
+    State: `_batches` by the site of a loop: what one loop gives to all ranks is not held beside
+    what another gives; `_given` the ranks of each batch, of those that came last.
+    """
 
     def __init__(self, *, layered: bool) -> None:
         self._layered = layered
-        self._seeds, self._batches = Follower(stays=True), Follower(stays=False)
+        self._seeds = Follower(stays=True)
+        self._batches: dict[int, Follower] = {}
+        self._given: dict[str, set[int]] = {}
 
     def judge(self, turn: int, told: Mapping[int, str]) -> tuple[Odd | None, Odd | None]:
         """Take in what all ranks told of an update; return seeds, and batches, that are odd."""
@@ -151,18 +161,35 @@ class Sources:
         if len(found) < len(told):
             return None, None
         seeds = {rank: one.seed for rank, one in found.items()}
-        batches = {rank: one.batch for rank, one in found.items()}
         drawn = all(one.drew for one in found.values())
         return (
             self._seeds.judge(turn, seeds, layered=self._layered) if drawn else None,
-            self._batches.judge(turn, batches, layered=self._layered)
-            if all(batches.values())
-            else None,
+            self._judge_batches(turn, found),
         )
 
     def settle(self) -> tuple[Odd | None, Odd | None]:
         """The run ends."""
-        return self._seeds.settle(), self._batches.settle()
+        odd = [self._unless_by_chance(one.settle()) for one in self._batches.values()]
+        return self._seeds.settle(), next(filter(None, odd), None)
+
+    def _judge_batches(self, turn: int, found: Mapping[int, Source]) -> Odd | None:
+        batches = {rank: one.batch for rank, one in found.items()}
+        loops = {one.loop for one in found.values()}
+        if not all(batches.values()) or len(loops) > 1:
+            return None
+        for rank, word in batches.items():
+            self._given.setdefault(word, set()).add(rank)
+        for old in list(self._given)[:-MOST_BATCHES]:
+            del self._given[old]
+        follower = self._batches.setdefault(loops.pop(), Follower(stays=False))
+        return self._unless_by_chance(follower.judge(turn, batches, layered=self._layered))
+
+    def _unless_by_chance(self, odd: Odd | None) -> Odd | None:
+        """Of rows that are few, or drawn by chance, batches of one rank come to others as well, now
+        and then: far more often at another time than at the same."""
+        if self._layered or odd is None:
+            return odd
+        return None if sum(len(ranks) > 1 for ranks in self._given.values()) > 1 else odd
 
 
 def are_layers(parameters: Iterable[Any], roots: Iterable[Any]) -> bool:

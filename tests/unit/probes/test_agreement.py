@@ -65,6 +65,13 @@ def test_the_same_with_all_and_yet_no_sum() -> None:
     assert "not the sum" in fault.how
 
 
+def test_a_sum_that_its_format_cannot_hold_is_none_of_a_links_faults() -> None:
+    full = {rank: replace(one, got=float("inf")) for rank, one in windows().items()}
+    assert fault_in(full, ()) is None
+    full[1] = replace(full[1], pieces=("a", "x", "c"))
+    assert fault_in(full, ()) is not None
+
+
 @pytest.mark.parametrize("error", [0.0, 1e-7, -1e-6])
 def test_rounding_is_none(error: float) -> None:
     close = {rank: replace(one, got=5.25 + error) for rank, one in windows().items()}

@@ -205,3 +205,16 @@ def test_the_last_site_that_one_rank_alone_has_passed() -> None:
     assert last_alone((1, 2, 3), (1, 2)) == (3, True)
     assert last_alone((1,), (1, 4, 5)) == (5, False)
     assert last_alone((1, 2), (1, 2)) is None
+
+
+def test_what_nothing_brings_together_may_part() -> None:
+    before = {rank: noted(1.0) for rank in range(3)}
+    now = {rank: noted(2.0 + rank, used={"w": 5.0}, alone=rank < 2) for rank in range(3)}
+    assert values_parted(before, now) == Verdict((), ())
+    assert values_parted(before, {**now, 1: replace(now[1], alone=False)}).partings != ()
+
+
+def test_gradients_that_a_wrapper_was_told_to_leave_are_asked_for_alone() -> None:
+    now = {rank: noted(2.0 + rank, 5.0 + rank, group=(0, 1), local=True) for rank in range(2)}
+    assert gradients_parted(now) == values_parted(None, now) == Verdict((), ())
+    assert gradients_parted(now, local=True).partings == (Parting("w", (0, 1), (1,)),)

@@ -14,6 +14,7 @@ from tcstatic.runtime.probes.sources import (
     Follower,
     Odd,
     Source,
+    Sources,
 )
 
 OWN, ALL = "abcd", "aaaa"  # the keys of four ranks
@@ -29,7 +30,7 @@ def followed(*keys: str, stays: bool, layered: bool = False) -> list[Odd]:
 
 
 def test_a_source_survives_its_way_as_text() -> None:
-    for source in (Source("1f", True, "0a"), Source("0", False, ""), Source("a", False, "b-c")):
+    for source in (Source("1f", True, "0a"), Source("0", False, ""), Source("a", False, "b-c", 12)):
         assert Source.from_text(source.to_text()) == source
 
 
@@ -85,7 +86,33 @@ def test_a_rank_tells_its_seed_whether_it_drew_and_its_last_batch() -> None:
     drawing = Drawing()
     torch.manual_seed(31)
     assert Source.from_text(drawing.told()) == Source("1f", False, "")
-    drawing.given("5a")
+    drawing.given("5a", 9)
     torch.rand(1)
-    assert Source.from_text(drawing.told()) == Source("1f", True, "5a")
+    assert Source.from_text(drawing.told()) == Source("1f", True, "5a", 9)
     assert Source.from_text(drawing.told()) == Source("1f", False, "")
+
+
+def told(*words: str, loop: int = 1) -> dict[int, str]:
+    return {rank: Source("7", False, word, loop).to_text() for rank, word in enumerate(words)}
+
+
+def odd_batches(*updates: dict[int, str]) -> list[Odd]:
+    sources = Sources(layered=False)
+    found = [sources.judge(turn, one)[1] for turn, one in enumerate(updates)]
+    return [odd for odd in (*found, sources.settle()[1]) if odd is not None]
+
+
+def test_a_batch_is_held_beside_those_of_its_own_loop() -> None:
+    usual = [told(f"a{turn}", f"b{turn}") for turn in range(40)]
+    once, other = told("x", "x"), told("x", "x", loop=2)
+    assert odd_batches(*usual[:9], once, *usual[9:]) == [Odd(9, 1, 0, True)]
+    assert odd_batches(*usual[:9], other, *usual[9:]) == []
+    assert odd_batches(*usual[:9], other) == []
+
+
+def test_batches_that_come_to_all_ranks_by_chance_are_no_matter() -> None:
+    usual = [told(f"a{turn}", f"b{turn}") for turn in range(40)]
+    usual[30] = told("b3", "c")
+    assert odd_batches(*usual[:9], told("x", "x"), *usual[9:]) != []  # known by then
+    usual[20], usual[30] = usual[30], usual[20]
+    assert odd_batches(*usual[:9], told("x", "x"), *usual[9:]) == []

@@ -288,9 +288,19 @@ def _is_kept(data: Object) -> bool:
     derived = [one.path for one in lookup.ancestry(data.type) if isinstance(one, External)]
     if not any(path.endswith(".Dataset") for path in derived) or _ORDERED.search(data.type_name):
         return False
+    if any(map(_ignores_its_index, syntax.walk(data.type.node))):
+        return False
     names = {n.id for n in syntax.walk(data.type.node) if isinstance(n, syntax.Name)}
     attributes = {n.attr for n in syntax.walk(data.type.node) if isinstance(n, syntax.Attribute)}
     return not any(_SHUFFLES.search(text) for text in names | attributes)
+
+
+def _ignores_its_index(node: syntax.AST) -> bool:
+    """Whether this is how a dataset gives an item, whichever is asked for: it makes it anew."""
+    if not isinstance(node, syntax.FunctionDef) or node.name != "__getitem__":
+        return False
+    asked = {one.arg for one in node.args.args[1:2]}
+    return not any(isinstance(n, syntax.Name) and n.id in asked for n in syntax.walk(node))
 
 
 # ------------------------------------------------------------------ held-out data

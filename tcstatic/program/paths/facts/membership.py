@@ -274,13 +274,13 @@ def wrapping(m: Machine, block: Block) -> None:
     around = _wrapped(m)
     if not around:
         return
-    forwards = [known for known in with_calls(block) if known[0].kind == "model.forward"]
+    forwards, frozen = _forwards(m, block)
     by_place = Counter(id(one.place.node) for one, _ in forwards)
     for one, calls in forwards:
         number = one.subjects["model"][0]
         known = m.objects.get(number)
         either = by_place[id(one.place.node)] > 1
-        if known is None or either or one.facts.get("stage") != "train":
+        if known is None or either or one.facts.get("stage") != "train" or id(one) in frozen:
             continue
         inner = [o for o in _inside(m, known) if o.number in around]
         one.values["wrappers"] = max((len(around[o.number]) for o in inner), default=0)
@@ -291,6 +291,29 @@ def wrapping(m: Machine, block: Block) -> None:
             one.place = _entered(one.place, known, calls)
         trail = [o.place for o in sorted(_wrappers_of(inner, around), key=lambda o: o.number)]
         one.values["#trail"] = [("wrapped", place) for place in trail if place is not None]
+
+
+def _forwards(
+    m: Machine, block: Block
+) -> tuple[list[tuple[Happening, tuple[Called, ...]]], frozenset[int]]:
+    """The forwards of a program in order, and which of them are of models that are frozen just
+    then: a critic is, while the generator learns."""
+    found, frozen = [], set[int]()
+    still = set[int]()
+    for one, calls in with_calls(block):
+        if one.kind == "model.freeze":
+            told = one.arguments[0] if one.arguments else Const(True)
+            off = isinstance(told, Const) and told.value is False
+            known = [
+                m.objects[number] for number in one.subjects.get("model", ()) if number in m.objects
+            ]
+            numbers = {inner.number for whole in known for inner in _inside(m, whole)}
+            still = still | numbers if off else still - numbers
+        elif one.kind == "model.forward":
+            found.append((one, calls))
+            if one.subjects["model"][0] in still:
+                frozen.add(id(one))
+    return found, frozenset(frozen)
 
 
 def _entered(place: Place, model: Object, calls: tuple[Called, ...]) -> Place:
