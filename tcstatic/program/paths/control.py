@@ -70,7 +70,15 @@ def _each(
         return []
     known = [] if lookup.is_open(m, iterable) else lookup.items(m, iterable)
     few = 1 <= len(known) <= statements.UNROLLED
-    return known if few and all(isinstance(one, Object | Const) for one in known) else []
+    return known if few and all(_is_plain(m, one) for one in known) else []
+
+
+def _is_plain(m: Machine, item: Value) -> bool:
+    """Whether an element is an object, a number, or a few of these."""
+    if isinstance(item, Listing) and item.kind == "tuple":
+        parts = lookup.items(m, item)
+        return not lookup.is_open(m, item) and all(isinstance(one, Const) for one in parts)
+    return isinstance(item, Object | Const)
 
 
 def if_(m: Machine, node: Any) -> None:

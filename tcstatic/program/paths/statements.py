@@ -140,6 +140,9 @@ def _part(m: Machine, listing: Listing, index: int, target: syntax.expr) -> Valu
     if held is not None:
         return held
     known = lookup.items(m, listing)
+    if index and len(known) == 1 and lookup.is_open(m, listing) and isinstance(known[0], Object):
+        # one stands for all that a comprehension makes, and they are not one another
+        return m.node("item", (listing,), target)
     return joined(known) if known else m.node("item", (listing,), target)
 
 
