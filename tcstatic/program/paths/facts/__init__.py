@@ -62,6 +62,7 @@ from tcstatic.program.paths.facts import (  # noqa: F401
     scaling,
     seeds,
     sharding,
+    shuffled,
     signs,
     splits,
     stacking,
