@@ -104,8 +104,8 @@ def unbeaten(m: Machine, block: Block) -> None:
             else "never holds: no epoch is ever the best one"
         )
         place = Place(module, one.at, title_around(module.tree, line))
-        said = {"name": one.name, "start": one.start, "compared": compared, "effect": effect}
-        tell(block, "never_beaten", place, **said)
+        told: dict[str, Any] = {"name": one.name, "start": one.start, "effect": effect}
+        tell(block, "never_beaten", place, compared=compared, **told)
 
 
 def _in_module(module: Module) -> tuple[Unbeaten, ...]:
@@ -212,9 +212,9 @@ class _Scope:
                 if told is not None:
                     return Test(*told, part)
             if holds and isinstance(condition, syntax.BoolOp | syntax.Name):
-                told = self._besides_first(condition, name)
-                if told is not None:
-                    return told
+                besides = self._besides_first(condition, name)
+                if besides is not None:
+                    return besides
         return None
 
     def _besides_first(self, condition: syntax.expr, name: str) -> Test | None:
