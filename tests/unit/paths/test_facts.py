@@ -128,3 +128,18 @@ def test_eval_mode_that_is_left_on(
     inner = "".join(f"    {line}\n" for line in body.splitlines())
     text = f"{start}for step in range(9):\n{inner}    {after}\n"
     assert [value for _, value in told(tmp_path, text, "left_in_eval")] == left
+
+
+def test_a_module_that_is_only_called_is_looked_at(tmp_path: Path) -> None:
+    losses = """\
+from torch import bincount, nn
+
+
+def weighed(labels):
+    counts = bincount(labels, minlength=2).float()
+    weights = counts / counts.sum()
+    return nn.CrossEntropyLoss(weight=weights)
+"""
+    (tmp_path / "losses.py").write_text(losses)
+    text = START + "from losses import weighed\nloss = weighed(y)(model(x), y)\n" + STEP
+    assert told(tmp_path, text, "weighs_frequent") == [(6, True)]
