@@ -58,6 +58,7 @@ from tcstatic.program.paths.facts import (  # noqa: F401
     repeating,
     restoring,
     rows,
+    sameparts,
     sampled,
     scaling,
     seeds,
