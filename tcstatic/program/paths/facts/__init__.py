@@ -40,6 +40,7 @@ from tcstatic.program.paths.facts import (  # noqa: F401
     modes,
     moving,
     needless,
+    noising,
     normed,
     orders,
     outside,
