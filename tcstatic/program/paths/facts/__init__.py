@@ -13,6 +13,7 @@ from tcstatic.program.paths.facts import (  # noqa: F401
     cutting,
     decays,
     deviations,
+    discounted,
     dropouts,
     early,
     filling,
