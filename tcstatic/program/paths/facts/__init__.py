@@ -20,6 +20,7 @@ from tcstatic.program.paths.facts import (  # noqa: F401
     folds,
     freezing,
     frequencies,
+    gathered,
     generators,
     grad_modes,
     hooked,
