@@ -36,6 +36,7 @@ from tcstatic.program.paths.facts import (  # noqa: F401
     losses,
     membership,
     metrics,
+    microbatches,
     misnamed,
     mixing,
     modes,
