@@ -49,6 +49,7 @@ from tcstatic.program.paths.facts import (  # noqa: F401
     overwritten,
     padded,
     paired,
+    pairwise,
     parting,
     piling,
     placed,
