@@ -43,6 +43,7 @@ from tcstatic.program.paths.facts import (  # noqa: F401
     moving,
     needless,
     noising,
+    normalising,
     normed,
     orders,
     outside,
