@@ -2,6 +2,7 @@
 
 from tcstatic.program.paths.facts import (  # noqa: F401
     accumulating,
+    addedup,
     aliases,
     augmenting,
     averaged,
