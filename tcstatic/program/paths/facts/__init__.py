@@ -64,6 +64,7 @@ from tcstatic.program.paths.facts import (  # noqa: F401
     renaming,
     repeating,
     restoring,
+    rounded,
     rows,
     sameparts,
     sampled,
