@@ -143,3 +143,37 @@ def weighed(labels):
     (tmp_path / "losses.py").write_text(losses)
     text = START + "from losses import weighed\nloss = weighed(y)(model(x), y)\n" + STEP
     assert told(tmp_path, text, "weighs_frequent") == [(6, True)]
+
+
+def test_layers_before_a_rounding_are_cut_off(tmp_path: Path) -> None:
+    text = """\
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+x, y = torch.randn(8, 4), torch.zeros(8).long()
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.body, self.head = nn.Linear(4, 8), nn.Linear(8, 2)
+
+    def forward(self, x):
+        h = torch.sigmoid(self.body(x))
+        return self.head({used})
+
+
+model = Net()
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+for step in range(3):
+    loss = F.cross_entropy(model(x), y)
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+"""
+    assert told(tmp_path, text.replace("{used}", "torch.round(h * 15) / 15"), "cut_off") == [
+        (15, True)
+    ]
+    through = "h + (torch.round(h * 15) / 15 - h).detach()"
+    assert told(tmp_path, text.replace("{used}", through), "cut_off") == []
