@@ -13,6 +13,7 @@ from tcstatic.program.paths.facts import (  # noqa: F401
     copies,
     cutting,
     decays,
+    derivatives,
     deviations,
     discounted,
     dropouts,
