@@ -86,6 +86,7 @@ from tcstatic.program.paths.facts import (  # noqa: F401
     totals,
     triplets,
     turned,
+    twice,
     unbeaten,
     uniform,
     viewed,
