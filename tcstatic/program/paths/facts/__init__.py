@@ -80,6 +80,7 @@ from tcstatic.program.paths.facts import (  # noqa: F401
     stepping,
     straight,
     subsets,
+    teaching,
     terms,
     thresholds,
     tied,
