@@ -88,6 +88,7 @@ from tcstatic.program.paths.facts import (  # noqa: F401
     totals,
     triplets,
     turned,
+    twice,
     unbeaten,
     uniform,
     viewed,
