@@ -44,6 +44,7 @@ from tcstatic.program.paths.facts import (  # noqa: F401
     modes,
     moving,
     needless,
+    nodes,
     noising,
     normalising,
     normed,
