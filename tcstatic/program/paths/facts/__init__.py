@@ -92,6 +92,7 @@ from tcstatic.program.paths.facts import (  # noqa: F401
     twice,
     unbeaten,
     uniform,
+    unsynced,
     viewed,
     writing,
 )
