@@ -59,6 +59,7 @@ from tcstatic.program.paths.facts import (  # noqa: F401
     placed,
     probabilities,
     ranks,
+    ranksplits,
     rates,
     rebinding,
     rebuilding,

@@ -39,12 +39,11 @@ _DEPTH: Final = 6
 
 @final
 @dataclass(frozen=True, slots=True)
-class _Given:
-    """What a dataset is made by, under which name, and whether its transform normalises."""
+class _Made:
+    """A dataset: the name that it is bound to, and the call that makes it."""
 
     name: str
     call: syntax.Call
-    normalised: bool
 
 
 @surveys
@@ -63,21 +62,17 @@ def _in_module(module: Module) -> Iterator[tuple[syntax.Call, str, str]]:
     bodies = [one.body for one in every if isinstance(one, syntax.FunctionDef)]
     for body in (module.tree.body, *bodies):
         statements = list(wording.own(body))
-        found = list(_made(statements, {**general, **bound_in(statements)}))
-        names = [name for one in statements for name in wording.bound(one)]
-        for one in found:
-            if one.normalised or not _HELD_OUT.search(one.name) or _TRAIN.search(one.name):
+        bound = {**general, **bound_in(statements)}
+        names = [
+            name.rpartition(".")[2].lower() for one in statements for name in wording.bound(one)
+        ]
+        found = list(_made(statements))
+        held_out = [one for one in found if _HELD_OUT.search(one.name)]
+        training = [one for one in found if _TRAIN.search(one.name) and one not in held_out]
+        for one in held_out:
+            if _TRAIN.search(one.name) or names.count(one.name) > 1:
                 continue
-            if [name.rpartition(".")[2].lower() for name in names].count(one.name) > 1:
-                continue
-            others = [
-                other.name
-                for other in found
-                if _TRAIN.search(other.name)
-                and not _HELD_OUT.search(other.name)
-                and other.normalised
-                and wording.called(other.call) == wording.called(one.call)
-            ]
+            others = [other.name for other in training if _lacks(one.call, other.call, bound)]
             if others:
                 yield one.call, one.name, others[0]
 
@@ -104,31 +99,47 @@ def _attributes(statement: syntax.stmt) -> Iterator[str]:
             yield last
 
 
-def _made(statements: list[syntax.stmt], bound: Bound) -> Iterator[_Given]:
-    """The datasets that some statements make, of which it is known whether they are normalised."""
+def _made(statements: list[syntax.stmt]) -> Iterator[_Made]:
+    """The datasets that some statements make."""
     for statement in statements:
         for name, value in wording.pairs(statement):
             call: Any = value
             while wording.called(call) in _AROUND and call.args:
                 call = call.args[0]
-            if not isinstance(call, syntax.Call) or any(one.arg is None for one in call.keywords):
-                continue
             last = name.rpartition(".")[2].lower()
-            given = [one.value for one in call.keywords if _TRANSFORM.search(one.arg or "")]
-            given += [one for one in call.args if _is_transform(one, bound)]
-            if not given:
-                yield _Given(last, call, normalised=False)
-            elif len(given) == 1 and (parts := _parts(given[0], bound)) is not None:
-                if any(_NORMALISES.search(part) for part in parts):
-                    yield _Given(last, call, normalised=True)
-                elif not any(map(_MAY.search, parts)):
-                    yield _Given(last, call, normalised=False)
+            if not isinstance(call, syntax.Call) or is_composed(call) or _TRANSFORM.search(last):
+                continue
+            if all(one.arg is not None for one in call.keywords):
+                yield _Made(last, call)
 
 
-def _is_transform(value: syntax.expr, bound: Bound) -> bool:
-    last = wording.name(value).rpartition(".")[2]
-    composed = any(map(is_composed, (value, *bound.get(wording.name(value), ()))))
-    return composed or _TRANSFORM.search(last) is not None
+def _lacks(call: syntax.Call, other: syntax.Call, bound: Bound) -> bool:
+    """Whether a dataset is given a transform that normalises nothing, or none at all, where another
+    one of the same class is given one that normalises."""
+    if wording.called(call) != wording.called(other):
+        return False
+    theirs, mine = _slots(other), _slots(call)
+    where = [slot for slot, value in theirs.items() if _says(value, bound)]
+    if len(where) != 1 or any(_says(value, bound) is not False for value in mine.values()):
+        return False
+    given = mine.get(where[0])
+    return given is None or _parts(given, bound) is not None
+
+
+def _slots(call: syntax.Call) -> dict[int | str, syntax.expr]:
+    """The arguments of a call, by position or name."""
+    named: dict[int | str, syntax.expr] = {one.arg or "": one.value for one in call.keywords}
+    return {**dict(enumerate(call.args)), **named}
+
+
+def _says(value: syntax.expr, bound: Bound) -> bool | None:
+    """Whether an argument is a transform that normalises; None if it may do so."""
+    parts = _parts(value, bound)
+    if parts is None:
+        return None if _TRANSFORM.search(wording.name(value).rpartition(".")[2]) else False
+    if any(_NORMALISES.search(part) for part in parts):
+        return True
+    return None if any(map(_MAY.search, parts)) else False
 
 
 def _parts(value: Any, bound: Bound, depth: int = 0) -> list[str] | None:
