@@ -48,6 +48,7 @@ from tcstatic.program.paths.facts import (  # noqa: F401
     noising,
     normalising,
     normed,
+    numbering,
     orders,
     outside,
     overwritten,
