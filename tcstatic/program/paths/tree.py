@@ -132,6 +132,19 @@ def _gather(block: Block, into: list[Happening]) -> None:
             _gather(step.body, into)
 
 
+def called_within(block: Block) -> Iterator[Called]:
+    """All calls of the program's own functions in a block."""
+    for step in block.steps:
+        if isinstance(step, Branch):
+            for alternative in step.alternatives:
+                yield from called_within(alternative)
+        elif isinstance(step, Loop):
+            yield from called_within(step.body)
+        elif isinstance(step, Called):
+            yield step
+            yield from called_within(step.body)
+
+
 def with_calls(
     block: Block, around: tuple[Called, ...] = ()
 ) -> Iterator[tuple[Happening, tuple[Called, ...]]]:

@@ -9,7 +9,7 @@ from weakref import WeakKeyDictionary
 
 from tcstatic.program.paths.machine import Machine
 from tcstatic.program.paths.project import Module
-from tcstatic.program.paths.tree import Block, Happening, happenings
+from tcstatic.program.paths.tree import Block, Happening, called_within, happenings
 from tcstatic.program.source import syntax
 
 # What leaves the items of what it is given where they are.
@@ -33,7 +33,7 @@ def found(
 ) -> Iterator[tuple[Module, _Answer]]:
     """What `look` finds in the modules of a root that trains, each module that is `worth` it being
     looked at once."""
-    for module in at_work(happenings(block)) if trains(block) else ():
+    for module in in_use(block) if trains(block) else ():
         known = _answers.setdefault(module, {})
         if look not in known:
             known[look] = tuple(look(module)) if worth.search(module.text.text) else ()
@@ -49,6 +49,12 @@ def trains(block: Block) -> bool:
 def at_work(every: Iterable[Happening]) -> list[Module]:
     """The modules in which something happens."""
     return list(dict.fromkeys(one.place.module for one in every))
+
+
+def in_use(block: Block) -> list[Module]:
+    """The modules in which something happens, or whose functions are called."""
+    called_in = (one.function.module for one in called_within(block))
+    return list(dict.fromkeys([*at_work(happenings(block)), *called_in]))
 
 
 def modules(m: Machine, block: Block) -> list[Module]:

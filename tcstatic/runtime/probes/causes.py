@@ -30,7 +30,11 @@ from tcstatic.runtime.probes.partings import (
     rates_agreed,
     touched_alone,
 )
-from tcstatic.runtime.probes.pastwrites import sets_rates, writes_past_torch
+from tcstatic.runtime.probes.pastwrites import (
+    averages_weights,
+    sets_rates,
+    writes_past_torch,
+)
 from tcstatic.runtime.probes.stream import Stream
 
 # What an event is told of: its subjects, and its values.
@@ -155,6 +159,10 @@ class Causes:
             return {}, {"parted_at_site": False, "built_apart": False, "because": because}
         where = replace(step, line=line, end_line=line, column=1)
         return self._parted_at(turn, where, f"{because}, by line {line}", {"how": "changed it"})
+
+    def averages_weights(self) -> bool:
+        """Whether the program's own source may average weights over ranks."""
+        return averages_weights(self._stream.locator.root)
 
     def may_change(self, kind: str) -> bool:
         """Whether the program's own source changes what is of a kind in a way that torch does not

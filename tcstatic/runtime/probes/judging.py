@@ -110,7 +110,7 @@ class Judge:
 
     def _tell_unsynced(self, family: Family, found: tuple[int, Verdict] | None) -> None:
         """Tell of a step on gradients that were kept apart, and never brought together."""
-        if found is not None:
+        if found is not None and not self._causes.averages_weights():
             self._tell_gradients(family, *found)
 
     def _tell_touches(self, touches: Sequence[Touch]) -> None:

@@ -1,4 +1,4 @@
-"""Whether a program's own source writes to numbers in ways that torch does not count.
+"""What a program's own source does to weights and rates that is not seen while it runs.
 
 Through ``.data`` and through an array that shares memory, a tensor changes while its version stays;
 a learning rate is a plain number. Where a program does so anywhere, such a change is its own.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import linecache
 import os
+import re
 import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
@@ -15,6 +16,11 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     import ast
 
+_AVERAGES: Final = re.compile(r"average_parameters|local_?sgd|Averager|diloco", re.IGNORECASE)
+_REDUCED: Final = re.compile(r"\ball_(?:reduce|gather)\w*\(([^,)\n]*)")
+_OTHERS: Final = re.compile(
+    r"grad|loss|acc|correct|right|total|count|seen|num|metric|score|stat|flag|stop", re.IGNORECASE
+)
 MOST_BYTES: Final = 2_000_000  # of a source that is read
 # What writes to the tensors or arrays that it is given.
 _FILLED: Final = frozenset(
@@ -47,6 +53,17 @@ def sets_rates(root: str) -> bool:
         and node.slice.value in ("lr", "initial_lr")
         for path in sources(root)
         for node in _nodes(path)
+    )
+
+
+def averages_weights(root: str) -> bool:
+    """Whether some module may average weights over ranks: it brings something together that is
+    neither a gradient nor a number that is shown."""
+    texts = ["".join(linecache.getlines(path)) for path in sources(root)]
+    return any(
+        _AVERAGES.search(text)
+        or any(not _OTHERS.search(found[1]) for found in _REDUCED.finditer(text))
+        for text in texts
     )
 
 

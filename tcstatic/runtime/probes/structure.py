@@ -277,9 +277,10 @@ class Structure:
 
     def stepped(self, number: int, steps: int) -> None:
         """The optimizer with this number has done so many steps."""
-        if steps >= self.due:
-            self.look(steps)
-        if steps >= self._due_alike.get(number, _FIRST_LOOK):
+        anew = steps >= self._due_alike.get(number, _FIRST_LOOK)
+        if anew or steps >= self.due:
+            self.look(max(steps, self.due // 2))
+        if anew:
             self._due_alike[number] = 2 * steps
             self.alike.look(number)
 

@@ -128,3 +128,52 @@ def test_eval_mode_that_is_left_on(
     inner = "".join(f"    {line}\n" for line in body.splitlines())
     text = f"{start}for step in range(9):\n{inner}    {after}\n"
     assert [value for _, value in told(tmp_path, text, "left_in_eval")] == left
+
+
+def test_a_module_that_is_only_called_is_looked_at(tmp_path: Path) -> None:
+    losses = """\
+from torch import bincount, nn
+
+
+def weighed(labels):
+    counts = bincount(labels, minlength=2).float()
+    weights = counts / counts.sum()
+    return nn.CrossEntropyLoss(weight=weights)
+"""
+    (tmp_path / "losses.py").write_text(losses)
+    text = START + "from losses import weighed\nloss = weighed(y)(model(x), y)\n" + STEP
+    assert told(tmp_path, text, "weighs_frequent") == [(6, True)]
+
+
+def test_layers_before_a_rounding_are_cut_off(tmp_path: Path) -> None:
+    text = """\
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+x, y = torch.randn(8, 4), torch.zeros(8).long()
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.body, self.head = nn.Linear(4, 8), nn.Linear(8, 2)
+
+    def forward(self, x):
+        h = torch.sigmoid(self.body(x))
+        return self.head({used})
+
+
+model = Net()
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+for step in range(3):
+    loss = F.cross_entropy(model(x), y)
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+"""
+    assert told(tmp_path, text.replace("{used}", "torch.round(h * 15) / 15"), "cut_off") == [
+        (15, True)
+    ]
+    through = "h + (torch.round(h * 15) / 15 - h).detach()"
+    assert told(tmp_path, text.replace("{used}", through), "cut_off") == []

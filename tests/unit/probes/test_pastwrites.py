@@ -8,7 +8,12 @@ from types import ModuleType
 
 import pytest
 
-from tcstatic.runtime.probes.pastwrites import sets_rates, sources, writes_past_torch
+from tcstatic.runtime.probes.pastwrites import (
+    averages_weights,
+    sets_rates,
+    sources,
+    writes_past_torch,
+)
 
 
 @pytest.fixture
@@ -67,3 +72,19 @@ def test_rates_that_are_set(folder: Path) -> None:
 def test_modules_elsewhere_are_not_the_programs(folder: Path) -> None:
     assert sources(str(folder)) == [str(folder / "train.py")]
     assert sources(str(folder / "other")) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "averages"),
+    [
+        ("for p in model.parameters():\n    dist.all_reduce(p.data)", True),
+        ("flat = parameters_to_vector(ps)\ndist.all_reduce(flat)", True),
+        ("averager.average_parameters(model.parameters())", True),
+        ("with LocalSGD(accelerator=accelerator, model=model) as local:\n    pass", True),
+        ("dist.all_reduce(p.grad)\ndist.all_reduce(loss)\ndist.all_gather(scores, score)", False),
+        ("model.no_sync()", False),
+    ],
+)
+def test_whether_weights_may_be_averaged(folder: Path, text: str, averages: bool) -> None:
+    (folder / "train.py").write_text(text)
+    assert averages_weights(str(folder)) is averages

@@ -142,6 +142,13 @@ def _minds_ranks(texts: list[str]) -> bool:
     return any(map(_FREE.search, texts)) and not any(map(_SIZED.search, texts))
 
 
+def sizeless(text: str) -> bool:
+    """Whether the size of a gradient is of no matter in a file: its optimizer brings all to one."""
+    if _SIZELESS.search(text):
+        return True
+    return bool(_FREE.search(text)) and not _SIZED.search(text)
+
+
 def _adds_gradients(m: Machine, one: Happening) -> bool:
     given = one.arguments[0] if one.arguments else one.keywords.get("tensor")
     how = one.arguments[1] if len(one.arguments) > 1 else one.keywords.get("op")

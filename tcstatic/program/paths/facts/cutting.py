@@ -17,7 +17,9 @@ from tcstatic.program.paths.tree import Block, Happening, happenings
 from tcstatic.program.paths.values import Node, Object, Value
 from tcstatic.program.paths.walking import Token, differentiable, tokens_of_parameter, upstream
 
-_VALUES: Final = frozenset({"detach", "detach_", "attr:data", "item()", "numpy", "tolist"})
+_VALUES: Final = frozenset(
+    "detach detach_ attr:data item() numpy tolist round sign floor ceil".split()
+)
 
 _AROUND: Final = frozenset({*CONTAINERS, *WRAPPERS})
 

@@ -44,7 +44,7 @@ def modes(m: Machine, block: Block) -> None:
     dropping = dropping_classes(m, block) if numbers else frozenset()
     for number in numbers:
         model = m.objects.get(number)
-        if model is None or model.place is None or not _is_sensitive(m, model, dropping):
+        if model is None or model.place is None or not is_sensitive(m, model, dropping):
             continue
         _left_in_eval(m, block, number)
         _never_in_train(m, block, model, every)
@@ -85,7 +85,7 @@ def _is_training(one: Happening) -> bool:
     return one.kind in ("loss.backward", "optimizer.step")
 
 
-def _is_sensitive(m: Machine, model: Object, dropping: frozenset[tuple[int, str]]) -> bool:
+def is_sensitive(m: Machine, model: Object, dropping: frozenset[tuple[int, str]]) -> bool:
     """Whether a model is known to contain a layer that behaves otherwise in eval mode; `dropping`
     are the classes whose forward has dropout in train mode."""
     return any(
@@ -113,7 +113,8 @@ def _does_nothing(layer: Object) -> bool:
     return False
 
 
-def _switches(m: Machine, one: Happening, number: int) -> bool:
+def switches(m: Machine, one: Happening, number: int) -> bool:
+    """Whether a happening puts a model in train or eval mode, alone or as a part."""
     if one.kind not in _MODES:
         return False
     for subject in one.subjects.get("model", ()):
@@ -127,7 +128,7 @@ def _switches(m: Machine, one: Happening, number: int) -> bool:
     return False
 
 
-def _makes(one: Happening, number: int) -> bool:
+def makes(one: Happening, number: int) -> bool:
     """Whether a model is made anew, in train mode, as one is for each fold or trial."""
     made = one.kind == "model.new" and not one.values.get("how")
     return made and number in one.subjects.get("model", ())
@@ -140,9 +141,9 @@ def _left_in_eval(m: Machine, block: Block, number: int) -> None:
 
     def update(one: Happening, state: State) -> State:
         nonlocal seen_in_train
-        if _switches(m, one, number):
+        if switches(m, one, number):
             return frozenset({None}) if one.values.get("training") is True else frozenset({one})
-        if _makes(one, number) or (one.wild and number in one.maybe):
+        if makes(one, number) or (one.wild and number in one.maybe):
             return frozenset({None})
         if not (_trains(one) and number in one.subjects["model"]):
             return state
@@ -192,9 +193,9 @@ def _never_in_train(m: Machine, block: Block, model: Object, every: list[Happeni
     seen: set[Happening | None] = set()
 
     def update(one: Happening, state: State) -> State:
-        if _makes(one, model.number):
+        if makes(one, model.number):
             return frozenset({None})
-        if _switches(m, one, model.number):
+        if switches(m, one, model.number):
             return frozenset({one})
         if _trains(one) and model.number in one.subjects["model"]:
             seen.update(state)
@@ -242,9 +243,9 @@ def _left_in_train(m: Machine, block: Block, number: int, every: list[Happening]
 
     def update(one: Happening, state: State) -> State:
         nonlocal trained
-        if _makes(one, number):
+        if makes(one, number):
             return frozenset({None})
-        if _switches(m, one, number) or (one.wild and number in one.maybe):
+        if switches(m, one, number) or (one.wild and number in one.maybe):
             return frozenset({one})
         if one.kind != "model.forward" or number not in one.subjects.get("model", ()):
             return state

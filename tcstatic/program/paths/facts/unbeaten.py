@@ -66,11 +66,13 @@ _SCOPES: Final = (syntax.Module, syntax.ClassDef, *_DEFINES)
 @final
 @dataclass(frozen=True, slots=True)
 class Test:
-    """That something is compared with the best so far: ``measured sign best``."""
+    """That something is compared with the best so far: ``measured sign best``; the first may be
+    taken `anyway`, without being compared."""
 
     measured: str
     sign: str
     node: syntax.expr
+    anyway: bool = False
 
 
 @final
@@ -96,8 +98,14 @@ def unbeaten(m: Machine, block: Block) -> None:
             continue
         line = getattr(one.at, "lineno", 1)
         compared = f"{one.test.measured} {one.test.sign} {one.name}"
+        effect = (
+            "holds for worse values alone: the worst epoch is taken for the best"
+            if one.test.anyway
+            else "never holds: no epoch is ever the best one"
+        )
         place = Place(module, one.at, title_around(module.tree, line))
-        tell(block, "never_beaten", place, name=one.name, start=one.start, compared=compared)
+        told: dict[str, Any] = {"name": one.name, "start": one.start, "effect": effect}
+        tell(block, "never_beaten", place, compared=compared, **told)
 
 
 def _in_module(module: Module) -> tuple[Unbeaten, ...]:
@@ -150,7 +158,7 @@ class _Scope:
             if not all(told) or len(starts) != 1:
                 continue
             statement, start = firsts[0]
-            right = _is_right(tests[0].measured, start)
+            right = tests[0].anyway or _is_right(tests[0].measured, start)
             at = tests[0].node if right else statement
             said = syntax.unparse(getattr(statement, "value", statement))
             shown = f"{start:g}" if "," in said else said
@@ -203,6 +211,22 @@ class _Scope:
                 told = _compared(part, name, holds)
                 if told is not None:
                     return Test(*told, part)
+            if holds and isinstance(condition, syntax.BoolOp | syntax.Name):
+                besides = self._besides_first(condition, name)
+                if besides is not None:
+                    return besides
+        return None
+
+    def _besides_first(self, condition: syntax.expr, name: str) -> Test | None:
+        """The comparison of a condition that holds for the first value anyway."""
+        known = self.flags.get(wording.name(condition), [condition])
+        for one in syntax.walk(known[0]) if len(known) == 1 else ():
+            if not isinstance(one, syntax.BoolOp) or isinstance(one.op, syntax.And):
+                continue
+            rest = [part for part in one.values if not _is_unset(part)]
+            told = _compared(rest[0], name, True) if len(rest) == 1 else None
+            if told is not None:
+                return Test(*told, rest[0], anyway=True)
         return None
 
     def _parts(self, condition: syntax.expr, holds: bool) -> Iterator[syntax.expr]:
@@ -215,6 +239,16 @@ class _Scope:
         if len(known) == 1 and not isinstance(known[0], syntax.Name):
             yield from self._parts(known[0], holds)
         yield condition
+
+
+def _is_unset(test: syntax.expr) -> bool:
+    """Whether a condition asks whether something is None still, or the first of its kind."""
+    if not isinstance(test, syntax.Compare) or len(test.ops) != 1:
+        return False
+    other = getattr(test.comparators[0], "value", test)
+    if isinstance(test.ops[0], syntax.Is):
+        return other is None
+    return isinstance(test.ops[0], syntax.Eq) and other == 0 and type(other) is int
 
 
 def _shared(module: Module, scope: Any) -> frozenset[str]:
@@ -314,6 +348,8 @@ def _kept(name: str, value: Any) -> Test | None:
 def _dead(test: Test, start: float) -> bool:
     """Whether a comparison with the first value cannot hold."""
     name = test.measured.rpartition(".")[2].lower()
+    if test.anyway:
+        return start == (float("inf") if test.sign in (">", ">=") else float("-inf"))
     positive = (_LOW.search(name) or _HIGH.search(name)) and not _SIGNED.search(name)
     bounded = _HIGH.search(name) is not None and not _LOW.search(name)
     if test.sign in (">", ">="):
