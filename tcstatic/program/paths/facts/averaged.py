@@ -34,6 +34,10 @@ _HOLDERS: Final = frozenset({"F", "functional", "torch.nn.functional", "nn.funct
 _OLD: Final = frozenset({"reduce", "size_average", "reduction"})
 _MASKS: Final = re.compile(r"(?<![a-z])(mask\w*|valid\w*|\w*weights?|w|ws|importance\w*)$")
 _SHARED: Final = re.compile(r"^(self|args|cfg|config|opt|opts|hp|hparams)\.|^[A-Z_]+$|lambda|coef")
+# One number for one of several losses.
+_OF_A_LOSS: Final = re.compile(
+    r"(?<![a-z])(task|loss|aux|term|head|scale|level|layer|reg|kl|domain)_?w(eight)?$"
+)
 _REDUCES: Final = frozenset({"sum", "mean"})
 _DEFINES: Final = (syntax.FunctionDef, syntax.AsyncFunctionDef)
 _Found = tuple[syntax.expr, str, str]
@@ -159,7 +163,8 @@ def _weighted(
         text = wording.name(_bare(mask))
         if known is None and not _is_one_number(loss, reduced):
             continue
-        if text and _MASKS.search(text.lower()) and not _SHARED.search(text):
+        told = _SHARED.search(text) or _OF_A_LOSS.search(text.lower())
+        if text and _MASKS.search(text.lower()) and not told:
             shown = wording.name(loss) or syntax.unparse(loss)
             yield (known if known is not None else loss), shown, text
 

@@ -16,6 +16,8 @@ from tcstatic.program.paths.values import Place
 from tcstatic.program.source import syntax
 
 _WORTH: Final = re.compile(r"bincount\(|Counter\(|return_counts|value_counts\(")
+# Who draws classes alike puts the natural frequencies back by such weights.
+_DRAWN: Final = re.compile(r"WeightedRandomSampler|[Bb]alanced\w*[Ss]ampler")
 _CLASSES: Final = frozenset({"CrossEntropyLoss", "NLLLoss"})
 _FUNCTIONS: Final = frozenset({"cross_entropy", "nll_loss"})
 _WRAPS: Final = frozenset(
@@ -37,6 +39,8 @@ def frequencies(m: Machine, block: Block) -> None:
 
 
 def _in_module(module: Module) -> Iterator[syntax.expr]:
+    if _DRAWN.search(module.text.text):
+        return
     scopes = _scopes(module)
     returned = {
         one.name: (found[0], scopes[id(one)])

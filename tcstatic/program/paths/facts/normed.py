@@ -50,10 +50,12 @@ def _forgetting(module: Module) -> Iterator[tuple[syntax.Call, float]]:
         for name, value in wording.pairs(one)
         if isinstance(value, syntax.Constant) and isinstance(value.value, float)
     }
+    own = _others(module)
     for one in (module.tree, *statements_in(module.tree)):
         for call in wording.calls(one) if isinstance(one, syntax.stmt) else ():
             made = [call, *call.args[:1]] if wording.called(call) == "partial" else [call]
-            if not any(_NORMS.search(_title(part)) for part in made):
+            titles = [title for title in map(_title, made) if _NORMS.search(title)]
+            if not titles or any(title.partition(".")[0] in own for title in titles):
                 continue
             told = [k.value for k in call.keywords if k.arg == "momentum"]
             if made == [call]:
@@ -62,6 +64,17 @@ def _forgetting(module: Module) -> Iterator[tuple[syntax.Call, float]]:
                 given = getattr(held, "value", numbers.get(wording.name(held)))
                 if type(given) is float and _MOST[0] <= given < _MOST[1]:
                     yield call, given
+
+
+def _others(module: Module) -> set[str]:
+    """Names that are not torch's: of a batch norm of one's own, momentum may be what is kept."""
+    found: set[str] = set()
+    for one in statements_in(module.tree):
+        if isinstance(one, syntax.ClassDef | syntax.FunctionDef):
+            found.add(one.name)
+        elif isinstance(one, syntax.ImportFrom) and not (one.module or "").startswith("torch"):
+            found |= {part.asname or part.name for part in one.names}
+    return found
 
 
 def _title(node: Any) -> str:

@@ -29,6 +29,11 @@ LABELS: Final = re.compile(
     r"(_?(train\w*|tr|all|full|data|tensor|np|arr|array|list|batch|raw|b|t|\d+))*$",
     re.IGNORECASE,
 )
+# Inputs of a target domain, which has no labels.
+_DOMAIN: Final = re.compile(
+    r"^(xs?|inputs?|images?|imgs?|data|features?|feats?|samples?|unlabell?ed)_(targets?|tgts?)",
+    re.IGNORECASE,
+)
 # Words for what takes inputs and labels apart on purpose.
 _MEANT: Final = re.compile(
     r"null|baseline|chance|control|corrupt|negativ|mismatch|unpair|unrelated|scrambl|marginal"
@@ -218,6 +223,12 @@ def _is_apart(scope: Scope, one: str, other: str) -> bool:
     """Whether two names are put into two orders that have nothing to do with one another."""
     first, _, order = scope.put[one]
     second, _, another = scope.put[other]
+    if any(
+        not _is_label(name) and (where is second or held == another != "")
+        for name, (where, _, held) in scope.put.items()
+        if _is_label(other) and name != one
+    ):
+        return False  # the labels have come with other inputs, and these belong to no labels
     assigned = isinstance(first, syntax.Assign) and isinstance(second, syntax.Assign)
     if not assigned or second.lineno <= first.lineno or (order == another != ""):
         return False
@@ -315,4 +326,5 @@ def _is_asked_for(scope: Scope, statement: syntax.stmt, one: str) -> bool:
 
 
 def _is_label(name: str) -> bool:
-    return LABELS.search(name.rpartition(".")[2]) is not None
+    last = name.rpartition(".")[2]
+    return LABELS.search(last) is not None and not _DOMAIN.search(last)
