@@ -51,6 +51,7 @@ from tcstatic.program.paths.facts import (  # noqa: F401
     numbering,
     orders,
     outside,
+    overwriting,
     overwritten,
     padded,
     paired,
