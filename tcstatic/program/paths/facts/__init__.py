@@ -25,6 +25,7 @@ from tcstatic.program.paths.facts import (  # noqa: F401
     gathered,
     generators,
     grad_modes,
+    grouping,
     hooked,
     hooks,
     interpolated,

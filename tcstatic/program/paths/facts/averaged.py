@@ -38,6 +38,9 @@ _SHARED: Final = re.compile(r"^(self|args|cfg|config|opt|opts|hp|hparams)\.|^[A-
 _OF_A_LOSS: Final = re.compile(
     r"(?<![a-z])(task|loss|aux|term|head|scale|level|layer|reg|kl|domain)_?w(eight)?$"
 )
+_ONE: Final = re.compile(r"\.unsqueeze\(0\)|\[None")
+_LISTED: Final = re.compile(r"^(enumerate\()?zip\(|\.items\(\)\)*$|^[\[(]")
+_BATCHES: Final = re.compile(r"split|chunk|loader|batch|iter\(", re.IGNORECASE)
 _REDUCES: Final = frozenset({"sum", "mean"})
 _DEFINES: Final = (syntax.FunctionDef, syntax.AsyncFunctionDef)
 _Found = tuple[syntax.expr, str, str]
@@ -105,7 +108,9 @@ def _in_function(statements: list[syntax.stmt], reduced: set[str]) -> Iterator[_
     for one in statements:
         for part in wording.expressions(one):
             if isinstance(part, syntax.Call):
-                yield from _weighted(part, losses, reduced)
+                for found in _weighted(part, losses, reduced):
+                    if not _is_for_one(found[0], found[2], part, statements):
+                        yield found
             elif isinstance(part, syntax.BinOp):
                 yield from _focused(part, losses, chances)
         pairs = dict(wording.pairs(one))
@@ -118,6 +123,23 @@ def _in_function(statements: list[syntax.stmt], reduced: set[str]) -> Iterator[_
                 chances[name] = chance
             elif value is not None and _is_one_number(value, reduced):
                 losses[name] = value
+
+
+def _is_for_one(
+    value: syntax.expr, weight: str, where: syntax.Call, statements: list[syntax.stmt]
+) -> bool:
+    """Whether a loss is that of one example, or its weight one of several that a loop goes through
+    beside as many losses: there is nothing that it could tell apart."""
+    if _ONE.search(syntax.unparse(value)):
+        return True
+    for one in statements:
+        if isinstance(one, syntax.For) and one.lineno <= where.lineno <= (one.end_lineno or 0):
+            listed = syntax.unparse(one.iter)
+            if _LISTED.search(listed) and not _BATCHES.search(listed):
+                bound = {wording.name(part) for part in syntax.walk(one.target)}
+                if weight in bound:
+                    return True
+    return False
 
 
 def _chance(value: Any, losses: Mapping[str, syntax.expr]) -> str:

@@ -164,14 +164,20 @@ class _Scores:
         """The name of the rows of all ranks that a rank's own are held against."""
         if depth > _DEPTH:
             return ""
-        if isinstance(node, syntax.BinOp) and isinstance(node.op, syntax.MatMult):
-            other = wording.name(_straight(node.right))
-            own = wording.names(node.left)
-            if not (other and self._is_gathered(other, line) and own):
+        pair = _product(node)
+        if pair is not None:
+            right = _straight(pair[1])
+            other, own = wording.name(right), wording.names(pair[0])
+            if isinstance(right, syntax.Call) and wording.name(right.func) in self.gathers:
+                other = syntax.unparse(right)
+            elif not (other and self._is_gathered(other, line)):
+                return ""
+            if not own:
                 return ""
             if any(self._touches(one, line, 0) for one in own):
                 return ""
-            self.held.setdefault(other, set()).update(own)
+            if other in self.scope.binds:
+                self.held.setdefault(other, set()).update(own)
             return other
         if isinstance(node, syntax.BinOp) and isinstance(node.op, syntax.Mult | syntax.Div):
             left = self.gathered_in(node.left, line, depth + 1)
@@ -200,6 +206,15 @@ class _Scores:
             if depth < _DEPTH and any(self._touches(one, line, depth + 1) for one in inner):
                 return True
         return False
+
+
+def _product(node: Any) -> tuple[syntax.expr, syntax.expr] | None:
+    """Both sides of a product of matrices."""
+    if isinstance(node, syntax.BinOp) and isinstance(node.op, syntax.MatMult):
+        return node.left, node.right
+    if isinstance(node, syntax.Call) and wording.name(node.func) in ("torch.mm", "torch.matmul"):
+        return (node.args[0], node.args[1]) if len(node.args) == 2 else None
+    return None
 
 
 def _may_gather(node: Any, gathers: set[str]) -> bool:

@@ -113,6 +113,8 @@ def _in_scope(scope: Scope) -> Iterator[tuple[syntax.stmt, tuple[str, str]]]:
         for one, (statement, source, order) in scope.put.items():
             if order in scope.escaped - {""}:
                 continue
+            if _is_domain(scope, source):
+                continue
             if source != one and (_is_label(source) or not _is_trained(scope, statement)):
                 continue
             other = _partner(scope, one, cuts)
@@ -323,6 +325,13 @@ def _is_asked_for(scope: Scope, statement: syntax.stmt, one: str) -> bool:
         held.lineno <= statement.lineno <= (held.end_lineno or held.lineno) for held in branches
     )
     return inside and _is_label(one)
+
+
+def _is_domain(scope: Scope, name: str) -> bool:
+    """Whether a name is of the target domain, beside a source domain that has labels."""
+    return "target" in name.lower() and any(
+        "source" in other.lower() and _is_label(other) for other in scope.mentions
+    )
 
 
 def _is_label(name: str) -> bool:

@@ -8,6 +8,7 @@ from typing import Final
 from tcstatic.program.paths.facts.orders import tell
 from tcstatic.program.paths.facts.ranks import rank_in
 from tcstatic.program.paths.facts.registry import surveys
+from tcstatic.program.paths.facts.shuffled import shared_out
 from tcstatic.program.paths.machine import Machine
 from tcstatic.program.paths.tree import Block, Happening, happenings
 from tcstatic.program.paths.values import Const, Node, Object, Value, options
@@ -24,8 +25,8 @@ def rank_splits(m: Machine, block: Block) -> None:
     if not any(one.kind in ("dist.init", "wrap.new") for one in every):
         return
     seeds = [(value, one) for one in every if (value := _seed(one)) is not None]
-    if not any(rank_in(m, value) for value, _ in seeds):
-        return
+    if not any(rank_in(m, value) for value, _ in seeds) or any(shared_out(block)):
+        return  # what is shared out behind the split is told of already
     parts: dict[int, set[object]] = {}
     splits: dict[int, Node] = {}
     for loader in (one.result for one in every if one.kind == "loader.new"):

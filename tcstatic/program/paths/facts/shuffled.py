@@ -37,9 +37,14 @@ _ROUNDS: Final = 8
 @surveys
 def shuffled(m: Machine, block: Block) -> None:
     """``another_order`` of the call that makes a sampler or tells it the epoch, or of a part."""
-    for module, (node, name) in wording.found(block, _WORTH, _in_module):
+    for module, (node, name) in shared_out(block):
         place = Place(module, node, title_around(module.tree, node.lineno))
         tell(block, "another_order", place, name=name)
+
+
+def shared_out(block: Block) -> Iterator[tuple[Module, tuple[Any, str]]]:
+    """What is shared out by rank in an order of the rank's own, with the name of the rows."""
+    return wording.found(block, _WORTH, _in_module)
 
 
 def _in_module(module: Module) -> Iterator[tuple[Any, str]]:
