@@ -11,6 +11,7 @@ from tcstatic.program.paths import (
     lookup,
     managers,
     narrowing,
+    objects,
     regions,
     statements,
     varying,
@@ -211,9 +212,10 @@ def _loop(
     mark = m.cells.mark()
     defined, templates = len(m.defined), len(m.templates)
     seen: Changes = {}
+    begun, former = Const(None).number, m.former
+    m.former = {key: [*made] for key, made in former.items()}
     for again in range(varying.MOST + 1):
         carried = _carried(m, node)
-        begun = Const(None).number
         carried += varying.set_any(m, seen)
         loop = Loop(Block(), m.place(node), begun, certain, kind, once=once)
         state = LoopState(m.cells.mark(), loop)
@@ -226,6 +228,7 @@ def _loop(
         seen.update(further)
         del m.defined[defined:]
         _forget(m, begun, templates)
+    m.former = former
     for key, phi in carried:
         ends = [changes[key] for changes in outcomes if key in changes]
         _extend(phi, [end for end in ends if end is not None])
@@ -238,7 +241,8 @@ def _forget(m: Machine, begun: int, templates: int) -> None:
     """Forget the objects that were made since a body was begun, and what forwards gave, whose
     contents have been undone with it."""
     for number in [number for number in m.objects if number > begun]:
-        del m.objects[number]
+        made = m.objects.pop(number)
+        m.former.setdefault(objects.site(made), []).append(made)
     for key in list(m.templates)[templates:]:
         del m.templates[key]
 

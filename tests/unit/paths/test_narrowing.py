@@ -126,3 +126,40 @@ def test_a_choice_stays_one_behind_a_condition_on_it(tmp_path: Path) -> None:
     """
     for code in ("TCS111", "TCS112", "TCS113", "TCS131", "TCS132", "TCS133"):
         assert found(tmp_path, text, code) == []
+
+
+def test_a_model_and_its_optimizer_are_made_at_their_first_use(tmp_path: Path) -> None:
+    text = """\
+        import torch
+        from torch import nn
+
+
+        class Classifier:
+            def __init__(self):
+                self._net = None
+                self.optimizer = None
+
+            def net(self):
+                if self._net is None:
+                    self._net = nn.Linear(4, 2)
+                return self._net
+
+            def ensure(self):
+                if self.optimizer is None:
+                    self.optimizer = torch.optim.Adam(self.net().parameters())
+
+            def partial_fit(self, x, y):
+                self.ensure()
+                CLEAR
+                nn.functional.cross_entropy(self.net()(x), y).backward()
+                self.optimizer.step()
+
+
+        classifier = Classifier()
+        for _ in range(5):
+            classifier.partial_fit(torch.randn(8, 4), torch.randint(2, (8,)))
+    """
+    cleared = text.replace("CLEAR", "self.optimizer.zero_grad()")
+    for code in ("TCS111", "TCS112", "TCS113", "TCS117", "TCS125", "TCS201", "TCS203"):
+        assert found(tmp_path, cleared, code) == []
+    assert found(tmp_path, text.replace("CLEAR", "pass"), "TCS112") == [23]
