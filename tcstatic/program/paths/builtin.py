@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from tcstatic.program.paths import iteration, lookup
+from tcstatic.program.paths import iteration, lookup, narrowing
 from tcstatic.program.paths.machine import Machine
 from tcstatic.program.paths.operations import WRAPPERS
 from tcstatic.program.paths.values import (
@@ -155,6 +155,14 @@ def _next(m: Machine, arguments: tuple[Value, ...], keywords: Keywords, at: synt
     return iteration.element(m, arguments[0], at)
 
 
+def _hasattr(
+    m: Machine, arguments: tuple[Value, ...], keywords: Keywords, at: syntax.expr
+) -> Value:
+    if narrowing.has(m, arguments):
+        return Const(True)
+    return m.node("hasattr", arguments, at, keywords=dict(keywords))
+
+
 def _as_node(name: str) -> Callable[..., Value]:
     def made(
         m: Machine, arguments: tuple[Value, ...], keywords: Keywords, at: syntax.expr
@@ -186,6 +194,7 @@ _HANDLERS: Final[dict[str, Handler]] = {
     "dict": _dict,
     "getattr": _getattr,
     "setattr": _setattr,
+    "hasattr": _hasattr,
     "isinstance": _isinstance,
     "map": _map,
     "filter": _filter,

@@ -6,11 +6,19 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from tcstatic.program.paths import iteration, lookup, managers, regions, statements, varying
+from tcstatic.program.paths import (
+    iteration,
+    lookup,
+    managers,
+    narrowing,
+    objects,
+    regions,
+    statements,
+    varying,
+)
 from tcstatic.program.paths.conditions import named, truth
 from tcstatic.program.paths.expressions import evaluate
 from tcstatic.program.paths.machine import LoopState, Machine
-from tcstatic.program.paths.project import statements_in
 from tcstatic.program.paths.store import NO_CHANGES, Changes
 from tcstatic.program.paths.tree import Block, Branch, Loop
 from tcstatic.program.paths.values import (
@@ -22,7 +30,6 @@ from tcstatic.program.paths.values import (
     Node,
     Object,
     Phi,
-    Place,
     Unknown,
     Value,
     joined,
@@ -91,36 +98,38 @@ def if_(m: Machine, node: Any) -> None:
         return
     key, flipped, birth = named(test)
     bodies = [lambda: statements.run(m, node.body), lambda: statements.run(m, node.orelse)]
-    branch(m, bodies, key, birth, flipped=flipped, condition=test, place=m.place(node))
+    step = Branch(key, birth, [], test, place=m.place(node))
+    branch(m, step, bodies, narrowing.told(m, node.test, test), flipped=flipped)
 
 
 def branch(
     m: Machine,
+    step: Branch,
     bodies: list[Callable[[], None]],
-    key: str,
-    birth: int,
+    known: tuple[Changes, Changes] | None = None,
     *,
     flipped: bool = False,
-    condition: Value | None = None,
-    place: Place | None = None,
 ) -> None:
-    """Run alternatives from one state, and join what they leave."""
-    step = Branch(key, birth, [], condition, place=place)
+    """Run alternatives from one state, and join what they leave. `known` is what the condition
+    tells of cells where it is true, and where it is not."""
     outcomes: list[Changes] = []
-    for body in bodies:
+    for index, body in enumerate(bodies):
         mark = m.cells.mark()
         with m.writing(Block()) as block:
+            narrowing.apply(m, known[index] if known else NO_CHANGES)
             body()
         changes = m.cells.undo(mark)
         step.alternatives.append(block)
         if not m.dead:
             outcomes.append(changes)
         m.dead = False
+    if known and len(outcomes) == len(bodies):
+        narrowing.forget(m, known, outcomes)
     if flipped:
         step.alternatives.reverse()
         outcomes.reverse()
-    complete = key and len(outcomes) == len(bodies)
-    m.cells.merge(outcomes, (key, birth) if complete else None)
+    complete = step.key and len(outcomes) == len(bodies)
+    m.cells.merge(outcomes, (step.key, step.birth) if complete else None)
     m.dead = not outcomes
     if not m.quiet and any(block.steps for block in step.alternatives):
         m.block.steps.append(step)
@@ -203,9 +212,10 @@ def _loop(
     mark = m.cells.mark()
     defined, templates = len(m.defined), len(m.templates)
     seen: Changes = {}
+    begun, former = Const(None).number, m.former
+    m.former = {key: [*made] for key, made in former.items()}
     for again in range(varying.MOST + 1):
         carried = _carried(m, node)
-        begun = Const(None).number
         carried += varying.set_any(m, seen)
         loop = Loop(Block(), m.place(node), begun, certain, kind, once=once)
         state = LoopState(m.cells.mark(), loop)
@@ -218,6 +228,7 @@ def _loop(
         seen.update(further)
         del m.defined[defined:]
         _forget(m, begun, templates)
+    m.former = former
     for key, phi in carried:
         ends = [changes[key] for changes in outcomes if key in changes]
         _extend(phi, [end for end in ends if end is not None])
@@ -230,7 +241,8 @@ def _forget(m: Machine, begun: int, templates: int) -> None:
     """Forget the objects that were made since a body was begun, and what forwards gave, whose
     contents have been undone with it."""
     for number in [number for number in m.objects if number > begun]:
-        del m.objects[number]
+        made = m.objects.pop(number)
+        m.former.setdefault(objects.site(made), []).append(made)
     for key in list(m.templates)[templates:]:
         del m.templates[key]
 
@@ -256,7 +268,7 @@ def _carried(m: Machine, node: Any) -> list[tuple[tuple[int, str], Phi]]:
     stored = m.frame.module.stored
     names = stored.get(node)
     if names is None:
-        names = stored[node] = frozenset(_stored_names(node))
+        names = stored[node] = frozenset(varying.stored_names(node))
     for text in sorted(names):
         key = (m.frame.number, text)
         before = m.cells.get(key)
@@ -265,20 +277,6 @@ def _carried(m: Machine, node: Any) -> list[tuple[tuple[int, str], Phi]]:
             m.cells.set(key, phi)
             found.append((key, phi))
     return found
-
-
-def _stored_names(node: Any) -> set[str]:
-    names: set[str] = set()
-    for inner in statements_in(node):
-        targets = list(getattr(inner, "targets", ()))
-        targets.append(getattr(inner, "target", None))
-        targets += [item.optional_vars for item in getattr(inner, "items", ())]
-        for target in targets:
-            if isinstance(target, syntax.Name):
-                names.add(target.id)
-            elif isinstance(target, syntax.Tuple | syntax.List):
-                names |= {one.id for one in syntax.walk(target) if isinstance(one, syntax.Name)}
-    return names
 
 
 def _extend(phi: Phi, ends: list[Value]) -> None:
@@ -293,7 +291,7 @@ def try_(m: Machine, node: Any) -> None:
     statements.run(m, node.body)
     if not m.dead:
         statements.run(m, node.orelse)
-    if node.handlers:
+    if node.handlers and not narrowing.is_safe(m, node):
         ended, after = m.dead, m.cells.undo(start)
         m.dead = False
         outcomes = [] if ended else [after]
@@ -381,7 +379,7 @@ def match_(m: Machine, node: Any) -> None:
     last = node.cases[-1]
     if last.guard is not None or not isinstance(last.pattern, syntax.MatchAs):
         bodies.append(lambda: None)
-    branch(m, bodies, f"match#{subject.number}@{node.lineno}", subject.number)
+    branch(m, Branch(f"match#{subject.number}@{node.lineno}", subject.number, []), bodies)
 
 
 def _case(m: Machine, case: syntax.match_case, subject: Value) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
-from tcstatic.program.paths import calls, control, lookup, varying
+from tcstatic.program.paths import calls, control, lookup, narrowing, varying
 from tcstatic.program.paths.conditions import comparison, named, truth
 from tcstatic.program.paths.machine import Machine
 from tcstatic.program.paths.tree import Block, Branch
@@ -151,6 +151,8 @@ def _compare(m: Machine, node: Any) -> Value:
         right = evaluate(m, comparator)
         op = operator(sign)
         known = comparison(op, left, right)
+        if known is None and op in ("in", "not in"):
+            known = narrowing.contains(m, left, right, op)
         if known is not None:
             varying.decided(m, node)
         parts.append(Const(known) if known is not None else m.node(op, (left, right), node))
@@ -168,12 +170,15 @@ def _conditional(m: Machine, node: Any) -> Value:
     values: list[Value] = []
     branch = Branch(key, birth, [])
     outcomes = []
-    for part in (node.body, node.orelse):
+    told = narrowing.told(m, node.test, test)
+    for part, left in zip((node.body, node.orelse), told, strict=True):
         mark = m.cells.mark()
         with m.writing(Block()) as block:
+            narrowing.apply(m, left)
             values.append(evaluate(m, part))
         branch.alternatives.append(block)
         outcomes.append(m.cells.undo(mark))
+    narrowing.forget(m, told, outcomes)
     m.cells.merge(outcomes)
     if flipped:
         branch.alternatives.reverse()

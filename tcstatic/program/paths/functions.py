@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from tcstatic.program.paths import calls, guesses, handing, lookup
+from tcstatic.program.paths import calls, guesses, handing, lookup, remembered
 from tcstatic.program.paths.machine import DEPTH, Frame, Machine
+from tcstatic.program.paths.tree import Block, Branch
 from tcstatic.program.paths.values import (
     Const,
     External,
@@ -37,6 +38,28 @@ def call_function(
     at: syntax.expr,
 ) -> Value:
     """Run the body of a function of the project with these arguments."""
+    cell = remembered.cell_of(function, arguments, keywords) if function.decorators else None
+    value = m.cells.get(cell) if cell is not None else None
+    if value is None:
+        if cell is None:
+            return _called(m, function, arguments, keywords, at)
+        with m.writing(Block()) as block:
+            value = _called(m, function, arguments, keywords, at)
+        # In a round after the first, it was called before.
+        others = [Block()] if m.loops else []
+        m.block.steps.append(Branch("", 0, [block, *others]))
+        if not m.dead:
+            m.cells.set(cell, value)
+    return value
+
+
+def _called(
+    m: Machine,
+    function: Function,
+    arguments: tuple[Value, ...],
+    keywords: Keywords,
+    at: syntax.expr,
+) -> Value:
     if handing.is_hook(function, arguments):
         return _left_out(m, function, arguments, keywords, at)
     active = any(f.function is not None and f.function.node is function.node for f in m.frames)

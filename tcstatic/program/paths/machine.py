@@ -105,6 +105,7 @@ class Machine:
         self.answers: dict[tuple[str, int], str] = {}
         self.defined: list[Function] = []
         self.objects: dict[int, Object] = {}
+        self.former: dict[tuple[object, ...], list[Object]] = {}
         self.compared: list[Node] = []
         self.lazy: dict[tuple[int, str], Value] = {}
         self.globals: dict[int, Module] = {}

@@ -70,10 +70,7 @@ def construct(
     m: Machine, owner: Class, arguments: tuple[Value, ...], keywords: Keywords, at: syntax.expr
 ) -> Value:
     """An instance of a project's class, its ``__init__`` run."""
-    made = Object(owner, role_of_class(m, owner), arguments, keywords, m.place(at))
-    made.made_in_loops = len(m.loops)
-    _born(m, made)
-    m.objects[made.number] = made
+    made = _born(m, Object(owner, role_of_class(m, owner), arguments, keywords, m.place(at)))
     initializer = lookup.class_attribute(m, owner, "__init__")
     if isinstance(initializer, Function):
         functions.call_function(m, initializer, (made, *arguments), keywords, at)
@@ -83,13 +80,25 @@ def construct(
     return made
 
 
-def _born(m: Machine, made: Object) -> None:
-    """Note who was at work, and where each was called."""
+def _born(m: Machine, made: Object) -> Object:
+    """Note who was at work, and where each was called. An object that was made at the same place
+    when a loop's body was run before is the same one."""
     frames = m.frames
     # What is only looked up, to know what an attribute may hold, is not made here and now.
     made.within = () if m.quiet else tuple(frame.name for frame in frames)
     places = [*(frame.at for frame in frames[1:]), made.place]
     made.sites = tuple((frame.number, at) for frame, at in zip(frames, places, strict=True))
+    made.made_in_loops = len(m.loops)
+    former = m.former.get(site(made))
+    if former:
+        made = former.pop(0).anew(made)
+    m.objects[made.number] = made
+    return made
+
+
+def site(made: Object) -> tuple[object, ...]:
+    """Where an object was made, and where the functions at work were called."""
+    return tuple((at.module, at.node) if at is not None else None for _, at in made.sites)
 
 
 def _fields(
@@ -116,10 +125,7 @@ def library_object(
     at: syntax.expr,
 ) -> Object:
     """An instance of a library's class."""
-    made = Object(path, role, arguments, keywords, m.place(at))
-    made.made_in_loops = len(m.loops)
-    _born(m, made)
-    m.objects[made.number] = made
+    made = _born(m, Object(path, role, arguments, keywords, m.place(at)))
     if made.type_name in WRAPPERS:
         _wrap(m, made, at)
     else:

@@ -74,9 +74,20 @@ class Cells:
                 self.set(key, first)
             else:
                 one = joined(known)
+                if decided is None and _is_same_choice(base, one):
+                    continue
                 if decided is not None and isinstance(one, Phi) and len(known) == len(outcomes):
                     one.ways = (*decided, tuple(known))
                 self.set(key, one)
+
+
+def _is_same_choice(base: Value | None, one: Value) -> bool:
+    """Whether ways that took a choice apart have met again."""
+    if not isinstance(base, Phi) or not isinstance(one, Phi):
+        return False
+    return len(base.options) == len(one.options) and all(
+        any(option is other for other in one.options) for option in base.options
+    )
 
 
 NO_CHANGES: Final[Changes] = {}

@@ -208,6 +208,12 @@ class Object(Value):
         self.within: tuple[str, ...] = ()
         self.sites: tuple[tuple[int, Place | None], ...] = ()
 
+    def anew(self, other: Object) -> Object:
+        """This object, made again just as another one was."""
+        for name in Object.__slots__:
+            setattr(self, name, getattr(other, name))
+        return self
+
     @property
     def type_name(self) -> str:
         """The last part of the type's name."""

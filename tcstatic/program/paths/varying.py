@@ -12,8 +12,9 @@ from typing import Final
 
 from tcstatic.program.paths import lookup
 from tcstatic.program.paths.machine import LoopState, Machine
+from tcstatic.program.paths.project import statements_in
 from tcstatic.program.paths.store import Changes, Key
-from tcstatic.program.paths.values import Const, Phi, Value, joined, options, same
+from tcstatic.program.paths.values import Class, Const, Phi, Value, joined, options, same
 from tcstatic.program.source import syntax
 
 # How often a body is run anew: what was not gone through before may leave further values behind.
@@ -48,7 +49,7 @@ def varying(m: Machine, state: LoopState, before: Changes, ends: Iterable[Change
     found: Changes = {}
     for end in ends:
         for key, left in end.items():
-            held = m.cells.get(key)
+            held = m.cells.get(key) or _of_class(m, key)
             begun = before.get(key, held)
             if held is None or begun is None or left is None or begun is left:
                 continue
@@ -58,6 +59,15 @@ def varying(m: Machine, state: LoopState, before: Changes, ends: Iterable[Change
             if any(not _is_one_of(one, known) for one in options(left, _OPTIONS)):
                 found[key] = joined([*options(known, _OPTIONS), *options(left, _OPTIONS)])
     return found
+
+
+def _of_class(m: Machine, key: Key) -> Value | None:
+    """What an object's class says of an attribute that the object has not yet."""
+    held = m.objects.get(key[0])
+    if held is None or not isinstance(held.type, Class):
+        return None
+    value = lookup.class_attribute(m, held.type, key[1])
+    return value if isinstance(value, Const) else None
 
 
 def set_any(m: Machine, values: Changes) -> list[tuple[Key, Phi]]:
@@ -70,3 +80,18 @@ def set_any(m: Machine, values: Changes) -> list[tuple[Key, Phi]]:
 
 def _is_one_of(value: Value, known: Value) -> bool:
     return value is known or any(same(value, one) for one in options(known, _OPTIONS))
+
+
+def stored_names(node: syntax.AST) -> set[str]:
+    """The names that statements within a loop bind."""
+    names: set[str] = set()
+    for inner in statements_in(node):
+        targets = list(getattr(inner, "targets", ()))
+        targets.append(getattr(inner, "target", None))
+        targets += [item.optional_vars for item in getattr(inner, "items", ())]
+        for target in targets:
+            if isinstance(target, syntax.Name):
+                names.add(target.id)
+            elif isinstance(target, syntax.Tuple | syntax.List):
+                names |= {one.id for one in syntax.walk(target) if isinstance(one, syntax.Name)}
+    return names

@@ -20,7 +20,9 @@ from tcstatic.program.paths.values import Place
 from tcstatic.program.source import syntax
 
 _WORTH: Final = re.compile(r"\w +\+= ")
-_SUMS: Final = re.compile(r"loss|cost|penalty|objective|elbo|total|reg", re.IGNORECASE)
+_SUMS: Final = re.compile(
+    r"loss|cost|penalty|objective|elbo|(?<![a-z])(?:total|reg(?![a-z])|regulari[sz])", re.IGNORECASE
+)
 _DEFINES: Final = (syntax.FunctionDef, syntax.AsyncFunctionDef)
 _LOOPS: Final = (syntax.For, syntax.While, syntax.AsyncFor)
 
@@ -44,12 +46,15 @@ def _in_module(module: Module) -> Iterator[tuple[syntax.stmt, str]]:
 def _in_body(body: list[syntax.stmt]) -> Iterator[tuple[syntax.stmt, str]]:
     """The assignments among some statements, or under a condition among them."""
     added: set[str] = set()
+    chosen: set[str] = set()
     for index, one in enumerate(body):
         rest = body[index:]
         for statement in (one, *(one.body if isinstance(one, syntax.If) else ())):
             for name, value in _plain(statement):
                 kept = _is_anew(value) or name in wording.names(value)
                 if name not in added or kept or _is_read_first(one, statement, name):
+                    continue
+                if one is not statement and not (name in chosen and _is_added(rest[1:], name)):
                     continue
                 if _is_read(rest, name, statement):
                     yield statement, name
@@ -59,6 +64,13 @@ def _in_body(body: list[syntax.stmt]) -> Iterator[tuple[syntax.stmt, str]]:
         grown = {name for inner in _within(one) for name in _grown(inner)}
         added -= {name for name in _named(one) if name not in grown or _reads(one, name)}
         added |= {name for name in grown if _SUMS.search(name) and not _reads(one, name)}
+        chosen |= grown if isinstance(one, syntax.If) else set()
+
+
+def _is_added(rest: list[syntax.stmt], name: str) -> bool:
+    """Whether more is added to the sum behind. An option that puts one term in the place of all
+    stands last, and is no slip."""
+    return any(name in _grown(inner) for one in rest for inner in _within(one))
 
 
 def _within(one: syntax.stmt) -> list[syntax.stmt]:
