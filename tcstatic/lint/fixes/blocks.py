@@ -107,7 +107,7 @@ def place_of(where: Location, source: bytes) -> Place | None:
             span = text.span(node)
             if (span.line, span.column) == (where.line, where.column) and _ends(span, where):
                 place = Place(where.file, text, tree, node, statement, block)
-                return place if place.alone(statement) else None
+                return place if not _is_simple(statement) or place.alone(statement) else None
     return None
 
 
@@ -119,21 +119,25 @@ def _ends(span: Span, where: Location) -> bool:
 
 
 def _statements(tree: syntax.AST) -> Iterator[tuple[syntax.stmt, tuple[syntax.stmt, ...]]]:
-    """Each simple statement with its block."""
+    """Each statement with its block: of one that holds others, the condition alone is looked at."""
     for parent in syntax.walk(tree):
         for _, value in syntax.iter_fields(parent):
             if isinstance(value, list) and value and isinstance(value[0], syntax.stmt):
                 block = tuple(value)
-                yield from ((one, block) for one in block if _is_simple(one))
+                yield from ((one, block) for one in block if _is_simple(one) or _test(one))
 
 
 def _is_simple(statement: syntax.stmt) -> bool:
     return not any(hasattr(statement, name) for name in ("body", "cases"))
 
 
+def _test(statement: syntax.stmt) -> syntax.expr | None:
+    return statement.test if isinstance(statement, syntax.If | syntax.While) else None
+
+
 def _nodes(statement: syntax.stmt) -> Iterator[syntax.expr | syntax.stmt]:
     """The statement, and the expressions in it, from the outside; of a bare one, the expression."""
-    for node in syntax.walk(statement):
+    for node in syntax.walk(_test(statement) or statement):
         if isinstance(node, syntax.expr | syntax.stmt) and not isinstance(node, syntax.Expr):
             yield node
 

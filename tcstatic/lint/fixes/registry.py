@@ -26,6 +26,7 @@ FIXES: Final[Mapping[str, FixKind]] = {
     "assign-result": FixKind("assign the result to the name", spots.assign_result),
     "call-it": FixKind("call the method", spots.call_it),
     "deepcopy-it": FixKind("keep a deep copy", spots.deepcopy_it),
+    "group-the-sum": FixKind("put the sum in parentheses", spots.group_the_sum),
     "insert-zero-grad": FixKind("clear the gradients after the step", orders.insert_zero_grad),
     "move-clip": FixKind("clip between backward and step", orders.move_clip),
     "move-scheduler": FixKind("step the scheduler after the optimizer", orders.move_scheduler),

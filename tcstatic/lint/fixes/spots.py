@@ -18,6 +18,18 @@ def call_it(place: Place) -> Edits:
     return (place.insert_behind(node, "()"),) if isinstance(node, syntax.Attribute) else ()
 
 
+def group_the_sum(place: Place) -> Edits:
+    """``step + 1 % every`` becomes ``(step + 1) % every``."""
+    node = place.node
+    if isinstance(node, syntax.Assign):
+        node = node.value
+    if not isinstance(node, syntax.BinOp) or not isinstance(node.right, syntax.BinOp):
+        return ()
+    sign = "+" if isinstance(node.op, syntax.Add) else "-"
+    added, every = place.source(node.right.left), place.source(node.right.right)
+    return (place.replace(node, f"({place.source(node.left)} {sign} {added}) % {every}"),)
+
+
 def spell_requires_grad(place: Place) -> Edits:
     """``p.require_grad = False`` becomes ``p.requires_grad = False``."""
     for node in syntax.walk(place.statement):

@@ -96,6 +96,13 @@ def fixed(name: str, text: str, spot: str) -> str | None:
             "p.require_grad",
             "for p in ps:\n    p.requires_grad = False\n",
         ),
+        (
+            "group-the-sum",
+            "if i + 1 % self.k == 0 or last:\n    o.step()\n",
+            "i + 1 % self.k",
+            "if (i + 1) % self.k == 0 or last:\n    o.step()\n",
+        ),
+        ("group-the-sum", "p = p + 1 % n\n", "p + 1 % n", "p = (p + 1) % n\n"),
         ("assign-result", "x.to(dev)\n", "x.to(dev)", "x = x.to(dev)\n"),
         ("assign-result", "b.x.to(\n  dev)\n", "b.x.to(\n  dev)", "b.x = b.x.to(\n  dev)\n"),
         ("swap-arguments", "l = f(y, g(x), w=1)\n", "f(y, g(x), w=1)", "l = f(g(x), y, w=1)\n"),

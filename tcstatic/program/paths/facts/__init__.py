@@ -60,6 +60,7 @@ from tcstatic.program.paths.facts import (  # noqa: F401
     parting,
     piling,
     placed,
+    precedence,
     probabilities,
     ranks,
     ranksplits,
