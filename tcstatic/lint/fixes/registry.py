@@ -23,6 +23,7 @@ class FixKind:
 
 # What these change is what training computes: none of them is safe.
 FIXES: Final[Mapping[str, FixKind]] = {
+    "assign-it": FixKind("assign the value", spots.assign_it),
     "assign-result": FixKind("assign the result to the name", spots.assign_result),
     "call-it": FixKind("call the method", spots.call_it),
     "deepcopy-it": FixKind("keep a deep copy", spots.deepcopy_it),

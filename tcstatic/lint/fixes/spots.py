@@ -18,6 +18,15 @@ def call_it(place: Place) -> Edits:
     return (place.insert_behind(node, "()"),) if isinstance(node, syntax.Attribute) else ()
 
 
+def assign_it(place: Place) -> Edits:
+    """``p.requires_grad == False`` becomes ``p.requires_grad = False``."""
+    node = place.node.value if isinstance(place.node, syntax.Expr) else place.node
+    if not isinstance(node, syntax.Compare) or len(node.ops) != 1:
+        return ()
+    text = f"{place.source(node.left)} = {place.source(node.comparators[0])}"
+    return (place.replace(node, text),)
+
+
 def group_the_sum(place: Place) -> Edits:
     """``step + 1 % every`` becomes ``(step + 1) % every``."""
     node = place.node

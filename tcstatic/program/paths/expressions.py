@@ -76,7 +76,7 @@ def _name(m: Machine, node: Any) -> Value:
 
 
 def _attribute(m: Machine, node: Any) -> Value:
-    return lookup.attribute(m, evaluate(m, node.value), node.attr, node)
+    return lookup.attribute(m, evaluate(m, node.value), lookup.spelt(node.attr), node)
 
 
 def _binary(m: Machine, node: Any) -> Value:

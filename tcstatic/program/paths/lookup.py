@@ -178,6 +178,11 @@ def assign_name(m: Machine, text: str, value: Value) -> None:
     m.cells.set((number, text), value)
 
 
+def spelt(text: str) -> str:
+    """An attribute by its plain name: ``p._grad``, which A3C shares, is ``p.grad``."""
+    return "grad" if text == "_grad" else text
+
+
 def attribute(m: Machine, holder: Value, text: str, at: syntax.expr) -> Value:
     """What an attribute of a value is."""
     if isinstance(holder, External):

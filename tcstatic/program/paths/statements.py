@@ -112,7 +112,8 @@ def assign(m: Machine, target: syntax.expr, value: Value) -> None:
         if target.id == "_" and isinstance(value, Node) and value.op == "forward":
             m.emit("call", target, values={"operation": "ignored"}, node=value)
     elif isinstance(target, syntax.Attribute):
-        calls.set_attribute(m, evaluate(m, target.value), target.attr, value, target)
+        text = lookup.spelt(target.attr)
+        calls.set_attribute(m, evaluate(m, target.value), text, value, target)
     elif isinstance(target, syntax.Subscript):
         holder = evaluate(m, target.value)
         index = evaluate(m, target.slice) if not isinstance(target.slice, syntax.Slice) else None

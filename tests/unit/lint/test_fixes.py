@@ -97,6 +97,12 @@ def fixed(name: str, text: str, spot: str) -> str | None:
             "for p in ps:\n    p.requires_grad = False\n",
         ),
         (
+            "assign-it",
+            "for p in ps:\n    p.requires_grad == False\n",
+            "p.requires_grad == False",
+            "for p in ps:\n    p.requires_grad = False\n",
+        ),
+        (
             "group-the-sum",
             "if i + 1 % self.k == 0 or last:\n    o.step()\n",
             "i + 1 % self.k",
