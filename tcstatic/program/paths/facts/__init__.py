@@ -96,6 +96,7 @@ from tcstatic.program.paths.facts import (  # noqa: F401
     triplets,
     turned,
     twice,
+    unapplied,
     unbeaten,
     uniform,
     unkept,
