@@ -33,6 +33,7 @@ from tcstatic.program.paths.facts import (  # noqa: F401
     keeping,
     kept,
     layers,
+    leafed,
     leaves,
     lent,
     loaders,

@@ -45,8 +45,11 @@ def _new(block: Block, kind: str, role: str) -> dict[int, Happening]:
 def never_stepped(m: Machine, block: Block) -> None:
     """Optimizers whose gradients are computed in a loop, and that nothing steps."""
     every = list(happenings(block))
-    for number, made in _new(block, "optimizer.new", "optimizer").items():
-        if _is_handed_on(block, number) or _is_stepped(block, number):
+    new = _new(block, "optimizer.new", "optimizer")
+    for number, made in new.items():
+        # A class that makes its optimizer makes one for a target network, too.
+        alike = (other for other, one in new.items() if one.place.node is made.place.node)
+        if _is_handed_on(block, number) or any(_is_stepped(block, one) for one in alike):
             continue
         backwards = [
             one
