@@ -3,6 +3,7 @@
 from tcstatic.program.paths.facts import (  # noqa: F401
     accumulating,
     addedup,
+    advantages,
     aliases,
     augmenting,
     averaged,
