@@ -8,6 +8,7 @@ from tcstatic.program.paths.facts import (  # noqa: F401
     augmenting,
     averaged,
     averaging,
+    bootstraps,
     clipping,
     collected,
     contrasted,

@@ -38,17 +38,17 @@ def advantages(m: Machine, block: Block) -> None:
 
 def _in_module(module: Module) -> Iterator[tuple[syntax.BinOp, str]]:
     for scope in (module.tree, *statements_in(module.tree)):
-        if isinstance(scope, (syntax.Module, *_DEFINES)) and not _is_bare(scope):
+        if isinstance(scope, (syntax.Module, *_DEFINES)) and not is_bare(scope):
             yield from _in_body(list(wording.own(scope.body)))
 
 
-def _is_bare(scope: syntax.AST) -> bool:
+def is_bare(scope: syntax.AST) -> bool:
     """Whether a function runs without gradients."""
     return any("no_grad" in syntax.unparse(one) for one in getattr(scope, "decorator_list", ()))
 
 
 def _in_body(body: list[syntax.stmt]) -> Iterator[tuple[syntax.BinOp, str]]:
-    cut = {id(inner) for one in body if _is_cut(one) for inner in statements_in(one)}
+    bare = bare_of_gradients(body)
     live: dict[str, bool] = {}
     for one in body:
         for product in _products(one):
@@ -58,7 +58,12 @@ def _in_body(body: list[syntax.stmt]) -> Iterator[tuple[syntax.BinOp, str]]:
                 if logs and _is_squared(body, name):
                     yield product, name
         for name, value in wording.pairs(one):
-            live[name] = id(one) not in cut and _is_live(name, value, live)
+            live[name] = id(one) not in bare and _is_live(name, value, live)
+
+
+def bare_of_gradients(body: list[syntax.stmt]) -> set[int]:
+    """The statements of a function that run without gradients, by their ids."""
+    return {id(inner) for one in body if _is_cut(one) for inner in statements_in(one)}
 
 
 def _is_cut(one: syntax.stmt) -> bool:

@@ -1,7 +1,8 @@
 """Attributes that are set and never read, one slip of the fingers away from one that exists.
 
 What is looked at is the text of the whole program: nothing in it reads the name, and a class of its
-own has another that differs by two letters that changed places, or by one that is left out.
+own has another that differs by two letters that changed places, by one that is left out, or by a
+word more, and is given the very same value at first.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ _DYNAMIC: Final = re.compile(
     r"\bvars\(|__dict__|__slots__|__[gs]etattr__|__getattribute__|[gs]etattr\([^,()]*,\s*[^\"'\s]"
 )
 _WORD: Final = re.compile(r"\w+")
+_CALL: Final = re.compile(r"\w\(")
 _DEFINES: Final = (syntax.FunctionDef, syntax.AsyncFunctionDef)
 
 
@@ -55,11 +57,40 @@ def misnamed(m: Machine, block: Block) -> None:
         if len(one.name) < _LEAST or words.get(one.name, 0) != stored:
             continue
         for held in _of(module, one, classes):
-            other = next((name for name in sorted(classes[held]) if _slips(one.name, name)), "")
+            slips = (name for name in sorted(classes[held]) if _slips(one.name, name))
+            other = next(slips, "") or _reset(one, held, modules)
             if other and (one.within != held or one.method != "__init__"):
                 place = Place(module, one.node, title_around(module.tree, one.node.lineno))
                 tell(block, "misnamed", place, name=one.name, other=other, type=held)
                 break
+
+
+def _reset(one: _Set, held: str, modules: list[Module]) -> str:
+    """The attribute of a class that has a word more, or less, than the one that is set, and was
+    given the same value when its object was made."""
+    text = syntax.unparse(one.node.value).replace(f"{one.holder}.", "self.")
+    if not _CALL.search(text):
+        return ""
+    for module in modules:
+        for name, value in wording.once(module, _first).get(held, {}).items():
+            shorter, longer = sorted((name, one.name), key=len)
+            word = longer.startswith(f"{shorter}_") or longer.endswith(f"_{shorter}")
+            if word and value == text:
+                return name
+    return ""
+
+
+def _first(module: Module) -> dict[str, dict[str, str]]:
+    """What the attributes of each class are given when an object is made, as text."""
+    found: dict[str, dict[str, str]] = {}
+    for node in statements_in(module.tree):
+        if isinstance(node, syntax.ClassDef):
+            given = found.setdefault(node.name, {})
+            for one in node.body:
+                for held in one.body if getattr(one, "name", "") == "__init__" else ():  # type: ignore[attr-defined]
+                    for name, value in wording.pairs(held):
+                        given[name.removeprefix("self.")] = syntax.unparse(value)
+    return found
 
 
 def _of(module: Module, one: _Set, classes: dict[str, set[str]]) -> list[str]:
