@@ -133,7 +133,7 @@ def _by_role(
     role = group[0].role if group and isinstance(group[0], Object) else ""
     if not group:
         guessed_of = [o for o in options(receiver, 12) if isinstance(o, Unknown | Node)]
-        roles = {_role_by_use(one, text, at) for one in guessed_of}
+        roles = {_role_by_use(m, one, text, at) for one in guessed_of}
         group, role = list(guessed_of), roles.pop() if len(roles) == 1 else ""
     if role not in _by_roles():
         return None
@@ -141,7 +141,15 @@ def _by_role(
     return _by_roles()[role](m, tuple(group), numbers, text, arguments, keywords, at)
 
 
-def _role_by_use(receiver: Value, text: str, at: syntax.expr) -> str:
+def _gives_parameters(m: Machine, at: syntax.expr) -> bool:
+    """Whether what a method is called of is asked for its parameters somewhere, by the same name:
+    an instance of a class that the source does not show is a model then."""
+    held = at.func.value if isinstance(at, syntax.Call) and hasattr(at.func, "value") else None
+    name = syntax.unparse(held) if held is not None else ""
+    return bool(name) and f"{name}.parameters(" in m.frame.module.text.text
+
+
+def _role_by_use(m: Machine, receiver: Value, text: str, at: syntax.expr) -> str:
     role = guesses.role(receiver)
     if role:
         return role
@@ -151,6 +159,8 @@ def _role_by_use(receiver: Value, text: str, at: syntax.expr) -> str:
         role = guesses.role(Unknown("name", name))
         if role in ("optimizer", "scheduler"):
             return role
+    if text == "zero_grad" and _gives_parameters(m, at):
+        return "model"
     if text in ("zero_grad", "add_param_group"):
         return "optimizer"
     if text in ("eval", "load_state_dict", "named_parameters") and isinstance(receiver, Unknown):

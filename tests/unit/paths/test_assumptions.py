@@ -5,6 +5,8 @@ from __future__ import annotations
 import textwrap
 from pathlib import Path
 
+import pytest
+
 from tcstatic.lint.analysis import Analyser
 from tests.properties.linting import rules
 
@@ -389,3 +391,24 @@ def test_a_loss_that_is_only_shown_while_an_optimizer_steps(tmp_path: Path) -> N
         assert found(tmp_path, program.format(between=between), "TCS111") == [], between
     own = program.replace("loss =", "total =").format(between="model.compute(total)")
     assert found(tmp_path, own, "TCS111") == []
+
+
+@pytest.mark.parametrize("first", ["critic.zero_grad()", "optimizer.zero_grad()"])
+def test_a_model_of_a_class_that_is_not_there_clears_its_gradients(
+    first: str, tmp_path: Path
+) -> None:
+    program = f"""\
+        import torch
+        from data import loader
+        from nets import Critic
+
+        critic = Critic(3, 1).to("cpu")
+        optimizer = torch.optim.RMSprop(critic.parameters(), lr=0.1)
+        for x in loader:
+            loss = critic(x).mean()
+            {first}
+            loss.backward()
+            optimizer.step()
+    """
+    assert found(tmp_path, program, "TCS112") == []
+    assert found(tmp_path, program.replace(first, "pass"), "TCS112") == [11]

@@ -87,19 +87,25 @@ def _compared(
 
 def _network(value: syntax.expr, known: _Known) -> str:
     """The network whose output a value is, or a part of."""
-    while True:
-        through = isinstance(value, syntax.Call) and wording.called(value) in _THROUGH
-        if isinstance(value, syntax.Call) and through:
-            inner = getattr(value.func, "value", value)
-            value = value.args[0] if wording.name(inner) == "torch" and value.args else inner
-        elif isinstance(value, syntax.Subscript) or getattr(value, "attr", "") == "values":
-            value = getattr(value, "value", value)
-        else:
-            break
+    while (inner := _inside(value)) is not None:
+        value = inner
     if isinstance(value, syntax.Call):
         name = wording.name(value.func).removesuffix(".forward")
         return name if _NETS.search(name.rpartition(".")[2]) else ""
     return known.values.get(wording.name(value), "")
+
+
+def _inside(value: syntax.expr) -> syntax.expr | None:
+    """What a value is a part of, or the same numbers in another shape."""
+    held: syntax.expr | None = getattr(value, "value", None)
+    if isinstance(value, syntax.Subscript) or getattr(value, "attr", "") == "values":
+        return held
+    if not isinstance(value, syntax.Call) or wording.called(value) not in _THROUGH:
+        return None
+    holder: syntax.expr | None = getattr(value.func, "value", None)
+    if holder is None or wording.name(holder) == "torch":
+        return value.args[0] if value.args else None
+    return holder
 
 
 def _target(value: syntax.expr, known: _Known) -> str:
