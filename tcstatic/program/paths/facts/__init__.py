@@ -31,6 +31,7 @@ from tcstatic.program.paths.facts import (  # noqa: F401
     grouping,
     hooked,
     hooks,
+    indices,
     interpolated,
     keeping,
     kept,

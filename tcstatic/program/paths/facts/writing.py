@@ -57,7 +57,7 @@ def _attribute(m: Machine, one: Happening, holder: Value, text: str) -> None:
         one.values["misspelt"] = _is_tensor(holder) or _is_nobodys(one, holder, text)
         one.values["type"] = "a tensor"
     elif text == "requires_grad":
-        one.values["misspelt"] = _is_module(m, holder, text)
+        one.values["misspelt"] = _is_module(m, holder, text) or _is_called(one, holder)
         one.values["type"] = "a module"
     elif text in _RATES and isinstance(holder, Object) and holder.role == "optimizer":
         plain = isinstance(holder.type, str) and holder.type.startswith("torch.optim.")
@@ -106,6 +106,16 @@ def _is_module(m: Machine, holder: Value, text: str) -> bool:
         return holder.type.startswith("torch.nn.")
     line = [one for one in lookup.ancestry(holder.type) if isinstance(one, Class)]
     return not any(_reads(one, text) for one in line)
+
+
+def _is_called(one: Happening, holder: Value) -> bool:
+    """Whether the program calls what is given a switch, which no tensor lets it do."""
+    target = one.place.node
+    held = target.value if isinstance(target, syntax.Attribute) else None
+    if not isinstance(holder, Unknown | Node) or not isinstance(held, syntax.Attribute):
+        return False
+    calls = rf"\bself\.{held.attr}\(|(?<![\w.]){re.escape(syntax.unparse(held))}\("
+    return re.search(calls, one.place.module.text.text) is not None
 
 
 def _reads(owner: Class, text: str) -> bool:
