@@ -72,7 +72,7 @@ def _given_away(
         gradients.written_somewhere(m, at)  # a method that is called on its class
     if path.partition(".")[0] not in HARMLESS:
         methods.escape(m, (*arguments, *keywords.values()), at)
-        if "zero_grad" in path:
+        if gradients.may_clear(path.rpartition(".")[2]):
             gradients.written_somewhere(m, at)
 
 

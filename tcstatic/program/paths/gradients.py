@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
@@ -12,6 +13,7 @@ from tcstatic.program.paths.walking import listed, walked
 from tcstatic.program.source import syntax
 
 _LIMIT: Final = 200
+_CLEARING: Final = re.compile(r"zero_?grad|(^|_)(clear|reset|zero)(_?grads?|_?gradients?)?$", re.I)
 CLEARS: Final = "clear"
 SCALES: Final = "grad.scale"
 WRITES: Final = "grad.write"
@@ -105,9 +107,13 @@ def by_function(
 
 def written_somewhere(m: Machine, at: syntax.expr) -> None:
     """Gradients are cleared or written by code that is not known: whose, nobody can tell."""
-    every = _optimizers(m)
-    if every:
-        m.emit("call", at, wild=True, maybe=every, values={"operation": WRITES})
+    values = {"operation": WRITES, "any_owner": True}
+    m.emit("call", at, wild=True, maybe=_optimizers(m), values=values)
+
+
+def may_clear(name: str) -> bool:
+    """Whether the name of something that is not known says that it clears gradients."""
+    return _CLEARING.search(name) is not None
 
 
 def mentioned(function: syntax.AST) -> bool:

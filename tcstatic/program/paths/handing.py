@@ -17,7 +17,7 @@ from tcstatic.program.paths.values import (
     Value,
     options,
 )
-from tcstatic.program.paths.walking import objects_in
+from tcstatic.program.paths.walking import objects_in, upstream
 from tcstatic.program.source import syntax
 
 TRAINED: Final = frozenset("optimizer model scheduler scaler loader sampler engine".split())
@@ -44,6 +44,24 @@ def objects_of(m: Machine, values: tuple[Value, ...]) -> Iterator[Object | Unkno
                 if (value := m.attribute(one, text)) is not None and not text.startswith("#")
             )
             waiting.extend((inner, depth + 1) for inner in objects_in(m, held))
+
+
+def asked(m: Machine, values: tuple[Value, ...]) -> frozenset[int]:
+    """The optimizers whose parameters something was asked for that is among values, and of which
+    nothing is known: an instance of a class that the source does not show."""
+    known = [one for value in values for one in options(value, 4) if _is_vague(one)]
+    found = set()
+    for made in m.objects.values() if known else ():
+        if made.role == "optimizer":
+            given = made.arguments[0] if made.arguments else made.keywords.get("params")
+            through = upstream(m, given, lambda _: True) if given is not None else ()
+            if any(one in known for one in through):
+                found.add(made.number)
+    return frozenset(found)
+
+
+def _is_vague(one: Value) -> bool:
+    return isinstance(one, Node) or (isinstance(one, Object) and one.role in ("", "?"))
 
 
 def role_of(one: Object | Unknown) -> str:

@@ -101,6 +101,8 @@ def on_value(
         return receiver
     if text in ("parameters", "named_parameters"):
         return parameters_of(m, (receiver,), text, at)
+    if text == "zero_grad":
+        gradients.written_somewhere(m, at)  # of a base class that the source does not show
     given = (*arguments, *keywords.values())
     kept = handing.told(m, receiver)
     if kept or _may_train(m, given):
@@ -159,7 +161,7 @@ def _role_by_use(m: Machine, receiver: Value, text: str, at: syntax.expr) -> str
         role = guesses.role(Unknown("name", name))
         if role in ("optimizer", "scheduler"):
             return role
-    if text == "zero_grad" and _gives_parameters(m, at):
+    if text == "zero_grad" and (handing.asked(m, (receiver,)) or _gives_parameters(m, at)):
         return "model"
     if text in ("zero_grad", "add_param_group"):
         return "optimizer"
@@ -184,7 +186,7 @@ def unknown_call(
         return m.node("call:loss", (*arguments, callee), at, keywords=dict(keywords))
     handed = (callee, *arguments, *keywords.values()) if role else (*arguments, *keywords.values())
     escape(m, handed, at)
-    if isinstance(callee, Unknown) and "zero_grad" in callee.name:
+    if isinstance(callee, Unknown) and gradients.may_clear(callee.name):
         gradients.written_somewhere(m, at)
     return m.node("call", (callee, *arguments), at, keywords=dict(keywords))
 
@@ -218,7 +220,7 @@ def unknown_forward(
 def escape(m: Machine, values: tuple[Value, ...], at: syntax.expr, but: str = "") -> None:
     """Objects are handed to code that is not known: anything may happen to them there. What has the
     role `but` is left alone where it is not handed over itself."""
-    numbers = set(parameters.owners(m, parameters.held(m, values)[0]))
+    numbers = set(parameters.owners(m, parameters.held(m, values)[0])) | handing.asked(m, values)
     itself: set[int] = set()
     given = {one.number for one in objects_in(m, values)}
     for one in handing.objects_of(m, values):

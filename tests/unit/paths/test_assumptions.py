@@ -412,3 +412,42 @@ def test_a_model_of_a_class_that_is_not_there_clears_its_gradients(
     """
     assert found(tmp_path, program, "TCS112") == []
     assert found(tmp_path, program.replace(first, "pass"), "TCS112") == [11]
+
+
+OF_NOWHERE = """\
+    import torch
+    from torch import nn
+    from base import BaseModel
+    from nets import Net
+    from utils import clear
+
+
+    class Own(BaseModel):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Linear(3, 4)
+
+        def forward(self, x):
+            return self.layer(x)
+
+
+    def train(model, optimizer, loader):
+        for x, y in loader:
+            CLEAR
+            nn.functional.cross_entropy(model(x), y).backward()
+            optimizer.step()
+
+
+    net = MADE
+    train(net, torch.optim.Adam(net.parameters(), lr=1e-3), [])
+"""
+
+
+@pytest.mark.parametrize("made", ["Net()", "Own()"])
+@pytest.mark.parametrize("how", ["model.zero_grad()", "clear(model)"])
+def test_what_is_handed_on_may_be_cleared_by_what_is_not_there(
+    how: str, made: str, tmp_path: Path
+) -> None:
+    program = OF_NOWHERE.replace("MADE", made)
+    assert found(tmp_path, program.replace("CLEAR", how), "TCS112") == []
+    assert found(tmp_path, program.replace("CLEAR", "pass"), "TCS112") == [21]
