@@ -142,7 +142,8 @@ def _names(event: Event, history: History, facts: Mapping[str, Any]) -> dict[str
         first = history.first(numbers[0]) if numbers else None
         title = str((first.values if first else event.values).get("type", role))
         if first is not None and first.where is not None:
-            title += f", built at {first.where.file}:{first.where.line}"
+            how = "built" if first.kind.endswith(".new") else "first seen"
+            title += f", {how} at {first.where.file}:{first.where.line}"
         names[role] = f"{role} ({title})"
     return names
 

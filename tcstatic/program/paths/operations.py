@@ -105,6 +105,15 @@ _HUB_MODEL: Final = re.compile(
     r"\.(?!DataCollator|TF[A-Z]|Flax)\w*(?:Model|[a-z]For[A-Z]\w*)(?:\.from_(?:pretrained|config))?$"
     r"|^timm\.(?:models\.)?create_model$"
 )
+# Models of libraries that have dropout or running statistics unless they are told otherwise.
+_SENSITIVE_MODEL: Final = re.compile(
+    r"^torchvision\.models\.(?!.*detection)(?:\w+\.)*"
+    r"(?:wide_)?(?:resnet|resnext|densenet|mobilenet|efficientnet|vgg|alexnet|inception|googlenet"
+    r"|squeezenet|shufflenet|mnasnet|regnet|convnext)\w*$"
+    r"|^transformers\.(?:\w+\.)*(?:Distil)?(?:Bert|Roberta|XLMRoberta|Albert|Electra|Deberta|GPT2"
+    r"|T5|Bart|MBart|Camembert|XLNet|Wav2Vec2)[A-Z]\w*(?:\.from_pretrained|\.from_config)?$",
+    re.IGNORECASE,
+)
 # Libraries that look at what they are given, and change nothing that is trained.
 HARMLESS: Final = frozenset(
     """torch torchvision torchaudio numpy math random os sys time json logging pathlib tqdm copy
@@ -175,6 +184,12 @@ def role_of(path: str) -> str:
     if path.startswith("torch."):
         return _data_role(last)
     return _library_role(path, last)
+
+
+def is_sensitive(path: str) -> bool:
+    """Whether a library's module does something else in eval mode, as far as its name tells."""
+    of_torch = path.rpartition(".")[2] in MODE_SENSITIVE
+    return of_torch or _SENSITIVE_MODEL.match(path) is not None
 
 
 def is_optimizer(path: str, last: str) -> bool:

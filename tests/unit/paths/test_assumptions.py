@@ -451,3 +451,40 @@ def test_what_is_handed_on_may_be_cleared_by_what_is_not_there(
     program = OF_NOWHERE.replace("MADE", made)
     assert found(tmp_path, program.replace("CLEAR", how), "TCS112") == []
     assert found(tmp_path, program.replace("CLEAR", "pass"), "TCS112") == [21]
+
+
+FINE_TUNED = """\
+    import torch
+    import torchvision
+    from transformers import BertForSequenceClassification, LlamaForCausalLM
+
+    from data import held_back, loader
+
+    model = MADE
+    optimizer = torch.optim.AdamW(model.parameters(), lr=2e-5)
+    model.train()
+    for epoch in range(5):
+        for batch in loader:
+            optimizer.zero_grad()
+            model(**batch).loss.backward()
+            optimizer.step()
+        model.eval()
+        with torch.no_grad():
+            for batch in held_back:
+                model(**batch)
+"""
+
+
+@pytest.mark.parametrize(
+    ("made", "lines"),
+    [
+        ("torchvision.models.resnet18()", [15]),
+        ("torchvision.models.vit_b_16()", []),
+        ("BertForSequenceClassification.from_pretrained('bert-base-uncased')", [15]),
+        ("LlamaForCausalLM.from_pretrained('llama')", []),
+    ],
+)
+def test_models_of_libraries_have_modes_by_their_names(
+    made: str, lines: list[int], tmp_path: Path
+) -> None:
+    assert found(tmp_path, FINE_TUNED.replace("MADE", made), "TCS301") == lines

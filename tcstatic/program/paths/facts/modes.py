@@ -12,7 +12,8 @@ from tcstatic.program.paths.facts.following import State, follow
 from tcstatic.program.paths.facts.orders import innermost, tell
 from tcstatic.program.paths.facts.registry import surveys
 from tcstatic.program.paths.machine import Machine
-from tcstatic.program.paths.operations import MODE_SENSITIVE, WRAPPERS
+from tcstatic.program.paths.operations import WRAPPERS
+from tcstatic.program.paths.operations import is_sensitive as differs_in_eval
 from tcstatic.program.paths.project import function_around
 from tcstatic.program.paths.tree import Block, Happening, Loop, happenings, loops
 from tcstatic.program.paths.values import Const, Node, Object, Unknown, Value
@@ -89,7 +90,7 @@ def is_sensitive(m: Machine, model: Object, dropping: frozenset[tuple[int, str]]
     """Whether a model is known to contain a layer that behaves otherwise in eval mode; `dropping`
     are the classes whose forward has dropout in train mode."""
     return any(
-        one.type_name in MODE_SENSITIVE and not _does_nothing(one)
+        differs_in_eval(one.type) and not _does_nothing(one)
         if isinstance(one.type, str)
         else class_key(id(one.type.module), one.type.name) in dropping
         for one in parameters.tree(m, model)
