@@ -26,13 +26,18 @@ _START: Final = re.compile(
     r"-?(0|0\.0*|1|1\.0*|9+|9+\.0*|100|1000+|1e\d+|1\.0*e\d+|float\(['\"][+-]?inf(inity)?['\"]\)"
     r"|(np|numpy|math|torch)\.inf|sys\.maxsize)"
 )
+# What nothing measured is worse than, whatever the name.
+_INFINITE: Final = re.compile(
+    r"-?(float\(['\"][+-]?inf(inity)?['\"]\)|(np|numpy|math|torch)\.inf|sys\.maxsize)",
+    re.IGNORECASE,
+)
 _LOOPS: Final = (syntax.For, syntax.While, syntax.AsyncFor)
 
 
 @surveys
 def unkept(m: Machine, block: Block) -> None:
     """``never_kept`` of the comparison with a best that keeps the value it began with."""
-    for module, (test, name) in wording.found(block, _BEST, _in_module):
+    for module, (test, name) in wording.found(block, _SAVES, _in_module):
         place = Place(module, test, title_around(module.tree, test.lineno))
         tell(block, "never_kept", place, name=name, compared=syntax.unparse(test))
 
@@ -42,19 +47,24 @@ def _in_module(module: Module) -> Iterator[tuple[syntax.expr, str]]:
     for one in every:
         if not isinstance(one, syntax.If) or not isinstance(one.test, syntax.Compare):
             continue
+        saves = any(_SAVES.search(syntax.unparse(held)) for held in one.body)
+        if not saves or not _is_ordered(one.test):
+            continue
         sides = (one.test.left, one.test.comparators[0])
         for name in {wording.name(side) for side in sides if len(one.test.ops) == 1} - {""}:
-            if _BEST.search(name.rpartition(".")[2]) and _is_ordered(one.test):
-                saves = any(_SAVES.search(syntax.unparse(held)) for held in one.body)
-                if saves and _is_constant(every, name, one):
-                    yield one.test, name
+            called_best = _BEST.search(name.rpartition(".")[2]) is not None
+            start = _START if called_best else _INFINITE
+            if _is_constant(every, name, one, start):
+                yield one.test, name
 
 
 def _is_ordered(test: syntax.Compare) -> bool:
     return isinstance(test.ops[0], syntax.Lt | syntax.LtE | syntax.Gt | syntax.GtE)
 
 
-def _is_constant(every: list[syntax.stmt], name: str, asked: syntax.If) -> bool:
+def _is_constant(
+    every: list[syntax.stmt], name: str, asked: syntax.If, start: re.Pattern[str]
+) -> bool:
     """Whether a name is given one value, where a search begins, and in a round of which it is
     asked it is not given that anew."""
     last = name.rpartition(".")[2]
@@ -62,7 +72,7 @@ def _is_constant(every: list[syntax.stmt], name: str, asked: syntax.If) -> bool:
     if len(given) != 1 or not isinstance(given[0], syntax.Assign | syntax.AnnAssign):
         return False
     held = dict(wording.pairs(given[0])).get(name, getattr(given[0], "value", None))
-    first = held is not None and _START.fullmatch(syntax.unparse(held)) is not None
+    first = held is not None and start.fullmatch(syntax.unparse(held)) is not None
     return first and not any(
         isinstance(one, _LOOPS) and given[0] in _inside(one) and asked in _inside(one)
         for one in every
