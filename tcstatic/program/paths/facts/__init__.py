@@ -75,6 +75,7 @@ from tcstatic.program.paths.facts import (  # noqa: F401
     refitted,
     renaming,
     repeating,
+    resets,
     restoring,
     rounded,
     rows,
