@@ -15,6 +15,7 @@ KINDS: Final[dict[str, tuple[str, ...]]] = {
     "autocast": (
         "scripts/amp_accumulate",
         "healthy/fp16_scaler_skips",
+        "healthy/fused_scaler_skips",
         "healthy/fp32_master_weights",
     ),
     "averaging": (

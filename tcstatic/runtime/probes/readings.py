@@ -74,6 +74,9 @@ class StepReading:
         self._losses = optimizer.interval.losses
         self._signs: tuple[Any, ...] | None = _UNREAD
         self._said_of_losses: dict[str, Any] | None = None
+        # A fused step is made even so: its kernel leaves all as it is where a gradient is not
+        # finite, by a flag on the device which only `torch.amp.GradScaler.step` sets.
+        self._may_skip = getattr(optimizer.thing(), "found_inf", None) is not None
 
     @property
     def norms(self) -> Norms:
@@ -99,11 +102,21 @@ class StepReading:
             return optimizer.told
         before, after = self._snapshot.norms.values(), self._after.values()
         gradients, present = self._gradients.values(), self._snapshot.gradients
+        skipped = self._may_skip and not all(map(math.isfinite, gradients))
         found = []
         for position, facts in enumerate(self.facts):
             gradient = gradients[position] if present[position] else None
             old, new = before[position], after[position]
-            if gradient and facts[3] and old != new and 0.0 < gradient < _INF > new and old < _INF:
+            if skipped:
+                unused = None if gradient is None else math.nan
+                found.append(self._member(position, facts, old, new, unused))
+            elif (
+                gradient
+                and facts[3]
+                and old != new
+                and gradient > 0.0
+                and (gradient < _INF > new and old < _INF)
+            ):
                 found.append(self._usual(position, facts, old, new, gradient))
             else:
                 found.append(self._member(position, facts, old, new, gradient))
@@ -138,7 +151,7 @@ class StepReading:
         if self._after.at_hand is None or self.signs() is not None:
             return []
         gradients, before = self._gradients.values(), self._snapshot.norms.values()
-        if math.isfinite(sum(gradients)):
+        if self._may_skip or math.isfinite(sum(gradients)):
             return []
         losses = [number for loss in self._losses for number in loss.at_hand or [math.nan]]
         return [*before, *gradients] if all(map(math.isfinite, losses)) else []
@@ -211,11 +224,13 @@ class StepReading:
         after: float,
         gradient: float | None,
     ) -> Member:
+        """Say how a parameter fared; a scaler had a `gradient` of NaN not be used."""
         number, name, owned, dense, _, _ = facts
         wanted, trained = self._wanted[position], position in self._trained
         rate = self._snapshot.rates[position]
         changed, since = self._change(position, number, dense, before, after, gradient)
         unread = gradient is None or gradient < 0.0  # sparse gradients have no norm of ours
+        unread = unread or (self._may_skip and not math.isfinite(gradient or 0.0))
         return Member(
             number,
             name,
@@ -260,7 +275,7 @@ class StepReading:
             return True, self._step
         changed = not self._compared[number] if number in self._compared else None
         since = suspects.get(number, self._step)
-        if changed is True or not gradient:
+        if changed is True or not gradient or (self._may_skip and math.isnan(gradient)):
             suspects.pop(number, None)
         else:
             suspects.setdefault(number, self._step)
