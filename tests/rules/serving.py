@@ -14,22 +14,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-# All that a forked run would otherwise import anew; the optimizers need dynamo.
 import torch
-import torch._dynamo
-import torch.distributed
-import torch.nn.parallel
-import torch.utils.data
 
 from tcstatic.model import Invariant, RunOptions
 from tcstatic.pipeline import Request, load_invariants
 from tcstatic.rewrite import compile_plan
 from tcstatic.runtime.live import run_script
-from tests.golden.running import forked, launch
+from tests.golden.running import forked, launch, preload
 
 
 def serve() -> None:
     """Answer requests until stdin ends."""
+    preload()
     torch.set_num_threads(1)
     invariants = load_invariants(Request("", ""))
     for line in sys.stdin:
