@@ -6,7 +6,7 @@ import os
 import socket
 import stat
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final, TypeVar, final
 
 PREFIX: Final = "tcstatic"
@@ -20,14 +20,17 @@ class Meeting:
 
     The process that serves it may end before the others do: from then on nothing arrives, which is
     no failure. torch writes a warning where a store is asked whose server has ended, so that its
-    connections are looked at before. State: `_over` whether the server was seen to be gone.
+    connections are looked at before. `serves` tells whether this process is the server. State:
+    `_over` whether the server was seen to be gone.
     """
 
     def __init__(self, dist: Any, store: Any = None) -> None:
         if store is None:
             store = dist.distributed_c10d._get_default_store()
         self._store = dist.PrefixStore(PREFIX, store)
-        self._connections = _connections(store)
+        port = _port(store)
+        self._connections = _connections(port)
+        self.serves = any(_listens(one, port) for one in _sockets(port))
         self._closing = weakref.finalize(self, _close, self._connections)
         self._over = False
 
@@ -89,32 +92,49 @@ def _all(store: Any, keys: Sequence[str]) -> list[bytes]:
     return [bytes(store.get(key)) for key in keys]
 
 
-def _connections(store: Any) -> dict[object, socket.socket]:
+def _port(store: Any) -> int | None:
+    """Where a TCPStore is served; None of other stores."""
+    while hasattr(store, "underlying_store"):
+        store = store.underlying_store
+    return getattr(store, "port", None)
+
+
+def _sockets(port: int | None) -> Iterator[socket.socket]:
+    """The sockets of this process, each for who closes it; none where no port is asked for."""
+    try:
+        files = [int(name) for name in os.listdir(_MY_FILES)] if port else []
+    except OSError:
+        return
+    for file in files:
+        try:
+            if stat.S_ISSOCK(os.fstat(file).st_mode):
+                yield socket.socket(fileno=os.dup(file))
+        except OSError:  # closed by now
+            continue
+
+
+def _connections(port: int | None) -> dict[object, socket.socket]:
     """The connections of this process to the server of a TCPStore, by its own end: they are looked
     at, not read.
 
     torch names the server's port, not the connection: one whose other end has that port is it.
     """
-    while hasattr(store, "underlying_store"):
-        store = store.underlying_store
-    port = getattr(store, "port", None)
     found: dict[object, socket.socket] = {}
-    try:
-        files = [int(name) for name in os.listdir(_MY_FILES)] if port else []
-    except OSError:
-        return {}
-    for file in files:
-        try:
-            if not stat.S_ISSOCK(os.fstat(file).st_mode):
-                continue
-            one = socket.socket(fileno=os.dup(file))
-        except OSError:  # closed by now
-            continue
+    for one in _sockets(port):
         if _far_port(one) != port or one.getsockname() in found:
             one.close()
         else:
             found[one.getsockname()] = one
     return found
+
+
+def _listens(one: socket.socket, port: int | None) -> bool:
+    """Whether a socket, which is closed here, is where a store is served."""
+    with one:
+        name = one.getsockname()
+        if not isinstance(name, tuple) or name[1:2] != (port,):
+            return False
+        return bool(one.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN))
 
 
 def _far_port(connection: socket.socket) -> int | None:

@@ -32,6 +32,7 @@ from tcstatic.runtime.probes.stream import Stream
 from tcstatic.runtime.probes.structure import Structure
 
 LAST_SECONDS: Final = 5.0  # at the end of the script, for ranks that are behind
+SERVING_SECONDS: Final = 1.0  # for ranks that nothing is owed by, where rank 0 serves the store
 TURN_SECONDS: Final = 0.02
 MAX_FAMILIES: Final = 16  # sets of parameters that backwards train together
 _WRITES: Final = frozenset({"grad.write", "grad.clip"})
@@ -313,6 +314,8 @@ class Replicas:
             meeting.leave(f"left/{self._stream.rank}", "1")
         else:
             meeting.leave("over/0", "1")
+            soon = min(until, time.monotonic() + SERVING_SECONDS * meeting.serves)
+            _wait(lambda: meeting.gone or meeting.has([f"over/{one}" for one in others]), soon)
             waiting = [other for other in others if meeting.has([f"over/{other}"])]
             left = [f"left/{other}" for other in waiting]
             _wait(lambda: meeting.gone or not left or meeting.has(left), until)

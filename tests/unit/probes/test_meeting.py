@@ -69,3 +69,14 @@ def test_who_left_for_good_asks_for_nothing() -> None:
     meeting.leave_for_good()
     assert meeting.gone
     assert meeting.look("a") is None
+
+
+@pytest.mark.usefixtures("server")
+def test_who_serves_the_store_knows_it() -> None:
+    assert not Meeting(dist).serves
+    wait = timedelta(seconds=30)
+    own = dist.TCPStore("127.0.0.1", 0, is_master=True, timeout=wait, wait_for_workers=False)
+    assert Meeting(dist, own).serves
+    reached = dist.TCPStore("127.0.0.1", own.port, is_master=False, timeout=wait)
+    assert Meeting(dist, dist.PrefixStore("own", reached)).serves
+    assert not Meeting(dist, dist.HashStore()).serves
